@@ -1,0 +1,93 @@
+#include "core/address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+bool address_parse(const char *text, size_t len, struct address *ret)
+{
+    char copy[ADDRESS_TEXT_SIZE];
+
+    if (len == 0 || len >= sizeof copy || memchr(text, '\0', len) != NULL)
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    if (inet_pton(AF_INET6, copy, ret->bytes) == 1)
+        return true;
+    memcpy(ret->bytes, v4_prefix, sizeof v4_prefix);
+    return inet_pton(AF_INET, copy, ret->bytes + 12) == 1;
+}
+
+bool address_from_socket(const struct sockaddr *from, struct address *ret)
+{
+    if (from->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)from;
+
+        memcpy(ret->bytes, &v6->sin6_addr, 16);
+        return true;
+    }
+    if (from->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)from;
+
+        memcpy(ret->bytes, v4_prefix, sizeof v4_prefix);
+        memcpy(ret->bytes + 12, &v4->sin_addr, 4);
+        return true;
+    }
+    return false;
+}
+
+bool address_is_v4(const struct address *address)
+{
+    return memcmp(address->bytes, v4_prefix, sizeof v4_prefix) == 0;
+}
+
+void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address)
+{
+    bool v4 = address_is_v4(address);
+
+    inet_ntop(v4 ? AF_INET : AF_INET6, address->bytes + (v4 ? 12 : 0), out, ADDRESS_TEXT_SIZE);
+}
+
+static bool bit(const struct address *address, unsigned i)
+{
+    return (address->bytes[i / 8] >> (7 - i % 8) & 1) != 0;
+}
+
+bool network_parse(const char *text, struct network *ret)
+{
+    size_t len = strcspn(text, "/");
+    unsigned most;
+
+    if (!address_parse(text, len, &ret->address))
+        return false;
+    most = address_is_v4(&ret->address) && memchr(text, ':', len) == NULL ? 32 : 128;
+    ret->bits = most;
+    if (text[len] == '/') {
+        const char *digits = text + len + 1;
+        size_t count = strspn(digits, "0123456789");
+
+        if (count == 0 || count > 3 || digits[count] != '\0')
+            return false;
+        ret->bits = (unsigned)strtoul(digits, NULL, 10);
+        if (ret->bits > most)
+            return false;
+    }
+    ret->bits += 128 - most;
+    for (unsigned i = ret->bits; i < 128; i++) {
+        if (bit(&ret->address, i))
+            return false;
+    }
+    return true;
+}
+
+bool network_has(const struct network *network, const struct address *address)
+{
+    unsigned whole = network->bits / 8, rest = network->bits % 8;
+    unsigned mask = 0xffu << (8 - rest) & 0xff;
+
+    return memcmp(network->address.bytes, address->bytes, whole) == 0 &&
+           (rest == 0 ||
+            ((network->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0);
+}

@@ -1,0 +1,35 @@
+/* IP addresses and networks. IPv4 is kept as IPv4-mapped IPv6, so that both spellings of an address
+ * are one. Pure; any thread. */
+#pragma once
+
+#include "core/mem.h"
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct address {
+    uint8_t bytes[16];
+};
+
+struct network {
+    struct address address;
+    unsigned bits; /* of 128 */
+};
+
+#define ADDRESS_TEXT_SIZE 46
+
+/* Strict: what inet_pton takes, nothing else; `len` bytes of text. */
+bool address_parse(const char *text, size_t len, struct address *ret);
+
+/* False for families other than IPv4 and IPv6. A zone is dropped. */
+bool address_from_socket(const struct sockaddr *from, struct address *ret);
+
+bool address_is_v4(const struct address *address);
+
+/* 203.0.113.9 or 2001:db8::1. */
+void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address);
+
+/* 10.0.0.0/8, 2001:db8::/32, or an address alone. Host bits must be zero. */
+bool network_parse(const char *text, struct network *ret);
+
+bool network_has(const struct network *network, const struct address *address);

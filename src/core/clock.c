@@ -1,0 +1,34 @@
+#include "core/clock.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+static _Atomic int64_t wall_shift_ms;
+
+static int64_t now_us(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return now_us(CLOCK_REALTIME) / 1000 + atomic_load_explicit(&wall_shift_ms, memory_order_relaxed);
+}
+
+int64_t clock_mono_us(void)
+{
+    return now_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_mono_ms(void)
+{
+    return clock_mono_us() / 1000;
+}
+
+void clock_shift_wall_ms(int64_t shift)
+{
+    atomic_store(&wall_shift_ms, shift);
+}

@@ -1,0 +1,144 @@
+#include "core/field.h"
+
+#include "core/email.h"
+#include "core/unicode.h"
+
+#include <string.h>
+
+enum { ECHO_BYTES = 256, KNOWN_EMAIL_BYTES = 1024 };
+
+struct reading {
+    void *mem;
+    json_t *detail;
+    const char *first; /* the first problem as one sentence */
+};
+
+/* What was sent, as far as a reply may repeat it. */
+static json_t *echo(const json_t *value)
+{
+    if (json_is_object(value))
+        return json_object();
+    if (json_is_array(value))
+        return json_array();
+    if (json_is_string(value) && json_string_length(value) > ECHO_BYTES)
+        return NULL;
+    return json_deep_copy(value);
+}
+
+static void add(struct reading *r, const struct field *field, const char *type, const char *msg,
+                json_t *input)
+{
+    json_t *entry = json_pack("{s:s,s:[s,s],s:s}", "type", type, "loc", "body", field->name, "msg",
+                              msg);
+
+    if (input != NULL)
+        json_object_set_new(entry, "input", input);
+    json_array_append_new(r->detail, entry);
+    if (r->first == NULL)
+        r->first = mem_printf(r->mem, "%s: %s", field->name, msg);
+}
+
+static void add_value_error(struct reading *r, const struct field *field, const char *rule,
+                            const json_t *value)
+{
+    const char *msg = mem_printf(r->mem, "Value error, %s", rule);
+
+    if (r->first == NULL)
+        r->first = rule;
+    add(r, field, "value_error", msg, field->secret ? NULL : echo(value));
+    json_object_set_new(json_array_get(r->detail, json_array_size(r->detail) - 1), "ctx",
+                        json_pack("{s:{}}", "error"));
+}
+
+static const char *known_email(void *mem, const char *text)
+{
+    if (strchr(text, '@') == NULL || strlen(text) > KNOWN_EMAIL_BYTES)
+        return NULL;
+    return unicode_nfc(mem, unicode_lower(mem, unicode_trim(mem, text)));
+}
+
+static const char *normalise(void *mem, const struct field *field, const char *text)
+{
+    switch (field->kind) {
+    case FIELD_NAME:
+        return unicode_trim(mem, text);
+    case FIELD_EMAIL:
+        return email_normalise(mem, text);
+    case FIELD_KNOWN_EMAIL:
+        return known_email(mem, text);
+    default:
+        return mem_string(mem, text);
+    }
+}
+
+static const char *broken_rule(const struct field *field, const char *value)
+{
+    size_t length;
+
+    if (value == NULL)
+        return field->rule;
+    length = unicode_length(value);
+    if (length < field->min)
+        return field->rule;
+    if ((field->max != 0 && length > field->max) ||
+        (field->max_bytes != 0 && strlen(value) > field->max_bytes))
+        return field->rule_max;
+    return field->kind == FIELD_NAME && unicode_has_control(value) ? field->rule_text : NULL;
+}
+
+static const char *read_field(struct reading *r, const struct field *field, const json_t *body)
+{
+    const json_t *member = json_object_get(body, field->name);
+    const char *value, *broken;
+
+    if (member == NULL) {
+        add(r, field, "missing", "Field required", json_object());
+        return NULL;
+    }
+    if (!json_is_string(member)) {
+        add(r, field, "string_type", "Input should be a valid string",
+            field->secret ? NULL : echo(member));
+        return NULL;
+    }
+    value = normalise(r->mem, field, json_string_value(member));
+    broken = broken_rule(field, value);
+    if (broken == NULL)
+        return value;
+    add_value_error(r, field, broken, member);
+    return NULL;
+}
+
+json_t *fields_read(void *mem, const struct field *fields, const json_t *body, const char **values)
+{
+    struct reading r = {.mem = mem, .detail = json_array()};
+
+    if (body == NULL || json_is_null(body)) {
+        json_decref(r.detail);
+        return fields_body_problem("missing", "Field required", -1, NULL);
+    }
+    if (!json_is_object(body)) {
+        json_decref(r.detail);
+        return fields_body_problem(
+            "model_attributes_type",
+            "Input should be a valid dictionary or object to extract fields from", -1, NULL);
+    }
+    for (size_t i = 0; fields[i].name != NULL; i++)
+        values[i] = read_field(&r, &fields[i], body);
+    if (json_array_size(r.detail) == 0) {
+        json_decref(r.detail);
+        return NULL;
+    }
+    return json_pack("{s:o,s:i,s:s}", "detail", r.detail, "code", 422, "msg", r.first);
+}
+
+json_t *fields_body_problem(const char *type, const char *msg, long offset, const char *why)
+{
+    json_t *entry = json_pack("{s:s,s:[s],s:s,s:{}}", "type", type, "loc", "body", "msg", msg,
+                              "input");
+
+    if (offset >= 0)
+        json_array_append_new(json_object_get(entry, "loc"), json_integer(offset));
+    if (why != NULL)
+        json_object_set_new(entry, "ctx", json_pack("{s:s}", "error", why));
+    return json_pack("{s:[o],s:i,s:s}", "detail", entry, "code", 422, "msg", msg);
+}

@@ -1,0 +1,110 @@
+#include "core/json.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static int hex4(const char *at, const char *end)
+{
+    int code = 0;
+
+    if (end - at < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        int c = tolower((unsigned char)at[i]);
+
+        if (!isxdigit(c))
+            return -1;
+        code = code * 16 + (isdigit(c) ? c - '0' : c - 'a' + 10);
+    }
+    return code;
+}
+
+/* `at` is behind a backslash. The bytes of the escape; 0 for half of a surrogate pair. Escapes that
+ * are no JSON are left for the parser to refuse. */
+static size_t escape_width(const char *at, const char *end)
+{
+    int code = at < end && *at == 'u' ? hex4(at + 1, end) : -1;
+
+    if (code < 0xd800 || code > 0xdfff)
+        return 1;
+    if (code >= 0xdc00 || end - at < 11 || at[5] != '\\' || at[6] != 'u')
+        return 0;
+    code = hex4(at + 7, end);
+    return code >= 0xdc00 && code <= 0xdfff ? 11 : 0;
+}
+
+/* What the parser would take or tell apart badly: levels beyond the bound, half surrogate pairs. */
+static bool scan(const char *bytes, size_t len, struct json_problem *ret)
+{
+    const char *end = bytes + len;
+    int depth = 0;
+    bool in_string = false;
+
+    for (const char *at = bytes; at < end; at++) {
+        ret->offset = (size_t)(at - bytes);
+        if (*at == '"') {
+            in_string = !in_string;
+        } else if (in_string && *at == '\\') {
+            size_t width = escape_width(at + 1, end);
+
+            if (width == 0) {
+                ret->text = "half of a surrogate pair";
+                return false;
+            }
+            at += width;
+        } else if (!in_string && (*at == '[' || *at == '{') && ++depth > JSON_DEPTH) {
+            ret->text = "nested too deeply";
+            return false;
+        } else if (!in_string && (*at == ']' || *at == '}')) {
+            depth--;
+        }
+    }
+    return true;
+}
+
+static void explain(const json_error_t *error, struct json_problem *ret)
+{
+    static const struct {
+        enum json_error_code code;
+        enum json_fault fault;
+        const char *text;
+    } rows[] = {
+        {json_error_invalid_utf8, JSON_UNSAFE, "not UTF-8"},
+        {json_error_null_character, JSON_UNSAFE, "NUL in a string"},
+        {json_error_null_byte_in_key, JSON_UNSAFE, "NUL in a string"},
+        {json_error_duplicate_key, JSON_UNSAFE, "a member stands twice"},
+        {json_error_numeric_overflow, JSON_UNSAFE, "a number is too large"},
+        {json_error_stack_overflow, JSON_UNSAFE, "nested too deeply"},
+        {json_error_premature_end_of_input, JSON_SYNTAX, "Unexpected end"},
+        {json_error_end_of_input_expected, JSON_SYNTAX, "Extra data"},
+    };
+
+    *ret = (struct json_problem){JSON_SYNTAX, error->position < 0 ? 0 : (size_t)error->position,
+                                 "Expecting value"};
+    for (size_t i = 0; i < count_of(rows); i++) {
+        if (rows[i].code == json_error_code(error)) {
+            ret->fault = rows[i].fault;
+            ret->text = rows[i].text;
+        }
+    }
+}
+
+json_t *json_read(const char *bytes, size_t len, struct json_problem *ret)
+{
+    json_error_t error;
+    json_t *json;
+
+    *ret = (struct json_problem){.fault = JSON_UNSAFE};
+    if (len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
+        ret->text = "begins with a byte order mark";
+        return NULL;
+    }
+    if (!scan(bytes, len, ret))
+        return NULL;
+    json = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (json == NULL)
+        explain(&error, ret);
+    else
+        ret->fault = JSON_FINE;
+    return json;
+}

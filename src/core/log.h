@@ -1,0 +1,54 @@
+/* Log lines: JSON objects (or text on a terminal), one a line, on standard output.
+ *
+ * A message is constant and its fields are typed, so that lines group and grep, and no text of a
+ * stranger is ever a format. Secrets have no field type.
+ * Any thread. Nobody waits for the reader: lines go through a buffer of 1 MiB that one thread
+ * writes out; beyond it lines are dropped, and a line tells how many. */
+#pragma once
+
+#include "core/task.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL };
+enum log_format { LOG_JSON, LOG_TEXT };
+
+struct log_field {
+    const char *name;
+    const char *text; /* NULL: the number counts, unless is_text */
+    int64_t number;
+    bool is_text;
+};
+
+/* A NULL text leaves the field out. */
+#define LOG_S(field, value) ((struct log_field){.name = (field), .text = (value), .is_text = true})
+#define LOG_I(field, value) ((struct log_field){.name = (field), .number = (int64_t)(value)})
+
+/* task may be NULL. */
+#define log_at(level, task, message, ...)                                                          \
+    do {                                                                                           \
+        if (log_wants(level)) {                                                                    \
+            const struct log_field fields_[] = {{0}, ##__VA_ARGS__};                               \
+            log_write((level), (task), (message), fields_ + 1, count_of(fields_) - 1);             \
+        }                                                                                          \
+    } while (0)
+
+#define log_debug(task, ...) log_at(LOG_DEBUG, task, __VA_ARGS__)
+#define log_info(task, ...) log_at(LOG_INFO, task, __VA_ARGS__)
+#define log_warning(task, ...) log_at(LOG_WARNING, task, __VA_ARGS__)
+#define log_error(task, ...) log_at(LOG_ERROR, task, __VA_ARGS__)
+#define log_critical(task, ...) log_at(LOG_CRITICAL, task, __VA_ARGS__)
+
+/* Before it starts, lines go nowhere. */
+void log_start(int fd, enum log_format format, enum log_level level);
+
+/* Writes out what is there, for a second at most. */
+void log_stop(void);
+
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+void log_write(enum log_level level, const struct task *task, const char *message,
+               const struct log_field *fields, size_t count);
+
+/* A thread that logs much may gather its lines and hand them over in one go. */
+void log_gather(void);
+void log_hand_over(void);
+void log_gather_end(void);

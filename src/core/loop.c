@@ -1,0 +1,123 @@
+#include "core/loop.h"
+
+#include "core/log.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_check_t after_poll; /* hands the log lines of one turn over together */
+    pthread_t thread;
+    unsigned index;
+
+    pthread_mutex_t lock;
+    struct post *first, **last;
+    bool stopping;
+};
+
+static __thread struct loop *current;
+
+/* uv_async_send() coalesces, so the queue under the lock is the truth. */
+static void run_posts(uv_async_t *wake)
+{
+    struct loop *loop = wake->data;
+    struct post *post, *next;
+    bool stopping;
+
+    pthread_mutex_lock(&loop->lock);
+    post = loop->first;
+    loop->first = NULL;
+    loop->last = &loop->first;
+    stopping = loop->stopping;
+    pthread_mutex_unlock(&loop->lock);
+
+    for (; post != NULL; post = next) {
+        next = post->next;
+        post->run(post);
+    }
+    if (stopping && !uv_is_closing((uv_handle_t *)wake)) {
+        uv_close((uv_handle_t *)wake, NULL);
+        uv_close((uv_handle_t *)&loop->after_poll, NULL);
+    }
+}
+
+static void hand_lines_over(uv_check_t *check)
+{
+    (void)check;
+    log_hand_over();
+}
+
+static void *run(void *arg)
+{
+    struct loop *loop = arg;
+    char name[16];
+
+    snprintf(name, sizeof name, "loop %u", loop->index);
+    pthread_setname_np(pthread_self(), name);
+    current = loop;
+    log_gather();
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    log_gather_end();
+    return NULL;
+}
+
+struct loop *loop_start(void *mem, unsigned index)
+{
+    struct loop *loop = mem_new(mem, struct loop);
+
+    loop->index = index;
+    loop->last = &loop->first;
+    loop->wake.data = loop;
+    pthread_mutex_init(&loop->lock, NULL);
+    if (uv_loop_init(&loop->uv) != 0 || uv_async_init(&loop->uv, &loop->wake, run_posts) != 0 ||
+        uv_check_init(&loop->uv, &loop->after_poll) != 0 ||
+        uv_check_start(&loop->after_poll, hand_lines_over) != 0 ||
+        pthread_create(&loop->thread, NULL, run, loop) != 0) {
+        fputs("manus: cannot start an event loop: too few descriptors or threads\n", stderr);
+        abort();
+    }
+    return loop;
+}
+
+void loop_post(struct loop *loop, struct post *post)
+{
+    post->next = NULL;
+    pthread_mutex_lock(&loop->lock);
+    *loop->last = post;
+    loop->last = &post->next;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->wake);
+}
+
+void loop_stop(struct loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->stopping = true;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->wake);
+}
+
+void loop_join(struct loop *loop)
+{
+    pthread_join(loop->thread, NULL);
+    uv_loop_close(&loop->uv);
+    pthread_mutex_destroy(&loop->lock);
+}
+
+uv_loop_t *loop_uv(struct loop *loop)
+{
+    return &loop->uv;
+}
+
+unsigned loop_index(const struct loop *loop)
+{
+    return loop->index;
+}
+
+struct loop *loop_current(void)
+{
+    return current;
+}

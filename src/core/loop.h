@@ -1,0 +1,33 @@
+/* Event loops: one libuv loop on a thread of its own, per core.
+ *
+ * Everything of a loop is used on its thread only, but for loop_post(), which any thread may call. */
+#pragma once
+
+#include "core/mem.h"
+
+#include <uv.h>
+
+struct loop;
+
+/* Work to be run on a loop. The caller owns it; it must stay valid until run() begins, and may be
+ * freed or posted again in run(). */
+struct post {
+    struct post *next;
+    void (*run)(struct post *post);
+};
+
+/* Starts the thread. `mem` owns the loop; loop_join() must come before it is freed. */
+struct loop *loop_start(void *mem, unsigned index);
+
+/* Runs `post` on the loop's thread, in the order of posting. */
+void loop_post(struct loop *loop, struct post *post);
+
+/* Asks the loop to end; its thread ends once every handle of others on it is closed. */
+void loop_stop(struct loop *loop);
+void loop_join(struct loop *loop);
+
+uv_loop_t *loop_uv(struct loop *loop);
+unsigned loop_index(const struct loop *loop);
+
+/* The loop whose thread this is; NULL on other threads. */
+struct loop *loop_current(void);

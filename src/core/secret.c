@@ -1,0 +1,103 @@
+#include "core/secret.h"
+
+#include "core/unicode.h"
+
+#include <ctype.h>
+#include <sodium.h>
+#include <string.h>
+
+#define MEND "; give a random one: openssl rand -base64 48"
+
+enum { KEY_CHARACTERS = 32, KEY_DISTINCT = 8 };
+
+static int wipe(struct secret *secret)
+{
+    sodium_free(secret->bytes);
+    return 0;
+}
+
+struct secret *secret_new(void *mem, const char *bytes, size_t len)
+{
+    struct secret *secret = mem_new(mem, struct secret);
+
+    secret->len = len;
+    secret->bytes = sodium_malloc(len + 1);
+    if (secret->bytes == NULL)
+        abort();
+    memcpy(secret->bytes, bytes, len);
+    secret->bytes[len] = '\0';
+    talloc_set_destructor(secret, wipe);
+    return secret;
+}
+
+/* What samples and tutorials carry. Letters and digits only, lower case, since that is what is left
+ * of the text that they are looked for in. */
+static bool is_placeholder(const char *text)
+{
+    static const char *const known[] = {
+        "changeme",       "changethis", "replaceme", "replacethis", "replacewith",
+        "yoursecret",     "yourjwt",    "yoursuper", "yourkey",     "secretkeyhere",
+        "placeholder",    "insertyour", "putyour",   "generatesecure",
+        "supersecretkey", "thisisasecret",
+    };
+    char squeezed[256];
+    size_t len = 0;
+
+    for (; *text != '\0' && len < sizeof squeezed - 1; text++) {
+        if (isalnum((unsigned char)*text))
+            squeezed[len++] = (char)tolower((unsigned char)*text);
+    }
+    squeezed[len] = '\0';
+    for (size_t i = 0; i < count_of(known); i++) {
+        if (strstr(squeezed, known[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static size_t distinct_bytes(const char *text)
+{
+    bool seen[256] = {0};
+    size_t count = 0;
+
+    for (; *text != '\0'; text++) {
+        count += !seen[(unsigned char)*text];
+        seen[(unsigned char)*text] = true;
+    }
+    return count;
+}
+
+/* One piece said again and again: abcabcabc. */
+static bool repeats(const char *text, size_t len)
+{
+    for (size_t period = 1; period <= len / 2; period++) {
+        if (memcmp(text, text + period, len - period) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Mostly neighbours: abcdefgh…, 87654321…. */
+static bool runs(const char *text, size_t len)
+{
+    size_t steps = 0;
+
+    for (size_t i = 1; i < len; i++)
+        steps += abs(text[i] - text[i - 1]) <= 1;
+    return steps * 2 > len;
+}
+
+const char *secret_weakness(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (text[strspn(text, " \t\r\n\v\f")] == '\0')
+        return "is blank" MEND;
+    if (is_placeholder(text))
+        return "is a known placeholder" MEND;
+    if (unicode_length(text) < KEY_CHARACTERS)
+        return "is shorter than 32 characters" MEND;
+    if (distinct_bytes(text) < KEY_DISTINCT || repeats(text, len) || runs(text, len))
+        return "is too easy to guess (its characters repeat or run in order)" MEND;
+    return NULL;
+}

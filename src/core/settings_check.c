@@ -1,0 +1,101 @@
+#include "core/settings_check.h"
+
+#include "core/address.h"
+#include "core/mem.h"
+#include "core/secret.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_host_name(const char *host, size_t len)
+{
+    if (len == 0 || len > 253 || host[0] == '-' || host[0] == '.')
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)host[i]) && strchr("-._", host[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+const char *check_host(const char *value)
+{
+    struct address address;
+
+    if (address_parse(value, strlen(value), &address) || is_host_name(value, strlen(value)))
+        return NULL;
+    return "is no host name and no IP address; give one of them alone, without scheme or port";
+}
+
+static const char *after_scheme(const char *url)
+{
+    if (strncmp(url, "https://", 8) == 0)
+        return url + 8;
+    return strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
+}
+
+/* Host and optional port at the front of `at`; the first byte after them, NULL if there are none. */
+static const char *after_authority(const char *at)
+{
+    size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#");
+    struct address address;
+    const char *end = at + len;
+
+    if (*at == '[' ? len < 3 || end[-1] != ']' || !address_parse(at + 1, len - 2, &address)
+                   : !is_host_name(at, len))
+        return NULL;
+    if (*end == ':') {
+        size_t digits = strspn(end + 1, "0123456789");
+        long port = digits == 0 || digits > 5 ? 0 : strtol(end + 1, NULL, 10);
+
+        if (port < 1 || port > 65535)
+            return NULL;
+        end += 1 + digits;
+    }
+    return end;
+}
+
+const char *check_url(const char *value)
+{
+    const char *at = after_scheme(value);
+
+    at = at == NULL ? NULL : after_authority(at);
+    if (at != NULL && (*at == '\0' || *at == '/') && value[strcspn(value, " \t\r\n\"<>\\")] == '\0')
+        return NULL;
+    return "is no web address; give one such as https://example.com/path";
+}
+
+const char *check_origin(const char *value)
+{
+    const char *at = after_scheme(value);
+
+    at = at == NULL ? NULL : after_authority(at);
+    if (at == NULL || *at != '\0')
+        return "is no origin; give scheme, host and port only, such as https://app.example.com "
+               "(no path, no closing slash, no *)";
+    for (; *value != '\0'; value++) {
+        if (isupper((unsigned char)*value))
+            return "has capital letters, which no browser sends; write it in lower case";
+    }
+    return NULL;
+}
+
+const char *check_signing_key(const char *value)
+{
+    return secret_weakness(value);
+}
+
+const char *check_mongodb_uri(const char *value)
+{
+    (void)value;
+    return "is set, but this version has the embedded store only; unset it, and the store is in "
+           "DATA_DIR";
+}
+
+const char *check_auth_provider(const char *value)
+{
+    if (strcasecmp(value, "password") == 0)
+        return NULL;
+    return "asks for a way to log in that this version does not serve; use password";
+}

@@ -1,0 +1,9 @@
+#include "core/task.h"
+
+enum err task_fail(struct task *task, enum err code, const char *text, const char *where)
+{
+    task->err = code;
+    task->text = text;
+    task->where = where;
+    return code;
+}

@@ -1,0 +1,30 @@
+/* What a unit of work carries through every call below the handler: its memory, its deadline, the
+ * fields that its log lines share, and the error that ended it. Nothing of the domain.
+ *
+ * A request embeds one; jobs without a request make their own. One thread at a time owns a task. */
+#pragma once
+
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <stdint.h>
+
+struct task {
+    void *mem;           /* talloc tree, freed with the task */
+    int64_t deadline_ms; /* monotonic; work that has not begun by then is dropped */
+    const char *id;      /* request id, or the job's name */
+    const char *user_id; /* NULL until somebody is known */
+    enum err err;
+    const char *text;  /* with blame CALLER: for the client; else a detail for the log */
+    const char *where; /* file:line of the failure */
+};
+
+#define TASK_TEXT_(x) #x
+#define TASK_TEXT(x) TASK_TEXT_(x)
+
+/* Records why the task failed and returns the code, so that a failure reads
+ * `return fail(t, ERR_STORE, "no such table")`. The text is static or in the task's memory;
+ * NULL takes the public text of the error's row. Passing a failure up keeps the first record. */
+#define fail(task, code, text) task_fail((task), (code), (text), __FILE__ ":" TASK_TEXT(__LINE__))
+
+enum err task_fail(struct task *task, enum err code, const char *text, const char *where);

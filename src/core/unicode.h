@@ -1,0 +1,29 @@
+/* What manus needs of Unicode, on utf8proc: the rules that addresses and names follow.
+ * Pure; callable from any thread. Texts are UTF-8. */
+#pragma once
+
+#include "core/mem.h"
+
+/* Bytes of the valid UTF-8 sequence at `bytes`; 0 if there is none (overlong, surrogate, cut). */
+size_t unicode_width(const char *bytes, size_t len);
+
+bool unicode_is_valid(const char *bytes, size_t len);
+
+/* Code points of a valid text. */
+size_t unicode_length(const char *text);
+
+/* Without white space at either end, as Python's str.strip() sees white space. */
+char *unicode_trim(void *mem, const char *text);
+
+/* Lower case as Python's str.lower() does it, which is how the system that manus replaces stored
+ * addresses: Unicode's full mapping with its final sigma, no locale. */
+char *unicode_lower(void *mem, const char *text);
+
+/* Normalisation form C. */
+char *unicode_nfc(void *mem, const char *text);
+
+/* Holds a control character (Cc) or a line or paragraph separator. */
+bool unicode_has_control(const char *text);
+
+/* Holds white space, a control or format character, or one that shows nothing. */
+bool unicode_has_blank_or_invisible(const char *text);

@@ -1,0 +1,564 @@
+#include "http/connection.h"
+
+#include "core/clock.h"
+#include "http/dispatch.h"
+#include "http/message.h"
+
+#include <string.h>
+
+enum {
+    LINGER_BYTES = 4 << 20,
+    PENDING_BYTES = 64 << 10, /* of later requests, kept while one is served */
+    REQUEST_POOL_BYTES = 6 << 10,
+};
+
+static const int64_t state_ms[CONNECTION_STATES] = {
+    [CONNECTION_IDLE] = 60000,  [CONNECTION_HEAD] = 10000,  [CONNECTION_BODY] = 30000,
+    [CONNECTION_WRITE] = 30000, [CONNECTION_LINGER] = 2000,
+};
+
+struct connection {
+    uv_tcp_t tcp;
+    struct worker *worker;
+    struct connection *older, *newer; /* in the worker's list of its state */
+    int64_t deadline_ms;
+    enum connection_state state;
+    bool reading;
+    bool peer_done; /* sends no more */
+    bool keep_alive;
+    bool replied;   /* to the request under way */
+    bool received;  /* it, whole */
+    bool on_lane;   /* its handler has the request */
+
+    struct message message;
+    struct request *req;
+    char *pending;
+    size_t pending_len;
+    size_t dropped;
+
+    struct address peer;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    size_t reply_bytes;
+};
+
+static void resume(struct connection *c);
+static void feed(struct connection *c, const char *bytes, size_t len);
+
+/* Lists */
+
+static void unlist(struct connection *c)
+{
+    struct connection_list *list = &c->worker->lists[c->state];
+
+    *(c->older == NULL ? &list->oldest : &c->older->newer) = c->newer;
+    *(c->newer == NULL ? &list->newest : &c->newer->older) = c->older;
+    c->older = c->newer = NULL;
+}
+
+static void enlist(struct connection *c)
+{
+    struct connection_list *list = &c->worker->lists[c->state];
+
+    c->older = list->newest;
+    *(list->newest == NULL ? &list->oldest : &list->newest->newer) = c;
+    list->newest = c;
+}
+
+static int64_t now_ms(const struct connection *c)
+{
+    return (int64_t)uv_now(loop_uv(c->worker->loop));
+}
+
+static void enter(struct connection *c, enum connection_state state)
+{
+    unlist(c);
+    c->state = state;
+    enlist(c);
+    c->deadline_ms = state_ms[state] == 0 ? 0 : now_ms(c) + state_ms[state];
+    if (c->deadline_ms != 0)
+        worker_arm(c->worker, c->deadline_ms);
+}
+
+/* Closing */
+
+static void free_request(struct connection *c)
+{
+    talloc_free(take_ptr(c->req));
+}
+
+static void release(struct connection *c)
+{
+    struct worker *worker = c->worker;
+
+    unlist(c);
+    free(c->pending);
+    free_request(c);
+    free(c);
+    worker_count_closed(worker);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+
+    handle->data = NULL;
+    if (!c->on_lane)
+        release(c);
+}
+
+static void close_now(struct connection *c)
+{
+    if (c->state == CONNECTION_CLOSED)
+        return;
+    if (c->on_lane)
+        atomic_store(&c->req->job.gone, true);
+    else if (c->req != NULL && c->req->method != NULL && !c->replied)
+        dispatch_log(c->req, 499, 0);
+    enter(c, CONNECTION_CLOSED);
+    uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+/* Reading */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    const struct connection *c = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init(c->worker->read_buffer, WORKER_READ_BYTES);
+}
+
+static void on_end_of_stream(struct connection *c)
+{
+    c->peer_done = true;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->reading = false;
+    /* A request that is whole is answered although its sender sends no more. */
+    if (c->state != CONNECTION_RUN && c->state != CONNECTION_WRITE)
+        close_now(c);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct connection *c = stream->data;
+
+    if (n == UV_EOF)
+        on_end_of_stream(c);
+    else if (n < 0)
+        close_now(c);
+    else if (n > 0)
+        feed(c, buf->base, (size_t)n);
+}
+
+static void read_on(struct connection *c)
+{
+    if (c->reading || c->peer_done)
+        return;
+    c->reading = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
+    if (!c->reading)
+        close_now(c);
+}
+
+static void stash(struct connection *c, const char *bytes, size_t len)
+{
+    char *grown = mem_malloc(c->pending_len + len);
+
+    if (c->pending_len > 0)
+        memcpy(grown, c->pending, c->pending_len);
+    memcpy(grown + c->pending_len, bytes, len);
+    free(c->pending);
+    c->pending = grown;
+    c->pending_len += len;
+    if (c->pending_len >= PENDING_BYTES && c->reading) {
+        uv_read_stop((uv_stream_t *)&c->tcp);
+        c->reading = false;
+    }
+}
+
+/* Writing */
+
+static void linger(struct connection *c);
+
+static void end_request(struct connection *c)
+{
+    dispatch_log(c->req, c->req->reply.status, c->reply_bytes);
+    free_request(c);
+    if (c->keep_alive)
+        enter(c, CONNECTION_IDLE);
+    else if (c->pending_len > 0 || !c->received)
+        linger(c);
+    else
+        close_now(c);
+}
+
+/* The reply is out. The rest of a body that nobody wants is still to be read. */
+static void on_reply_written(struct connection *c)
+{
+    c->replied = true;
+    if (c->received || !c->keep_alive)
+        end_request(c);
+    else
+        enter(c, CONNECTION_BODY);
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct connection *c = write->data;
+
+    if (c->state == CONNECTION_CLOSED)
+        return;
+    if (status < 0) {
+        close_now(c);
+        return;
+    }
+    on_reply_written(c);
+    resume(c);
+}
+
+static void send_reply(struct connection *c)
+{
+    struct request *req = c->req;
+    struct text head;
+    uv_buf_t bufs[2];
+    int n;
+
+    c->keep_alive = c->keep_alive && req->keep_alive && worker_keeps_alive(c->worker);
+    head = dispatch_reply_head(c->worker, req, c->keep_alive);
+    bufs[0] = uv_buf_init(head.s, (unsigned)head.len);
+    bufs[1] = uv_buf_init((char *)req->reply.body, (unsigned)req->reply.body_len);
+    if (req->match.is_head)
+        bufs[1].len = 0;
+    c->reply_bytes = bufs[0].len + bufs[1].len;
+
+    enter(c, CONNECTION_WRITE);
+    n = uv_try_write((uv_stream_t *)&c->tcp, bufs, bufs[1].len == 0 ? 1 : 2);
+    if (n == (int)c->reply_bytes) {
+        on_reply_written(c);
+        return;
+    }
+    if (n < 0 && n != UV_EAGAIN) {
+        close_now(c);
+        return;
+    }
+    for (int i = 0; i < 2 && n > 0; i++) {
+        size_t out = (size_t)n < bufs[i].len ? (size_t)n : bufs[i].len;
+
+        bufs[i].base += out;
+        bufs[i].len -= out;
+        n -= (int)out;
+    }
+    c->write.data = c;
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written) != 0)
+        close_now(c);
+}
+
+static void on_shut_down(uv_shutdown_t *shutdown, int status)
+{
+    (void)shutdown;
+    (void)status;
+}
+
+/* Says that no more comes, and lets the client read the reply before it meets a reset. */
+static void linger(struct connection *c)
+{
+    enter(c, CONNECTION_LINGER);
+    c->dropped = c->pending_len;
+    free(take_ptr(c->pending));
+    c->pending_len = 0;
+    if (c->peer_done || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut_down) != 0)
+        close_now(c);
+    else
+        read_on(c);
+}
+
+static void drop(struct connection *c, size_t len)
+{
+    c->dropped += len;
+    if (c->dropped > LINGER_BYTES)
+        close_now(c);
+}
+
+/* Requests */
+
+static void begin_request(struct connection *c)
+{
+    void *tree = mem_tree(REQUEST_POOL_BYTES);
+
+    c->req = mem_new(tree, struct request);
+    c->req->task.mem = tree;
+    c->req->connection = c;
+    c->req->started_us = clock_mono_us();
+    c->message.req = c->req;
+    c->keep_alive = true;
+    c->replied = c->received = false;
+    if (c->state != CONNECTION_HEAD)
+        enter(c, CONNECTION_HEAD);
+}
+
+static void on_job_done(struct job *job, enum err outcome)
+{
+    struct request *req = container_of(job, struct request, job);
+    struct connection *c = req->connection;
+
+    c->on_lane = false;
+    if (c->state == CONNECTION_CLOSED) {
+        dispatch_log(req, 499, 0);
+        if (c->tcp.data == NULL)
+            release(c);
+        return;
+    }
+    if (outcome != OK)
+        dispatch_unrun(req, outcome);
+    send_reply(c);
+    resume(c);
+}
+
+/* A refusal before the body: a small body of known length is read and dropped so that the connection
+ * goes on; any other ends it. */
+static void refuse_body(struct connection *c)
+{
+    const struct request *req = c->req;
+
+    if (req->content_length < 0 || req->content_length > HTTP_BODY_BYTES || req->expects_continue)
+        c->keep_alive = false;
+    c->message.max_body = HTTP_BODY_BYTES;
+    c->message.discard_body = true;
+}
+
+static void ask_for_body(struct connection *c)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
+
+    if (uv_try_write((uv_stream_t *)&c->tcp, &buf, 1) != (int)sizeof text - 1)
+        close_now(c);
+}
+
+static void on_head(struct connection *c, bool body_has_begun)
+{
+    bool answered = dispatch_head(c->worker, c->req, &c->peer);
+    bool has_body = c->req->content_length != 0;
+
+    c->message.max_body = dispatch_max_body(c->req);
+    if (answered && has_body) {
+        refuse_body(c);
+        send_reply(c);
+        return;
+    }
+    if (!has_body)
+        return;
+    enter(c, CONNECTION_BODY);
+    if (c->req->expects_continue && !body_has_begun)
+        ask_for_body(c);
+}
+
+static void on_message(struct connection *c)
+{
+    c->received = true;
+    if (c->replied) {
+        end_request(c);
+        return;
+    }
+    if (c->req->reply.status == 0 && !dispatch_body(c->worker, c->req, on_job_done)) {
+        c->on_lane = true;
+        enter(c, CONNECTION_RUN);
+        return;
+    }
+    send_reply(c);
+}
+
+/* What follows cannot be told apart from a request: answer, if that was not done, and end. */
+static void on_refused(struct connection *c)
+{
+    c->keep_alive = false;
+    if (c->replied) {
+        end_request(c);
+        return;
+    }
+    dispatch_refuse(c->worker, c->req, &c->peer, c->message.refused);
+    send_reply(c);
+}
+
+static bool can_parse(const struct connection *c)
+{
+    return c->state == CONNECTION_IDLE || c->state == CONNECTION_HEAD ||
+           c->state == CONNECTION_BODY;
+}
+
+static void feed(struct connection *c, const char *bytes, size_t len)
+{
+    enum message_event event = MESSAGE_MORE;
+    size_t used;
+
+    /* The end of a message without a body shows only when the parser is asked again. */
+    while (can_parse(c) && (len > 0 || event == MESSAGE_HEAD)) {
+        if (c->req == NULL)
+            begin_request(c);
+        event = message_feed(&c->message, bytes, len, &used);
+        bytes += used;
+        len -= used;
+        if (event == MESSAGE_HEAD)
+            on_head(c, len > 0);
+        else if (event == MESSAGE_END)
+            on_message(c);
+        else if (event == MESSAGE_REFUSED)
+            on_refused(c);
+    }
+    if (len == 0 || c->state == CONNECTION_CLOSED)
+        return;
+    if (c->state == CONNECTION_LINGER)
+        drop(c, len);
+    else
+        stash(c, bytes, len);
+}
+
+/* After a wait: what was read meanwhile, then what comes. */
+static void resume(struct connection *c)
+{
+    if (can_parse(c) && c->pending_len > 0) {
+        auto_text char *pending = take_ptr(c->pending);
+        size_t len = c->pending_len;
+
+        c->pending_len = 0;
+        feed(c, pending, len);
+    }
+    if (!can_parse(c))
+        return;
+    if (c->peer_done)
+        close_now(c);
+    else
+        read_on(c);
+}
+
+/* Accepting */
+
+static void set_peer(struct connection *c)
+{
+    struct sockaddr_storage name;
+    int size = sizeof name;
+
+    memset(&c->peer, 0, sizeof c->peer);
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&name, &size) == 0)
+        address_from_socket((struct sockaddr *)&name, &c->peer);
+}
+
+static struct connection *new_connection(struct worker *worker)
+{
+    struct connection *c = mem_malloc(sizeof *c);
+
+    memset(c, 0, sizeof *c);
+    c->worker = worker;
+    c->tcp.data = c;
+    uv_tcp_init(loop_uv(worker->loop), &c->tcp);
+    c->state = CONNECTION_IDLE;
+    enlist(c);
+    worker_count_opened(worker);
+    return c;
+}
+
+static void begin(struct connection *c, int wrong)
+{
+    if (wrong != 0) {
+        close_now(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    set_peer(c);
+    message_open(&c->message);
+    /* Nothing has come yet, but the first head is due as if it had begun. */
+    enter(c, CONNECTION_HEAD);
+    read_on(c);
+}
+
+void connection_accept(struct worker *worker, uv_stream_t *listener)
+{
+    struct connection *c = new_connection(worker);
+
+    begin(c, uv_accept(listener, (uv_stream_t *)&c->tcp));
+}
+
+void connection_adopt(struct worker *worker, int fd)
+{
+    struct connection *c = new_connection(worker);
+
+    begin(c, uv_tcp_open(&c->tcp, fd));
+}
+
+/* Deadlines */
+
+static void time_out(struct connection *c)
+{
+    bool waits_for_client = c->state == CONNECTION_HEAD || c->state == CONNECTION_BODY;
+
+    if (!waits_for_client || c->req == NULL || c->replied) {
+        close_now(c);
+        return;
+    }
+    c->keep_alive = false;
+    dispatch_refuse(c->worker, c->req, &c->peer, ERR_REQUEST_TIMEOUT);
+    send_reply(c);
+}
+
+int64_t connection_expire(struct worker *worker, int64_t now_ms)
+{
+    int64_t next = 0;
+
+    for (int state = 0; state < CONNECTION_STATES; state++) {
+        struct connection_list *list = &worker->lists[state];
+
+        if (state_ms[state] == 0)
+            continue;
+        while (list->oldest != NULL && list->oldest->deadline_ms <= now_ms)
+            time_out(list->oldest);
+        if (list->oldest != NULL && (next == 0 || list->oldest->deadline_ms < next))
+            next = list->oldest->deadline_ms;
+    }
+    return next;
+}
+
+bool connection_evict(struct worker *worker)
+{
+    struct connection *c = worker->lists[CONNECTION_IDLE].oldest;
+
+    if (c == NULL)
+        c = worker->lists[CONNECTION_HEAD].oldest;
+    if (c == NULL)
+        return false;
+    close_now(c);
+    return true;
+}
+
+/* Ending */
+
+static bool has_unread_bytes(struct connection *c)
+{
+    uv_os_fd_t fd;
+    char byte;
+
+    return uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0 &&
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void close_idle(struct connection *c)
+{
+    for (struct connection *next; c != NULL; c = next) {
+        next = c->newer;
+        if (c->req == NULL && !has_unread_bytes(c))
+            close_now(c);
+    }
+}
+
+void connection_drain(struct worker *worker)
+{
+    close_idle(worker->lists[CONNECTION_IDLE].oldest);
+    close_idle(worker->lists[CONNECTION_HEAD].oldest);
+}
+
+void connection_abort_all(struct worker *worker)
+{
+    for (int state = 0; state < CONNECTION_CLOSED; state++) {
+        while (worker->lists[state].oldest != NULL)
+            close_now(worker->lists[state].oldest);
+    }
+}

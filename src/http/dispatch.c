@@ -1,0 +1,318 @@
+#include "http/dispatch.h"
+
+#include "core/clock.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "http/client.h"
+#include "http/reply.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum { REQUEST_ID_BYTES = 128, RUN_MS = 10000 };
+
+static bool is_sane_id(const char *id)
+{
+    size_t len = id == NULL ? 0 : strlen(id);
+
+    if (len == 0 || len > REQUEST_ID_BYTES)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)id[i]) && strchr("-_.", id[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void identify(struct worker *worker, struct request *req, const struct address *peer)
+{
+    const char *id = request_header(req, HEADER_REQUEST_ID);
+
+    req->server = worker->app;
+    req->app = worker->app->app;
+    req->settings = worker->app->settings(worker->app->app);
+    req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->task.mem);
+    req->task.deadline_ms = clock_mono_ms() + RUN_MS;
+    req->client =
+        client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
+    address_text(req->client_text, &req->client);
+}
+
+static const char *listed_origin(const struct request *req)
+{
+    const char *origin = request_header(req, HEADER_ORIGIN);
+    const struct texts *listed = &req->settings->cors_origins;
+
+    for (size_t i = 0; origin != NULL && i < listed->count; i++) {
+        if (strcmp(listed->of[i], origin) == 0)
+            return origin;
+    }
+    return NULL;
+}
+
+static enum err answer_options(struct request *req, const char *allow)
+{
+    bool preflight = request_header(req, HEADER_ORIGIN) != NULL &&
+                     request_header(req, HEADER_PREFLIGHT_METHOD) != NULL;
+
+    if (preflight && listed_origin(req) != NULL) {
+        reply_header(req, "Access-Control-Allow-Methods", allow);
+        reply_header(req, "Access-Control-Allow-Headers",
+                     "Authorization, Content-Type, Stripe-Signature, X-Request-Id");
+        reply_header(req, "Access-Control-Max-Age", "600");
+    }
+    reply_header(req, "Allow", allow);
+    return reply_empty(req, 204);
+}
+
+/* RFC 9112 section 6: a body longer than what is announced as wanted is not read. */
+static enum err check_size(const struct request *req)
+{
+    return req->content_length > (int64_t)dispatch_max_body(req) ? ERR_BODY_TOO_LARGE : OK;
+}
+
+static enum err route(struct worker *worker, struct request *req)
+{
+    bool options = strcmp(req->method, "OPTIONS") == 0;
+    enum err e;
+
+    if (strcmp(req->path, "*") == 0)
+        return answer_options(req, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    e = router_find(worker->app->router, req->task.mem, req->method, req->path, &req->match);
+    if (e != OK)
+        return e;
+    if (req->match.allow == NULL)
+        return ERR_NOT_FOUND;
+    if (options)
+        return answer_options(req, req->match.allow);
+    if (req->match.route == NULL)
+        return ERR_METHOD;
+    e = worker->app->gate(req);
+    if (e != OK || req->reply.status != 0)
+        return e;
+    return check_size(req);
+}
+
+bool dispatch_head(struct worker *worker, struct request *req, const struct address *peer)
+{
+    enum err e;
+
+    identify(worker, req, peer);
+    e = route(worker, req);
+    if (e != OK)
+        reply_failure(req, e);
+    return req->reply.status != 0;
+}
+
+void dispatch_refuse(struct worker *worker, struct request *req, const struct address *peer,
+                     enum err why)
+{
+    if (req->task.id == NULL)
+        identify(worker, req, peer);
+    reply_failure(req, why);
+}
+
+size_t dispatch_max_body(const struct request *req)
+{
+    const struct route *row = req->match.route;
+
+    return row == NULL || row->max_body == 0 ? HTTP_BODY_BYTES : row->max_body;
+}
+
+/* Absent, application/json or application/…+json, with any parameters. */
+static bool is_json_type(const struct request *req)
+{
+    const char *type = req->headers[HEADER_CONTENT_TYPE].value;
+    size_t len;
+
+    if (type == NULL)
+        return true;
+    len = strcspn(type, "; \t,");
+    if (req->headers[HEADER_CONTENT_TYPE].count > 1 || type[len] == ',')
+        return false;
+    if (len == 16 && strncasecmp(type, "application/json", 16) == 0)
+        return true;
+    return len > 17 && strncasecmp(type, "application/", 12) == 0 &&
+           strncasecmp(type + len - 5, "+json", 5) == 0;
+}
+
+static bool is_blank(const char *text, size_t len)
+{
+    return strspn(text, " \t\r\n") == len;
+}
+
+/* The body against the row's fields; true if it will do, else the reply is set. */
+static bool read_body(struct request *req)
+{
+    struct json_problem problem;
+    auto_json json_t *json = NULL;
+    json_t *wrong;
+
+    if (!is_json_type(req)) {
+        wrong = fields_body_problem(
+            "model_attributes_type",
+            "Input should be a valid dictionary or object to extract fields from", -1, NULL);
+        reply_json(req, 422, wrong);
+        return false;
+    }
+    if (req->body_len > 0 && !is_blank(req->body, req->body_len)) {
+        json = json_read(req->body, req->body_len, &problem);
+        if (json == NULL && problem.fault == JSON_UNSAFE) {
+            reply_error(req, 400, "There was an error parsing the body");
+            return false;
+        }
+        if (json == NULL) {
+            wrong = fields_body_problem("json_invalid", "JSON decode error", (long)problem.offset,
+                                        problem.text);
+            reply_json(req, 422, wrong);
+            return false;
+        }
+    }
+    wrong = fields_read(req->task.mem, req->match.route->body, json, req->values);
+    if (wrong != NULL)
+        reply_json(req, 422, wrong);
+    return wrong == NULL;
+}
+
+static void log_failure(const struct request *req, enum err e)
+{
+    const struct err_info *info = err_info(e);
+    enum log_level level = info->blame == BLAME_US ? LOG_ERROR : LOG_WARNING;
+
+    if (info->blame == BLAME_CALLER)
+        return;
+    log_at(level, &req->task, "request failed", LOG_S("error", info->name),
+           LOG_S("detail", req->task.err == e ? req->task.text : NULL),
+           LOG_S("at", req->task.err == e ? req->task.where : NULL),
+           LOG_S("route", req->match.route->path));
+}
+
+static void settle(struct request *req, enum err e)
+{
+    if (e == OK && req->reply.status == 0)
+        e = fail(&req->task, ERR_INTERNAL, "a handler left its request unanswered");
+    if (e == OK)
+        return;
+    log_failure(req, e);
+    reply_failure(req, e);
+}
+
+/* On the lane. */
+static void run(struct job *job)
+{
+    struct request *req = container_of(job, struct request, job);
+    enum err e = req->server->prepare(req);
+
+    if (e == OK && req->reply.status == 0)
+        e = req->match.route->handle(req);
+    settle(req, e);
+}
+
+bool dispatch_body(struct worker *worker, struct request *req,
+                   void (*done)(struct job *job, enum err outcome))
+{
+    const struct route *row = req->match.route;
+
+    if (row->body != NULL && !read_body(req))
+        return true;
+    if (row->fast != NULL && row->fast(req))
+        return true;
+    if (row->lane == LANE_LOOP) {
+        settle(req, row->handle(req));
+        return true;
+    }
+    req->job.run = run;
+    req->job.done = done;
+    if (lane_submit(worker->app->lanes[row->lane], &req->job) != OK) {
+        dispatch_unrun(req, ERR_BUSY);
+        return true;
+    }
+    return false;
+}
+
+void dispatch_unrun(struct request *req, enum err outcome)
+{
+    reply_failure(req, outcome);
+}
+
+static const char security_headers[] =
+    "X-Content-Type-Options: nosniff\r\n"
+    "X-Frame-Options: DENY\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Vary: Origin\r\n";
+
+static void put_header(struct text *out, const char *name, const char *value)
+{
+    text_add(out, name);
+    text_put(out, ": ", 2);
+    text_add(out, value);
+    text_put(out, "\r\n", 2);
+}
+
+static void put_cors(struct text *out, const struct request *req)
+{
+    const char *origin = req->settings == NULL ? NULL : listed_origin(req);
+
+    if (origin == NULL)
+        return;
+    put_header(out, "Access-Control-Allow-Origin", origin);
+    put_header(out, "Access-Control-Expose-Headers",
+               "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+               "X-Request-Id");
+}
+
+static void put_security(struct text *out, const struct request *req)
+{
+    const char *url = req->settings == NULL ? NULL : req->settings->public_url;
+
+    text_put(out, security_headers, sizeof security_headers - 1);
+    if (!req->reply.is_page)
+        text_add(out, "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    if (!req->reply.cacheable)
+        text_add(out, "Cache-Control: no-store\r\n");
+    if (url != NULL && strncmp(url, "https:", 6) == 0)
+        text_add(out, "Strict-Transport-Security: max-age=31536000\r\n");
+}
+
+struct text dispatch_reply_head(struct worker *worker, struct request *req, bool keep_alive)
+{
+    const struct reply *reply = &req->reply;
+    struct text out = text_open(req->task.mem, 900);
+
+    text_add(&out, "HTTP/1.1 ");
+    text_int(&out, reply->status);
+    text_char(&out, ' ');
+    text_add(&out, reply_reason(reply->status));
+    text_put(&out, "\r\n", 2);
+    put_header(&out, "Date", worker_date(worker));
+    if (reply->content_type != NULL)
+        put_header(&out, "Content-Type", reply->content_type);
+    if (reply->status != 204 && reply->status != 304) {
+        text_add(&out, "Content-Length: ");
+        text_int(&out, (int64_t)reply->body_len);
+        text_put(&out, "\r\n", 2);
+    }
+    if (req->task.id != NULL)
+        put_header(&out, "X-Request-Id", req->task.id);
+    put_security(&out, req);
+    put_cors(&out, req);
+    if (reply->head.len > 0)
+        text_put(&out, reply->head.s, reply->head.len);
+    if (!keep_alive)
+        text_add(&out, "Connection: close\r\n");
+    text_put(&out, "\r\n", 2);
+    return out;
+}
+
+void dispatch_log(const struct request *req, int status, size_t bytes)
+{
+    const struct route *row = req->match.route;
+
+    log_info(&req->task, "request",
+           LOG_S("method", req->method == NULL ? "-" : req->method),
+           LOG_S("route", row == NULL ? "-" : row->path), LOG_I("status", status),
+           LOG_I("duration_us", clock_mono_us() - req->started_us), LOG_I("bytes", bytes),
+           LOG_S("client", req->client_text));
+}

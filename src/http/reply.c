@@ -1,0 +1,117 @@
+#include "http/reply.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const char json_content_type[] = "application/json";
+
+enum err reply_json_text(struct request *req, int status, const char *body, size_t len)
+{
+    req->reply.status = status;
+    req->reply.content_type = json_content_type;
+    req->reply.body = body;
+    req->reply.body_len = len;
+    return OK;
+}
+
+enum err reply_json(struct request *req, int status, json_t *json)
+{
+    auto_json json_t *owned = json;
+    size_t size = json_dumpb(json, NULL, 0, JSON_COMPACT);
+    char *body = mem_zero(req->task.mem, size + 1);
+
+    json_dumpb(json, body, size, JSON_COMPACT);
+    return reply_json_text(req, status, body, size);
+}
+
+enum err reply_ok(struct request *req, json_t *data)
+{
+    return reply_json(req, 200, json_pack("{s:i,s:s,s:o}", "code", 0, "msg", "success", "data", data));
+}
+
+enum err reply_error(struct request *req, int status, const char *msg)
+{
+    struct text body = text_open(req->task.mem, 96);
+
+    text_add(&body, "{\"code\":");
+    text_int(&body, status);
+    text_add(&body, ",\"msg\":");
+    text_json(&body, msg, strlen(msg));
+    text_add(&body, ",\"data\":null}");
+    return reply_json_text(req, status, body.s, body.len);
+}
+
+static bool says_www_authenticate(const struct request *req)
+{
+    return strstr(req->reply.head.s == NULL ? "" : req->reply.head.s, "WWW-Authenticate") != NULL;
+}
+
+enum err reply_failure(struct request *req, enum err e)
+{
+    const struct err_info *info = err_info(e);
+    bool callers = info->blame == BLAME_CALLER && req->task.err == e && req->task.text != NULL;
+
+    if (info->status == 503)
+        reply_header(req, "Retry-After", "1");
+    if (info->status == 401 && !says_www_authenticate(req))
+        reply_header(req, "WWW-Authenticate", "Bearer");
+    if (info->status == 405)
+        reply_header(req, "Allow", req->match.allow);
+    return reply_error(req, info->status, callers ? req->task.text : info->text);
+}
+
+enum err reply_empty(struct request *req, int status)
+{
+    req->reply.status = status;
+    req->reply.content_type = NULL;
+    req->reply.body = "";
+    req->reply.body_len = 0;
+    return OK;
+}
+
+void reply_header(struct request *req, const char *name, const char *value)
+{
+    req->reply.head.mem = req->task.mem;
+    text_add(&req->reply.head, name);
+    text_put(&req->reply.head, ": ", 2);
+    text_add(&req->reply.head, value);
+    text_put(&req->reply.head, "\r\n", 2);
+}
+
+const char *reply_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+    };
+
+    for (size_t i = 0; i < count_of(phrases); i++) {
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    }
+    assert(!"a status without a phrase");
+    return "Unknown";
+}

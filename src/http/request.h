@@ -1,0 +1,107 @@
+/* One request and its reply: what the parser fills, the gate and the handler read, and the
+ * connection writes out.
+ *
+ * A request is a talloc tree of its own. One thread at a time owns it: its loop, then the lane that
+ * runs its handler, then the loop again; `gone` is the one member that both may touch. */
+#pragma once
+
+#include "core/address.h"
+#include "core/lane.h"
+#include "core/settings.h"
+#include "core/task.h"
+#include "core/text.h"
+#include "http/router.h"
+
+#include <stdint.h>
+
+enum {
+    HTTP_REQUEST_LINE_BYTES = 8 << 10,
+    HTTP_HEADERS_BYTES = 32 << 10,
+    HTTP_HEADERS = 100,
+    HTTP_BODY_BYTES = 64 << 10,
+    HTTP_FIELDS = 16 /* of a body */
+};
+
+/* Headers that manus reads. The parser sorts each field that has one of these names. */
+#define HTTP_KNOWN_HEADERS(X)                                                                      \
+    X(HOST, "Host")                                                                                \
+    X(AUTHORIZATION, "Authorization")                                                              \
+    X(CONTENT_TYPE, "Content-Type")                                                                \
+    X(CONTENT_ENCODING, "Content-Encoding")                                                        \
+    X(TRANSFER_ENCODING, "Transfer-Encoding")                                                      \
+    X(EXPECT, "Expect")                                                                            \
+    X(ORIGIN, "Origin")                                                                            \
+    X(PREFLIGHT_METHOD, "Access-Control-Request-Method")                                           \
+    X(REQUEST_ID, "X-Request-Id")                                                                  \
+    X(FORWARDED_FOR, "X-Forwarded-For")                                                            \
+    X(USER_AGENT, "User-Agent")                                                                    \
+    X(ACCEPT_LANGUAGE, "Accept-Language")                                                          \
+    X(IF_NONE_MATCH, "If-None-Match")
+
+enum known_header {
+#define ENUMERATOR(name, text) HEADER_##name,
+    HTTP_KNOWN_HEADERS(ENUMERATOR)
+#undef ENUMERATOR
+        KNOWN_HEADERS
+};
+
+struct reply {
+    int status; /* 0: none yet */
+    const char *content_type;
+    struct text head;  /* further header lines, each with its CRLF */
+    const char *body;  /* in the request's memory, or static */
+    size_t body_len;
+    bool cacheable;    /* brings its own Cache-Control */
+    bool is_page;      /* brings its own Content-Security-Policy */
+};
+
+struct connection;
+struct server_app;
+struct user;
+struct session_record;
+
+struct request {
+    struct task task;
+    const struct server_app *server; /* whose hooks serve this request */
+    void *app;                       /* the application's, as given to the server */
+    const struct settings *settings;
+
+    /* From the head. Texts are NUL-terminated and in the task's memory. */
+    const char *method;
+    const char *target; /* as sent */
+    const char *path;   /* of it, without the query */
+    const char *query;  /* behind the ?, NULL if there is none */
+    struct {
+        const char *value; /* of the first such field; NULL: absent */
+        unsigned count;
+    } headers[KNOWN_HEADERS];
+    struct text forwarded_for; /* all X-Forwarded-For fields, joined by commas */
+    int64_t content_length;    /* -1: chunked; 0: no body */
+    bool keep_alive;
+    bool expects_continue;
+
+    char *body; /* NUL-terminated */
+    size_t body_len;
+
+    /* Found on the way. */
+    struct route_match match;
+    struct address client;
+    char client_text[ADDRESS_TEXT_SIZE];
+    const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */
+    struct user *user;               /* whoever passed the gate; NULL on public routes */
+    const struct session_record *session;
+    const char *bearer;        /* the token, while its owner is not known yet */
+    struct token_claims *claims;
+
+    struct reply reply;
+    struct job job;
+    struct connection *connection;
+    int64_t started_us; /* monotonic */
+};
+
+/* The one value of a header; NULL if it is absent or stands twice. */
+const char *request_header(const struct request *req, enum known_header name);
+
+/* The value of a body field, or of a path parameter. The name must be one of the row's. */
+const char *request_str(const struct request *req, const char *name);
+const char *request_param(const struct request *req, const char *name);

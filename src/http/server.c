@@ -1,0 +1,374 @@
+#include "http/server.h"
+
+#include "core/clock.h"
+#include "core/crypto.h"
+#include "core/log.h"
+#include "http/connection.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <string.h>
+
+enum { BACKLOG = 4096 };
+
+struct server {
+    struct server_app app;
+    struct server_limits limits;
+    unsigned worker_count;
+    struct worker *workers;
+    atomic_uint connections;
+    atomic_bool keep_alive_ends, draining;
+};
+
+/* Listening */
+
+static int open_socket(const struct addrinfo *to, bool shared)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int on = 1, off = 0;
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (shared)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (to->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, to->ai_addr, to->ai_addrlen) == 0)
+        return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+static const char *explain_bind(void *mem, const char *host, unsigned port)
+{
+    switch (errno) {
+    case EADDRINUSE:
+        return mem_printf(mem, "port %u is in use on %s: stop the other program, or set PORT to "
+                               "another port", port, host);
+    case EACCES:
+        return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
+                          port);
+    case EADDRNOTAVAIL:
+        return mem_printf(mem, "%s is no address of this machine: mend HOST", host);
+    default:
+        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(errno));
+    }
+}
+
+/* A socket that is not shared finds out whether somebody else has the port: sockets with
+ * SO_REUSEPORT of one user would silently share it with another process. */
+static bool is_port_free(const struct addrinfo *to)
+{
+    int fd = open_socket(to, false);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
+                                 const char **ret_why)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    struct listeners *l = mem_new(mem, struct listeners);
+    char service[8];
+    int wrong;
+
+    snprintf(service, sizeof service, "%u", port);
+    wrong = getaddrinfo(host, service, &hints, &found);
+    if (wrong != 0) {
+        *ret_why = mem_printf(mem, "HOST %s is not known: %s", host, gai_strerror(wrong));
+        return NULL;
+    }
+    l->loops = loops;
+    l->fds = mem_array(l, int, loops *WORKER_ADDRESSES);
+    for (const struct addrinfo *to = found; to != NULL; to = to->ai_next)
+        l->addresses += l->addresses < WORKER_ADDRESSES;
+    *ret_why = NULL;
+    unsigned a = 0;
+    for (const struct addrinfo *to = found; a < l->addresses; to = to->ai_next, a++) {
+        if (!is_port_free(to))
+            *ret_why = explain_bind(mem, host, port);
+        for (unsigned i = 0; i < loops && *ret_why == NULL; i++) {
+            l->fds[i * l->addresses + a] = open_socket(to, true);
+            if (l->fds[i * l->addresses + a] < 0)
+                *ret_why = explain_bind(mem, host, port);
+        }
+    }
+    freeaddrinfo(found);
+    snprintf(l->shown, sizeof l->shown, strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u",
+             host, port);
+    return *ret_why == NULL ? l : NULL;
+}
+
+struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, unsigned loops,
+                                    const char **ret_why)
+{
+    struct listeners *l = mem_new(mem, struct listeners);
+
+    l->loops = loops;
+    l->addresses = count > WORKER_ADDRESSES ? WORKER_ADDRESSES : count;
+    l->fds = mem_array(l, int, loops *WORKER_ADDRESSES);
+    for (unsigned i = 0; i < loops; i++) {
+        for (unsigned a = 0; a < l->addresses; a++) {
+            int on = 0;
+            socklen_t size = sizeof on;
+
+            if (getsockopt(fds[a], SOL_SOCKET, SO_ACCEPTCONN, &on, &size) != 0 || !on) {
+                *ret_why = "a socket in LISTEN_FDS is no listening socket: use ListenStream= and "
+                           "Accept=no";
+                return NULL;
+            }
+            l->fds[i * l->addresses + a] = i == 0 ? fds[a] : dup(fds[a]);
+        }
+    }
+    snprintf(l->shown, sizeof l->shown, "the sockets of the service manager");
+    return l;
+}
+
+/* Connections */
+
+void worker_count_opened(struct worker *worker)
+{
+    atomic_fetch_add(&worker->server->connections, 1);
+}
+
+static bool has_room(const struct worker *worker)
+{
+    return atomic_load(&worker->server->connections) < worker->server->limits.max_connections;
+}
+
+static void accept_waiting(struct worker *worker)
+{
+    uv_stream_t *listener = take_ptr(worker->waiting);
+
+    if (listener != NULL && !uv_is_closing((uv_handle_t *)listener))
+        connection_accept(worker, listener);
+}
+
+void worker_count_closed(struct worker *worker)
+{
+    atomic_fetch_sub(&worker->server->connections, 1);
+    if (worker->waiting != NULL && has_room(worker))
+        accept_waiting(worker);
+}
+
+static void evict_here(struct post *post)
+{
+    struct worker *worker = container_of(post, struct worker, evict);
+
+    atomic_store(&worker->evicting, false);
+    connection_evict(worker);
+}
+
+/* libuv stops listening until the connection that it has accepted is taken over. */
+static void make_room(struct worker *worker, uv_stream_t *listener)
+{
+    struct server *server = worker->server;
+
+    worker->waiting = listener;
+    if (connection_evict(worker))
+        return;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        if (&server->workers[i] != worker && !atomic_exchange(&server->workers[i].evicting, true))
+            loop_post(server->workers[i].loop, &server->workers[i].evict);
+    }
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct worker *worker = listener->data;
+
+    if (status < 0)
+        log_warning(NULL, "cannot accept a connection", LOG_S("error", uv_strerror(status)));
+    else if (has_room(worker))
+        connection_accept(worker, listener);
+    else
+        make_room(worker, listener);
+}
+
+/* Deadlines */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    int64_t now = (int64_t)uv_now(loop_uv(worker->loop)), next;
+
+    worker->timer_at_ms = 0;
+    next = connection_expire(worker, now);
+    if (worker->waiting != NULL && has_room(worker))
+        accept_waiting(worker);
+    if (next != 0)
+        worker_arm(worker, next);
+}
+
+void worker_arm(struct worker *worker, int64_t deadline_ms)
+{
+    int64_t now = (int64_t)uv_now(loop_uv(worker->loop));
+
+    if (worker->closed || (worker->timer_at_ms != 0 && worker->timer_at_ms <= deadline_ms))
+        return;
+    worker->timer_at_ms = deadline_ms;
+    uv_timer_start(&worker->timer, on_timer, deadline_ms > now ? (uint64_t)(deadline_ms - now) : 0,
+                   0);
+}
+
+/* What every reply needs */
+
+char *worker_new_id(struct worker *worker, void *mem)
+{
+    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"; /* Crockford's base 32 */
+    char *id = mem_zero(mem, 27);
+    uint64_t time = (uint64_t)clock_wall_ms();
+    const uint8_t *random;
+
+    if (worker->random_left < 16) {
+        crypto_random(worker->random, WORKER_RANDOM_BYTES);
+        worker->random_left = WORKER_RANDOM_BYTES;
+    }
+    worker->random_left -= 16;
+    random = worker->random + worker->random_left;
+    for (int i = 9; i >= 0; i--, time >>= 5)
+        id[i] = digits[time & 31];
+    for (int i = 0; i < 16; i++)
+        id[10 + i] = digits[random[i] & 31];
+    return id;
+}
+
+const char *worker_date(struct worker *worker)
+{
+    int64_t now_ms = clock_wall_ms();
+
+    if (now_ms / 1000 != worker->date_s) {
+        worker->date_s = now_ms / 1000;
+        text_http_date(worker->date, now_ms);
+    }
+    return worker->date;
+}
+
+bool worker_keeps_alive(const struct worker *worker)
+{
+    return !atomic_load_explicit(&worker->server->keep_alive_ends, memory_order_relaxed);
+}
+
+/* Starting and ending */
+
+static void drain_here(struct post *post)
+{
+    struct worker *worker = container_of(post, struct worker, drain);
+
+    /* A closed socket loses what waits in its queue: take it first. */
+    accept_waiting(worker);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        uv_os_fd_t fd;
+        int client;
+
+        if (uv_fileno((uv_handle_t *)&worker->listeners[i], &fd) != 0)
+            continue;
+        while ((client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+            connection_adopt(worker, client);
+        uv_close((uv_handle_t *)&worker->listeners[i], NULL);
+    }
+    connection_drain(worker);
+}
+
+static void abort_here(struct post *post)
+{
+    struct worker *worker = container_of(post, struct worker, abort);
+
+    connection_abort_all(worker);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        if (!uv_is_closing((uv_handle_t *)&worker->listeners[i]))
+            uv_close((uv_handle_t *)&worker->listeners[i], NULL);
+    }
+    worker->closed = true;
+    if (!uv_is_closing((uv_handle_t *)&worker->timer))
+        uv_close((uv_handle_t *)&worker->timer, NULL);
+}
+
+static void start_here(struct post *post)
+{
+    struct worker *worker = container_of(post, struct worker, start);
+    uv_loop_t *uv = loop_uv(worker->loop);
+
+    worker->timer.data = worker;
+    uv_timer_init(uv, &worker->timer);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        uv_tcp_t *listener = &worker->listeners[i];
+
+        listener->data = worker;
+        if (uv_tcp_init(uv, listener) != 0 || uv_tcp_open(listener, worker->fds[i]) != 0 ||
+            uv_listen((uv_stream_t *)listener, BACKLOG, on_connection) != 0)
+            log_critical(NULL, "cannot listen on a socket", LOG_S("error", strerror(errno)));
+    }
+}
+
+static int free_workers(struct server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        free(server->workers[i].read_buffer);
+    return 0;
+}
+
+struct server *server_start(void *mem, const struct server_app *app,
+                            const struct server_limits *limits, struct listeners *listeners,
+                            struct loop **loops, unsigned count)
+{
+    struct server *server = mem_new(mem, struct server);
+
+    server->app = *app;
+    server->limits = *limits;
+    server->worker_count = count;
+    server->workers = mem_array(server, struct worker, count);
+    talloc_set_destructor(server, free_workers);
+    for (unsigned i = 0; i < count; i++) {
+        struct worker *worker = &server->workers[i];
+
+        worker->server = server;
+        worker->app = &server->app;
+        worker->loop = loops[i];
+        worker->fds = listeners->fds + i * listeners->addresses;
+        worker->listener_count = listeners->addresses;
+        worker->read_buffer = mem_malloc(WORKER_READ_BYTES);
+        worker->start.run = start_here;
+        worker->drain.run = drain_here;
+        worker->evict.run = evict_here;
+        worker->abort.run = abort_here;
+        loop_post(worker->loop, &worker->start);
+    }
+    return server;
+}
+
+void server_stop_keeping_alive(struct server *server)
+{
+    atomic_store(&server->keep_alive_ends, true);
+}
+
+void server_drain(struct server *server)
+{
+    server_stop_keeping_alive(server);
+    if (atomic_exchange(&server->draining, true))
+        return;
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loop_post(server->workers[i].loop, &server->workers[i].drain);
+}
+
+void server_abort(struct server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loop_post(server->workers[i].loop, &server->workers[i].abort);
+}
+
+unsigned server_connections(const struct server *server)
+{
+    return atomic_load(&server->connections);
+}
+
+bool server_is_stopping(const struct server *server)
+{
+    return atomic_load_explicit(&server->keep_alive_ends, memory_order_relaxed);
+}

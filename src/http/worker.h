@@ -1,0 +1,60 @@
+/* What one event loop knows of the server: its connections in lists by state, oldest first, so that
+ * deadlines and the choice of whom to close cost nothing. On its loop's thread only. */
+#pragma once
+
+#include "http/server.h"
+
+enum connection_state {
+    CONNECTION_IDLE,   /* nothing of a request has come: 60 s, the first request 10 s */
+    CONNECTION_HEAD,   /* a head is coming: 10 s */
+    CONNECTION_BODY,   /* a body is coming: 30 s */
+    CONNECTION_RUN,    /* a handler is at work: bounded by its lane */
+    CONNECTION_WRITE,  /* a reply is going out: 30 s */
+    CONNECTION_LINGER, /* refused; what still comes is dropped: 2 s, 4 MiB */
+    CONNECTION_CLOSED, /* waits for its handle, or for its handler */
+    CONNECTION_STATES
+};
+
+enum { WORKER_READ_BYTES = 64 << 10, WORKER_RANDOM_BYTES = 4096, WORKER_ADDRESSES = 4 };
+
+struct connection_list {
+    struct connection *oldest, *newest;
+};
+
+struct worker {
+    struct server *server;
+    const struct server_app *app;
+    struct loop *loop;
+    uv_tcp_t listeners[WORKER_ADDRESSES];
+    unsigned listener_count;
+    uv_timer_t timer;
+    int64_t timer_at_ms; /* 0: not armed */
+    struct connection_list lists[CONNECTION_STATES];
+    uv_stream_t *waiting; /* a listener whose next connection waits for room */
+    bool closed;
+
+    const int *fds; /* of the listeners */
+    struct post start, drain, evict, abort;
+    atomic_bool evicting; /* `evict` is posted */
+
+    char *read_buffer;
+    uint8_t random[WORKER_RANDOM_BYTES];
+    size_t random_left;
+    int64_t date_s;
+    char date[TEXT_HTTP_DATE_SIZE];
+};
+
+/* A new ULID: 26 characters, sortable by time. */
+char *worker_new_id(struct worker *worker, void *mem);
+
+/* The Date header's value now. */
+const char *worker_date(struct worker *worker);
+
+/* A connection was opened, or is gone: the next one may have waited for its place. */
+void worker_count_opened(struct worker *worker);
+void worker_count_closed(struct worker *worker);
+
+/* Puts a deadline in force for connections of some state. */
+void worker_arm(struct worker *worker, int64_t deadline_ms);
+
+bool worker_keeps_alive(const struct worker *worker);

@@ -1,0 +1,93 @@
+#include "store/chain.h"
+
+#include "core/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct chain chain_begin(const char *id, int64_t issued_s, int64_t expires_s)
+{
+    struct chain chain = {.count = 1};
+
+    snprintf(chain.links[0].id, sizeof chain.links[0].id, "%s", id);
+    chain.links[0].issued_s = issued_s;
+    chain.links[0].expires_s = expires_s;
+    return chain;
+}
+
+static bool is_past_grace(const struct chain *chain, unsigned i, int64_t now_ms)
+{
+    int64_t retired_ms = i + 1 < chain->count ? chain->links[i + 1].used_ms : 0;
+
+    return retired_ms != 0 && now_ms - retired_ms > CHAIN_GRACE_MS;
+}
+
+static void drop_oldest(struct chain *chain, unsigned count)
+{
+    chain->count -= count;
+    memmove(chain->links, chain->links + count, chain->count * sizeof chain->links[0]);
+}
+
+static void forget_retired(struct chain *chain, int64_t now_ms)
+{
+    unsigned past = 0;
+
+    while (is_past_grace(chain, past, now_ms))
+        past++;
+    drop_oldest(chain, past);
+}
+
+enum chain_outcome chain_use(struct chain *chain, const char *id, const struct chain_link *fresh,
+                             int64_t now_ms, struct chain_link *ret_successor)
+{
+    unsigned i = 0;
+
+    forget_retired(chain, now_ms);
+    while (i < chain->count && strcmp(chain->links[i].id, id) != 0)
+        i++;
+    if (i == chain->count)
+        return CHAIN_REUSED;
+    if (chain->links[i].used_ms == 0)
+        chain->links[i].used_ms = now_ms;
+    if (i + 1 == chain->count) {
+        if (chain->count == CHAIN_LINKS) {
+            drop_oldest(chain, 1);
+            i--;
+        }
+        chain->links[chain->count++] = *fresh;
+    }
+    *ret_successor = chain->links[i + 1];
+    return CHAIN_ROTATED;
+}
+
+char *chain_text(void *mem, const struct chain *chain)
+{
+    struct text text = text_open(mem, 64 * (chain->count + 1));
+
+    for (unsigned i = 0; i < chain->count; i++) {
+        const struct chain_link *link = &chain->links[i];
+
+        text_printf(&text, "%s %lld %lld %lld\n", link->id, (long long)link->issued_s,
+                    (long long)link->expires_s, (long long)link->used_ms);
+    }
+    return text.s;
+}
+
+bool chain_parse(const char *text, struct chain *ret)
+{
+    *ret = (struct chain){0};
+    while (*text != '\0' && ret->count < CHAIN_LINKS) {
+        struct chain_link *link = &ret->links[ret->count++];
+        long long issued, expires, used;
+        int width = 0;
+
+        if (sscanf(text, "%22s %lld %lld %lld\n%n", link->id, &issued, &expires, &used, &width) != 4 ||
+            width == 0)
+            return false;
+        link->issued_s = issued;
+        link->expires_s = expires;
+        link->used_ms = used;
+        text += width;
+    }
+    return *text == '\0' && ret->count > 0;
+}

@@ -1,0 +1,600 @@
+#include "store/sqlite.h"
+
+#include "store/sqlite_db.h"
+#include "store/sqlite_schema.h"
+#include "store/sqlite_writer.h"
+
+#include "core/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+enum { READERS_KEPT = 16 };
+
+struct sqlite {
+    struct store store;
+    char *path;
+    int lock_fd;
+    struct sqlite_writer *writer;
+
+    pthread_mutex_t lock;
+    struct sqlite_db *idle[READERS_KEPT]; /* connections that nobody reads on */
+    unsigned idle_count;
+};
+
+static struct sqlite *sqlite_of(struct store *store)
+{
+    return container_of(store, struct sqlite, store);
+}
+
+/* Reading */
+
+static enum err open_reader(struct task *task, struct sqlite *sqlite, struct sqlite_db *db)
+{
+    enum err e = sqlite_db_open(task, sqlite->path, SQLITE_OPEN_READWRITE, db);
+
+    if (e != OK)
+        return e;
+    e = sqlite_db_exec(task, db, SQLITE_READER_PRAGMAS);
+    if (e != OK)
+        sqlite_db_close(db);
+    return e;
+}
+
+static struct sqlite_db *borrow_reader(struct task *task, struct sqlite *sqlite)
+{
+    struct sqlite_db *db = NULL;
+
+    pthread_mutex_lock(&sqlite->lock);
+    if (sqlite->idle_count > 0)
+        db = sqlite->idle[--sqlite->idle_count];
+    pthread_mutex_unlock(&sqlite->lock);
+    if (db != NULL)
+        return db;
+    db = mem_malloc(sizeof *db);
+    if (open_reader(task, sqlite, db) == OK)
+        return db;
+    free(db);
+    return NULL;
+}
+
+static void return_reader(struct sqlite *sqlite, struct sqlite_db *db, enum err e)
+{
+    bool kept = false;
+
+    pthread_mutex_lock(&sqlite->lock);
+    if (e == OK && sqlite->idle_count < READERS_KEPT) {
+        sqlite->idle[sqlite->idle_count++] = db;
+        kept = true;
+    }
+    pthread_mutex_unlock(&sqlite->lock);
+    if (!kept) {
+        sqlite_db_close(db);
+        free(db);
+    }
+}
+
+/* Runs `read` on a connection of its own. */
+static enum err reading(struct task *task, struct store *store,
+                        enum err (*read)(struct task *, struct sqlite_db *, void *), void *argument)
+{
+    struct sqlite *sqlite = sqlite_of(store);
+    struct sqlite_db *db = borrow_reader(task, sqlite);
+    enum err e;
+
+    if (db == NULL)
+        return task->err;
+    e = read(task, db, argument);
+    return_reader(sqlite, db, e);
+    return e;
+}
+
+static enum err writing(struct task *task, struct store *store, sqlite_write *write, void *argument)
+{
+    return sqlite_writer_run(task, sqlite_of(store)->writer, write, argument);
+}
+
+static void bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+}
+
+/* Users */
+
+struct find_user {
+    enum sqlite_statement by;
+    const char *key;
+    bool *ret_found;
+    struct user *ret;
+};
+
+static enum err find_user(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct find_user *find = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, find->by);
+    enum err e;
+
+    if (s != NULL)
+        bind_text(s, 1, find->key);
+    e = sqlite_db_row(task, db, s, find->ret_found);
+    if (e != OK || !*find->ret_found)
+        return e;
+    *find->ret = (struct user){
+        .id = sqlite_db_text(task, s, 0),
+        .fullname = sqlite_db_text(task, s, 1),
+        .email = sqlite_db_text(task, s, 2),
+        .password_hash = sqlite_db_text(task, s, 3),
+        .is_admin = sqlite3_column_int(s, 4) != 0,
+        .is_active = sqlite3_column_int(s, 5) != 0,
+        .created_ms = sqlite3_column_int64(s, 6),
+        .updated_ms = sqlite3_column_int64(s, 7),
+        .last_login_ms = sqlite3_column_int64(s, 8),
+        .valid_from_ms = sqlite3_column_int64(s, 9),
+    };
+    return OK;
+}
+
+static enum err user_by_email(struct task *task, struct store *store, const char *email,
+                              bool *ret_found, struct user *ret)
+{
+    return reading(task, store, find_user,
+                   &(struct find_user){SQL_USER_BY_EMAIL, email, ret_found, ret});
+}
+
+static enum err user_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
+                           struct user *ret)
+{
+    return reading(task, store, find_user, &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
+}
+
+static enum err insert_session(struct task *task, struct sqlite_db *db,
+                               const struct session_record *session, int *ret_changes)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_INSERT);
+
+    if (s != NULL) {
+        bind_text(s, 1, session->id);
+        bind_text(s, 2, session->user_id);
+        sqlite3_bind_int64(s, 3, session->created_ms);
+        sqlite3_bind_int64(s, 4, session->expires_ms);
+        sqlite3_bind_int64(s, 5, session->last_used_ms);
+        bind_text(s, 6, session->address);
+        bind_text(s, 7, session->agent);
+        bind_text(s, 8, chain_text(task->mem, &session->chain));
+    }
+    return sqlite_db_run(task, db, s, ret_changes);
+}
+
+struct create_user {
+    const struct user *user;
+    const struct session_record *session;
+    enum user_created *ret;
+};
+
+static enum err insert_user(struct task *task, struct sqlite_db *db, const struct user *user,
+                            int *ret_changes)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_INSERT);
+
+    if (s != NULL) {
+        bind_text(s, 1, user->id);
+        bind_text(s, 2, user->email);
+        bind_text(s, 3, user->fullname);
+        bind_text(s, 4, user->password_hash);
+        bind_text(s, 5, user->is_admin ? "admin" : "user");
+        sqlite3_bind_int(s, 6, user->is_active);
+        sqlite3_bind_int64(s, 7, user->created_ms);
+        sqlite3_bind_int64(s, 8, user->updated_ms);
+        sqlite3_bind_int64(s, 9, user->last_login_ms);
+        sqlite3_bind_int64(s, 10, user->valid_from_ms);
+    }
+    return sqlite_db_run(task, db, s, ret_changes);
+}
+
+static enum err create_user(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct create_user *create = argument;
+    int changes = 0;
+    enum err e = insert_user(task, db, create->user, &changes);
+
+    if (e != OK)
+        return e;
+    *create->ret = changes == 0 ? USER_EMAIL_TAKEN : USER_CREATED;
+    return changes == 0 ? OK : insert_session(task, db, create->session, NULL);
+}
+
+static enum err user_create(struct task *task, struct store *store, const struct user *user,
+                            const struct session_record *session, enum user_created *ret)
+{
+    return writing(task, store, create_user, &(struct create_user){user, session, ret});
+}
+
+struct user_time {
+    const char *id;
+    int64_t ms;
+};
+
+static enum err void_tokens(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct user_time *void_from = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_VOID);
+
+    if (s != NULL) {
+        bind_text(s, 1, void_from->id);
+        sqlite3_bind_int64(s, 2, void_from->ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err user_void_tokens(struct task *task, struct store *store, const char *id,
+                                 int64_t from_ms)
+{
+    return writing(task, store, void_tokens, &(struct user_time){id, from_ms});
+}
+
+/* Sessions */
+
+struct open_session {
+    const struct session_record *session;
+    bool *ret_opened;
+};
+
+static enum err note_login(struct task *task, struct sqlite_db *db,
+                           const struct session_record *session)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_LOGIN);
+
+    if (s != NULL) {
+        bind_text(s, 1, session->user_id);
+        sqlite3_bind_int64(s, 2, session->created_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err cap_sessions(struct task *task, struct sqlite_db *db,
+                             const struct session_record *session)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_CAP);
+
+    if (s != NULL) {
+        bind_text(s, 1, session->user_id);
+        sqlite3_bind_int64(s, 2, session->created_ms);
+        sqlite3_bind_int(s, 3, STORE_SESSIONS_PER_USER);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err open_session(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct open_session *open = argument;
+    int changes = 0;
+    enum err e = insert_session(task, db, open->session, &changes);
+
+    *open->ret_opened = changes > 0;
+    if (e == OK && changes > 0)
+        e = note_login(task, db, open->session);
+    if (e == OK && changes > 0)
+        e = cap_sessions(task, db, open->session);
+    return e;
+}
+
+static enum err session_open(struct task *task, struct store *store,
+                             const struct session_record *session, bool *ret_opened)
+{
+    return writing(task, store, open_session, &(struct open_session){session, ret_opened});
+}
+
+struct find_session {
+    const char *id;
+    bool *ret_found;
+    struct session_record *ret;
+};
+
+static enum err find_session(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct find_session *find = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_BY_ID);
+    const char *chain;
+    enum err e;
+
+    if (s != NULL)
+        bind_text(s, 1, find->id);
+    e = sqlite_db_row(task, db, s, find->ret_found);
+    if (e != OK || !*find->ret_found)
+        return e;
+    *find->ret = (struct session_record){
+        .id = sqlite_db_text(task, s, 0),
+        .user_id = sqlite_db_text(task, s, 1),
+        .created_ms = sqlite3_column_int64(s, 2),
+        .last_used_ms = sqlite3_column_int64(s, 3),
+        .expires_ms = sqlite3_column_int64(s, 4),
+        .ended_ms = sqlite3_column_int64(s, 5),
+        .address = sqlite_db_text(task, s, 6),
+        .agent = sqlite_db_text(task, s, 7),
+    };
+    chain = (const char *)sqlite3_column_text(s, 8);
+    if (!chain_parse(chain == NULL ? "" : chain, &find->ret->chain))
+        return fail(task, ERR_STORE, "a session's chain of tokens cannot be read");
+    return OK;
+}
+
+static enum err session_by_id(struct task *task, struct store *store, const char *id,
+                              bool *ret_found, struct session_record *ret)
+{
+    return reading(task, store, find_session, &(struct find_session){id, ret_found, ret});
+}
+
+static enum err end_session(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct user_time *end = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_END);
+
+    if (s != NULL) {
+        bind_text(s, 1, end->id);
+        sqlite3_bind_int64(s, 2, end->ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err session_end(struct task *task, struct store *store, const char *id, int64_t now_ms)
+{
+    return writing(task, store, end_session, &(struct user_time){id, now_ms});
+}
+
+struct refresh {
+    const char *id, *token_id;
+    const struct chain_link *fresh;
+    int64_t now_ms;
+    enum session_refreshed *ret;
+    struct chain_link *ret_successor;
+};
+
+static enum err save_chain(struct task *task, struct sqlite_db *db, const struct refresh *refresh,
+                           const struct chain *chain)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_CHAIN);
+
+    if (s != NULL) {
+        bind_text(s, 1, refresh->id);
+        bind_text(s, 2, chain_text(task->mem, chain));
+        sqlite3_bind_int64(s, 3, refresh->now_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err refresh_session(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct refresh *r = argument;
+    struct session_record session;
+    bool found;
+    enum err e = find_session(task, db, &(struct find_session){r->id, &found, &session});
+
+    if (e != OK)
+        return e;
+    *r->ret = SESSION_OVER;
+    if (!found || session.ended_ms != 0 || session.expires_ms <= r->now_ms)
+        return OK;
+    if (chain_use(&session.chain, r->token_id, r->fresh, r->now_ms, r->ret_successor) ==
+        CHAIN_REUSED) {
+        *r->ret = SESSION_REUSED;
+        return end_session(task, db, &(struct user_time){r->id, r->now_ms});
+    }
+    *r->ret = SESSION_REFRESHED;
+    return save_chain(task, db, r, &session.chain);
+}
+
+static enum err session_refresh(struct task *task, struct store *store, const char *id,
+                                const char *token_id, const struct chain_link *fresh, int64_t now_ms,
+                                enum session_refreshed *ret, struct chain_link *ret_successor)
+{
+    return writing(task, store, refresh_session,
+                   &(struct refresh){id, token_id, fresh, now_ms, ret, ret_successor});
+}
+
+struct sweep {
+    int64_t before_ms;
+    unsigned *ret_count;
+};
+
+static enum err sweep_sessions(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct sweep *sweep = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_SWEEP);
+    int changes = 0;
+    enum err e;
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, sweep->before_ms);
+    e = sqlite_db_run(task, db, s, &changes);
+    *sweep->ret_count = (unsigned)changes;
+    return e;
+}
+
+static enum err session_sweep(struct task *task, struct store *store, int64_t before_ms,
+                              unsigned *ret_count)
+{
+    return writing(task, store, sweep_sessions, &(struct sweep){before_ms, ret_count});
+}
+
+/* Health */
+
+static enum err read_something(struct task *task, struct sqlite_db *db, void *argument)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_PING);
+    bool row;
+
+    (void)argument;
+    return sqlite_db_row(task, db, s, &row);
+}
+
+static enum err write_something(struct task *task, struct sqlite_db *db, void *argument)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_TOUCH);
+
+    (void)argument;
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, clock_wall_ms());
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err ping(struct task *task, struct store *store)
+{
+    enum err e = reading(task, store, read_something, NULL);
+
+    if (e == OK && sqlite_writer_is_failing(sqlite_of(store)->writer))
+        e = writing(task, store, write_something, NULL);
+    return e;
+}
+
+static enum err check_integrity(struct task *task, struct sqlite_db *db, void *argument)
+{
+    return sqlite_db_check(task, db, "PRAGMA integrity_check(1)", argument);
+}
+
+static enum err check(struct task *task, struct store *store, const char **ret_fault)
+{
+    return reading(task, store, check_integrity, ret_fault);
+}
+
+/* Opening and closing */
+
+static void close_store(struct store *store)
+{
+    struct sqlite *sqlite = sqlite_of(store);
+
+    sqlite_writer_stop(sqlite->writer);
+    for (unsigned i = 0; i < sqlite->idle_count; i++) {
+        sqlite_db_close(sqlite->idle[i]);
+        free(sqlite->idle[i]);
+    }
+    pthread_mutex_destroy(&sqlite->lock);
+    close(sqlite->lock_fd);
+    talloc_free(sqlite);
+}
+
+static const struct store_operations operations = {
+    .user_create = user_create,
+    .user_by_email = user_by_email,
+    .user_by_id = user_by_id,
+    .user_void_tokens = user_void_tokens,
+    .session_open = session_open,
+    .session_by_id = session_by_id,
+    .session_end = session_end,
+    .session_refresh = session_refresh,
+    .session_sweep = session_sweep,
+    .ping = ping,
+    .check = check,
+    .close = close_store,
+};
+
+static enum err make_folder(struct task *task, const char *folder)
+{
+    if (mkdir(folder, 0700) == 0 || errno == EEXIST)
+        return OK;
+    return fail(task, ERR_STORE,
+                mem_printf(task->mem, "cannot make the folder %s (%s): make it yourself, or set "
+                                      "DATA_DIR to a folder that this user may write to",
+                           folder, strerror(errno)));
+}
+
+static const char *holder(struct task *task, int fd)
+{
+    char pid[16] = "";
+    ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+
+    for (ssize_t i = 0; i < n; i++) {
+        if (pid[i] < '0' || pid[i] > '9')
+            pid[i] = '\0';
+    }
+    return pid[0] == '\0' ? "another process" : mem_printf(task->mem, "process %s", pid);
+}
+
+/* Held until the process ends, however it ends. */
+static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
+{
+    const char *path = mem_printf(task->mem, "%s/lock", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "cannot write to %s (%s): set DATA_DIR to a folder that "
+                                          "this user may write to, on a disk that is not full",
+                               path, strerror(errno)));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        const char *who = holder(task, fd);
+
+        close(fd);
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "%s is in use by %s: stop it, or set DATA_DIR to another "
+                                          "folder", folder, who));
+    }
+    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", getpid()) < 0) {
+        close(fd);
+        return fail(task, ERR_STORE, mem_printf(task->mem, "cannot write to %s: %s", path,
+                                                strerror(errno)));
+    }
+    *ret_fd = fd;
+    return OK;
+}
+
+static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
+{
+    enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
+
+    if (e == OK) {
+        e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
+        if (e == OK)
+            e = sqlite_schema_migrate(task, ret);
+        if (e != OK)
+            sqlite_db_close(ret);
+    }
+    if (e != OK)
+        task->text = mem_printf(task->mem, "cannot open the store %s: %s", path, task->text);
+    return e;
+}
+
+struct store *sqlite_open(struct task *task, void *mem, const char *folder)
+{
+    struct sqlite *sqlite = mem_new(mem, struct sqlite);
+    struct sqlite_db db;
+
+    sqlite->lock_fd = -1;
+    sqlite->store.operations = &operations;
+    sqlite->store.name = mem_printf(sqlite, "SQLite in %s", folder);
+    sqlite->path = mem_printf(sqlite, "%s/manus.sqlite", folder);
+    if (make_folder(task, folder) != OK || lock_folder(task, folder, &sqlite->lock_fd) != OK ||
+        open_file(task, sqlite->path, &db) != OK) {
+        if (sqlite->lock_fd >= 0)
+            close(sqlite->lock_fd);
+        talloc_free(sqlite);
+        return NULL;
+    }
+    pthread_mutex_init(&sqlite->lock, NULL);
+    sqlite->writer = sqlite_writer_start(sqlite, sqlite->path, &db);
+    return &sqlite->store;
+}
+
+enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
+                        const char **ret_fault)
+{
+    const char *path = mem_printf(task->mem, "%s/manus.sqlite", folder);
+    struct sqlite_db db;
+    enum err e;
+
+    *ret_version = 0;
+    *ret_fault = NULL;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return OK;
+    e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE, &db);
+    if (e != OK)
+        return e;
+    e = sqlite_schema_read(task, &db, ret_version);
+    if (e == OK)
+        e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
+    sqlite_db_close(&db);
+    return e;
+}

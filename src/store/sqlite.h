@@ -1,0 +1,13 @@
+/* The embedded store: one SQLite file in a folder (store/store.h on store/sqlite_writer.h). */
+#pragma once
+
+#include "store/store.h"
+
+/* Opens the store in `folder`, which is made if it is missing. One process at a time has it.
+ * NULL, and the task's text says what is wrong and how to mend it. */
+struct store *sqlite_open(struct task *task, void *mem, const char *folder);
+
+/* Reads a store that may be in use by another process, for `manus check`: *ret_version is its schema
+ * (0: there is none yet), *ret_fault the first fault that an integrity check finds. */
+must_check enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
+                                   const char **ret_fault);

@@ -1,0 +1,122 @@
+#include "store/sqlite_db.h"
+
+#include <string.h>
+
+enum { BUSY_MS = 5000 };
+
+static const char *const statement_texts[SQL_COUNT] = {
+#define TEXT(name, sql) [SQL_##name] = (sql),
+    SQLITE_STATEMENTS(TEXT)
+#undef TEXT
+};
+
+enum err sqlite_db_fail(struct task *task, struct sqlite_db *db)
+{
+    int code = sqlite3_extended_errcode(db->handle);
+    const char *text = mem_printf(task->mem, "%s (%d)", sqlite3_errmsg(db->handle), code);
+
+    return fail(task, (code & 0xff) == SQLITE_FULL ? ERR_STORE_FULL : ERR_STORE, text);
+}
+
+enum err sqlite_db_open(struct task *task, const char *path, int flags, struct sqlite_db *ret)
+{
+    *ret = (struct sqlite_db){0};
+    if (sqlite3_open_v2(path, &ret->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                        NULL) != SQLITE_OK) {
+        enum err e = ret->handle == NULL ? fail(task, ERR_STORE, "out of memory")
+                                         : sqlite_db_fail(task, ret);
+
+        sqlite_db_close(ret);
+        return e;
+    }
+    sqlite3_busy_timeout(ret->handle, BUSY_MS);
+    return OK;
+}
+
+void sqlite_db_close(struct sqlite_db *db)
+{
+    for (size_t i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->handle);
+    *db = (struct sqlite_db){0};
+}
+
+enum err sqlite_db_exec(struct task *task, struct sqlite_db *db, const char *sql)
+{
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? OK
+                                                                       : sqlite_db_fail(task, db);
+}
+
+enum err sqlite_db_check(struct task *task, struct sqlite_db *db, const char *pragma,
+                         const char **ret_fault)
+{
+    sqlite3_stmt *statement = NULL;
+    enum err e = OK;
+
+    *ret_fault = NULL;
+    if (sqlite3_prepare_v2(db->handle, pragma, -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW) {
+        e = sqlite_db_fail(task, db);
+    } else {
+        const char *text = sqlite_db_text(task, statement, 0);
+
+        *ret_fault = text != NULL && strcmp(text, "ok") == 0 ? NULL : text;
+    }
+    sqlite3_finalize(statement);
+    return e;
+}
+
+sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db, enum sqlite_statement which)
+{
+    if (db->statements[which] == NULL &&
+        sqlite3_prepare_v3(db->handle, statement_texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                           &db->statements[which], NULL) != SQLITE_OK)
+        sqlite_db_fail(task, db);
+    return db->statements[which];
+}
+
+void sqlite_db_done(sqlite3_stmt **statement)
+{
+    if (*statement != NULL) {
+        sqlite3_reset(*statement);
+        sqlite3_clear_bindings(*statement);
+    }
+}
+
+enum err sqlite_db_run(struct task *task, struct sqlite_db *db, sqlite3_stmt *statement,
+                       int *ret_changes)
+{
+    if (statement == NULL)
+        return task->err;
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        return sqlite_db_fail(task, db);
+    if (ret_changes != NULL)
+        *ret_changes = sqlite3_changes(db->handle);
+    return OK;
+}
+
+enum err sqlite_db_row(struct task *task, struct sqlite_db *db, sqlite3_stmt *statement,
+                       bool *ret_row)
+{
+    int code;
+
+    if (statement == NULL)
+        return task->err;
+    code = sqlite3_step(statement);
+    *ret_row = code == SQLITE_ROW;
+    return code == SQLITE_ROW || code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
+}
+
+enum err sqlite_db_simple(struct task *task, struct sqlite_db *db, enum sqlite_statement which)
+{
+    auto_statement sqlite3_stmt *statement = sqlite_db_statement(task, db, which);
+
+    return sqlite_db_run(task, db, statement, NULL);
+}
+
+const char *sqlite_db_text(struct task *task, sqlite3_stmt *statement, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+
+    return text == NULL ? NULL : mem_string(task->mem, text);
+}

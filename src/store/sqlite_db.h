@@ -1,0 +1,100 @@
+/* One connection to the SQLite file: opening, prepared statements, and SQLite's result codes as ours.
+ * One thread at a time uses a connection. */
+#pragma once
+
+#include "core/task.h"
+
+#include <sqlite3.h>
+
+/* The statements, each prepared at its first use on a connection. */
+#define SQLITE_STATEMENTS(X)                                                                       \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
+    X(COMMIT, "COMMIT")                                                                            \
+    X(ROLLBACK, "ROLLBACK")                                                                        \
+    X(SAVE, "SAVEPOINT one")                                                                       \
+    X(SAVE_UNDO, "ROLLBACK TO one")                                                                \
+    X(SAVE_END, "RELEASE one")                                                                     \
+    X(PING, "SELECT count(*) FROM (SELECT 1 FROM users LIMIT 1)")                                  \
+    X(TOUCH, "INSERT INTO touched(id, at) VALUES(1, ?1)"                                           \
+             " ON CONFLICT(id) DO UPDATE SET at = excluded.at")                                    \
+    X(USER_INSERT, "INSERT INTO users(user_id, email, fullname, password_hash, role, is_active,"   \
+                   " created_at, updated_at, last_login_at, valid_from)"                           \
+                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"                              \
+                   " ON CONFLICT(email) DO NOTHING")                                               \
+    X(USER_BY_EMAIL, "SELECT user_id, fullname, email, password_hash, role = 'admin', is_active,"  \
+                     " created_at, updated_at, last_login_at, valid_from"                          \
+                     " FROM users WHERE email = ?1")                                               \
+    X(USER_BY_ID, "SELECT user_id, fullname, email, password_hash, role = 'admin', is_active,"     \
+                  " created_at, updated_at, last_login_at, valid_from"                             \
+                  " FROM users WHERE user_id = ?1")                                                \
+    X(USER_LOGIN, "UPDATE users SET last_login_at = ?2 WHERE user_id = ?1")                        \
+    X(USER_VOID, "UPDATE users SET valid_from = ?2 WHERE user_id = ?1 AND valid_from < ?2")        \
+    X(SESSION_INSERT, "INSERT INTO sessions(session_id, user_id, created_at, expires_at,"          \
+                      " last_used_at, address, user_agent, chain)"                                 \
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"                                    \
+                      " ON CONFLICT(session_id) DO NOTHING")                                       \
+    X(SESSION_CAP, "UPDATE sessions SET ended_at = ?2 WHERE session_id IN (SELECT session_id"      \
+                   " FROM sessions WHERE user_id = ?1 AND ended_at = 0 AND expires_at > ?2"        \
+                   " ORDER BY last_used_at DESC, rowid DESC LIMIT -1 OFFSET ?3)")                  \
+    X(SESSION_BY_ID, "SELECT session_id, user_id, created_at, last_used_at, expires_at, ended_at," \
+                     " address, user_agent, chain FROM sessions WHERE session_id = ?1")            \
+    X(SESSION_END, "UPDATE sessions SET ended_at = ?2 WHERE session_id = ?1 AND ended_at = 0")     \
+    X(SESSION_CHAIN, "UPDATE sessions SET chain = ?2, last_used_at = ?3 WHERE session_id = ?1")    \
+    X(SESSION_SWEEP, "DELETE FROM sessions WHERE session_id IN"                                    \
+                     " (SELECT session_id FROM sessions WHERE expires_at < ?1 LIMIT 200)")
+
+/* For the connection that writes: durable at every commit, one file of log. */
+#define SQLITE_WRITER_PRAGMAS                                                                      \
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"              \
+    "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+#define SQLITE_READER_PRAGMAS                                                                      \
+    "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA trusted_schema = OFF;"
+
+enum sqlite_statement {
+#define ENUMERATOR(name, sql) SQL_##name,
+    SQLITE_STATEMENTS(ENUMERATOR)
+#undef ENUMERATOR
+        SQL_COUNT
+};
+
+struct sqlite_db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[SQL_COUNT];
+};
+
+/* SQLITE_OPEN_… flags. ERR_STORE, and the task's text says why. */
+must_check enum err sqlite_db_open(struct task *task, const char *path, int flags,
+                                   struct sqlite_db *ret);
+void sqlite_db_close(struct sqlite_db *db);
+
+/* Runs statements that return no rows. */
+must_check enum err sqlite_db_exec(struct task *task, struct sqlite_db *db, const char *sql);
+
+/* Runs a checking pragma. *ret_fault: NULL if it says ok, else its first line. */
+must_check enum err sqlite_db_check(struct task *task, struct sqlite_db *db, const char *pragma,
+                                    const char **ret_fault);
+
+/* Ready to be bound. NULL, and the task has failed. sqlite_db_done() gives it back. */
+sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db, enum sqlite_statement which);
+
+/* Cleanup attribute: resets a statement and forgets its bindings. */
+void sqlite_db_done(sqlite3_stmt **statement);
+#define auto_statement __attribute__((cleanup(sqlite_db_done)))
+
+/* Steps a statement that returns no rows. *ret_changes may be NULL. */
+must_check enum err sqlite_db_run(struct task *task, struct sqlite_db *db, sqlite3_stmt *statement,
+                                  int *ret_changes);
+
+/* Steps a statement that returns a row at most. */
+must_check enum err sqlite_db_row(struct task *task, struct sqlite_db *db, sqlite3_stmt *statement,
+                                  bool *ret_row);
+
+/* A statement without parameters or rows. */
+must_check enum err sqlite_db_simple(struct task *task, struct sqlite_db *db,
+                                     enum sqlite_statement which);
+
+/* ERR_STORE_FULL or ERR_STORE, with SQLite's text. */
+enum err sqlite_db_fail(struct task *task, struct sqlite_db *db);
+
+/* A copy in the task's memory; NULL stays NULL. */
+const char *sqlite_db_text(struct task *task, sqlite3_stmt *statement, int column);

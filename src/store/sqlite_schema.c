@@ -1,0 +1,79 @@
+#include "store/sqlite_schema.h"
+
+/* Step i leads from user_version i to i + 1. A step that was released is never changed. */
+static const char *const steps[] = {
+    "CREATE TABLE users ("
+    "  user_id TEXT NOT NULL UNIQUE,"
+    "  email TEXT NOT NULL UNIQUE,"
+    "  fullname TEXT NOT NULL,"
+    "  password_hash TEXT,"
+    "  role TEXT NOT NULL CHECK (role IN ('user', 'admin')),"
+    "  is_active INTEGER NOT NULL CHECK (is_active IN (0, 1)),"
+    "  created_at INTEGER NOT NULL,"
+    "  updated_at INTEGER NOT NULL,"
+    "  last_login_at INTEGER NOT NULL DEFAULT 0,"
+    "  valid_from INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE TABLE sessions ("
+    "  session_id TEXT NOT NULL UNIQUE,"
+    "  user_id TEXT NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,"
+    "  created_at INTEGER NOT NULL,"
+    "  expires_at INTEGER NOT NULL,"
+    "  last_used_at INTEGER NOT NULL,"
+    "  ended_at INTEGER NOT NULL DEFAULT 0,"
+    "  address TEXT NOT NULL,"
+    "  user_agent TEXT NOT NULL,"
+    "  chain TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX sessions_user ON sessions (user_id);"
+    "CREATE INDEX sessions_expiry ON sessions (expires_at);"
+    "CREATE TABLE touched (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;",
+};
+
+int sqlite_schema_version(void)
+{
+    return (int)count_of(steps);
+}
+
+enum err sqlite_schema_read(struct task *task, struct sqlite_db *db, int *ret)
+{
+    sqlite3_stmt *statement = NULL;
+    enum err e = OK;
+
+    if (sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        e = sqlite_db_fail(task, db);
+    else
+        *ret = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    return e;
+}
+
+static enum err take_step(struct task *task, struct sqlite_db *db, int step)
+{
+    const char *sql = mem_printf(task->mem, "BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT",
+                                 steps[step], step + 1);
+    enum err e = sqlite_db_exec(task, db, sql);
+
+    if (e != OK && !sqlite3_get_autocommit(db->handle))
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    return e;
+}
+
+enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
+{
+    int version;
+    enum err e = sqlite_schema_read(task, db, &version);
+
+    if (e != OK)
+        return e;
+    if (version > sqlite_schema_version())
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "a newer manus has written this store (schema %d, this program knows "
+                               "%d): run that version, or restore a backup made before the upgrade",
+                               version, sqlite_schema_version()));
+    for (; version < sqlite_schema_version() && e == OK; version++)
+        e = take_step(task, db, version);
+    return e;
+}

@@ -1,0 +1,14 @@
+/* The schema of the SQLite file: numbered migrations, applied once each, in order. */
+#pragma once
+
+#include "store/sqlite_db.h"
+
+/* Brings the file up to this program's schema, a transaction for each step. A file that a newer
+ * program wrote is refused untouched: ERR_STORE, and the task's text says what to do. */
+must_check enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db);
+
+/* The number of the newest step that this program knows. */
+int sqlite_schema_version(void);
+
+/* The number in the file. */
+must_check enum err sqlite_schema_read(struct task *task, struct sqlite_db *db, int *ret);

@@ -1,0 +1,319 @@
+#include "store/sqlite_writer.h"
+
+#include "core/log.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+enum {
+    GROUP = 128,
+    CHECKPOINT_PAGES = 1000,    /* of the log, after which they are copied into the file */
+    LOG_PAGES_MOST = 16 << 10,  /* 64 MiB: then the writer itself waits for the copying */
+    FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
+};
+
+struct write {
+    struct write *next;
+    struct task *task;
+    sqlite_write *apply;
+    void *argument;
+    enum err outcome;
+    bool done;
+};
+
+struct sqlite_writer {
+    struct sqlite_db db;
+    char *path, *folder;
+    pthread_t thread, checkpointer;
+
+    pthread_mutex_t lock;
+    pthread_cond_t queued, finished, logged;
+    struct write *first, **last;
+    bool stopping;
+    bool failing;
+    bool checkpoint_due;
+
+    int log_pages; /* the writer's thread only */
+};
+
+static int on_commit(void *argument, sqlite3 *handle, const char *name, int pages)
+{
+    struct sqlite_writer *writer = argument;
+
+    (void)handle;
+    (void)name;
+    writer->log_pages = pages;
+    return SQLITE_OK;
+}
+
+static bool has_space(const struct sqlite_writer *writer)
+{
+    struct statvfs fs;
+
+    return statvfs(writer->folder, &fs) != 0 ||
+           (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_BYTES_LEAST;
+}
+
+static void fail_all(struct write *group, enum err e, const char *why)
+{
+    for (struct write *w = group; w != NULL; w = w->next)
+        w->outcome = fail(w->task, e, mem_string(w->task->mem, why));
+}
+
+static void apply_one(struct sqlite_writer *writer, struct write *w)
+{
+    enum err e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE);
+
+    if (e == OK)
+        e = w->apply(w->task, &writer->db, w->argument);
+    w->outcome = e;
+    if (sqlite3_get_autocommit(writer->db.handle))
+        return; /* SQLite has rolled the whole group back */
+    if (e != OK && sqlite_db_simple(w->task, &writer->db, SQL_SAVE_UNDO) != OK)
+        return;
+    e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE_END);
+    if (w->outcome == OK)
+        w->outcome = e;
+}
+
+/* Whether the transaction still stands after every write of the group. */
+static bool apply_all(struct sqlite_writer *writer, struct write *group)
+{
+    for (struct write *w = group; w != NULL; w = w->next) {
+        apply_one(writer, w);
+        if (sqlite3_get_autocommit(writer->db.handle))
+            return false;
+    }
+    return true;
+}
+
+static void roll_back(struct sqlite_writer *writer, struct task *task)
+{
+    if (!sqlite3_get_autocommit(writer->db.handle))
+        (void)!sqlite_db_simple(task, &writer->db, SQL_ROLLBACK);
+}
+
+/* After an I/O error nothing is known of what SQLite holds in memory: begin afresh. */
+static bool reopen(struct sqlite_writer *writer, struct task *task)
+{
+    const char *fault = NULL;
+
+    sqlite_db_close(&writer->db);
+    if (sqlite_db_open(task, writer->path, SQLITE_OPEN_READWRITE, &writer->db) != OK)
+        return false;
+    sqlite3_wal_hook(writer->db.handle, on_commit, writer);
+    if (sqlite_db_exec(task, &writer->db, SQLITE_WRITER_PRAGMAS) == OK &&
+        sqlite_db_check(task, &writer->db, "PRAGMA quick_check(1)", &fault) == OK && fault == NULL)
+        return true;
+    if (fault != NULL)
+        fail(task, ERR_STORE, fault);
+    sqlite_db_close(&writer->db);
+    return false;
+}
+
+static enum err commit_group(struct sqlite_writer *writer, struct write *group, const char **ret_why)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {.mem = mem, .id = "sqlite writer"};
+    enum err e;
+
+    if (writer->db.handle == NULL && !reopen(writer, &task))
+        e = ERR_STORE;
+    else if (!has_space(writer))
+        e = fail(&task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
+    else
+        e = sqlite_db_simple(&task, &writer->db, SQL_BEGIN);
+    if (e == OK && !apply_all(writer, group))
+        e = sqlite_db_fail(&task, &writer->db);
+    if (e == OK)
+        e = sqlite_db_simple(&task, &writer->db, SQL_COMMIT);
+    if (e == OK)
+        return OK;
+
+    *ret_why = mem_string(group->task->mem, task.text == NULL ? "unknown" : task.text);
+    if (writer->db.handle != NULL) {
+        int code = sqlite3_errcode(writer->db.handle) & 0xff;
+
+        roll_back(writer, &task);
+        if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT))
+            sqlite_db_close(&writer->db);
+    }
+    return e;
+}
+
+static void log_change(struct sqlite_writer *writer, enum err e, const char *why)
+{
+    bool was_failing;
+
+    pthread_mutex_lock(&writer->lock);
+    was_failing = writer->failing;
+    writer->failing = e != OK;
+    pthread_mutex_unlock(&writer->lock);
+    if (e != OK && !was_failing)
+        log_error(NULL, "the store cannot write", LOG_S("detail", why));
+    else if (e == OK && was_failing)
+        log_info(NULL, "the store writes again");
+}
+
+/* A log that is copied while it grows is never empty: now and then its writer must wait. */
+static void care_for_log(struct sqlite_writer *writer)
+{
+    if (writer->log_pages > LOG_PAGES_MOST) {
+        sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+        writer->log_pages = 0;
+    } else if (writer->log_pages > CHECKPOINT_PAGES) {
+        pthread_mutex_lock(&writer->lock);
+        writer->checkpoint_due = true;
+        pthread_cond_signal(&writer->logged);
+        pthread_mutex_unlock(&writer->lock);
+    }
+}
+
+static struct write *take_group(struct sqlite_writer *writer)
+{
+    struct write *group = writer->first, *last = group;
+
+    for (int i = 1; i < GROUP && last->next != NULL; i++)
+        last = last->next;
+    writer->first = take_ptr(last->next);
+    if (writer->first == NULL)
+        writer->last = &writer->first;
+    return group;
+}
+
+static void finish_group(struct sqlite_writer *writer, struct write *group)
+{
+    struct write *next;
+
+    pthread_mutex_lock(&writer->lock);
+    for (struct write *w = group; w != NULL; w = next) {
+        next = w->next; /* once it is done, its owner may take it away */
+        w->done = true;
+    }
+    pthread_cond_broadcast(&writer->finished);
+    pthread_mutex_unlock(&writer->lock);
+}
+
+static void *write_groups(void *argument)
+{
+    struct sqlite_writer *writer = argument;
+
+    pthread_setname_np(pthread_self(), "sqlite writer");
+    pthread_mutex_lock(&writer->lock);
+    for (;;) {
+        const char *why = NULL;
+        struct write *group;
+        enum err e;
+
+        while (writer->first == NULL && !writer->stopping)
+            pthread_cond_wait(&writer->queued, &writer->lock);
+        if (writer->first == NULL)
+            break;
+        group = take_group(writer);
+        pthread_mutex_unlock(&writer->lock);
+
+        e = commit_group(writer, group, &why);
+        if (e != OK)
+            fail_all(group, e, why);
+        log_change(writer, e, why);
+        finish_group(writer, group);
+        care_for_log(writer);
+        pthread_mutex_lock(&writer->lock);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return NULL;
+}
+
+static void checkpoint(const struct sqlite_writer *writer, struct sqlite_db *db)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {.mem = mem};
+
+    if (db->handle == NULL &&
+        sqlite_db_open(&task, writer->path, SQLITE_OPEN_READWRITE, db) != OK)
+        return;
+    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+static void *checkpoint_when_due(void *argument)
+{
+    struct sqlite_writer *writer = argument;
+    struct sqlite_db db = {0};
+
+    pthread_setname_np(pthread_self(), "sqlite checkpt");
+    pthread_mutex_lock(&writer->lock);
+    for (;;) {
+        while (!writer->checkpoint_due && !writer->stopping)
+            pthread_cond_wait(&writer->logged, &writer->lock);
+        if (writer->stopping)
+            break;
+        writer->checkpoint_due = false;
+        pthread_mutex_unlock(&writer->lock);
+        checkpoint(writer, &db);
+        pthread_mutex_lock(&writer->lock);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    sqlite_db_close(&db);
+    return NULL;
+}
+
+struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db)
+{
+    struct sqlite_writer *writer = mem_new(mem, struct sqlite_writer);
+
+    writer->db = *db;
+    writer->path = mem_string(writer, path);
+    writer->folder = dirname(mem_string(writer, path));
+    writer->last = &writer->first;
+    pthread_mutex_init(&writer->lock, NULL);
+    pthread_cond_init(&writer->queued, NULL);
+    pthread_cond_init(&writer->finished, NULL);
+    pthread_cond_init(&writer->logged, NULL);
+    sqlite3_wal_hook(writer->db.handle, on_commit, writer);
+    if (pthread_create(&writer->thread, NULL, write_groups, writer) != 0 ||
+        pthread_create(&writer->checkpointer, NULL, checkpoint_when_due, writer) != 0) {
+        fputs("manus: cannot start the store's threads: raise the limit of threads\n", stderr);
+        abort();
+    }
+    return writer;
+}
+
+enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
+                           void *argument)
+{
+    struct write w = {.task = task, .apply = apply, .argument = argument};
+
+    pthread_mutex_lock(&writer->lock);
+    *writer->last = &w;
+    writer->last = &w.next;
+    pthread_cond_signal(&writer->queued);
+    while (!w.done)
+        pthread_cond_wait(&writer->finished, &writer->lock);
+    pthread_mutex_unlock(&writer->lock);
+    return w.outcome;
+}
+
+bool sqlite_writer_is_failing(struct sqlite_writer *writer)
+{
+    bool failing;
+
+    pthread_mutex_lock(&writer->lock);
+    failing = writer->failing;
+    pthread_mutex_unlock(&writer->lock);
+    return failing;
+}
+
+void sqlite_writer_stop(struct sqlite_writer *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    writer->stopping = true;
+    pthread_cond_signal(&writer->queued);
+    pthread_cond_signal(&writer->logged);
+    pthread_mutex_unlock(&writer->lock);
+    pthread_join(writer->thread, NULL);
+    pthread_join(writer->checkpointer, NULL);
+    sqlite_db_close(&writer->db);
+}

@@ -1,0 +1,24 @@
+/* The one thread that writes to the SQLite file. Writes that wait at the same time share one
+ * transaction (a savepoint each) and one fsync, and are acknowledged only after it. Checkpoints run
+ * on a thread of their own. Any thread may write. */
+#pragma once
+
+#include "store/sqlite_db.h"
+
+struct sqlite_writer;
+
+/* Carries a write out on the writer's connection, inside its transaction; what it reads it copies
+ * to the task's memory, whose owner waits. A failure undoes this write alone. */
+typedef enum err sqlite_write(struct task *task, struct sqlite_db *db, void *argument);
+
+/* `db` is open and migrated; the writer takes it over. `path` is where it is. */
+struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db);
+
+/* Waits until it is durable. ERR_STORE: the outcome is unknown. */
+must_check enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer,
+                                      sqlite_write *write, void *argument);
+
+/* The last commit failed. */
+bool sqlite_writer_is_failing(struct sqlite_writer *writer);
+
+void sqlite_writer_stop(struct sqlite_writer *writer);
