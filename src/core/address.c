@@ -88,6 +88,5 @@ bool network_has(const struct network *network, const struct address *address)
     unsigned mask = 0xffu << (8 - rest) & 0xff;
 
     return memcmp(network->address.bytes, address->bytes, whole) == 0 &&
-           (rest == 0 ||
-            ((network->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0);
+           (rest == 0 || ((network->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0);
 }

@@ -15,7 +15,8 @@ static int64_t now_us(clockid_t id)
 
 int64_t clock_wall_ms(void)
 {
-    return now_us(CLOCK_REALTIME) / 1000 + atomic_load_explicit(&wall_shift_ms, memory_order_relaxed);
+    return now_us(CLOCK_REALTIME) / 1000 +
+           atomic_load_explicit(&wall_shift_ms, memory_order_relaxed);
 }
 
 int64_t clock_mono_us(void)

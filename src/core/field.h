@@ -6,18 +6,18 @@
 #include "core/mem.h"
 
 enum field_kind {
-    FIELD_TEXT,         /* as it is */
-    FIELD_NAME,         /* trimmed; no control characters */
-    FIELD_EMAIL,        /* in its stored form (core/email.h) */
-    FIELD_KNOWN_EMAIL,  /* looks somebody up: anything with an @, in its stored form */
+    FIELD_TEXT,        /* as it is */
+    FIELD_NAME,        /* trimmed; no control characters */
+    FIELD_EMAIL,       /* in its stored form (core/email.h) */
+    FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @, in its stored form */
 };
 
 struct field {
     const char *name; /* NULL ends the rows */
     enum field_kind kind;
-    bool secret;       /* never repeated in a reply */
-    size_t min, max;   /* code points; max 0: no bound */
-    size_t max_bytes;  /* 0: no bound */
+    bool secret;           /* never repeated in a reply */
+    size_t min, max;       /* code points; max 0: no bound */
+    size_t max_bytes;      /* 0: no bound */
     const char *rule;      /* what a client is told when it is too short or malformed */
     const char *rule_max;  /* when it is too long */
     const char *rule_text; /* when it holds control characters */

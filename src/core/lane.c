@@ -102,8 +102,9 @@ struct lane *lane_open(void *mem, const struct lane_settings *settings)
     pthread_cond_init(&lane->filled, NULL);
     for (unsigned i = 0; i < settings->threads; i++) {
         if (pthread_create(&lane->threads[i], NULL, work, lane) != 0) {
-            fprintf(stderr, "manus: cannot start thread %u of lane %s: raise the limit of threads\n",
-                    i + 1, settings->name);
+            fprintf(stderr,
+                    "manus: cannot start thread %u of lane %s: raise the limit of threads\n", i + 1,
+                    settings->name);
             abort();
         }
     }

@@ -3,9 +3,9 @@
  *
  * Jobs run first in, first out. A job that has waited for longer than the lane's bound, or whose
  * submitter has gone, is finished unrun.
- * Threads: lane_submit() from any; run() on a thread of the lane; done() on the loop that submitted,
- * or on the lane if no loop did. Memory: the caller owns the job, which stays valid until done().
- * Times: ms, monotonic. */
+ * Threads: lane_submit() from any; run() on a thread of the lane; done() on the loop that
+ * submitted, or on the lane if no loop did. Memory: the caller owns the job, which stays valid
+ * until done(). Times: ms, monotonic. */
 #pragma once
 
 #include "core/err.h"

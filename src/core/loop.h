@@ -1,6 +1,7 @@
 /* Event loops: one libuv loop on a thread of its own, per core.
  *
- * Everything of a loop is used on its thread only, but for loop_post(), which any thread may call. */
+ * Everything of a loop is used on its thread only, but for loop_post(), which any thread may call.
+ */
 #pragma once
 
 #include "core/mem.h"

@@ -35,10 +35,10 @@ struct secret *secret_new(void *mem, const char *bytes, size_t len)
 static bool is_placeholder(const char *text)
 {
     static const char *const known[] = {
-        "changeme",       "changethis", "replaceme", "replacethis", "replacewith",
-        "yoursecret",     "yourjwt",    "yoursuper", "yourkey",     "secretkeyhere",
-        "placeholder",    "insertyour", "putyour",   "generatesecure",
-        "supersecretkey", "thisisasecret",
+        "changeme",    "changethis",     "replaceme",      "replacethis",
+        "replacewith", "yoursecret",     "yourjwt",        "yoursuper",
+        "yourkey",     "secretkeyhere",  "placeholder",    "insertyour",
+        "putyour",     "generatesecure", "supersecretkey", "thisisasecret",
     };
     char squeezed[256];
     size_t len = 0;

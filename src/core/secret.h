@@ -14,5 +14,6 @@ struct secret {
 /* Copies. The secret is wiped when `mem` is freed. */
 struct secret *secret_new(void *mem, const char *bytes, size_t len);
 
-/* Why this text is no good as a signing key, and the mend: "is blank; give …". NULL if it will do. */
+/* Why this text is no good as a signing key, and the mend: "is blank; give …". NULL if it will do.
+ */
 const char *secret_weakness(const char *text);

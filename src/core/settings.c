@@ -33,8 +33,17 @@ enum { FILE_BYTES = 1 << 20, SECRET_FILE_BYTES = 64 << 10, VALUE_BYTES = 4096 };
 
 const struct setting_row setting_rows[SETTING_COUNT] = {
 #define SETTING(member, type, name, standard, low, high, choices, check, flags, section, help)     \
-    {#name,   TYPE_##type, standard, low, high, choices, check,                                    \
-     (flags), section,     help,     offsetof(struct settings, member)},
+    {#name,                                                                                        \
+     TYPE_##type,                                                                                  \
+     standard,                                                                                     \
+     low,                                                                                          \
+     high,                                                                                         \
+     choices,                                                                                      \
+     check,                                                                                        \
+     (flags),                                                                                      \
+     section,                                                                                      \
+     help,                                                                                         \
+     offsetof(struct settings, member)},
 #include "core/settings.def"
 #undef SETTING
 };
@@ -46,7 +55,7 @@ struct loading {
     struct settings_report *report;
     struct given {
         const char *name, *value, *origin;
-    } * given;
+    } *given;
     size_t count;
     const char *file;
 };
@@ -189,9 +198,10 @@ static bool parse_integer(struct loading *l, const struct setting_row *row, cons
     errno = 0;
     *out = strtoll(value, &end, 10);
     if (strncmp(value, "tcp://", 6) == 0)
-        problem(l, "%s: %s is what Kubernetes sets for a service of that name; set "
-                   "enableServiceLinks: false in the pod, or %s to a number", row->name,
-                shown(l->mem, value), row->name);
+        problem(l,
+                "%s: %s is what Kubernetes sets for a service of that name; set "
+                "enableServiceLinks: false in the pod, or %s to a number",
+                row->name, shown(l->mem, value), row->name);
     else if (end == value || *end != '\0' || errno != 0 || isspace((unsigned char)*value) ||
              *value == '+' || *out < row->low || *out > row->high)
         problem(l, "%s: %s is not a whole number from %lld to %lld; give one", row->name,
@@ -204,7 +214,7 @@ static bool parse_integer(struct loading *l, const struct setting_row *row, cons
 static bool parse_boolean(struct loading *l, const struct setting_row *row, const char *value)
 {
     static const char *const yes[] = {"true", "1", "yes", "on"}, *const no[] = {"false", "0", "no",
-                                                                               "off"};
+                                                                                "off"};
     bool *out = (void *)((char *)l->settings + row->offset);
 
     for (size_t i = 0; i < count_of(yes); i++) {
@@ -327,8 +337,8 @@ static bool parse_list(struct loading *l, const struct setting_row *row, const c
     *out = split(l->mem, value);
     for (size_t i = 0; i < out->count; i++) {
         if (row->choices != NULL && position(row->choices, out->of[i]) < 0) {
-            problem(l, "%s: %s is not known; give some of %s", row->name,
-                    shown(l->mem, out->of[i]), words(l->mem, row->choices));
+            problem(l, "%s: %s is not known; give some of %s", row->name, shown(l->mem, out->of[i]),
+                    words(l->mem, row->choices));
             fine = false;
         }
         fine = check_value(l, row, out->of[i]) && fine;
@@ -345,8 +355,10 @@ static bool parse_networks(struct loading *l, const struct setting_row *row, con
     out->of = mem_array(l->mem, struct network, items.count + 1);
     for (size_t i = 0; i < items.count; i++) {
         if (!network_parse(items.of[i], &out->of[out->count++])) {
-            problem(l, "%s: %s is no network; give one such as 10.0.0.0/8 (host bits zero) or an "
-                       "address", row->name, shown(l->mem, items.of[i]));
+            problem(l,
+                    "%s: %s is no network; give one such as 10.0.0.0/8 (host bits zero) or an "
+                    "address",
+                    row->name, shown(l->mem, items.of[i]));
             fine = false;
         }
     }
@@ -446,7 +458,8 @@ static void set_source(struct loading *l, size_t index, const char *value, const
     source->origin = origin;
     if (value == NULL)
         return;
-    source->shown = setting_is_secret(&setting_rows[index]) ? "(secret)" : mem_string(l->mem, value);
+    source->shown = setting_is_secret(&setting_rows[index]) ? "(secret)"
+                                                            : mem_string(l->mem, value);
     crypto_sha256(source->digest, value, strlen(value));
 }
 
@@ -495,8 +508,10 @@ static void load_row(struct loading *l, size_t index)
     else if (row->default_text != NULL)
         use_value(l, index, row->default_text, "default");
     else if ((row->flags & SETTING_REQUIRED) != 0 && l->report->problem_count == problems)
-        problem(l, "%s: is not set; run `manus init`, or set it to a random text: openssl rand "
-                   "-base64 48", row->name);
+        problem(l,
+                "%s: is not set; run `manus init`, or set it to a random text: openssl rand "
+                "-base64 48",
+                row->name);
     if (from_file && value != NULL)
         crypto_wipe((char *)value, strlen(value));
 }
@@ -520,9 +535,9 @@ static bool is_setting(const char *name)
 static bool has_our_prefix(const char *name)
 {
     static const char *const prefixes[] = {
-        "JWT_",    "CORS_",  "TRUSTED_PROX", "RATE_LIMIT", "PASSWORD_", "SESSION_MAX", "STRIPE_",
-        "SENTRY_", "EMAIL_", "MONGODB_",     "REDIS_",     "READY_",    "AUTH_PROVIDER",
-        "LOCAL_AUTH_", "SHUTDOWN_", "LOG_LEVEL", "LOG_FORMAT",
+        "JWT_",          "CORS_",       "TRUSTED_PROX", "RATE_LIMIT", "PASSWORD_",  "SESSION_MAX",
+        "STRIPE_",       "SENTRY_",     "EMAIL_",       "MONGODB_",   "REDIS_",     "READY_",
+        "AUTH_PROVIDER", "LOCAL_AUTH_", "SHUTDOWN_",    "LOG_LEVEL",  "LOG_FORMAT",
     };
 
     for (size_t i = 0; i < count_of(prefixes); i++) {
@@ -537,8 +552,8 @@ static bool is_service_link(const char *name)
 {
     const char *port = strstr(name, "_PORT_");
 
-    return strstr(name, "_SERVICE_") != NULL ||
-           (port != NULL && isdigit((unsigned char)port[6])) || strcasecmp(name, "MONGODB_PORT") == 0;
+    return strstr(name, "_SERVICE_") != NULL || (port != NULL && isdigit((unsigned char)port[6])) ||
+           strcasecmp(name, "MONGODB_PORT") == 0;
 }
 
 static const char *nearest(const char *name, unsigned *ret_distance)

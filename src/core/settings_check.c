@@ -35,7 +35,8 @@ static const char *after_scheme(const char *url)
     return strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
 }
 
-/* Host and optional port at the front of `at`; the first byte after them, NULL if there are none. */
+/* Host and optional port at the front of `at`; the first byte after them, NULL if there are none.
+ */
 static const char *after_authority(const char *at)
 {
     size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#");

@@ -29,10 +29,14 @@ static void put_comment(struct text *out, const char *prose)
 static const char *type_name(const struct setting_row *row)
 {
     static const char *const names[] = {
-        [SETTING_INTEGER] = "whole number", [SETTING_BOOLEAN] = "true or false",
-        [SETTING_RATE] = "rate",            [SETTING_TEXT] = "text",
-        [SETTING_CHOICE] = "choice",        [SETTING_LIST] = "list",
-        [SETTING_NETWORKS] = "networks",    [SETTING_SECRET] = "secret",
+        [SETTING_INTEGER] = "whole number",
+        [SETTING_BOOLEAN] = "true or false",
+        [SETTING_RATE] = "rate",
+        [SETTING_TEXT] = "text",
+        [SETTING_CHOICE] = "choice",
+        [SETTING_LIST] = "list",
+        [SETTING_NETWORKS] = "networks",
+        [SETTING_SECRET] = "secret",
         [SETTING_SECRETS] = "secrets",
     };
 
@@ -74,8 +78,10 @@ static void put_notes(struct text *prose, const struct setting_row *row)
         text_char(prose, '.');
     }
     if (setting_is_secret(row))
-        text_printf(prose, " WARNING: a secret; keep it out of version control. %s_FILE names a "
-                           "file that holds it.", row->name);
+        text_printf(prose,
+                    " WARNING: a secret; keep it out of version control. %s_FILE names a "
+                    "file that holds it.",
+                    row->name);
     if ((row->flags & SETTING_LIVE) != 0)
         text_add(prose, " Read again on SIGHUP.");
     if ((row->flags & SETTING_AHEAD) != 0)
@@ -101,8 +107,7 @@ char *settings_as_env(void *mem)
         put_comment(&out, prose.s);
         if ((row->flags & SETTING_EXAMPLE) == 0)
             text_char(&out, '#');
-        text_printf(&out, "%s=%s\n", row->name,
-                    row->default_text == NULL ? "" : row->default_text);
+        text_printf(&out, "%s=%s\n", row->name, row->default_text == NULL ? "" : row->default_text);
     }
     return out.s;
 }
@@ -130,8 +135,10 @@ char *settings_as_markdown(void *mem)
         const struct setting_row *row = &setting_rows[i];
 
         if (begins_section(i))
-            text_printf(&out, "\n## %s\n\n| name | default | values | | what it does |\n"
-                              "|---|---|---|---|---|\n", row->section);
+            text_printf(&out,
+                        "\n## %s\n\n| name | default | values | | what it does |\n"
+                        "|---|---|---|---|---|\n",
+                        row->section);
         text_printf(&out, "| `%s` | ", row->name);
         if (row->default_text != NULL && *row->default_text != '\0')
             text_printf(&out, "`%s`", row->default_text);
@@ -148,12 +155,12 @@ char *settings_as_markdown(void *mem)
 
 static json_t *row_as_json(const struct setting_row *row)
 {
-    json_t *object =
-        json_pack("{s:s,s:s,s:s?,s:s,s:b,s:b,s:b,s:b,s:s}", "name", row->name, "type",
-                  type_name(row), "default", row->default_text, "section", row->section, "required",
-                  (row->flags & SETTING_REQUIRED) != 0, "secret", setting_is_secret(row), "live",
-                  (row->flags & SETTING_LIVE) != 0, "ahead", (row->flags & SETTING_AHEAD) != 0,
-                  "help", row->help);
+    json_t *object = json_pack("{s:s,s:s,s:s?,s:s,s:b,s:b,s:b,s:b,s:s}", "name", row->name, "type",
+                               type_name(row), "default", row->default_text, "section",
+                               row->section, "required", (row->flags & SETTING_REQUIRED) != 0,
+                               "secret", setting_is_secret(row), "live",
+                               (row->flags & SETTING_LIVE) != 0, "ahead",
+                               (row->flags & SETTING_AHEAD) != 0, "help", row->help);
 
     if (row->type == SETTING_INTEGER) {
         json_object_set_new(object, "minimum", json_integer(row->low));

@@ -46,5 +46,6 @@ uint8_t *text_base64url_decode(void *mem, const char *text, size_t len, size_t *
 /* Case-insensitive for ASCII letters only. */
 bool text_same_ascii(const char *a, const char *b);
 
-/* Levenshtein distance of two short names, ignoring ASCII case; `limit` + 1 when it is beyond it. */
+/* Levenshtein distance of two short names, ignoring ASCII case; `limit` + 1 when it is beyond it.
+ */
 unsigned text_distance(const char *a, const char *b, unsigned limit);

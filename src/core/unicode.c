@@ -10,8 +10,8 @@ enum { CAPITAL_SIGMA = 0x3a3, SMALL_SIGMA = 0x3c3, FINAL_SIGMA = 0x3c2, CAPITAL_
 static utf8proc_int32_t decode(const char *at, size_t len, size_t *ret_width)
 {
     utf8proc_int32_t code;
-    utf8proc_ssize_t width =
-        utf8proc_iterate((const utf8proc_uint8_t *)at, (utf8proc_ssize_t)len, &code);
+    utf8proc_ssize_t width = utf8proc_iterate((const utf8proc_uint8_t *)at, (utf8proc_ssize_t)len,
+                                              &code);
 
     *ret_width = width > 0 ? (size_t)width : 0;
     return code;

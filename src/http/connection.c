@@ -26,9 +26,9 @@ struct connection {
     bool reading;
     bool peer_done; /* sends no more */
     bool keep_alive;
-    bool replied;   /* to the request under way */
-    bool received;  /* it, whole */
-    bool on_lane;   /* its handler has the request */
+    bool replied;  /* to the request under way */
+    bool received; /* it, whole */
+    bool on_lane;  /* its handler has the request */
 
     struct message message;
     struct request *req;
@@ -314,8 +314,8 @@ static void on_job_done(struct job *job, enum err outcome)
     resume(c);
 }
 
-/* A refusal before the body: a small body of known length is read and dropped so that the connection
- * goes on; any other ends it. */
+/* A refusal before the body: a small body of known length is read and dropped so that the
+ * connection goes on; any other ends it. */
 static void refuse_body(struct connection *c)
 {
     const struct request *req = c->req;

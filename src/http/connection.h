@@ -18,7 +18,8 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms);
 /* Closes the connection that has been idle for longest, or else waits longest for a head. */
 bool connection_evict(struct worker *worker);
 
-/* Ends the connections that do nothing; those whose request lies in the socket already are served. */
+/* Ends the connections that do nothing; those whose request lies in the socket already are served.
+ */
 void connection_drain(struct worker *worker);
 
 void connection_abort_all(struct worker *worker);

@@ -34,8 +34,7 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     req->settings = worker->app->settings(worker->app->app);
     req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->task.mem);
     req->task.deadline_ms = clock_mono_ms() + RUN_MS;
-    req->client =
-        client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
+    req->client = client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
     address_text(req->client_text, &req->client);
 }
 
@@ -236,12 +235,11 @@ void dispatch_unrun(struct request *req, enum err outcome)
     reply_failure(req, outcome);
 }
 
-static const char security_headers[] =
-    "X-Content-Type-Options: nosniff\r\n"
-    "X-Frame-Options: DENY\r\n"
-    "Referrer-Policy: no-referrer\r\n"
-    "Cross-Origin-Opener-Policy: same-origin\r\n"
-    "Vary: Origin\r\n";
+static const char security_headers[] = "X-Content-Type-Options: nosniff\r\n"
+                                       "X-Frame-Options: DENY\r\n"
+                                       "Referrer-Policy: no-referrer\r\n"
+                                       "Cross-Origin-Opener-Policy: same-origin\r\n"
+                                       "Vary: Origin\r\n";
 
 static void put_header(struct text *out, const char *name, const char *value)
 {
@@ -310,9 +308,8 @@ void dispatch_log(const struct request *req, int status, size_t bytes)
 {
     const struct route *row = req->match.route;
 
-    log_info(&req->task, "request",
-           LOG_S("method", req->method == NULL ? "-" : req->method),
-           LOG_S("route", row == NULL ? "-" : row->path), LOG_I("status", status),
-           LOG_I("duration_us", clock_mono_us() - req->started_us), LOG_I("bytes", bytes),
-           LOG_S("client", req->client_text));
+    log_info(&req->task, "request", LOG_S("method", req->method == NULL ? "-" : req->method),
+             LOG_S("route", row == NULL ? "-" : row->path), LOG_I("status", status),
+             LOG_I("duration_us", clock_mono_us() - req->started_us), LOG_I("bytes", bytes),
+             LOG_S("client", req->client_text));
 }

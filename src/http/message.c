@@ -37,7 +37,8 @@ static int on_url_complete(llhttp_t *parser)
     return 0;
 }
 
-/* Names and values share the bound on all headers; those of trailers, which are dropped, another. */
+/* Names and values share the bound on all headers; those of trailers, which are dropped, another.
+ */
 static int put_header_bytes(struct message *m, const char *at, size_t len)
 {
     if (m->in_body) {
@@ -345,7 +346,7 @@ static enum err why_refused(const struct message *m, const char *end)
         return m->refused;
     case HPE_INVALID_METHOD:
         return is_unknown_method(llhttp_get_error_pos(&m->parser), end) ? ERR_NOT_IMPLEMENTED
-                                                                         : ERR_BAD_REQUEST;
+                                                                        : ERR_BAD_REQUEST;
     default:
         return ERR_BAD_REQUEST;
     }

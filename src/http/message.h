@@ -1,8 +1,8 @@
-/* Reads HTTP/1.x requests (RFC 9112) from bytes as they come, on llhttp, and refuses what the parser
- * leaves to its user. Knows no socket. The one module that includes llhttp.h.
+/* Reads HTTP/1.x requests (RFC 9112) from bytes as they come, on llhttp, and refuses what the
+ * parser leaves to its user. Knows no socket. The one module that includes llhttp.h.
  *
- * Feeding stops at the end of each head (so that the gate speaks before the body is read) and at the
- * end of each message (so that replies keep their order). One thread at a time. */
+ * Feeding stops at the end of each head (so that the gate speaks before the body is read) and at
+ * the end of each message (so that replies keep their order). One thread at a time. */
 #pragma once
 
 #include "http/request.h"
@@ -28,9 +28,9 @@ struct message {
     size_t raw_head_bytes;
 
     /* While a body is read. */
-    size_t max_body;      /* set by the owner at MESSAGE_HEAD */
+    size_t max_body; /* set by the owner at MESSAGE_HEAD */
     bool discard_body;
-    size_t overhead;      /* chunk extensions and trailers, which are ignored */
+    size_t overhead; /* chunk extensions and trailers, which are ignored */
     bool in_body, has_target;
     enum message_event event;
 };

@@ -26,7 +26,8 @@ enum err reply_json(struct request *req, int status, json_t *json)
 
 enum err reply_ok(struct request *req, json_t *data)
 {
-    return reply_json(req, 200, json_pack("{s:i,s:s,s:o}", "code", 0, "msg", "success", "data", data));
+    return reply_json(req, 200,
+                      json_pack("{s:i,s:s,s:o}", "code", 0, "msg", "success", "data", data));
 }
 
 enum err reply_error(struct request *req, int status, const char *msg)

@@ -48,11 +48,11 @@ enum known_header {
 struct reply {
     int status; /* 0: none yet */
     const char *content_type;
-    struct text head;  /* further header lines, each with its CRLF */
-    const char *body;  /* in the request's memory, or static */
+    struct text head; /* further header lines, each with its CRLF */
+    const char *body; /* in the request's memory, or static */
     size_t body_len;
-    bool cacheable;    /* brings its own Cache-Control */
-    bool is_page;      /* brings its own Content-Security-Policy */
+    bool cacheable; /* brings its own Cache-Control */
+    bool is_page;   /* brings its own Content-Security-Policy */
 };
 
 struct connection;
@@ -90,7 +90,7 @@ struct request {
     const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */
     struct user *user;               /* whoever passed the gate; NULL on public routes */
     const struct session_record *session;
-    const char *bearer;        /* the token, while its owner is not known yet */
+    const char *bearer; /* the token, while its owner is not known yet */
     struct token_claims *claims;
 
     struct reply reply;

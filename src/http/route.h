@@ -20,6 +20,8 @@ typedef enum err handler(struct request *req);
 /* Tries the same on the loop, without waiting for anything; false leaves it to the lane. */
 typedef bool fast_handler(struct request *req);
 
+#define ROUTE_DEFAULT_LIMITS "100/minute;1000/hour"
+
 struct route {
     const char *method; /* GET answers HEAD too; NULL ends a table */
     const char *path;   /* /a/{b}: one non-empty segment is b */

@@ -20,7 +20,8 @@ struct route_match {
 /* Aborts on rows that contradict each other: a defect of the table. */
 struct router *router_new(void *mem, const struct route *rows);
 
-/* Every path of the table and its allowed methods, in the order of the rows: for what is derived. */
+/* Every path of the table and its allowed methods, in the order of the rows: for what is derived.
+ */
 const struct route *router_rows(const struct router *router);
 
 /* `path` as it was sent, without the query. ERR_BAD_REQUEST for a path that two readers could take

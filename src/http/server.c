@@ -47,8 +47,10 @@ static const char *explain_bind(void *mem, const char *host, unsigned port)
 {
     switch (errno) {
     case EADDRINUSE:
-        return mem_printf(mem, "port %u is in use on %s: stop the other program, or set PORT to "
-                               "another port", port, host);
+        return mem_printf(mem,
+                          "port %u is in use on %s: stop the other program, or set PORT to "
+                          "another port",
+                          port, host);
     case EACCES:
         return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
                           port);
@@ -100,8 +102,8 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
         }
     }
     freeaddrinfo(found);
-    snprintf(l->shown, sizeof l->shown, strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u",
-             host, port);
+    snprintf(l->shown, sizeof l->shown,
+             strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u", host, port);
     return *ret_why == NULL ? l : NULL;
 }
 

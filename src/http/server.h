@@ -15,7 +15,8 @@ struct server_app {
     /* The settings in force; called on the loop, once per request. */
     const struct settings *(*settings)(void *app);
 
-    /* On the loop, after the head and before the body: may this request go on? Fails, or answers. */
+    /* On the loop, after the head and before the body: may this request go on? Fails, or answers.
+     */
     enum err (*gate)(struct request *req);
 
     /* On the lane, before the handler: what the gate could not settle without waiting. */
@@ -28,14 +29,14 @@ struct server_limits {
 
 /* Sockets to accept on. Made before the loops run, so that what is wrong is told at the start. */
 struct listeners {
-    int *fds;           /* one for each loop and address: address a of loop l is fds[l * addresses + a] */
+    int *fds; /* one for each loop and address: address a of loop l is fds[l * addresses + a] */
     unsigned addresses;
     unsigned loops;
     char shown[64 + ADDRESS_TEXT_SIZE]; /* http://HOST:PORT */
 };
 
-/* Binds, for each loop a socket of its own (SO_REUSEPORT). NULL, and *ret_why says what is wrong and
- * how to mend it. */
+/* Binds, for each loop a socket of its own (SO_REUSEPORT). NULL, and *ret_why says what is wrong
+ * and how to mend it. */
 struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
                                  const char **ret_why);
 

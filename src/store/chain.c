@@ -81,7 +81,8 @@ bool chain_parse(const char *text, struct chain *ret)
         long long issued, expires, used;
         int width = 0;
 
-        if (sscanf(text, "%22s %lld %lld %lld\n%n", link->id, &issued, &expires, &used, &width) != 4 ||
+        if (sscanf(text, "%22s %lld %lld %lld\n%n", link->id, &issued, &expires, &used, &width) !=
+                4 ||
             width == 0)
             return false;
         link->issued_s = issued;

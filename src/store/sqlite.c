@@ -388,8 +388,9 @@ static enum err refresh_session(struct task *task, struct sqlite_db *db, void *a
 }
 
 static enum err session_refresh(struct task *task, struct store *store, const char *id,
-                                const char *token_id, const struct chain_link *fresh, int64_t now_ms,
-                                enum session_refreshed *ret, struct chain_link *ret_successor)
+                                const char *token_id, const struct chain_link *fresh,
+                                int64_t now_ms, enum session_refreshed *ret,
+                                struct chain_link *ret_successor)
 {
     return writing(task, store, refresh_session,
                    &(struct refresh){id, token_id, fresh, now_ms, ret, ret_successor});
@@ -496,8 +497,9 @@ static enum err make_folder(struct task *task, const char *folder)
     if (mkdir(folder, 0700) == 0 || errno == EEXIST)
         return OK;
     return fail(task, ERR_STORE,
-                mem_printf(task->mem, "cannot make the folder %s (%s): make it yourself, or set "
-                                      "DATA_DIR to a folder that this user may write to",
+                mem_printf(task->mem,
+                           "cannot make the folder %s (%s): make it yourself, or set "
+                           "DATA_DIR to a folder that this user may write to",
                            folder, strerror(errno)));
 }
 
@@ -521,21 +523,24 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
 
     if (fd < 0)
         return fail(task, ERR_STORE,
-                    mem_printf(task->mem, "cannot write to %s (%s): set DATA_DIR to a folder that "
-                                          "this user may write to, on a disk that is not full",
+                    mem_printf(task->mem,
+                               "cannot write to %s (%s): set DATA_DIR to a folder that "
+                               "this user may write to, on a disk that is not full",
                                path, strerror(errno)));
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         const char *who = holder(task, fd);
 
         close(fd);
         return fail(task, ERR_STORE,
-                    mem_printf(task->mem, "%s is in use by %s: stop it, or set DATA_DIR to another "
-                                          "folder", folder, who));
+                    mem_printf(task->mem,
+                               "%s is in use by %s: stop it, or set DATA_DIR to another "
+                               "folder",
+                               folder, who));
     }
     if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", getpid()) < 0) {
         close(fd);
-        return fail(task, ERR_STORE, mem_printf(task->mem, "cannot write to %s: %s", path,
-                                                strerror(errno)));
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "cannot write to %s: %s", path, strerror(errno)));
     }
     *ret_fd = fd;
     return OK;

@@ -7,7 +7,7 @@
  * NULL, and the task's text says what is wrong and how to mend it. */
 struct store *sqlite_open(struct task *task, void *mem, const char *folder);
 
-/* Reads a store that may be in use by another process, for `manus check`: *ret_version is its schema
- * (0: there is none yet), *ret_fault the first fault that an integrity check finds. */
+/* Reads a store that may be in use by another process, for `manus check`: *ret_version is its
+ * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds. */
 must_check enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
                                    const char **ret_fault);

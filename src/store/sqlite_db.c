@@ -44,7 +44,7 @@ void sqlite_db_close(struct sqlite_db *db)
 enum err sqlite_db_exec(struct task *task, struct sqlite_db *db, const char *sql)
 {
     return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? OK
-                                                                       : sqlite_db_fail(task, db);
+                                                                        : sqlite_db_fail(task, db);
 }
 
 enum err sqlite_db_check(struct task *task, struct sqlite_db *db, const char *pragma,
@@ -66,7 +66,8 @@ enum err sqlite_db_check(struct task *task, struct sqlite_db *db, const char *pr
     return e;
 }
 
-sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db, enum sqlite_statement which)
+sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db,
+                                  enum sqlite_statement which)
 {
     if (db->statements[which] == NULL &&
         sqlite3_prepare_v3(db->handle, statement_texts[which], -1, SQLITE_PREPARE_PERSISTENT,

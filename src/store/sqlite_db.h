@@ -1,5 +1,5 @@
-/* One connection to the SQLite file: opening, prepared statements, and SQLite's result codes as ours.
- * One thread at a time uses a connection. */
+/* One connection to the SQLite file: opening, prepared statements, and SQLite's result codes as
+ * ours. One thread at a time uses a connection. */
 #pragma once
 
 #include "core/task.h"
@@ -75,7 +75,8 @@ must_check enum err sqlite_db_check(struct task *task, struct sqlite_db *db, con
                                     const char **ret_fault);
 
 /* Ready to be bound. NULL, and the task has failed. sqlite_db_done() gives it back. */
-sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db, enum sqlite_statement which);
+sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db,
+                                  enum sqlite_statement which);
 
 /* Cleanup attribute: resets a statement and forgets its bindings. */
 void sqlite_db_done(sqlite3_stmt **statement);

@@ -68,11 +68,12 @@ enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
     if (e != OK)
         return e;
     if (version > sqlite_schema_version())
-        return fail(task, ERR_STORE,
-                    mem_printf(task->mem,
-                               "a newer manus has written this store (schema %d, this program knows "
-                               "%d): run that version, or restore a backup made before the upgrade",
-                               version, sqlite_schema_version()));
+        return fail(
+            task, ERR_STORE,
+            mem_printf(task->mem,
+                       "a newer manus has written this store (schema %d, this program knows "
+                       "%d): run that version, or restore a backup made before the upgrade",
+                       version, sqlite_schema_version()));
     for (; version < sqlite_schema_version() && e == OK; version++)
         e = take_step(task, db, version);
     return e;

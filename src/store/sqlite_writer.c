@@ -114,7 +114,8 @@ static bool reopen(struct sqlite_writer *writer, struct task *task)
     return false;
 }
 
-static enum err commit_group(struct sqlite_writer *writer, struct write *group, const char **ret_why)
+static enum err commit_group(struct sqlite_writer *writer, struct write *group,
+                             const char **ret_why)
 {
     auto_tree void *mem = mem_tree(1024);
     struct task task = {.mem = mem, .id = "sqlite writer"};
@@ -232,8 +233,7 @@ static void checkpoint(const struct sqlite_writer *writer, struct sqlite_db *db)
     auto_tree void *mem = mem_tree(1024);
     struct task task = {.mem = mem};
 
-    if (db->handle == NULL &&
-        sqlite_db_open(&task, writer->path, SQLITE_OPEN_READWRITE, db) != OK)
+    if (db->handle == NULL && sqlite_db_open(&task, writer->path, SQLITE_OPEN_READWRITE, db) != OK)
         return;
     sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }

@@ -43,8 +43,7 @@ enum user_created { USER_CREATED, USER_EMAIL_TAKEN };
 
 /* With the first session, or neither. Addresses are unique. */
 must_check enum err store_user_create(struct task *task, struct store *store,
-                                      const struct user *user,
-                                      const struct session_record *session,
+                                      const struct user *user, const struct session_record *session,
                                       enum user_created *ret);
 
 /* *ret_found false: nobody has it, and *ret is untouched. */

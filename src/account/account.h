@@ -1,0 +1,24 @@
+/* Accounts: who may come in, and by which password.
+ *
+ * Calls compute password hashes and wait for the store: they belong on the hash lane. */
+#pragma once
+
+#include "account/session.h"
+
+struct accounts {
+    struct sessions sessions;
+};
+
+/* Makes a user and logs it in. An address that is taken is ERR_INVALID with its text. `email` is in
+ * its stored form. *ret_user and *ret_tokens are in the task's memory. */
+must_check enum err account_register(struct task *task, const struct accounts *accounts,
+                                     const struct settings *settings, const char *fullname,
+                                     const char *email, const char *password,
+                                     const struct device *device, struct user *ret_user,
+                                     struct tokens *ret_tokens);
+
+/* Unknown, inactive and wrong are one failure, after the same work. */
+must_check enum err account_login(struct task *task, const struct accounts *accounts,
+                                  const struct settings *settings, const char *email,
+                                  const char *password, const struct device *device,
+                                  struct user *ret_user, struct tokens *ret_tokens);

@@ -1,0 +1,32 @@
+/* What the handlers share: the parts that main() has put together. Read-only for them, but for what
+ * the parts themselves allow. */
+#pragma once
+
+#include "account/account.h"
+#include "http/server.h"
+#include "watch/ready.h"
+
+struct pages;
+
+struct app {
+    _Atomic(const struct settings *)
+        settings; /* in force; replaced on SIGHUP, never freed before the end */
+    struct store *store;
+    struct accounts accounts;
+    struct ready *ready;
+    struct pages *pages;
+    struct server *server; /* NULL until it accepts */
+    const char *version;   /* the reply of /version: JSON */
+    int64_t started_ms;    /* monotonic */
+};
+
+static inline struct app *app_of(const struct request *req)
+{
+    return req->app;
+}
+
+/* For the server: the settings in force. */
+const struct settings *app_settings(void *app);
+
+/* Prepares what never changes while the program runs. */
+void app_prepare(struct app *app, void *mem);

@@ -1,0 +1,11 @@
+/* Who may use a route: the access column of the routes table against the token of the request. */
+#pragma once
+
+#include "http/request.h"
+
+/* On the loop: answers from the token and from what is remembered; leaves to gate_load() what the
+ * store must be asked. */
+enum err gate(struct request *req);
+
+/* On the lane. */
+enum err gate_load(struct request *req);

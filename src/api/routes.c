@@ -1,0 +1,142 @@
+#include "api/routes.h"
+
+#include "api/handlers.h"
+#include "core/text.h"
+
+#define API "/api/v1"
+
+#define EMAIL(kind_)                                                                               \
+    {                                                                                              \
+        .name = "email", .kind = (kind_), .rule = "Valid email is required",                       \
+        .rule_max = "Valid email is required"                                                      \
+    }
+
+#define PASSWORD                                                                                   \
+    {                                                                                              \
+        .name = "password", .kind = FIELD_TEXT, .secret = true, .min = 6, .max_bytes = 1024,       \
+        .rule = "Password must be at least 6 characters long",                                     \
+        .rule_max = "Password must be at most 1024 bytes long"                                     \
+    }
+
+static const struct field login_body[] = {EMAIL(FIELD_KNOWN_EMAIL), PASSWORD, {0}};
+
+static const struct field register_body[] = {
+    {.name = "fullname",
+     .kind = FIELD_NAME,
+     .min = 2,
+     .max = 100,
+     .rule = "Full name must be at least 2 characters long",
+     .rule_max = "Full name must be at most 100 characters long",
+     .rule_text = "Full name must not contain control characters"},
+    EMAIL(FIELD_EMAIL),
+    PASSWORD,
+    {0}};
+
+static const struct field refresh_body[] = {{.name = "refresh_token",
+                                             .kind = FIELD_TEXT,
+                                             .secret = true,
+                                             .min = 1,
+                                             .rule = "Refresh token is required"},
+                                            {0}};
+
+const struct route routes[] = {
+    {.method = "GET",
+     .path = API "/health",
+     .limits = "300/minute",
+     .lane = LANE_LOOP,
+     .handle = ops_health,
+     .summary = "The process answers."},
+    {.method = "GET",
+     .path = API "/ready",
+     .lane = LANE_JOB,
+     .fast = ops_ready_fast,
+     .handle = ops_ready,
+     .summary = "The dependencies answer: 200 ready or degraded, 503 not_ready."},
+    {.method = "GET",
+     .path = API "/live",
+     .lane = LANE_LOOP,
+     .handle = ops_live,
+     .summary = "The process is alive, and for how many seconds."},
+    {.method = "GET",
+     .path = API "/version",
+     .limits = "100/minute",
+     .lane = LANE_LOOP,
+     .handle = ops_version,
+     .summary = "What runs here."},
+
+    {.method = "POST",
+     .path = API "/auth/register",
+     .limits = "3/minute;10/hour",
+     .lane = LANE_HASH,
+     .body = register_body,
+     .handle = auth_register,
+     .summary = "Makes an account and logs it in."},
+    {.method = "POST",
+     .path = API "/auth/login",
+     .limits = "5/minute;20/hour",
+     .lane = LANE_HASH,
+     .body = login_body,
+     .handle = auth_login,
+     .summary = "Logs in: an access and a refresh token."},
+    {.method = "POST",
+     .path = API "/auth/refresh",
+     .limits = "10/minute;50/hour",
+     .lane = LANE_STORE,
+     .body = refresh_body,
+     .handle = auth_refresh,
+     .summary = "Exchanges a refresh token for an access token and the next refresh token."},
+    {.method = "POST",
+     .path = API "/auth/logout",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .handle = auth_logout,
+     .summary = "Ends the session with all of its tokens."},
+    {.method = "GET",
+     .path = API "/auth/me",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .fast = auth_me_fast,
+     .handle = auth_me,
+     .summary = "Whose token this is."},
+    {.method = "GET",
+     .path = API "/auth/status",
+     .lane = LANE_LOOP,
+     .handle = auth_status,
+     .summary = "How people log in here."},
+
+    {.method = "GET",
+     .path = "/",
+     .lane = LANE_LOOP,
+     .handle = pages_home,
+     .summary = "The home page, in English or Arabic."},
+    {.method = "GET",
+     .path = "/docs",
+     .lane = LANE_LOOP,
+     .handle = pages_docs,
+     .summary = "This table, for people."},
+    {.method = "GET",
+     .path = "/assets/{name}",
+     .lane = LANE_LOOP,
+     .handle = pages_asset,
+     .summary = "Styles and scripts of the pages."},
+    {0},
+};
+
+static const char *access_name(enum access access)
+{
+    static const char *const names[] = {"anybody", "user", "admin"};
+
+    return names[access];
+}
+
+char *routes_as_markdown(void *mem)
+{
+    struct text out = text_open(mem, 4096);
+
+    text_add(&out, "| method | path | for | limits | what it does |\n|---|---|---|---|---|\n");
+    for (const struct route *row = routes; row->method != NULL; row++)
+        text_printf(&out, "| %s | `%s` | %s | %s | %s |\n", row->method, row->path,
+                    access_name(row->access),
+                    row->limits == NULL ? ROUTE_DEFAULT_LIMITS : row->limits, row->summary);
+    return out.s;
+}

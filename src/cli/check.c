@@ -1,0 +1,88 @@
+#include "account/password.h"
+#include "cli/cli.h"
+#include "core/clock.h"
+#include "remote/redis.h"
+#include "remote/stripe.h"
+#include "store/sqlite.h"
+
+#include <stdio.h>
+
+enum { HASHES = 3, PROBE_MS = 3000 };
+
+/* Each part says what serve would do with it; false if serve could not, or not well. */
+
+static bool check_listening(const struct settings *settings)
+{
+    printf("listen     http://%s:%d\n", settings->host, (int)settings->port);
+    return true;
+}
+
+static bool check_store(void *mem, const struct settings *settings)
+{
+    struct task task = {.mem = mem, .id = "check"};
+    const char *fault;
+    int version;
+
+    if (sqlite_inspect(&task, settings->data_dir, &version, &fault) != OK) {
+        printf("store      SQLite in %s: %s\n", settings->data_dir, task.text);
+        return false;
+    }
+    if (fault != NULL)
+        printf("store      SQLite in %s: damaged: %s; restore a backup\n", settings->data_dir,
+               fault);
+    else if (version == 0)
+        printf("store      SQLite in %s: will be made\n", settings->data_dir);
+    else
+        printf("store      SQLite in %s: sound, schema %d\n", settings->data_dir, version);
+    return fault == NULL;
+}
+
+static bool check_hash(void *mem, const struct settings *settings)
+{
+    struct task task = {.mem = mem, .id = "check"};
+    struct password_cost cost = {settings->argon2_memory, settings->argon2_passes};
+    int64_t started_us = clock_mono_us();
+    const char *hash;
+
+    for (int i = 0; i < HASHES; i++) {
+        if (password_hash(&task, &cost, "correct horse battery staple", &hash) != OK) {
+            puts("passwords  no memory for a hash; lower PASSWORD_ARGON2_MEMORY_KIB");
+            return false;
+        }
+    }
+    printf("passwords  Argon2id, %d KiB, %d passes: %.1f ms each\n", (int)cost.memory_kib,
+           (int)cost.passes, (double)(clock_mono_us() - started_us) / 1000 / HASHES);
+    return true;
+}
+
+static bool report(const char *name, bool configured, const char *wrong)
+{
+    printf("%-10s %s\n", name, !configured ? "not configured" : wrong == NULL ? "answers" : wrong);
+    return wrong == NULL;
+}
+
+static bool check_remote(const struct settings *settings)
+{
+    bool redis = settings->redis_host != NULL && *settings->redis_host != '\0';
+    bool stripe = stripe_is_configured(settings);
+    bool redis_answers = report("redis", redis, redis ? redis_probe(settings, PROBE_MS) : NULL);
+
+    return report("stripe", stripe, stripe ? stripe_probe(settings, PROBE_MS) : NULL) &&
+           redis_answers;
+}
+
+int command_check(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    const struct settings *settings = cli_load_settings(mem, arguments, true);
+    bool good;
+
+    if (settings == NULL)
+        return EX_CONFIG;
+    good = check_listening(settings);
+    good = check_store(mem, settings) && good;
+    good = check_hash(mem, settings) && good;
+    good = check_remote(settings) && good;
+    puts(good ? "all is well" : "something is wrong: see above");
+    return good ? EX_OK : EX_UNAVAILABLE;
+}

@@ -1,0 +1,280 @@
+#include "cli/control.h"
+
+#include "core/clock.h"
+#include "core/log.h"
+
+#include <systemd/sd-daemon.h>
+
+enum {
+    TICK_MS = 250,
+    STOPPING_TICK_MS = 5,
+    SWEEP_MS = 10 * 60 * 1000,
+    SWEEP_ROUNDS = 100,
+    HANG_MS = 1000,              /* for connections to close after they were aborted */
+    RETIRED_MS = 10 * 60 * 1000, /* longer than any request lives */
+    RETIRED = 64,
+};
+
+/* A sign of life that each loop gives when asked. */
+struct pulse {
+    struct post post;
+    atomic_bool beaten;
+};
+
+struct control {
+    struct program *program;
+    uv_loop_t uv;
+    uv_signal_t term, interrupt, hangup;
+    uv_timer_t tick;
+
+    int64_t stopping_ms; /* since when; 0: not yet */
+    bool draining, aborted, hangs;
+
+    struct pulse *pulses;
+    int64_t watchdog_ms, pulsed_ms; /* the interval, 0: none; the last sign to the manager */
+
+    struct job sweep;
+    atomic_bool sweeping;
+    int64_t swept_ms;
+
+    /* Settings that were replaced, and may still be read by a request. */
+    struct retired {
+        const struct settings *settings;
+        int64_t at_ms;
+    } retired[RETIRED];
+    unsigned retired_count;
+};
+
+/* Stopping */
+
+static void drain(struct control *c)
+{
+    c->draining = true;
+    server_drain(c->program->app.server);
+}
+
+static void on_stop(uv_signal_t *signal, int number)
+{
+    struct control *c = signal->data;
+
+    if (c->stopping_ms != 0) {
+        log_warning(NULL, "stopped at once by a second signal", LOG_I("signal", number));
+        log_stop();
+        _exit(128 + number);
+    }
+    c->stopping_ms = clock_mono_ms();
+    log_info(NULL, "stopping", LOG_I("signal", number));
+    sd_notify(0, "STOPPING=1");
+    server_stop_keeping_alive(c->program->app.server);
+    if (c->program->settings->shutdown_grace == 0)
+        drain(c);
+    uv_timer_set_repeat(&c->tick, STOPPING_TICK_MS);
+    uv_timer_again(&c->tick);
+}
+
+static void go_on_stopping(struct control *c)
+{
+    const struct settings *settings = c->program->settings;
+    struct server *server = c->program->app.server;
+    int64_t since = clock_mono_ms() - c->stopping_ms - settings->shutdown_grace * 1000;
+    unsigned left = server_connections(server);
+
+    if (!c->draining && since >= 0)
+        drain(c);
+    if (c->draining && left == 0) {
+        uv_stop(&c->uv);
+        return;
+    }
+    if (!c->aborted && since >= settings->shutdown_timeout * 1000) {
+        log_warning(NULL, "time is up: closing what is left", LOG_I("connections", left));
+        c->aborted = true;
+        server_abort(server);
+    }
+    if (since >= settings->shutdown_timeout * 1000 + HANG_MS) {
+        c->hangs = true;
+        uv_stop(&c->uv);
+    }
+}
+
+/* Settings */
+
+static void retire(struct control *c, const struct settings *old)
+{
+    int64_t now_ms = clock_mono_ms();
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < c->retired_count; i++) {
+        if (now_ms - c->retired[i].at_ms < RETIRED_MS)
+            c->retired[kept++] = c->retired[i];
+        else
+            talloc_free((void *)c->retired[i].settings);
+    }
+    c->retired_count = kept;
+    if (old != c->program->settings)
+        c->retired[c->retired_count++] = (struct retired){old, now_ms};
+}
+
+static void log_report(const struct settings_report *report)
+{
+    for (size_t i = 0; i < report->warning_count; i++)
+        log_warning(NULL, "setting", LOG_S("detail", report->warnings[i]));
+    for (size_t i = 0; i < report->problem_count; i++)
+        log_error(NULL, "setting is wrong", LOG_S("detail", report->problems[i]));
+}
+
+static void reload(struct control *c)
+{
+    struct program *p = c->program;
+    struct settings_input input = cli_settings_input(p->arguments);
+    struct settings_report report = {0};
+    void *mem = talloc_new(p->mem);
+    struct settings *settings = settings_reload(mem, &input, p->settings, &report);
+
+    log_report(&report);
+    if (settings == NULL) {
+        log_error(NULL, "settings stay as they were");
+        talloc_free(mem);
+        return;
+    }
+    /* With all that it points to, so that it can be freed by itself. */
+    talloc_steal(p->mem, settings);
+    talloc_steal(settings, mem);
+    log_set_level((enum log_level)settings->log_level);
+    retire(c, atomic_exchange(&p->app.settings, settings));
+    log_info(NULL, "settings read again");
+}
+
+static void on_hangup(uv_signal_t *signal, int number)
+{
+    struct control *c = signal->data;
+
+    (void)number;
+    if (c->retired_count == RETIRED) {
+        log_warning(NULL, "settings were read again too often: try later");
+        return;
+    }
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
+    reload(c);
+    sd_notify(0, "READY=1");
+}
+
+/* From time to time */
+
+static void beat(struct post *post)
+{
+    atomic_store(&container_of(post, struct pulse, post)->beaten, true);
+}
+
+/* The manager hears from us as long as every loop turns. */
+static void feed_watchdog(struct control *c)
+{
+    int64_t now_ms = clock_mono_ms();
+    unsigned beaten = 0;
+
+    if (c->watchdog_ms == 0 || now_ms - c->pulsed_ms < c->watchdog_ms / 3)
+        return;
+    for (unsigned i = 0; i < c->program->loop_count; i++)
+        beaten += atomic_load(&c->pulses[i].beaten);
+    if (beaten < c->program->loop_count)
+        return;
+    c->pulsed_ms = now_ms;
+    sd_notify(0, "WATCHDOG=1");
+    for (unsigned i = 0; i < c->program->loop_count; i++) {
+        atomic_store(&c->pulses[i].beaten, false);
+        loop_post(c->program->loops[i], &c->pulses[i].post);
+    }
+}
+
+static void run_sweep(struct job *job)
+{
+    struct control *c = container_of(job, struct control, sweep);
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {.mem = mem, .id = "session sweep"};
+    unsigned count = 1, total = 0;
+    enum err e = OK;
+
+    for (int i = 0; i < SWEEP_ROUNDS && e == OK && count > 0; i++) {
+        task.deadline_ms = clock_mono_ms() + 10000;
+        count = 0;
+        e = store_session_sweep(&task, c->program->app.store, clock_wall_ms(), &count);
+        total += count;
+    }
+    if (e != OK)
+        log_warning(&task, "expired sessions cannot be removed", LOG_S("detail", task.text));
+    else if (total > 0)
+        log_info(&task, "expired sessions removed", LOG_I("count", total));
+}
+
+static void end_sweep(struct job *job, enum err outcome)
+{
+    (void)outcome;
+    atomic_store(&container_of(job, struct control, sweep)->sweeping, false);
+}
+
+static void sweep(struct control *c)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (now_ms - c->swept_ms < SWEEP_MS || atomic_load(&c->sweeping))
+        return;
+    c->swept_ms = now_ms;
+    atomic_store(&c->sweeping, true);
+    c->sweep.run = run_sweep;
+    c->sweep.done = end_sweep;
+    if (lane_submit(c->program->lanes[LANE_JOB], &c->sweep) != OK)
+        atomic_store(&c->sweeping, false);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+
+    for (int i = 0; i < LANE_COUNT; i++) {
+        if (c->program->lanes[i] != NULL)
+            lane_expire(c->program->lanes[i]);
+    }
+    feed_watchdog(c);
+    if (c->stopping_ms != 0)
+        go_on_stopping(c);
+    else
+        sweep(c);
+}
+
+static void on_signal(struct control *c, uv_signal_t *handle, uv_signal_cb call, int number)
+{
+    handle->data = c;
+    uv_signal_init(&c->uv, handle);
+    uv_signal_start(handle, call, number);
+}
+
+static void start_watchdog(struct control *c)
+{
+    uint64_t interval_us = 0;
+
+    if (sd_watchdog_enabled(0, &interval_us) > 0)
+        c->watchdog_ms = (int64_t)(interval_us / 1000);
+    c->pulses = mem_array(c->program->mem, struct pulse, c->program->loop_count);
+    for (unsigned i = 0; i < c->program->loop_count; i++) {
+        c->pulses[i].post.run = beat;
+        atomic_store(&c->pulses[i].beaten, true);
+    }
+}
+
+bool control_run(struct program *program)
+{
+    struct control *c = mem_new(program->mem, struct control);
+
+    c->program = program;
+    c->swept_ms = clock_mono_ms();
+    uv_loop_init(&c->uv);
+    on_signal(c, &c->term, on_stop, SIGTERM);
+    on_signal(c, &c->interrupt, on_stop, SIGINT);
+    on_signal(c, &c->hangup, on_hangup, SIGHUP);
+    c->tick.data = c;
+    uv_timer_init(&c->uv, &c->tick);
+    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
+    start_watchdog(c);
+    sd_notify(0, "READY=1");
+    uv_run(&c->uv, UV_RUN_DEFAULT);
+    return !c->hangs;
+}

@@ -1,0 +1,46 @@
+/* The commands that print what the tables hold. */
+#include "api/build.h"
+#include "api/routes.h"
+#include "cli/cli.h"
+#include "core/settings_print.h"
+
+#include <stdio.h>
+
+int command_settings(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct settings *settings;
+
+    if (argument_option(arguments, "env") != NULL) {
+        fputs(settings_as_env(mem), stdout);
+        return EX_OK;
+    }
+    if (argument_option(arguments, "markdown") != NULL) {
+        fputs(settings_as_markdown(mem), stdout);
+        return EX_OK;
+    }
+    settings = cli_load_settings(mem, arguments, true);
+    if (argument_option(arguments, "json") != NULL)
+        puts(settings_as_json(mem, settings));
+    else if (settings != NULL)
+        fputs(settings_as_values(mem, settings), stdout);
+    return settings == NULL ? EX_CONFIG : EX_OK;
+}
+
+int command_routes(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+
+    (void)arguments;
+    fputs(routes_as_markdown(mem), stdout);
+    return EX_OK;
+}
+
+int command_version(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+
+    (void)arguments;
+    printf("manus %s (commit %s of %s)\n", MANUS_VERSION, build_commit(mem), build_time(mem));
+    return EX_OK;
+}

@@ -1,0 +1,227 @@
+#include "api/gate.h"
+#include "api/routes.h"
+#include "cli/control.h"
+#include "core/log.h"
+#include "remote/stripe.h"
+#include "store/sqlite.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+
+enum {
+    SPARE_DESCRIPTORS = 200, /* for files, probes and what waits to be accepted */
+    MAX_LOOPS = 64,
+    QUEUED = 1024,
+    QUEUED_MS = 2000,
+    HASH_NICE = 5,
+};
+
+static unsigned processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return count < 1 ? 1 : (unsigned)count;
+}
+
+/* As many descriptors as the system allows without asking. */
+static unsigned raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < (1 << 20) ? limit.rlim_max : 1 << 20;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur > (1 << 20) ? 1 << 20 : (unsigned)limit.rlim_cur;
+}
+
+static unsigned connection_limit(const struct settings *settings, unsigned descriptors)
+{
+    unsigned most = descriptors > 2 * SPARE_DESCRIPTORS ? descriptors - SPARE_DESCRIPTORS
+                                                        : descriptors / 2;
+
+    if (settings->max_connections == 0 || settings->max_connections > most)
+        return most;
+    return (unsigned)settings->max_connections;
+}
+
+static void open_lanes(struct program *p)
+{
+    unsigned cores = processors();
+    const struct lane_settings lanes[LANE_COUNT] = {
+        [LANE_STORE] = {"store", 8, QUEUED, QUEUED_MS, 0},
+        [LANE_HASH] = {"hash", cores, QUEUED, QUEUED_MS, HASH_NICE},
+        [LANE_REMOTE] = {"remote", 4, QUEUED, QUEUED_MS, 0},
+        [LANE_JOB] = {"job", 2, QUEUED, QUEUED_MS, 0},
+    };
+
+    for (int i = 0; i < LANE_COUNT; i++) {
+        if (lanes[i].threads > 0)
+            p->lanes[i] = lane_open(p->mem, &lanes[i]);
+    }
+}
+
+static void start_loops(struct program *p)
+{
+    p->loops = mem_array(p->mem, struct loop *, p->loop_count);
+    for (unsigned i = 0; i < p->loop_count; i++)
+        p->loops[i] = loop_start(p->mem, i);
+}
+
+static struct listeners *listen_for(struct program *p, const char **ret_why)
+{
+    int inherited = sd_listen_fds(1);
+    int fds[16];
+
+    if (inherited <= 0)
+        return listeners_bind(p->mem, p->settings->host, (unsigned)p->settings->port, p->loop_count,
+                              ret_why);
+    if (inherited > (int)count_of(fds))
+        inherited = count_of(fds);
+    for (int i = 0; i < inherited; i++)
+        fds[i] = SD_LISTEN_FDS_START + i;
+    return listeners_inherit(p->mem, fds, (unsigned)inherited, p->loop_count, ret_why);
+}
+
+static struct server *start_server(struct program *p, struct listeners *listeners,
+                                   unsigned descriptors)
+{
+    struct server_limits limits = {connection_limit(p->settings, descriptors)};
+    struct server_app app = {
+        .app = &p->app,
+        .router = router_new(p->mem, routes),
+        .settings = app_settings,
+        .gate = gate,
+        .prepare = gate_load,
+    };
+
+    memcpy(app.lanes, p->lanes, sizeof app.lanes);
+    return server_start(p->mem, &app, &limits, listeners, p->loops, p->loop_count);
+}
+
+static const char *not_configured(void *mem, const struct settings *settings)
+{
+    const struct {
+        const char *name;
+        bool configured;
+    } parts[] = {
+        {"MongoDB", settings->mongodb_uri != NULL},
+        {"Redis", settings->redis_host != NULL && *settings->redis_host != '\0'},
+        {"Stripe", stripe_is_configured(settings)},
+        {"mail", settings->email_host != NULL},
+        {"Sentry", settings->sentry_dsn != NULL},
+    };
+    struct text list = text_open(mem, 64);
+
+    for (size_t i = 0; i < count_of(parts); i++) {
+        if (!parts[i].configured)
+            text_printf(&list, "%s%s", list.len == 0 ? "" : ", ", parts[i].name);
+    }
+    return list.len == 0 ? "nothing" : list.s;
+}
+
+static void announce(struct program *p, const struct listeners *listeners, enum log_format format)
+{
+    const char *missing = not_configured(p->mem, p->settings);
+
+    if (format == LOG_JSON) {
+        log_info(NULL, "started", LOG_S("version", MANUS_VERSION),
+                 LOG_S("listens", listeners->shown), LOG_S("store", store_name(p->app.store)),
+                 LOG_S("limiter", "none in this version"), LOG_S("not_configured", missing));
+        return;
+    }
+    printf("manus %s listens on %s\n"
+           "Store: %s. Limiter: none in this version.\n"
+           "Not configured: %s.\n",
+           MANUS_VERSION, listeners->shown, store_name(p->app.store), missing);
+    fflush(stdout);
+}
+
+static void start_log(const struct settings *settings, enum log_format *ret)
+{
+    *ret = settings->log_format == LOG_FORMAT_JSON   ? LOG_JSON
+           : settings->log_format == LOG_FORMAT_TEXT ? LOG_TEXT
+           : isatty(STDOUT_FILENO)                   ? LOG_TEXT
+                                                     : LOG_JSON;
+    log_start(STDOUT_FILENO, *ret, (enum log_level)settings->log_level);
+}
+
+static int cannot(const char *why)
+{
+    fprintf(stderr, "manus serve: %s\n", why);
+    return EX_UNAVAILABLE;
+}
+
+/* After the last connection: nothing runs on the loops and for requests on the lanes. */
+static void close_down(struct program *p)
+{
+    server_abort(p->app.server);
+    for (unsigned i = 0; i < p->loop_count; i++)
+        loop_stop(p->loops[i]);
+    for (unsigned i = 0; i < p->loop_count; i++)
+        loop_join(p->loops[i]);
+    lane_close(p->lanes[LANE_HASH]);
+    lane_close(p->lanes[LANE_JOB]);
+    lane_close(p->lanes[LANE_STORE]);
+    store_close(p->app.store);
+    log_info(NULL, "stopped");
+    log_stop();
+    /* The resolver of a probe may hang for longer than anybody wants to wait. */
+    if (lane_load(p->lanes[LANE_REMOTE]) > 0)
+        _exit(EX_OK);
+    lane_close(p->lanes[LANE_REMOTE]);
+}
+
+static int serve(struct program *p)
+{
+    unsigned descriptors = raise_descriptors();
+    struct task task = {.mem = p->mem, .id = "start"};
+    struct listeners *listeners;
+    enum log_format format;
+    const char *why;
+
+    p->loop_count = p->settings->threads == 0 ? processors() : (unsigned)p->settings->threads;
+    if (p->loop_count > MAX_LOOPS)
+        p->loop_count = MAX_LOOPS;
+    listeners = listen_for(p, &why);
+    if (listeners == NULL)
+        return cannot(why);
+    p->app.store = sqlite_open(&task, p->mem, p->settings->data_dir);
+    if (p->app.store == NULL)
+        return cannot(task.text);
+
+    start_log(p->settings, &format);
+    atomic_init(&p->app.settings, p->settings);
+    open_lanes(p);
+    p->app.accounts.sessions.store = p->app.store;
+    p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
+    p->app.ready = ready_open(p->mem, p->settings, p->app.store, p->lanes[LANE_STORE],
+                              p->lanes[LANE_REMOTE]);
+    app_prepare(&p->app, p->mem);
+    start_loops(p);
+    announce(p, listeners, format);
+    p->app.server = start_server(p, listeners, descriptors);
+    if (!control_run(p)) {
+        log_critical(NULL, "something hangs: ending without waiting for it");
+        log_stop();
+        _exit(EX_SOFTWARE);
+    }
+    close_down(p);
+    return EX_OK;
+}
+
+int command_serve(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct program *p = mem_new(mem, struct program);
+
+    p->mem = mem;
+    p->arguments = arguments;
+    p->settings = cli_load_settings(mem, arguments, true);
+    return p->settings == NULL ? EX_CONFIG : serve(p);
+}
