@@ -380,6 +380,15 @@ static int run(struct arguments *arguments)
     return status;
 }
 
+static const struct command_row *named(const char *word)
+{
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        word = "help";
+    if (strcmp(word, "--version") == 0)
+        word = "version";
+    return find_command(word);
+}
+
 int cli_run(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -390,11 +399,7 @@ int cli_run(int argc, char **argv)
         command_help(&arguments);
         return EX_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        argv[1] = "help";
-    if (strcmp(argv[1], "--version") == 0)
-        argv[1] = "version";
-    arguments.row = find_command(argv[1]);
+    arguments.row = named(argv[1]);
     if (arguments.row == NULL)
         return misused(NULL, "there is no command", argv[1]);
     status = parse(&arguments, argv + 2);

@@ -1,0 +1,51 @@
+# What people type. Meson builds, scripts/ does the rest; CONTRIBUTING.md explains.
+
+BUILD = build
+PREFIX = /usr/local
+
+.PHONY: all run test bench fuzz asan tsan lint format install clean
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@scripts/deps
+	@meson setup $(BUILD) >/dev/null
+
+run: all
+	@[ -e .env ] || $(BUILD)/manus init
+	@exec $(BUILD)/manus serve
+
+test:
+	@scripts/deps test
+	@scripts/test
+
+bench:
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory all
+	@bench/run
+
+fuzz:
+	@scripts/deps test
+	@scripts/fuzz
+
+asan:
+	@scripts/deps test
+	@scripts/test asan
+
+tsan:
+	@scripts/deps test
+	@scripts/test tsan
+
+lint:
+	@scripts/deps test
+	@scripts/test lint
+
+format:
+	@clang-format-16 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')
+
+install: all
+	@scripts/install $(BUILD)/manus $(PREFIX)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-*
