@@ -329,24 +329,16 @@ static void begin(struct message *m)
     m->in_body = m->has_target = m->discard_body = false;
 }
 
-/* A method that llhttp does not know, in a request line that is otherwise one. */
-static bool is_unknown_method(const char *at, const char *end)
-{
-    const char *space = at;
-
-    while (space < end && space - at < 24 && (isupper((unsigned char)*space) || *space == '-'))
-        space++;
-    return space < end && *space == ' ' && space > at;
-}
-
-static enum err why_refused(const struct message *m, const char *end)
+static enum err why_refused(const struct message *m)
 {
     switch (llhttp_get_errno(&m->parser)) {
     case HPE_USER:
         return m->refused;
     case HPE_INVALID_METHOD:
-        return is_unknown_method(llhttp_get_error_pos(&m->parser), end) ? ERR_NOT_IMPLEMENTED
-                                                                        : ERR_BAD_REQUEST;
+        /* What came before is the beginning of a known method: this is where another one goes on.
+         * No more is looked at, since more may not have come yet. */
+        return isupper((unsigned char)*llhttp_get_error_pos(&m->parser)) ? ERR_NOT_IMPLEMENTED
+                                                                         : ERR_BAD_REQUEST;
     default:
         return ERR_BAD_REQUEST;
     }
@@ -365,7 +357,7 @@ enum message_event message_feed(struct message *m, const char *bytes, size_t len
         *ret_used = (size_t)(llhttp_get_error_pos(&m->parser) - bytes);
         llhttp_resume(&m->parser);
     } else if (error != HPE_OK) {
-        m->refused = why_refused(m, bytes + len);
+        m->refused = why_refused(m);
         return MESSAGE_REFUSED;
     }
     if (!m->in_body) {

@@ -16,11 +16,11 @@ enum err reply_json_text(struct request *req, int status, const char *body, size
 
 enum err reply_json(struct request *req, int status, json_t *json)
 {
-    auto_json json_t *owned = json;
     size_t size = json_dumpb(json, NULL, 0, JSON_COMPACT);
     char *body = mem_zero(req->task.mem, size + 1);
 
     json_dumpb(json, body, size, JSON_COMPACT);
+    json_decref(json);
     return reply_json_text(req, status, body, size);
 }
 
@@ -113,6 +113,6 @@ const char *reply_reason(int status)
         if (phrases[i].status == status)
             return phrases[i].phrase;
     }
-    assert(!"a status without a phrase");
+    assert(false && "a status without a phrase");
     return "Unknown";
 }

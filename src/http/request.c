@@ -16,7 +16,7 @@ const char *request_str(const struct request *req, const char *name)
         if (strcmp(fields[i].name, name) == 0)
             return req->values[i];
     }
-    assert(!"a handler asks for a field that its row does not have");
+    assert(false && "a handler asks for a field that its row does not have");
     return NULL;
 }
 
@@ -26,6 +26,6 @@ const char *request_param(const struct request *req, const char *name)
         if (strcmp(req->match.params[i].name, name) == 0)
             return req->match.params[i].value;
     }
-    assert(!"a handler asks for a parameter that its path does not have");
+    assert(false && "a handler asks for a parameter that its path does not have");
     return NULL;
 }
