@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-extern char **environ;
-
 enum { OPTIONS = 4, LINE_WIDTH = 92 };
 
 struct option_row {

@@ -34,7 +34,7 @@ static char *reserve(struct text *text, size_t more)
         while (capacity - text->len < more)
             capacity *= 2;
         text->s = mem_grow(text->mem, text->borrowed ? NULL : text->s, capacity + 1);
-        if (text->borrowed)
+        if (text->borrowed && before != NULL)
             memcpy(text->s, before, text->len + 1);
         text->capacity = capacity;
         text->borrowed = false;

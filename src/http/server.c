@@ -92,7 +92,7 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
         l->addresses += l->addresses < WORKER_ADDRESSES;
     *ret_why = NULL;
     unsigned a = 0;
-    for (const struct addrinfo *to = found; a < l->addresses; to = to->ai_next, a++) {
+    for (const struct addrinfo *to = found; to != NULL && a < l->addresses; to = to->ai_next, a++) {
         if (!is_port_free(to))
             *ret_why = explain_bind(mem, host, port);
         for (unsigned i = 0; i < loops && *ret_why == NULL; i++) {

@@ -2,7 +2,8 @@
 
 #include "core/text.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct chain chain_begin(const char *id, int64_t issued_s, int64_t expires_s)
@@ -73,22 +74,35 @@ char *chain_text(void *mem, const struct chain *chain)
     return text.s;
 }
 
+/* A number and the byte that must stand behind it; NULL if it is anything else. */
+static const char *read_number(const char *at, char end, int64_t *ret)
+{
+    char *behind;
+
+    errno = 0;
+    *ret = strtoll(at, &behind, 10);
+    return errno == 0 && behind > at && *behind == end ? behind + 1 : NULL;
+}
+
+static const char *read_link(const char *at, struct chain_link *link)
+{
+    size_t len = strcspn(at, " ");
+
+    if (len != CRYPTO_ID_LEN || at[len] != ' ')
+        return NULL;
+    memcpy(link->id, at, len);
+    at = read_number(at + len + 1, ' ', &link->issued_s);
+    at = at == NULL ? NULL : read_number(at, ' ', &link->expires_s);
+    return at == NULL ? NULL : read_number(at, '\n', &link->used_ms);
+}
+
 bool chain_parse(const char *text, struct chain *ret)
 {
     *ret = (struct chain){0};
     while (*text != '\0' && ret->count < CHAIN_LINKS) {
-        struct chain_link *link = &ret->links[ret->count++];
-        long long issued, expires, used;
-        int width = 0;
-
-        if (sscanf(text, "%22s %lld %lld %lld\n%n", link->id, &issued, &expires, &used, &width) !=
-                4 ||
-            width == 0)
+        text = read_link(text, &ret->links[ret->count++]);
+        if (text == NULL)
             return false;
-        link->issued_s = issued;
-        link->expires_s = expires;
-        link->used_ms = used;
-        text += width;
     }
     return *text == '\0' && ret->count > 0;
 }

@@ -62,7 +62,7 @@ static enum err take_step(struct task *task, struct sqlite_db *db, int step)
 
 enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
 {
-    int version;
+    int version = 0;
     enum err e = sqlite_schema_read(task, db, &version);
 
     if (e != OK)
