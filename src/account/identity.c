@@ -7,9 +7,15 @@
 
 enum { SHARDS = 64, SETS = 32, WAYS = 4, REMEMBER_MS = 1000 };
 
-/* Users and sessions alike: their first member is their id. */
+/* Users, sessions and verified tokens alike: their first member is their id. */
 struct record {
     const char *id;
+};
+
+struct verified {
+    const char *token;
+    const struct settings *settings; /* whose keys it was verified with */
+    struct token_claims claims;
 };
 
 struct entry {
@@ -34,10 +40,10 @@ struct cache {
 
 struct identity {
     struct store *store;
-    struct cache *users, *sessions;
+    struct cache *users, *sessions, *tokens;
 };
 
-/* FNV-1a. Keys are ids that we have signed, so nobody chooses them to collide. */
+/* FNV-1a. Only what we have signed gets in, so nobody chooses what collides. */
 static uint64_t hash_of(const char *key)
 {
     uint64_t hash = 14695981039346656037u;
@@ -172,6 +178,16 @@ static const char *append(char **at, const char *text)
     return copy;
 }
 
+static const char *append_if(char **at, const char *text)
+{
+    return text == NULL ? NULL : append(at, text);
+}
+
+static size_t size_if(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
 /* Without the hash of the password, which is for nobody who comes by a token. */
 static void *copy_user(void *mem, const void *record)
 {
@@ -206,6 +222,24 @@ static void *copy_session(void *mem, const void *record)
     return copy;
 }
 
+static void *copy_verified(void *mem, const void *record)
+{
+    const struct verified *verified = record;
+    const struct token_claims *claims = &verified->claims;
+    struct verified *copy = mem_zero(
+        mem, sizeof *copy + strlen(verified->token) + strlen(claims->user_id) +
+                 strlen(claims->fullname) + 3 + size_if(claims->id) + size_if(claims->session_id));
+    char *at = (char *)(copy + 1);
+
+    *copy = *verified;
+    copy->token = append(&at, verified->token);
+    copy->claims.user_id = append(&at, claims->user_id);
+    copy->claims.fullname = append(&at, claims->fullname);
+    copy->claims.id = append_if(&at, claims->id);
+    copy->claims.session_id = append_if(&at, claims->session_id);
+    return copy;
+}
+
 struct identity *identity_open(void *mem, struct store *store)
 {
     struct identity *identity = mem_new(mem, struct identity);
@@ -213,7 +247,24 @@ struct identity *identity_open(void *mem, struct store *store)
     identity->store = store;
     identity->users = open_cache(identity, copy_user);
     identity->sessions = open_cache(identity, copy_session);
+    identity->tokens = open_cache(identity, copy_verified);
     return identity;
+}
+
+struct token_claims *identity_claims(struct identity *identity, void *mem,
+                                     const struct settings *settings, const char *token,
+                                     int64_t now_s)
+{
+    struct verified *known = peek(identity->tokens, mem, token);
+    struct token_claims *claims;
+
+    if (known != NULL && known->settings == settings && known->claims.expires_s > now_s)
+        return &known->claims;
+    claims = token_verify(mem, settings, token, now_s);
+    if (claims != NULL)
+        put(identity->tokens, &(struct verified){token, settings, *claims},
+            generation_of(identity->tokens, token));
+    return claims;
 }
 
 static enum identity_answer judge(const struct token_claims *claims, const struct user *user,

@@ -12,6 +12,11 @@ struct identity;
 
 struct identity *identity_open(void *mem, struct store *store);
 
+/* token_verify() for tokens that come again and again. */
+struct token_claims *identity_claims(struct identity *identity, void *mem,
+                                     const struct settings *settings, const char *token,
+                                     int64_t now_s);
+
 enum identity_answer {
     IDENTITY_VALID,
     IDENTITY_REFUSED, /* unknown, inactive or ended */

@@ -3,31 +3,55 @@
 #include "core/text.h"
 #include "http/reply.h"
 
-static json_t *time_json(int64_t ms)
+#include <string.h>
+
+static void put_string(struct text *out, const char *name, const char *value)
+{
+    text_char(out, '"');
+    text_add(out, name);
+    text_add(out, "\":");
+    text_json(out, value, strlen(value));
+    text_char(out, ',');
+}
+
+static void put_time(struct text *out, const char *name, int64_t ms)
 {
     char text[TEXT_TIME_SIZE];
 
-    if (ms == 0)
-        return json_null();
-    text_time(text, ms);
-    return json_string(text);
+    if (ms != 0) {
+        text_time(text, ms);
+        put_string(out, name, text);
+    } else {
+        text_printf(out, "\"%s\":null,", name);
+    }
 }
 
-static json_t *user_json(const struct user *user)
+static void put_user(struct text *out, const struct user *user)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:o,s:o,s:o}", "id", user->id, "fullname",
-                     user->fullname, "email", user->email, "role",
-                     user->is_admin ? "admin" : "user", "is_active", user->is_active, "created_at",
-                     time_json(user->created_ms), "updated_at", time_json(user->updated_ms),
-                     "last_login_at", time_json(user->last_login_ms));
+    text_char(out, '{');
+    put_string(out, "id", user->id);
+    put_string(out, "fullname", user->fullname);
+    put_string(out, "email", user->email);
+    put_string(out, "role", user->is_admin ? "admin" : "user");
+    text_add(out, user->is_active ? "\"is_active\":true," : "\"is_active\":false,");
+    put_time(out, "created_at", user->created_ms);
+    put_time(out, "updated_at", user->updated_ms);
+    put_time(out, "last_login_at", user->last_login_ms);
+    out->s[out->len - 1] = '}';
 }
 
 static enum err reply_login(struct request *req, const struct user *user,
                             const struct tokens *tokens)
 {
-    return reply_ok(req, json_pack("{s:o,s:s,s:s,s:s}", "user", user_json(user), "access_token",
-                                   tokens->access, "refresh_token", tokens->refresh, "token_type",
-                                   "bearer"));
+    struct text body = reply_begin_ok(req);
+
+    text_add(&body, "{\"user\":");
+    put_user(&body, user);
+    text_char(&body, ',');
+    put_string(&body, "access_token", tokens->access);
+    put_string(&body, "refresh_token", tokens->refresh);
+    text_add(&body, "\"token_type\":\"bearer\"}");
+    return reply_end_ok(req, &body);
 }
 
 static struct device device_of(const struct request *req)
@@ -80,7 +104,10 @@ enum err auth_logout(struct request *req)
 
 enum err auth_me(struct request *req)
 {
-    return reply_ok(req, user_json(req->user));
+    struct text body = reply_begin_ok(req);
+
+    put_user(&body, req->user);
+    return reply_end_ok(req, &body);
 }
 
 bool auth_me_fast(struct request *req)

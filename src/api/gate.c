@@ -53,7 +53,8 @@ enum err gate(struct request *req)
     token = bearer_token(req);
     if (token == NULL)
         return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication required");
-    req->claims = token_verify(req->task.mem, req->settings, token, clock_wall_ms() / 1000);
+    req->claims = identity_claims(app->accounts.sessions.identity, req->task.mem, req->settings,
+                                  token, clock_wall_ms() / 1000);
     if (req->claims == NULL || req->claims->type != TOKEN_ACCESS)
         return refuse_token(req);
     answer = identity_peek(app->accounts.sessions.identity, req->task.mem, req->claims, &user,

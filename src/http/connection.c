@@ -84,7 +84,8 @@ static void enter(struct connection *c, enum connection_state state)
 
 static void free_request(struct connection *c)
 {
-    talloc_free(take_ptr(c->req));
+    if (c->req != NULL)
+        talloc_free(take_ptr(c->req)->task.mem);
 }
 
 static void release(struct connection *c)

@@ -30,6 +30,20 @@ enum err reply_ok(struct request *req, json_t *data)
                       json_pack("{s:i,s:s,s:o}", "code", 0, "msg", "success", "data", data));
 }
 
+struct text reply_begin_ok(struct request *req)
+{
+    struct text body = text_open(req->task.mem, 480);
+
+    text_add(&body, "{\"code\":0,\"msg\":\"success\",\"data\":");
+    return body;
+}
+
+enum err reply_end_ok(struct request *req, struct text *body)
+{
+    text_char(body, '}');
+    return reply_json_text(req, 200, body->s, body->len);
+}
+
 enum err reply_error(struct request *req, int status, const char *msg)
 {
     struct text body = text_open(req->task.mem, 96);

@@ -13,6 +13,10 @@ enum err reply_json_text(struct request *req, int status, const char *body, size
 /* The envelope {"code":0,"msg":"success","data":…}; takes over `data`. */
 enum err reply_ok(struct request *req, json_t *data);
 
+/* The same for data that is written as text: between the two calls. */
+struct text reply_begin_ok(struct request *req);
+enum err reply_end_ok(struct request *req, struct text *body);
+
 /* The envelope {"code":status,"msg":…,"data":null}. */
 enum err reply_error(struct request *req, int status, const char *msg);
 
