@@ -260,6 +260,20 @@ static void start_watchdog(struct control *c)
     }
 }
 
+static void close_handle(uv_handle_t *handle, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_loop(uv_loop_t *uv)
+{
+    uv_walk(uv, close_handle, NULL);
+    uv_run(uv, UV_RUN_DEFAULT);
+    uv_loop_close(uv);
+}
+
 bool control_run(struct program *program)
 {
     struct control *c = mem_new(program->mem, struct control);
@@ -276,5 +290,6 @@ bool control_run(struct program *program)
     start_watchdog(c);
     sd_notify(0, "READY=1");
     uv_run(&c->uv, UV_RUN_DEFAULT);
+    close_loop(&c->uv);
     return !c->hangs;
 }
