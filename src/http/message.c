@@ -246,7 +246,8 @@ static void fill_request(struct message *m)
         sort_header(req, at, value);
         at = value + strlen(value) + 1;
     }
-    req->keep_alive = llhttp_should_keep_alive(&m->parser) != 0;
+    /* A client of HTTP/1.0 may wait for the end of the connection, whatever it asked for. */
+    req->keep_alive = m->parser.http_minor >= 1 && llhttp_should_keep_alive(&m->parser) != 0;
     if ((m->parser.flags & F_CHUNKED) != 0)
         req->content_length = -1;
     else
