@@ -328,18 +328,21 @@ static void begin(struct message *m)
     m->text = text_open(m->req->task.mem, 1000);
     m->value_at = m->field_count = m->raw_head_bytes = m->overhead = 0;
     m->in_body = m->has_target = m->discard_body = false;
+    m->refused = OK;
 }
 
 static enum err why_refused(const struct message *m)
 {
-    switch (llhttp_get_errno(&m->parser)) {
-    case HPE_USER:
+    if (m->refused != OK)
         return m->refused;
+    switch (llhttp_get_errno(&m->parser)) {
     case HPE_INVALID_METHOD:
         /* What came before is the beginning of a known method: this is where another one goes on.
          * No more is looked at, since more may not have come yet. */
         return isupper((unsigned char)*llhttp_get_error_pos(&m->parser)) ? ERR_NOT_IMPLEMENTED
                                                                          : ERR_BAD_REQUEST;
+    case HPE_PAUSED_H2_UPGRADE:
+        return ERR_VERSION;
     default:
         return ERR_BAD_REQUEST;
     }
