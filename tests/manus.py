@@ -33,7 +33,7 @@ def environment(settings):
     return kept
 
 
-def run(*arguments, cwd, timeout=60, input=None, **settings):
+def run(*arguments, cwd, timeout=15, input=None, **settings):
     """One command of the program; only the given settings are in its environment."""
     return subprocess.run([str(BINARY), *arguments], cwd=cwd, env=environment(settings), text=True,
                           capture_output=True, timeout=timeout * SLOW, input=input)

@@ -306,7 +306,7 @@ static void put_man_page(struct text *out)
     text_add(out, ".SH EXIT STATUS\n.TP\n0\nAll went well.\n.TP\n64\nThe command line is wrong.\n"
                   ".TP\n69\nSomething that is needed is not there: the store, the port, a "
                   "dependency.\n.TP\n73\nA file cannot be written.\n.TP\n78\nA setting is wrong.\n"
-                  ".SH FILES\n.TP\n.env\nSettings, in the working folder.\n");
+                  ".SH FILES\n.TP\n\\&.env\nSettings, in the working folder.\n");
 }
 
 static void print(const struct text *out)

@@ -273,6 +273,19 @@ static const char *words(void *mem, const char *choices)
     return out.s;
 }
 
+static bool check_value(struct loading *l, const struct setting_row *row, const char *value)
+{
+    const char *wrong = row->check == NULL ? NULL : row->check(value);
+
+    if (wrong == NULL)
+        return true;
+    if (setting_is_secret(row))
+        problem(l, "%s: %s", row->name, wrong);
+    else
+        problem(l, "%s: %s %s", row->name, shown(l->mem, value), wrong);
+    return false;
+}
+
 static bool parse_choice(struct loading *l, const struct setting_row *row, const char *value)
 {
     int *out = (void *)((char *)l->settings + row->offset);
@@ -281,7 +294,7 @@ static bool parse_choice(struct loading *l, const struct setting_row *row, const
     if (*out < 0)
         problem(l, "%s: %s is not known; give one of %s", row->name, shown(l->mem, value),
                 words(l->mem, row->choices));
-    return *out >= 0;
+    return *out >= 0 && check_value(l, row, value);
 }
 
 static bool check_size(struct loading *l, const struct setting_row *row, const char *value)
@@ -297,19 +310,6 @@ static bool check_size(struct loading *l, const struct setting_row *row, const c
         problem(l, "%s: holds a control character or is not UTF-8; give plain text", row->name);
     else
         return true;
-    return false;
-}
-
-static bool check_value(struct loading *l, const struct setting_row *row, const char *value)
-{
-    const char *wrong = row->check == NULL ? NULL : row->check(value);
-
-    if (wrong == NULL)
-        return true;
-    if (setting_is_secret(row))
-        problem(l, "%s: %s", row->name, wrong);
-    else
-        problem(l, "%s: %s %s", row->name, shown(l->mem, value), wrong);
     return false;
 }
 

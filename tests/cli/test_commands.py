@@ -1,0 +1,146 @@
+"""The commands: what they print, what they change, how they end."""
+import os
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from manus import BINARY, KEY, free_port, run
+
+COMMANDS = ["serve", "check", "init", "settings", "routes", "version", "help"]
+
+
+def test_help_lists_every_command_and_explains_each(tmp_path):
+    listed = run("help", cwd=tmp_path).stdout
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", listed, re.M)
+        explained = run("help", command, cwd=tmp_path).stdout
+        assert explained.startswith(f"usage: manus {command}")
+        assert run(command, "--help", cwd=tmp_path).stdout == explained
+    assert run("--help", cwd=tmp_path).stdout == listed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["nonsense"], ["serve", "--nonsense"], ["serve", "extra"], ["settings", "--env=x"], ["serve", "--env-file"], ["help", "nonsense"],
+    ["version", "-v"], ["Serve"]])
+def test_a_wrong_command_line_says_what_to_run_and_ends_with_64(tmp_path, arguments):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 64
+    assert "manus help" in done.stderr or done.stdout.startswith("usage:")
+
+
+def test_version(tmp_path):
+    assert re.fullmatch(r"manus \d+\.\d+\.\d+ \(commit \S+ of \S+\)\n", run("version", cwd=tmp_path).stdout)
+    assert run("--version", cwd=tmp_path).stdout == run("version", cwd=tmp_path).stdout
+
+
+def test_init_writes_a_random_key_that_only_its_owner_may_read_and_that_serve_takes(tmp_path):
+    done = run("init", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / ".env"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (key,) = re.findall(r"^JWT_SECRET_KEY=(\S+)$", path.read_text(), re.M)
+    assert len(key) >= 32 and key not in done.stdout
+    assert run("settings", cwd=tmp_path).returncode == 0
+    again = run("init", cwd=tmp_path)
+    assert again.returncode == 73 and ".env is there already" in again.stderr
+    assert key in path.read_text()
+    run("init", "--env-file", "other", cwd=tmp_path)
+    assert key not in (tmp_path / "other").read_text()
+
+
+def test_init_does_not_follow_a_link_and_says_where_it_cannot_write(tmp_path):
+    (tmp_path / ".env").symlink_to(tmp_path / "elsewhere")
+    assert run("init", cwd=tmp_path).returncode == 73
+    assert not (tmp_path / "elsewhere").exists()
+    done = run("init", "--env-file", "no/such/folder", cwd=tmp_path)
+    assert done.returncode == 73 and "No such file" in done.stderr
+
+
+def test_check_says_what_serve_would_do_and_changes_nothing(tmp_path):
+    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY)
+    assert done.returncode == 0, done.stdout
+    assert "http://127.0.0.1:8000" in done.stdout and "SQLite in data: will be made" in done.stdout
+    assert re.search(r"Argon2id, 19456 KiB, 2 passes: [\d.]+ ms", done.stdout)
+    assert "redis      not configured" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_tries_what_is_configured(tmp_path):
+    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, REDIS_HOST="127.0.0.1", REDIS_PORT=free_port())
+    assert done.returncode == 69 and "Cannot connect" in done.stdout
+
+
+def test_check_looks_at_a_store_that_is_in_use(start):
+    manus = start()
+    manus.register()
+    done = run("check", cwd=manus.folder, JWT_SECRET_KEY=KEY, DATA_DIR=manus.settings["DATA_DIR"])
+    assert done.returncode == 0 and "sound, schema" in done.stdout
+
+
+def test_completion_completes_commands_and_options(tmp_path):
+    script = run("help", "--completion", cwd=tmp_path).stdout
+    (tmp_path / "completion").write_text(script)
+
+    def complete(*words):
+        code = (f"source completion; COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}; _manus; "
+                'printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(["bash", "-uc", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("manus", "") == COMMANDS
+    assert complete("manus", "se") == ["serve", "settings"]
+    assert complete("manus", "settings", "--") == ["--help", "--env-file", "--env", "--json", "--markdown"]
+    assert complete("manus", "help", "in") == ["init"]
+
+
+def test_the_man_page_is_well_formed_and_names_every_command_and_setting(tmp_path):
+    page = run("help", "--man", cwd=tmp_path).stdout
+    groff = shutil.which("groff")
+    assert groff, "groff is missing: run scripts/deps test"
+    done = subprocess.run([groff, "-man", "-ww", "-Tutf8", "-P-cbou"], input=page, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in [f"manus {command}" for command in COMMANDS] + ["JWT_SECRET_KEY", "REDIS_HOST", "--env-file"]:
+        assert word in done.stdout.replace("\u2010", "-").replace("\u2212", "-"), word
+
+
+def test_it_runs_from_any_folder_and_needs_no_file_beside_it(tmp_path):
+    copy = tmp_path / "bin" / "copy"
+    copy.parent.mkdir()
+    shutil.copy(BINARY, copy)
+    done = subprocess.run([copy, "routes"], cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0 and "/api/v1/auth/me" in done.stdout
+
+
+def test_output_that_nobody_takes_is_an_error(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, "help"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.returncode != 0 and "cannot write" in done.stderr
+
+
+def test_on_a_terminal_serve_says_in_three_lines_what_it_does(tmp_path):
+    """A terminal of our own making, so that the program believes in one."""
+    import pty
+    import signal
+    import time
+
+    port = free_port()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(str(BINARY), ["manus", "serve"], {"PATH": os.environ["PATH"], "JWT_SECRET_KEY": KEY, "PORT": str(port)})
+    said = b""
+    deadline = time.monotonic() + 20
+    while said.count(b"\n") < 3 and time.monotonic() < deadline:
+        said += os.read(terminal, 4096)
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(terminal)
+    lines = said.decode().splitlines()[:3]
+    assert f"http://127.0.0.1:{port}" in lines[0]
+    assert "SQLite in data" in lines[1] and "imiter" in lines[1]
+    assert lines[2].startswith("Not configured: MongoDB, Redis, Stripe")

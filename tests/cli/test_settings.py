@@ -1,0 +1,166 @@
+"""Settings: all problems at once, each with its name and its mend, never a secret; exit 78."""
+import json
+import os
+import stat
+
+import pytest
+
+from manus import KEY, run
+
+GOOD = {"JWT_SECRET_KEY": KEY}
+
+
+def refused(tmp_path, **settings):
+    """The problems, a line each."""
+    done = run("serve", cwd=tmp_path, **settings)
+    assert done.returncode == 78, (done.returncode, done.stderr)
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if "warning:" not in line]
+    assert all(line.startswith("manus: ") for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize("key", [
+    None, "", " ", " " * 40, "short", "x" * 31, "your-secret-key-here", "your-secret-key-here-and-more-of-it-0123",
+    "CHANGE_ME_GENERATE_SECURE_32_CHAR_KEY", "change-me-change-me-change-me-change-me", "Your_Secret_Key_1234567890abcdefghij",
+    "replace-this-with-a-real-secret-9f8e7d", "a" * 32, "a" * 64, "ab" * 20, "abc123" * 8, "0123456789" * 4,
+    "abcdefghijklmnopqrstuvwxyzabcdef", "\t" * 40, "supersecretkeysupersecretkey12345678", "11112222333344445555666677778888"])
+def test_a_signing_key_that_anybody_could_guess_is_refused_and_not_repeated(tmp_path, key):
+    (line,) = refused(tmp_path, JWT_SECRET_KEY=key)
+    assert line.startswith("manus: JWT_SECRET_KEY: ") and "; " in line
+    assert not key or len(key.strip()) < 8 or key not in line
+
+
+@pytest.mark.parametrize("key", [KEY, "correct horse battery staple and more", "ключ-который-никто-не-угадает-12345"])
+def test_a_good_key_is_taken(tmp_path, key):
+    assert run("settings", cwd=tmp_path, JWT_SECRET_KEY=key).returncode == 0
+
+
+WRONG = [
+    ("PORT", "80x"), ("PORT", "0"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", ""), ("PORT", "8000.0"), ("PORT", "0x50"), ("PORT", "1e3"),
+    ("PORT", " "), ("HOST", "no such host!"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", ""), ("LOG_FORMAT", "xml"), ("AUTH_PROVIDER", "ldap"),
+    ("AUTH_PROVIDER", "none"), ("AUTH_PROVIDER", "local"), ("JWT_ALGORITHM", "none"), ("JWT_ALGORITHM", "RS256"), ("SENTRY_TRACES_SAMPLE_RATE", "1.5"),
+    ("SENTRY_TRACES_SAMPLE_RATE", "-0.1"), ("SENTRY_PROFILES_SAMPLE_RATE", "half"), ("SENTRY_PROFILES_SAMPLE_RATE", "nan"),
+    ("SENTRY_PROFILES_SAMPLE_RATE", "0.5x"), ("STRIPE_WEBHOOK_SECRET", ""), ("STRIPE_WEBHOOK_SECRET", "  "), ("RATE_LIMIT_ENABLED", "maybe"),
+    ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "0"), ("JWT_REFRESH_TOKEN_EXPIRE_DAYS", "999999999999999999999"), ("TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"), ("TRUSTED_PROXIES", "proxy"), ("CORS_ORIGINS", "*"), ("CORS_ORIGINS", "http://a.example/path"),
+    ("CORS_ORIGINS", "a.example"), ("PUBLIC_URL", "app.example.com"), ("READY_CRITICAL", "mongodb,mysql"), ("MONGODB_URI", "mongodb://db:27017"),
+    ("PASSWORD_ARGON2_MEMORY_KIB", "12"), ("REDIS_PORT", "6379 x"), ("EMAIL_PORT", "99999"), ("JWT_SECRET_KEY_PREVIOUS", "short"),
+    ("JWT_SECRET_KEY_FILE", "/nonexistent/key")]
+
+
+@pytest.mark.parametrize("name, value", WRONG)
+def test_a_wrong_value_is_refused_by_name_with_its_mend(tmp_path, name, value):
+    settings = {**GOOD, name: value}
+    if name == "JWT_SECRET_KEY_FILE":
+        settings["JWT_SECRET_KEY"] = None
+    lines = refused(tmp_path, **settings)
+    assert lines[0].startswith(f"manus: {name}: "), lines
+    assert ";" in lines[0] or ":" in lines[0].split(": ", 2)[2]
+
+
+def test_every_problem_is_told_at_once_on_its_own_line(tmp_path):
+    lines = refused(tmp_path, JWT_SECRET_KEY="short", PORT="80x", SENTRY_TRACES_SAMPLE_RATE="2", LOG_LEVEL="LOUD")
+    assert sorted(line.split(": ")[1] for line in lines) == ["JWT_SECRET_KEY", "LOG_LEVEL", "PORT", "SENTRY_TRACES_SAMPLE_RATE"]
+
+
+def test_no_value_of_a_secret_is_ever_printed(tmp_path):
+    secrets = {"JWT_SECRET_KEY": "weakweakweakweakweakweakweakweakweak", "STRIPE_SECRET_KEY": "sk_live_abcdefgh12345678",
+               "REDIS_PASSWORD": "p4ssw0rd-of-redis", "MONGODB_URI": "mongodb://user:p4ssw0rd-of-mongo@db", "SENTRY_DSN": "https://k3yk3y@sentry.example/1"}
+    done = run("serve", cwd=tmp_path, **secrets)
+    assert done.returncode == 78
+    said = done.stderr + done.stdout
+    for command in (["settings"], ["settings", "--json"], ["check"]):
+        done = run(*command, cwd=tmp_path, **{**secrets, **GOOD, "MONGODB_URI": None, "STRIPE_WEBHOOK_SECRET": "whsec_abcdefghijkl"})
+        said += done.stdout + done.stderr
+    for value in [*secrets.values(), KEY, "whsec_abcdefghijkl", "p4ssw0rd-of-mongo", "k3yk3y"]:
+        assert value not in said
+
+
+def test_a_live_stripe_key_needs_the_secret_of_its_webhook(tmp_path):
+    (line,) = refused(tmp_path, **GOOD, STRIPE_SECRET_KEY="sk_live_abcdefgh12345678")
+    assert "STRIPE_WEBHOOK_SECRET" in line and "sk_live_abc" not in line
+    assert run("settings", cwd=tmp_path, **GOOD, STRIPE_SECRET_KEY="sk_live_abcdefgh12345678", STRIPE_WEBHOOK_SECRET="whsec_x").returncode == 0
+    assert run("settings", cwd=tmp_path, **GOOD, STRIPE_SECRET_KEY="sk_test_abcdefgh12345678").returncode == 0
+
+
+def values(tmp_path, *options, **settings):
+    done = run("settings", "--json", *options, cwd=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    return {row["name"]: row for row in json.loads(done.stdout)}, done.stderr
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_path):
+    (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\nPORT=9001\nexport ENVIRONMENT='staging' # here\n\n# no\nlog_level = warning\n")
+    rows, _ = values(tmp_path, PORT=9002)
+    assert (str(rows["PORT"]["value"]), rows["ENVIRONMENT"]["value"], rows["HOST"]["value"]) == ("9002", "staging", "127.0.0.1")
+    assert rows["LOG_LEVEL"]["value"].upper() == "WARNING"
+
+
+def test_another_file_may_be_named(tmp_path):
+    (tmp_path / "other").write_text(f"JWT_SECRET_KEY={KEY}\nPORT=9003\n")
+    rows, _ = values(tmp_path, "--env-file", str(tmp_path / "other"))
+    assert str(rows["PORT"]["value"]) == "9003"
+    done = run("serve", "--env-file", "missing", cwd=tmp_path)
+    assert done.returncode == 78 and "missing" in done.stderr
+
+
+def test_a_wrong_line_of_the_file_is_told_with_its_number(tmp_path):
+    (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\nthis is no line\nPORT='80\n")
+    lines = refused(tmp_path)
+    assert any(".env line 2" in line for line in lines) and any(".env line 3" in line for line in lines)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path):
+    path = tmp_path / "key"
+    path.write_text(KEY + "\n")
+    assert run("settings", cwd=tmp_path, JWT_SECRET_KEY_FILE=path).returncode == 0
+    (line,) = refused(tmp_path, JWT_SECRET_KEY=KEY, JWT_SECRET_KEY_FILE=path)
+    assert "JWT_SECRET_KEY_FILE" in line
+    path.write_text("a" * 40)
+    (line,) = refused(tmp_path, JWT_SECRET_KEY_FILE=path)
+    assert "JWT_SECRET_KEY" in line
+    assert refused(tmp_path, JWT_SECRET_KEY_FILE=tmp_path)
+
+
+def test_unknown_names_like_ours_warn_with_the_nearest(tmp_path):
+    (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\nREDIS_HOTS=x\n")
+    done = run("settings", cwd=tmp_path, JWT_ACCES_TOKEN_EXPIRE_MINUTES=5, STRIPE_PRICE_ID_PRO="p", PATHX="1", API_KEY="agent's")
+    assert done.returncode == 0
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert any("JWT_ACCES_TOKEN_EXPIRE_MINUTES" in line and "JWT_ACCESS_TOKEN_EXPIRE_MINUTES" in line for line in warnings)
+    assert any("REDIS_HOTS" in line and "REDIS_HOST" in line for line in warnings)
+    assert not any("PATHX" in line or "API_KEY" in line or "PRICE_ID_PRO" in line for line in warnings)
+
+
+def test_a_file_of_secrets_that_others_may_read_warns(tmp_path):
+    (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\n")
+    os.chmod(tmp_path / ".env", 0o644)
+    assert "chmod 600" in run("settings", cwd=tmp_path).stderr
+    os.chmod(tmp_path / ".env", 0o600)
+    assert run("settings", cwd=tmp_path).stderr == ""
+
+
+def test_limits_can_be_switched_off_by_name_already(tmp_path):
+    for value in ("true", "false", "1", "0", "yes", "no", "on", "off", "True"):
+        assert run("settings", cwd=tmp_path, **GOOD, RATE_LIMIT_ENABLED=value).returncode == 0
+
+
+def test_the_sample_is_refused_until_a_key_is_put_in_and_then_taken(tmp_path):
+    sample = run("settings", "--env", cwd=tmp_path).stdout
+    (tmp_path / ".env").write_text(sample)
+    os.chmod(tmp_path / ".env", stat.S_IRUSR)
+    (line,) = refused(tmp_path)
+    assert "JWT_SECRET_KEY" in line
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").write_text(sample.replace("JWT_SECRET_KEY=\n", f"JWT_SECRET_KEY={KEY}\n"))
+    os.chmod(tmp_path / ".env", stat.S_IRUSR)
+    done = run("settings", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_old_systems_own_environment_starts_it(start):
+    """As its containers set it, but for the database, which this version does not serve."""
+    start(LOG_LEVEL="info", JWT_ALGORITHM="HS256", PASSWORD_SALT="", PASSWORD_HASH_ROUNDS=10, PASSWORD_HASH_ALGORITHM="pbkdf2_sha256",
+          AUTH_PROVIDER="password", REDIS_PASSWORD="", MODEL_NAME="gpt", SANDBOX_IMAGE="x", API_BASE="y", EMAIL_HOST="", MONGODB_DATABASE="manus",
+          STRIPE_SECRET_KEY="", SENTRY_DSN="", S3_BUCKET="")
