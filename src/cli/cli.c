@@ -404,9 +404,11 @@ int cli_run(int argc, char **argv)
     if (status != EX_OK)
         return status;
 
-    /* Files that it makes hold secrets; a client that leaves is no reason to end. */
+    /* Files that it makes hold secrets; a client that leaves and a file that may not grow are no
+     * reason to end. */
     umask(077);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     crypto_start();
     transfer_start();
     return run(&arguments);

@@ -1,0 +1,83 @@
+"""The tree itself: what is derived equals its source, and the house rules hold."""
+import pathlib
+import re
+import subprocess
+
+from manus import BINARY, ROOT
+
+SOURCES = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".c", ".h", ".def"))
+BELOW = {
+    "core": {"core"},
+    "http": {"core", "http"},
+    "store": {"core", "store"},
+    "remote": {"core", "remote"},
+    "account": {"core", "store", "remote", "account"},
+    "watch": {"core", "store", "remote", "watch"},
+    "api": {"core", "http", "store", "remote", "account", "watch", "api"},
+    "cli": {"core", "http", "store", "remote", "account", "watch", "api", "cli"},
+}
+BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|system|popen|rand|srand|alloca|tmpnam)\s*\(")
+
+
+def prints(*arguments):
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def code(path):
+    """Without comments and texts."""
+    text = re.sub(r'"(\\.|[^"\\])*"', '""', path.read_text())
+    return re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.S)
+
+
+def test_the_docs_hold_what_the_tables_print():
+    assert prints("settings", "--env") == (ROOT / ".env.example").read_text(), "run: build/manus settings --env > .env.example"
+    assert prints("settings", "--markdown") == (ROOT / "docs" / "settings.md").read_text(), \
+        "run: build/manus settings --markdown > docs/settings.md"
+    assert prints("routes") in (ROOT / "docs" / "routes.md").read_text(), "put what build/manus routes prints into docs/routes.md"
+
+
+def test_folders_depend_on_each_other_one_way():
+    wrong = []
+    for path in SOURCES:
+        folder = path.relative_to(ROOT / "src").parts[0]
+        for include in re.findall(r'^#include "([^"]+)"', path.read_text(), re.M):
+            if folder in BELOW and "/" in include and include.split("/")[0] not in BELOW[folder]:
+                wrong.append(f"{path}: {include}")
+    assert wrong == []
+
+
+def test_one_module_knows_the_http_parser():
+    users = {path.name for path in SOURCES if "<llhttp.h>" in path.read_text()}
+    assert users == {"message.h"}
+
+
+def test_no_banned_function_is_called():
+    assert [f"{path}: {found[0]}" for path in SOURCES for found in [BANNED.findall(code(path))] if found] == []
+
+
+def test_nothing_is_left_behind():
+    pattern = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3 + r"\b", "HA" + "CK"]))
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    wrong = [name for name in files if (ROOT / name).is_file() and pattern.search((ROOT / name).read_text(errors="replace"))]
+    assert wrong == []
+
+
+def test_every_source_includes_its_header_first_and_every_header_says_what_it_is():
+    for path in SOURCES:
+        header = path.with_suffix(".h")
+        if path.suffix == ".c" and header.exists():
+            first = re.search(r'^#include (.+)$', path.read_text(), re.M)[1]
+            assert first == f'"{header.relative_to(ROOT / "src")}"', path
+        if path.suffix == ".h":
+            assert path.read_text().startswith("/* "), path
+            assert "#pragma once" in path.read_text(), path
+
+
+def test_lines_fit_a_screen():
+    assert [f"{path}:{i}" for path in SOURCES for i, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 100] == []
+
+
+def test_every_relative_link_of_the_docs_leads_somewhere():
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / pathlib.Path(link.strip("\u200e"))).exists(), f"{path}: {link}"
