@@ -274,16 +274,21 @@ static void close_loop(uv_loop_t *uv)
     uv_loop_close(uv);
 }
 
-bool control_run(struct program *program)
+struct control *control_open(struct program *program)
 {
     struct control *c = mem_new(program->mem, struct control);
 
     c->program = program;
-    c->swept_ms = clock_mono_ms();
     uv_loop_init(&c->uv);
     on_signal(c, &c->term, on_stop, SIGTERM);
     on_signal(c, &c->interrupt, on_stop, SIGINT);
     on_signal(c, &c->hangup, on_hangup, SIGHUP);
+    return c;
+}
+
+bool control_run(struct control *c)
+{
+    c->swept_ms = clock_mono_ms();
     c->tick.data = c;
     uv_timer_init(&c->uv, &c->tick);
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);

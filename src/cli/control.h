@@ -15,6 +15,11 @@ struct program {
     unsigned loop_count;
 };
 
+struct control;
+
+/* From now on signals are heeded, once control_run() runs. */
+struct control *control_open(struct program *program);
+
 /* Returns once the last connection has ended, or after the time-outs at most. false: something
  * still hangs. */
-bool control_run(struct program *program);
+bool control_run(struct control *control);

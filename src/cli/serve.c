@@ -182,6 +182,7 @@ static int serve(struct program *p)
     unsigned descriptors = raise_descriptors();
     struct task task = {.mem = p->mem, .id = "start"};
     struct listeners *listeners;
+    struct control *control;
     enum log_format format;
     const char *why;
 
@@ -195,6 +196,7 @@ static int serve(struct program *p)
     if (p->app.store == NULL)
         return cannot(task.text);
 
+    control = control_open(p);
     start_log(p->settings, &format);
     atomic_init(&p->app.settings, p->settings);
     open_lanes(p);
@@ -204,9 +206,9 @@ static int serve(struct program *p)
                               p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
     start_loops(p);
-    announce(p, listeners, format);
     p->app.server = start_server(p, listeners, descriptors);
-    if (!control_run(p)) {
+    announce(p, listeners, format);
+    if (!control_run(control)) {
         log_critical(NULL, "something hangs: ending without waiting for it");
         log_stop();
         _exit(EX_SOFTWARE);

@@ -340,6 +340,8 @@ struct server *server_start(void *mem, const struct server_app *app,
         worker->drain.run = drain_here;
         worker->evict.run = evict_here;
         worker->abort.run = abort_here;
+        for (unsigned a = 0; a < worker->listener_count; a++)
+            listen(worker->fds[a], BACKLOG);
         loop_post(worker->loop, &worker->start);
     }
     return server;

@@ -26,8 +26,8 @@ static void add_line(void *context, const struct dotenv_line *line)
     if (line->name == NULL || environment->count == LINES ||
         strcasestr(line->name, "_FILE") != NULL)
         return;
-    environment->lines[environment->count++] =
-        mem_printf(environment->mem, "%s=%s", line->name, line->value);
+    environment->lines[environment->count++] = mem_printf(environment->mem, "%s=%s", line->name,
+                                                          line->value);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

@@ -1,0 +1,130 @@
+#include "core/address.h"
+#include "http/client.h"
+
+#include "unit.h"
+
+static struct address address(const char *text)
+{
+    struct address ret;
+
+    assert_true(address_parse(text, strlen(text), &ret));
+    return ret;
+}
+
+static void test_both_spellings_of_an_address_are_one(void **state)
+{
+    struct address four = address("203.0.113.9"), mapped = address("::ffff:203.0.113.9");
+    char text[ADDRESS_TEXT_SIZE];
+
+    (void)state;
+    assert_memory_equal(&four, &mapped, sizeof four);
+    address_text(text, &mapped);
+    assert_string_equal(text, "203.0.113.9");
+    address_text(text, &(struct address){{0x20, 1, 0xd, 0xb8, [15] = 1}});
+    assert_string_equal(text, "2001:db8::1");
+}
+
+static void test_what_is_no_address_is_refused(void **state)
+{
+    static const char *const wrong[] = {
+        "",         "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4 ", " 1.2.3.4",
+        "::1%eth0", "[::1]", "1::2::3",   "localhost", "0x7f.1",   "1.2.3.4/8"};
+    struct address ret;
+
+    (void)state;
+    for (size_t i = 0; i < count_of(wrong); i++)
+        assert_false(address_parse(wrong[i], strlen(wrong[i]), &ret));
+}
+
+static void test_networks_hold_their_addresses_and_no_other(void **state)
+{
+    static const struct {
+        const char *network, *address;
+        bool has;
+    } rows[] = {
+        {"10.0.0.0/8", "10.255.0.1", true},
+        {"10.0.0.0/8", "11.0.0.1", false},
+        {"10.0.0.0/8", "::a00:1", false},
+        {"0.0.0.0/0", "1.2.3.4", true},
+        {"0.0.0.0/0", "2001:db8::1", false},
+        {"::/0", "1.2.3.4", true},
+        {"127.0.0.1", "127.0.0.1", true},
+        {"127.0.0.1", "127.0.0.2", false},
+        {"2001:db8::/33", "2001:db8:7fff::1", true},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+    };
+    static const char *const wrong[] = {"10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/",
+                                        "::/129",     "10.0.0.0/8x", "x/8",         ""};
+    struct network network;
+
+    (void)state;
+    for (size_t i = 0; i < count_of(rows); i++) {
+        struct address one = address(rows[i].address);
+
+        assert_true(network_parse(rows[i].network, &network));
+        assert_int_equal(network_has(&network, &one), rows[i].has);
+    }
+    for (size_t i = 0; i < count_of(wrong); i++)
+        assert_false(network_parse(wrong[i], &network));
+}
+
+static void test_the_client_is_the_last_hop_that_is_not_trusted(void **state)
+{
+    static const struct {
+        const char *peer, *forwarded, *client;
+    } rows[] = {
+        {"203.0.113.1", "198.51.100.7", "203.0.113.1"}, /* nobody trusts the peer */
+        {"10.0.0.1", NULL, "10.0.0.1"},
+        {"10.0.0.1", "198.51.100.7", "198.51.100.7"},
+        {"10.0.0.1", "6.6.6.6, 198.51.100.7", "198.51.100.7"},
+        {"10.0.0.1", "198.51.100.7, 10.0.0.2,10.0.0.3", "198.51.100.7"},
+        {"10.0.0.1", "10.0.0.9, 10.0.0.2", "10.0.0.9"},
+        {"10.0.0.1", "198.51.100.7, junk", "10.0.0.1"},
+        {"10.0.0.1", "junk, 198.51.100.7", "198.51.100.7"},
+        {"10.0.0.1", "198.51.100.7,,", "198.51.100.7"},
+        {"10.0.0.1", ",,,", "10.0.0.1"},
+        {"10.0.0.1", "198.51.100.7:1234", "198.51.100.7"},
+        {"10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"},
+        {"10.0.0.1", "[2001:db8::1]", "2001:db8::1"},
+        {"10.0.0.1", "2001:db8::1", "2001:db8::1"},
+    };
+    struct network ten;
+    const struct networks trusted = {&ten, 1};
+
+    (void)state;
+    assert_true(network_parse("10.0.0.0/8", &ten));
+    for (size_t i = 0; i < count_of(rows); i++) {
+        struct address peer = address(rows[i].peer), expected = address(rows[i].client);
+        struct address client = client_address(&trusted, &peer, rows[i].forwarded);
+
+        assert_memory_equal(&client, &expected, sizeof client);
+    }
+}
+
+static void test_an_endless_chain_of_hops_is_not_walked(void **state)
+{
+    struct text hops = text_open(*state, 64);
+    struct address peer = address("10.0.0.1"), client;
+    struct network ten;
+    const struct networks trusted = {&ten, 1};
+
+    text_add(&hops, "6.6.6.6");
+    for (int i = 0; i < 100000; i++)
+        text_add(&hops, ",10.0.0.1");
+    assert_true(network_parse("10.0.0.0/8", &ten));
+    client = client_address(&trusted, &peer, hops.s);
+    assert_memory_equal(&client, &peer, sizeof client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT(test_both_spellings_of_an_address_are_one),
+        UNIT(test_what_is_no_address_is_refused),
+        UNIT(test_networks_hold_their_addresses_and_no_other),
+        UNIT(test_the_client_is_the_last_hop_that_is_not_trusted),
+        UNIT(test_an_endless_chain_of_hops_is_not_walked),
+    };
+
+    return RUN_UNITS(tests);
+}
