@@ -44,7 +44,8 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
 struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, unsigned loops,
                                     const char **ret_why);
 
-/* Starts to accept: who connects after this is served. `mem` owns the server; the listeners' descriptors become its. */
+/* Starts to accept: who connects after this is served. `mem` owns the server; the listeners'
+ * descriptors become its. */
 struct server *server_start(void *mem, const struct server_app *app,
                             const struct server_limits *limits, struct listeners *listeners,
                             struct loop **loops, unsigned count);
