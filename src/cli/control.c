@@ -98,7 +98,7 @@ static void go_on_stopping(struct control *c)
 
 /* Settings */
 
-static void retire(struct control *c, const struct settings *old)
+static void free_retired(struct control *c)
 {
     int64_t now_ms = clock_mono_ms();
     unsigned kept = 0;
@@ -110,8 +110,12 @@ static void retire(struct control *c, const struct settings *old)
             talloc_free((void *)c->retired[i].settings);
     }
     c->retired_count = kept;
+}
+
+static void retire(struct control *c, const struct settings *old)
+{
     if (old != c->program->settings)
-        c->retired[c->retired_count++] = (struct retired){old, now_ms};
+        c->retired[c->retired_count++] = (struct retired){old, clock_mono_ms()};
 }
 
 static void log_report(const struct settings_report *report)
@@ -149,6 +153,7 @@ static void on_hangup(uv_signal_t *signal, int number)
     struct control *c = signal->data;
 
     (void)number;
+    free_retired(c);
     if (c->retired_count == RETIRED) {
         log_warning(NULL, "settings were read again too often: try later");
         return;

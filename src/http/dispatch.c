@@ -306,10 +306,10 @@ struct text dispatch_reply_head(struct worker *worker, struct request *req, bool
 
 void dispatch_log(const struct request *req, int status, size_t bytes)
 {
-    const struct route *row = req->match.route;
+    const char *path = req->match.path;
 
     log_info(&req->task, "request", LOG_S("method", req->method == NULL ? "-" : req->method),
-             LOG_S("route", row == NULL ? "-" : row->path), LOG_I("status", status),
+             LOG_S("route", path == NULL ? "-" : path), LOG_I("status", status),
              LOG_I("duration_us", clock_mono_us() - req->started_us), LOG_I("bytes", bytes),
              LOG_S("client", req->client_text));
 }

@@ -221,6 +221,7 @@ enum err router_find(const struct router *router, void *mem, const char *method,
     if (place == NULL)
         return OK;
     ret->allow = place->allow;
+    ret->path = place->path;
     ret->is_head = strcmp(method, "HEAD") == 0;
     for (size_t i = 0; i < place->row_count; i++) {
         const char *own = place->rows[i]->method;

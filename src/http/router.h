@@ -10,6 +10,7 @@ enum { ROUTER_PARAMS = 4, ROUTER_METHODS = 8 };
 struct route_match {
     const struct route *route; /* NULL with allow: the path is known, the method is not */
     const char *allow;         /* NULL: the path is unknown */
+    const char *path;          /* as the table has it; NULL likewise */
     struct {
         const char *name;
         const char *value; /* percent-decoded, in the memory given */
