@@ -162,6 +162,8 @@ static void log_change(struct sqlite_writer *writer, enum err e, const char *why
 /* A log that is copied while it grows is never empty: now and then its writer must wait. */
 static void care_for_log(struct sqlite_writer *writer)
 {
+    if (writer->db.handle == NULL)
+        return;
     if (writer->log_pages > LOG_PAGES_MOST) {
         sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
         writer->log_pages = 0;
