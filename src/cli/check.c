@@ -81,6 +81,7 @@ int command_check(const struct arguments *arguments)
         return EX_CONFIG;
     good = check_listening(settings);
     good = check_store(mem, settings) && good;
+    puts("limits     none in this version");
     good = check_hash(mem, settings) && good;
     good = check_remote(settings) && good;
     puts(good ? "all is well" : "something is wrong: see above");
