@@ -228,7 +228,7 @@ static void send_reply(struct connection *c)
     head = dispatch_reply_head(c->worker, req, c->keep_alive);
     bufs[0] = uv_buf_init(head.s, (unsigned)head.len);
     bufs[1] = uv_buf_init((char *)req->reply.body, (unsigned)req->reply.body_len);
-    if (req->match.is_head)
+    if (req->method != NULL && strcmp(req->method, "HEAD") == 0)
         bufs[1].len = 0;
     c->reply_bytes = bufs[0].len + bufs[1].len;
 

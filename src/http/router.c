@@ -213,6 +213,7 @@ enum err router_find(const struct router *router, void *mem, const char *method,
                      struct route_match *ret)
 {
     const struct place *place;
+    bool is_head;
 
     *ret = (struct route_match){0};
     if (!is_plain(path))
@@ -222,11 +223,11 @@ enum err router_find(const struct router *router, void *mem, const char *method,
         return OK;
     ret->allow = place->allow;
     ret->path = place->path;
-    ret->is_head = strcmp(method, "HEAD") == 0;
+    is_head = strcmp(method, "HEAD") == 0;
     for (size_t i = 0; i < place->row_count; i++) {
         const char *own = place->rows[i]->method;
 
-        if (strcmp(own, method) == 0 || (ret->is_head && strcmp(own, "GET") == 0))
+        if (strcmp(own, method) == 0 || (is_head && strcmp(own, "GET") == 0))
             ret->route = place->rows[i];
     }
     return OK;

@@ -15,7 +15,6 @@ struct route_match {
         const char *name;
         const char *value; /* percent-decoded, in the memory given */
     } params[ROUTER_PARAMS];
-    bool is_head; /* a GET row that answers HEAD */
 };
 
 /* Aborts on rows that contradict each other: a defect of the table. */

@@ -54,6 +54,14 @@ def test_head_is_answered_as_get_without_the_body(manus, path):
     assert set(head.headers) == set(got.headers)
 
 
+@pytest.mark.parametrize("path, status", [("/nope", 404), ("/%00", 400), (f"{API}/auth/login", 405), (f"{API}/auth/me", 401)])
+def test_a_refused_head_has_no_body_either(manus, path, status):
+    with Wire(manus) as wire:
+        wire.send(request(path, method="HEAD") + request(f"{API}/live"))
+        assert wire.reply(head_only=True).status == status
+        assert wire.reply().body.startswith(b'{"status":"alive"')
+
+
 def test_options_lists_the_methods(manus):
     reply = manus.request("OPTIONS", f"{API}/auth/login")
     assert (reply.status_code, reply.headers["Allow"], reply.content) == (204, "POST, OPTIONS", b"")
