@@ -1,8 +1,7 @@
 #include "store/sqlite.h"
 
-#include "store/sqlite_db.h"
+#include "store/sqlite_parts.h"
 #include "store/sqlite_schema.h"
-#include "store/sqlite_writer.h"
 
 #include "core/clock.h"
 
@@ -78,8 +77,7 @@ static void return_reader(struct sqlite *sqlite, struct sqlite_db *db, enum err 
     }
 }
 
-/* Runs `read` on a connection of its own. */
-static enum err reading(struct task *task, struct store *store,
+enum err sqlite_reading(struct task *task, struct store *store,
                         enum err (*read)(struct task *, struct sqlite_db *, void *), void *argument)
 {
     struct sqlite *sqlite = sqlite_of(store);
@@ -93,17 +91,33 @@ static enum err reading(struct task *task, struct store *store,
     return e;
 }
 
-static enum err writing(struct task *task, struct store *store, sqlite_write *write, void *argument)
+enum err sqlite_writing(struct task *task, struct store *store, sqlite_write *write, void *argument)
 {
     return sqlite_writer_run(task, sqlite_of(store)->writer, write, argument);
 }
 
-static void bind_text(sqlite3_stmt *s, int at, const char *text)
+void sqlite_bind(sqlite3_stmt *s, int at, const char *text)
 {
     sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
 }
 
 /* Users */
+
+struct user sqlite_user(struct task *task, sqlite3_stmt *s)
+{
+    return (struct user){
+        .id = sqlite_db_text(task, s, 0),
+        .fullname = sqlite_db_text(task, s, 1),
+        .email = sqlite_db_text(task, s, 2),
+        .password_hash = sqlite_db_text(task, s, 3),
+        .is_admin = sqlite3_column_int(s, 4) != 0,
+        .is_active = sqlite3_column_int(s, 5) != 0,
+        .created_ms = sqlite3_column_int64(s, 6),
+        .updated_ms = sqlite3_column_int64(s, 7),
+        .last_login_ms = sqlite3_column_int64(s, 8),
+        .valid_from_ms = sqlite3_column_int64(s, 9),
+    };
+}
 
 struct find_user {
     enum sqlite_statement by;
@@ -119,36 +133,32 @@ static enum err find_user(struct task *task, struct sqlite_db *db, void *argumen
     enum err e;
 
     if (s != NULL)
-        bind_text(s, 1, find->key);
+        sqlite_bind(s, 1, find->key);
     e = sqlite_db_row(task, db, s, find->ret_found);
     if (e != OK || !*find->ret_found)
         return e;
-    *find->ret = (struct user){
-        .id = sqlite_db_text(task, s, 0),
-        .fullname = sqlite_db_text(task, s, 1),
-        .email = sqlite_db_text(task, s, 2),
-        .password_hash = sqlite_db_text(task, s, 3),
-        .is_admin = sqlite3_column_int(s, 4) != 0,
-        .is_active = sqlite3_column_int(s, 5) != 0,
-        .created_ms = sqlite3_column_int64(s, 6),
-        .updated_ms = sqlite3_column_int64(s, 7),
-        .last_login_ms = sqlite3_column_int64(s, 8),
-        .valid_from_ms = sqlite3_column_int64(s, 9),
-    };
+    *find->ret = sqlite_user(task, s);
     return OK;
+}
+
+enum err sqlite_find_user(struct task *task, struct sqlite_db *db, const char *id, bool *ret_found,
+                          struct user *ret)
+{
+    return find_user(task, db, &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
 }
 
 static enum err user_by_email(struct task *task, struct store *store, const char *email,
                               bool *ret_found, struct user *ret)
 {
-    return reading(task, store, find_user,
-                   &(struct find_user){SQL_USER_BY_EMAIL, email, ret_found, ret});
+    return sqlite_reading(task, store, find_user,
+                          &(struct find_user){SQL_USER_BY_EMAIL, email, ret_found, ret});
 }
 
 static enum err user_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
                            struct user *ret)
 {
-    return reading(task, store, find_user, &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
+    return sqlite_reading(task, store, find_user,
+                          &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
 }
 
 static enum err insert_session(struct task *task, struct sqlite_db *db,
@@ -157,14 +167,14 @@ static enum err insert_session(struct task *task, struct sqlite_db *db,
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_INSERT);
 
     if (s != NULL) {
-        bind_text(s, 1, session->id);
-        bind_text(s, 2, session->user_id);
+        sqlite_bind(s, 1, session->id);
+        sqlite_bind(s, 2, session->user_id);
         sqlite3_bind_int64(s, 3, session->created_ms);
         sqlite3_bind_int64(s, 4, session->expires_ms);
         sqlite3_bind_int64(s, 5, session->last_used_ms);
-        bind_text(s, 6, session->address);
-        bind_text(s, 7, session->agent);
-        bind_text(s, 8, chain_text(task->mem, &session->chain));
+        sqlite_bind(s, 6, session->address);
+        sqlite_bind(s, 7, session->agent);
+        sqlite_bind(s, 8, chain_text(task->mem, &session->chain));
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }
@@ -181,11 +191,11 @@ static enum err insert_user(struct task *task, struct sqlite_db *db, const struc
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_INSERT);
 
     if (s != NULL) {
-        bind_text(s, 1, user->id);
-        bind_text(s, 2, user->email);
-        bind_text(s, 3, user->fullname);
-        bind_text(s, 4, user->password_hash);
-        bind_text(s, 5, user->is_admin ? "admin" : "user");
+        sqlite_bind(s, 1, user->id);
+        sqlite_bind(s, 2, user->email);
+        sqlite_bind(s, 3, user->fullname);
+        sqlite_bind(s, 4, user->password_hash);
+        sqlite_bind(s, 5, user->is_admin ? "admin" : "user");
         sqlite3_bind_int(s, 6, user->is_active);
         sqlite3_bind_int64(s, 7, user->created_ms);
         sqlite3_bind_int64(s, 8, user->updated_ms);
@@ -210,7 +220,7 @@ static enum err create_user(struct task *task, struct sqlite_db *db, void *argum
 static enum err user_create(struct task *task, struct store *store, const struct user *user,
                             const struct session_record *session, enum user_created *ret)
 {
-    return writing(task, store, create_user, &(struct create_user){user, session, ret});
+    return sqlite_writing(task, store, create_user, &(struct create_user){user, session, ret});
 }
 
 struct user_time {
@@ -224,7 +234,7 @@ static enum err void_tokens(struct task *task, struct sqlite_db *db, void *argum
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_VOID);
 
     if (s != NULL) {
-        bind_text(s, 1, void_from->id);
+        sqlite_bind(s, 1, void_from->id);
         sqlite3_bind_int64(s, 2, void_from->ms);
     }
     return sqlite_db_run(task, db, s, NULL);
@@ -233,7 +243,7 @@ static enum err void_tokens(struct task *task, struct sqlite_db *db, void *argum
 static enum err user_void_tokens(struct task *task, struct store *store, const char *id,
                                  int64_t from_ms)
 {
-    return writing(task, store, void_tokens, &(struct user_time){id, from_ms});
+    return sqlite_writing(task, store, void_tokens, &(struct user_time){id, from_ms});
 }
 
 /* Sessions */
@@ -249,7 +259,7 @@ static enum err note_login(struct task *task, struct sqlite_db *db,
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_LOGIN);
 
     if (s != NULL) {
-        bind_text(s, 1, session->user_id);
+        sqlite_bind(s, 1, session->user_id);
         sqlite3_bind_int64(s, 2, session->created_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
@@ -261,7 +271,7 @@ static enum err cap_sessions(struct task *task, struct sqlite_db *db,
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_CAP);
 
     if (s != NULL) {
-        bind_text(s, 1, session->user_id);
+        sqlite_bind(s, 1, session->user_id);
         sqlite3_bind_int64(s, 2, session->created_ms);
         sqlite3_bind_int(s, 3, STORE_SESSIONS_PER_USER);
     }
@@ -285,7 +295,27 @@ static enum err open_session(struct task *task, struct sqlite_db *db, void *argu
 static enum err session_open(struct task *task, struct store *store,
                              const struct session_record *session, bool *ret_opened)
 {
-    return writing(task, store, open_session, &(struct open_session){session, ret_opened});
+    return sqlite_writing(task, store, open_session, &(struct open_session){session, ret_opened});
+}
+
+enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct session_record *ret)
+{
+    const char *chain;
+
+    *ret = (struct session_record){
+        .id = sqlite_db_text(task, s, 0),
+        .user_id = sqlite_db_text(task, s, 1),
+        .created_ms = sqlite3_column_int64(s, 2),
+        .last_used_ms = sqlite3_column_int64(s, 3),
+        .expires_ms = sqlite3_column_int64(s, 4),
+        .ended_ms = sqlite3_column_int64(s, 5),
+        .address = sqlite_db_text(task, s, 6),
+        .agent = sqlite_db_text(task, s, 7),
+    };
+    chain = (const char *)sqlite3_column_text(s, 8);
+    if (!chain_parse(chain == NULL ? "" : chain, &ret->chain))
+        return fail(task, ERR_STORE, "a session's chain of tokens cannot be read");
+    return OK;
 }
 
 struct find_session {
@@ -298,34 +328,20 @@ static enum err find_session(struct task *task, struct sqlite_db *db, void *argu
 {
     const struct find_session *find = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_BY_ID);
-    const char *chain;
     enum err e;
 
     if (s != NULL)
-        bind_text(s, 1, find->id);
+        sqlite_bind(s, 1, find->id);
     e = sqlite_db_row(task, db, s, find->ret_found);
     if (e != OK || !*find->ret_found)
         return e;
-    *find->ret = (struct session_record){
-        .id = sqlite_db_text(task, s, 0),
-        .user_id = sqlite_db_text(task, s, 1),
-        .created_ms = sqlite3_column_int64(s, 2),
-        .last_used_ms = sqlite3_column_int64(s, 3),
-        .expires_ms = sqlite3_column_int64(s, 4),
-        .ended_ms = sqlite3_column_int64(s, 5),
-        .address = sqlite_db_text(task, s, 6),
-        .agent = sqlite_db_text(task, s, 7),
-    };
-    chain = (const char *)sqlite3_column_text(s, 8);
-    if (!chain_parse(chain == NULL ? "" : chain, &find->ret->chain))
-        return fail(task, ERR_STORE, "a session's chain of tokens cannot be read");
-    return OK;
+    return sqlite_session(task, s, find->ret);
 }
 
 static enum err session_by_id(struct task *task, struct store *store, const char *id,
                               bool *ret_found, struct session_record *ret)
 {
-    return reading(task, store, find_session, &(struct find_session){id, ret_found, ret});
+    return sqlite_reading(task, store, find_session, &(struct find_session){id, ret_found, ret});
 }
 
 static enum err end_session(struct task *task, struct sqlite_db *db, void *argument)
@@ -334,7 +350,7 @@ static enum err end_session(struct task *task, struct sqlite_db *db, void *argum
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_END);
 
     if (s != NULL) {
-        bind_text(s, 1, end->id);
+        sqlite_bind(s, 1, end->id);
         sqlite3_bind_int64(s, 2, end->ms);
     }
     return sqlite_db_run(task, db, s, NULL);
@@ -342,7 +358,7 @@ static enum err end_session(struct task *task, struct sqlite_db *db, void *argum
 
 static enum err session_end(struct task *task, struct store *store, const char *id, int64_t now_ms)
 {
-    return writing(task, store, end_session, &(struct user_time){id, now_ms});
+    return sqlite_writing(task, store, end_session, &(struct user_time){id, now_ms});
 }
 
 struct refresh {
@@ -359,8 +375,8 @@ static enum err save_chain(struct task *task, struct sqlite_db *db, const struct
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_CHAIN);
 
     if (s != NULL) {
-        bind_text(s, 1, refresh->id);
-        bind_text(s, 2, chain_text(task->mem, chain));
+        sqlite_bind(s, 1, refresh->id);
+        sqlite_bind(s, 2, chain_text(task->mem, chain));
         sqlite3_bind_int64(s, 3, refresh->now_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
@@ -392,8 +408,8 @@ static enum err session_refresh(struct task *task, struct store *store, const ch
                                 int64_t now_ms, enum session_refreshed *ret,
                                 struct chain_link *ret_successor)
 {
-    return writing(task, store, refresh_session,
-                   &(struct refresh){id, token_id, fresh, now_ms, ret, ret_successor});
+    return sqlite_writing(task, store, refresh_session,
+                          &(struct refresh){id, token_id, fresh, now_ms, ret, ret_successor});
 }
 
 struct sweep {
@@ -418,7 +434,7 @@ static enum err sweep_sessions(struct task *task, struct sqlite_db *db, void *ar
 static enum err session_sweep(struct task *task, struct store *store, int64_t before_ms,
                               unsigned *ret_count)
 {
-    return writing(task, store, sweep_sessions, &(struct sweep){before_ms, ret_count});
+    return sqlite_writing(task, store, sweep_sessions, &(struct sweep){before_ms, ret_count});
 }
 
 /* Health */
@@ -444,10 +460,10 @@ static enum err write_something(struct task *task, struct sqlite_db *db, void *a
 
 static enum err ping(struct task *task, struct store *store)
 {
-    enum err e = reading(task, store, read_something, NULL);
+    enum err e = sqlite_reading(task, store, read_something, NULL);
 
     if (e == OK && sqlite_writer_is_failing(sqlite_of(store)->writer))
-        e = writing(task, store, write_something, NULL);
+        e = sqlite_writing(task, store, write_something, NULL);
     return e;
 }
 
@@ -458,7 +474,7 @@ static enum err check_integrity(struct task *task, struct sqlite_db *db, void *a
 
 static enum err check(struct task *task, struct store *store, const char **ret_fault)
 {
-    return reading(task, store, check_integrity, ret_fault);
+    return sqlite_reading(task, store, check_integrity, ret_fault);
 }
 
 /* Opening and closing */
@@ -482,6 +498,16 @@ static const struct store_operations operations = {
     .user_by_email = user_by_email,
     .user_by_id = user_by_id,
     .user_void_tokens = user_void_tokens,
+    .user_set_password = sqlite_user_set_password,
+    .user_rehash = sqlite_user_rehash,
+    .user_set_fullname = sqlite_user_set_fullname,
+    .user_set_active = sqlite_user_set_active,
+    .user_set_role = sqlite_user_set_role,
+    .user_delete = sqlite_user_delete,
+    .users = sqlite_users,
+    .audit_trail = sqlite_audit_trail,
+    .sessions_of = sqlite_sessions_of,
+    .sessions_end = sqlite_sessions_end,
     .session_open = session_open,
     .session_by_id = session_by_id,
     .session_end = session_end,

@@ -6,6 +6,18 @@
 
 #include <sqlite3.h>
 
+#define SQLITE_USER_COLUMNS                                                                        \
+    "user_id, fullname, email, password_hash, role = 'admin', is_active, created_at, updated_at,"  \
+    " last_login_at, valid_from"
+#define SQLITE_SESSION_COLUMNS                                                                     \
+    "session_id, user_id, created_at, last_used_at, expires_at, ended_at, address, user_agent,"    \
+    " chain"
+
+/* The row is no active administrator, or not the only one. */
+#define SQLITE_ANOTHER_ADMIN                                                                       \
+    "(role <> 'admin' OR NOT is_active OR EXISTS (SELECT 1 FROM users AS other"                    \
+    " WHERE other.role = 'admin' AND other.is_active AND other.user_id <> ?1))"
+
 /* The statements, each prepared at its first use on a connection. */
 #define SQLITE_STATEMENTS(X)                                                                       \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
@@ -21,14 +33,38 @@
                    " created_at, updated_at, last_login_at, valid_from)"                           \
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"                              \
                    " ON CONFLICT(email) DO NOTHING")                                               \
-    X(USER_BY_EMAIL, "SELECT user_id, fullname, email, password_hash, role = 'admin', is_active,"  \
-                     " created_at, updated_at, last_login_at, valid_from"                          \
-                     " FROM users WHERE email = ?1")                                               \
-    X(USER_BY_ID, "SELECT user_id, fullname, email, password_hash, role = 'admin', is_active,"     \
-                  " created_at, updated_at, last_login_at, valid_from"                             \
-                  " FROM users WHERE user_id = ?1")                                                \
+    X(USER_BY_EMAIL, "SELECT " SQLITE_USER_COLUMNS " FROM users WHERE email = ?1")                 \
+    X(USER_BY_ID, "SELECT " SQLITE_USER_COLUMNS " FROM users WHERE user_id = ?1")                  \
     X(USER_LOGIN, "UPDATE users SET last_login_at = ?2 WHERE user_id = ?1")                        \
     X(USER_VOID, "UPDATE users SET valid_from = ?2 WHERE user_id = ?1 AND valid_from < ?2")        \
+    X(USER_PASSWORD, "UPDATE users SET password_hash = ?2, updated_at = ?3,"                       \
+                     " valid_from = max(valid_from, ?3) WHERE user_id = ?1")                       \
+    X(USER_REHASH,                                                                                 \
+      "UPDATE users SET password_hash = ?3 WHERE user_id = ?1 AND password_hash = ?2")             \
+    X(USER_FULLNAME, "UPDATE users SET fullname = ?2, updated_at = ?3 WHERE user_id = ?1")         \
+    X(USER_ACTIVE, "UPDATE users SET is_active = ?2, updated_at = ?3,"                             \
+                   " valid_from = max(valid_from, iif(?2, 0, ?3))"                                 \
+                   " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                     \
+    X(USER_ROLE, "UPDATE users SET role = iif(?2, 'admin', 'user'), updated_at = ?3,"              \
+                 " valid_from = max(valid_from, ?3)"                                               \
+                 " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                       \
+    X(USER_DELETE, "DELETE FROM users WHERE user_id = ?1 AND " SQLITE_ANOTHER_ADMIN)               \
+    X(USERS, "SELECT " SQLITE_USER_COLUMNS ", number FROM users WHERE number < ?1"                 \
+             " ORDER BY number DESC LIMIT ?2")                                                     \
+    X(USERS_FOUND, "SELECT " SQLITE_USER_COLUMNS ", number FROM users WHERE number IN"             \
+                   " (SELECT rowid FROM users_words WHERE users_words MATCH ?3 AND rowid < ?1"     \
+                   " ORDER BY rowid DESC LIMIT ?2) ORDER BY number DESC")                          \
+    X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
+                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
+    X(AUDIT, "SELECT at, actor, action, subject, address, detail, number FROM audit"               \
+             " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                   \
+    X(AUDIT_OF, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
+                " WHERE subject = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2")               \
+    X(SESSIONS_OF, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?1"            \
+                   " AND ended_at = 0 AND expires_at > ?2"                                         \
+                   " ORDER BY last_used_at DESC, rowid DESC LIMIT ?3")                             \
+    X(SESSIONS_END, "UPDATE sessions SET ended_at = ?2 WHERE user_id = ?1 AND ended_at = 0"        \
+                    " AND session_id IS NOT ?3")                                                   \
     X(SESSION_INSERT, "INSERT INTO sessions(session_id, user_id, created_at, expires_at,"          \
                       " last_used_at, address, user_agent, chain)"                                 \
                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"                                    \
@@ -36,17 +72,17 @@
     X(SESSION_CAP, "UPDATE sessions SET ended_at = ?2 WHERE session_id IN (SELECT session_id"      \
                    " FROM sessions WHERE user_id = ?1 AND ended_at = 0 AND expires_at > ?2"        \
                    " ORDER BY last_used_at DESC, rowid DESC LIMIT -1 OFFSET ?3)")                  \
-    X(SESSION_BY_ID, "SELECT session_id, user_id, created_at, last_used_at, expires_at, ended_at," \
-                     " address, user_agent, chain FROM sessions WHERE session_id = ?1")            \
+    X(SESSION_BY_ID, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE session_id = ?1")      \
     X(SESSION_END, "UPDATE sessions SET ended_at = ?2 WHERE session_id = ?1 AND ended_at = 0")     \
     X(SESSION_CHAIN, "UPDATE sessions SET chain = ?2, last_used_at = ?3 WHERE session_id = ?1")    \
     X(SESSION_SWEEP, "DELETE FROM sessions WHERE session_id IN"                                    \
                      " (SELECT session_id FROM sessions WHERE expires_at < ?1 LIMIT 200)")
 
-/* For the connection that writes: durable at every commit, one file of log. */
+/* For the connection that writes: durable at every commit, one file of log. The schema's triggers
+ * write the search index, a virtual table, which SQLite allows only where the schema is trusted. */
 #define SQLITE_WRITER_PRAGMAS                                                                      \
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"              \
-    "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+    "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
 #define SQLITE_READER_PRAGMAS                                                                      \
     "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA trusted_schema = OFF;"
 

@@ -3,6 +3,7 @@
 /* Step i leads from user_version i to i + 1. A step that was released is never changed. */
 static const char *const steps[] = {
     "CREATE TABLE users ("
+    "  number INTEGER PRIMARY KEY,"
     "  user_id TEXT NOT NULL UNIQUE,"
     "  email TEXT NOT NULL UNIQUE,"
     "  fullname TEXT NOT NULL,"
@@ -27,7 +28,35 @@ static const char *const steps[] = {
     ") STRICT;"
     "CREATE INDEX sessions_user ON sessions (user_id);"
     "CREATE INDEX sessions_expiry ON sessions (expires_at);"
-    "CREATE TABLE touched (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;",
+    "CREATE TABLE touched (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX users_admins ON users (user_id) WHERE role = 'admin';"
+    "CREATE VIRTUAL TABLE users_words USING fts5(email, fullname, content = 'users',"
+    "  content_rowid = 'number', prefix = '2 3', tokenize = 'unicode61 remove_diacritics 2');"
+    "CREATE TRIGGER users_words_insert AFTER INSERT ON users BEGIN"
+    "  INSERT INTO users_words(rowid, email, fullname)"
+    "    VALUES(new.number, new.email, new.fullname); END;"
+    "CREATE TRIGGER users_words_delete AFTER DELETE ON users BEGIN"
+    "  INSERT INTO users_words(users_words, rowid, email, fullname)"
+    "    VALUES('delete', old.number, old.email, old.fullname); END;"
+    "CREATE TRIGGER users_words_update AFTER UPDATE OF email, fullname ON users BEGIN"
+    "  INSERT INTO users_words(users_words, rowid, email, fullname)"
+    "    VALUES('delete', old.number, old.email, old.fullname);"
+    "  INSERT INTO users_words(rowid, email, fullname)"
+    "    VALUES(new.number, new.email, new.fullname); END;"
+    "CREATE TABLE audit ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  at INTEGER NOT NULL,"
+    "  actor TEXT NOT NULL,"
+    "  action TEXT NOT NULL,"
+    "  subject TEXT NOT NULL,"
+    "  address TEXT NOT NULL,"
+    "  detail TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX audit_subject ON audit (subject, number);"
+    "CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN"
+    "  SELECT raise(ABORT, 'the audit trail is append-only'); END;"
+    "CREATE TRIGGER audit_remains BEFORE DELETE ON audit BEGIN"
+    "  SELECT raise(ABORT, 'the audit trail is append-only'); END;",
 };
 
 int sqlite_schema_version(void)

@@ -74,3 +74,69 @@ void store_close(struct store *store)
 {
     store->operations->close(store);
 }
+
+enum err store_user_set_password(struct task *task, struct store *store, const char *id,
+                                 const char *password_hash, const char *keep_session,
+                                 const struct audit *audit, enum user_changed *ret)
+{
+    return store->operations->user_set_password(task, store, id, password_hash, keep_session, audit,
+                                                ret);
+}
+
+enum err store_user_rehash(struct task *task, struct store *store, const char *id,
+                           const char *old_hash, const char *new_hash)
+{
+    return store->operations->user_rehash(task, store, id, old_hash, new_hash);
+}
+
+enum err store_user_set_fullname(struct task *task, struct store *store, const char *id,
+                                 const char *fullname, const struct audit *audit,
+                                 enum user_changed *ret)
+{
+    return store->operations->user_set_fullname(task, store, id, fullname, audit, ret);
+}
+
+enum err store_user_set_active(struct task *task, struct store *store, const char *id,
+                               bool is_active, const struct audit *audit, enum user_changed *ret)
+{
+    return store->operations->user_set_active(task, store, id, is_active, audit, ret);
+}
+
+enum err store_user_set_role(struct task *task, struct store *store, const char *id, bool is_admin,
+                             const struct audit *audit, enum user_changed *ret)
+{
+    return store->operations->user_set_role(task, store, id, is_admin, audit, ret);
+}
+
+enum err store_user_delete(struct task *task, struct store *store, const char *id,
+                           const struct audit *audit, enum user_changed *ret)
+{
+    return store->operations->user_delete(task, store, id, audit, ret);
+}
+
+enum err store_users(struct task *task, struct store *store, const char *search,
+                     const struct store_page *page, struct user **ret, size_t *ret_count,
+                     int64_t *ret_next)
+{
+    return store->operations->users(task, store, search, page, ret, ret_count, ret_next);
+}
+
+enum err store_audit_trail(struct task *task, struct store *store, const char *subject,
+                           const struct store_page *page, struct audit **ret, size_t *ret_count,
+                           int64_t *ret_next)
+{
+    return store->operations->audit_trail(task, store, subject, page, ret, ret_count, ret_next);
+}
+
+enum err store_sessions_of(struct task *task, struct store *store, const char *user_id,
+                           int64_t now_ms, struct session_record **ret, size_t *ret_count)
+{
+    return store->operations->sessions_of(task, store, user_id, now_ms, ret, ret_count);
+}
+
+enum err store_sessions_end(struct task *task, struct store *store, const char *user_id,
+                            const char *keep_session, const struct audit *audit,
+                            unsigned *ret_count)
+{
+    return store->operations->sessions_end(task, store, user_id, keep_session, audit, ret_count);
+}

@@ -52,6 +52,69 @@ must_check enum err store_user_by_email(struct task *task, struct store *store, 
 must_check enum err store_user_by_id(struct task *task, struct store *store, const char *id,
                                      bool *ret_found, struct user *ret);
 
+/* Who did what to whom, as it is kept for ever. A change that takes one happens together with it or
+ * not at all, and at its time. */
+struct audit {
+    int64_t at_ms;
+    const char *actor;   /* "user:ID", or "system:NAME" for a user of the operating system */
+    const char *action;  /* "user.deactivate" */
+    const char *subject; /* a user's id */
+    const char *address; /* of the client; may be empty */
+    const char *detail;  /* may be empty */
+};
+
+enum user_changed {
+    USER_CHANGED,
+    USER_UNKNOWN,
+    USER_LAST_ADMIN, /* the last active administrator: nothing was changed */
+};
+
+/* Ends the user's sessions but `keep_session` (NULL: all), and voids tokens without one. */
+must_check enum err store_user_set_password(struct task *task, struct store *store, const char *id,
+                                            const char *password_hash, const char *keep_session,
+                                            const struct audit *audit, enum user_changed *ret);
+
+/* The same password in another form: nothing happens unless `old_hash` is still the stored one. */
+must_check enum err store_user_rehash(struct task *task, struct store *store, const char *id,
+                                      const char *old_hash, const char *new_hash);
+
+must_check enum err store_user_set_fullname(struct task *task, struct store *store, const char *id,
+                                            const char *fullname, const struct audit *audit,
+                                            enum user_changed *ret);
+
+/* Deactivating ends the user's sessions and voids tokens without one. */
+must_check enum err store_user_set_active(struct task *task, struct store *store, const char *id,
+                                          bool is_active, const struct audit *audit,
+                                          enum user_changed *ret);
+
+/* Ends the user's sessions and voids tokens without one, if the role is another. */
+must_check enum err store_user_set_role(struct task *task, struct store *store, const char *id,
+                                        bool is_admin, const struct audit *audit,
+                                        enum user_changed *ret);
+
+/* With all sessions. The audit trail stays. */
+must_check enum err store_user_delete(struct task *task, struct store *store, const char *id,
+                                      const struct audit *audit, enum user_changed *ret);
+
+/* A page of a list, newest first. */
+struct store_page {
+    int64_t before; /* where the last page ended; 0: the first page */
+    unsigned limit; /* at most STORE_PAGE */
+};
+
+enum { STORE_PAGE = 200 };
+
+/* *ret_next: `before` of the next page, 0 if this is the last. `search` (NULL: everybody): each of
+ * its words must begin a word of the address or the name, ignoring case and accents. */
+must_check enum err store_users(struct task *task, struct store *store, const char *search,
+                                const struct store_page *page, struct user **ret, size_t *ret_count,
+                                int64_t *ret_next);
+
+/* `subject` NULL: of everybody. */
+must_check enum err store_audit_trail(struct task *task, struct store *store, const char *subject,
+                                      const struct store_page *page, struct audit **ret,
+                                      size_t *ret_count, int64_t *ret_next);
+
 /* Voids the tokens without a session that the user was issued before `from_ms`. Never goes back. */
 must_check enum err store_user_void_tokens(struct task *task, struct store *store, const char *id,
                                            int64_t from_ms);
@@ -74,6 +137,16 @@ enum session_refreshed {
     SESSION_REUSED, /* the token had been replaced: the session is ended by this call */
     SESSION_OVER,   /* ended, expired or unknown */
 };
+
+/* The live sessions of a user, last used first. */
+must_check enum err store_sessions_of(struct task *task, struct store *store, const char *user_id,
+                                      int64_t now_ms, struct session_record **ret,
+                                      size_t *ret_count);
+
+/* Ends those but `keep_session` (NULL: all), and voids tokens without one. */
+must_check enum err store_sessions_end(struct task *task, struct store *store, const char *user_id,
+                                       const char *keep_session, const struct audit *audit,
+                                       unsigned *ret_count);
 
 /* Uses a refresh token of a session by the rule of store/chain.h. */
 must_check enum err store_session_refresh(struct task *task, struct store *store, const char *id,
@@ -104,6 +177,26 @@ struct store_operations {
     enum err (*user_by_email)(struct task *, struct store *, const char *, bool *, struct user *);
     enum err (*user_by_id)(struct task *, struct store *, const char *, bool *, struct user *);
     enum err (*user_void_tokens)(struct task *, struct store *, const char *, int64_t);
+    enum err (*user_set_password)(struct task *, struct store *, const char *, const char *,
+                                  const char *, const struct audit *, enum user_changed *);
+    enum err (*user_rehash)(struct task *, struct store *, const char *, const char *,
+                            const char *);
+    enum err (*user_set_fullname)(struct task *, struct store *, const char *, const char *,
+                                  const struct audit *, enum user_changed *);
+    enum err (*user_set_active)(struct task *, struct store *, const char *, bool,
+                                const struct audit *, enum user_changed *);
+    enum err (*user_set_role)(struct task *, struct store *, const char *, bool,
+                              const struct audit *, enum user_changed *);
+    enum err (*user_delete)(struct task *, struct store *, const char *, const struct audit *,
+                            enum user_changed *);
+    enum err (*users)(struct task *, struct store *, const char *, const struct store_page *,
+                      struct user **, size_t *, int64_t *);
+    enum err (*audit_trail)(struct task *, struct store *, const char *, const struct store_page *,
+                            struct audit **, size_t *, int64_t *);
+    enum err (*sessions_of)(struct task *, struct store *, const char *, int64_t,
+                            struct session_record **, size_t *);
+    enum err (*sessions_end)(struct task *, struct store *, const char *, const char *,
+                             const struct audit *, unsigned *);
     enum err (*session_open)(struct task *, struct store *, const struct session_record *, bool *);
     enum err (*session_by_id)(struct task *, struct store *, const char *, bool *,
                               struct session_record *);

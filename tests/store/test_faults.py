@@ -131,7 +131,7 @@ def test_on_a_full_disk_reading_goes_on_writing_is_503_nothing_is_half_written_a
         pytest.fail("needs root to mount a small file system")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
     manus = Manus(tmp_path, DATA_DIR=disk / "data")
     try:
         manus.start()
@@ -142,7 +142,7 @@ def test_on_a_full_disk_reading_goes_on_writing_is_503_nothing_is_half_written_a
         reply = manus.get(f"{API}/ready")
         assert (reply.status_code, reply.json()["checks"]["store"]["status"]) == (503, "unhealthy")
         assert sign_up(manus, taken).status_code == 503
-        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
         deadline = time.monotonic() + 10 * SLOW
         while sign_up(manus, "after").status_code not in (200, 422):
             assert time.monotonic() < deadline

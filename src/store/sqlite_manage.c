@@ -1,0 +1,181 @@
+/* Changes to users by themselves and by administrators, each with its line in the audit trail. */
+#include "store/sqlite_parts.h"
+
+enum change { SET_PASSWORD, SET_FULLNAME, SET_ACTIVE, SET_ROLE, DELETE_USER, END_SESSIONS };
+
+struct change_user {
+    enum change change;
+    const char *id;
+    const char *text; /* the hash, the name */
+    bool flag;        /* is active, is an administrator */
+    const char *keep; /* the session that goes on; NULL: none */
+    const struct audit *audit;
+    enum user_changed *ret;
+    unsigned *ret_count; /* of sessions; may be NULL */
+};
+
+static enum err append_audit(struct task *task, struct sqlite_db *db, const struct audit *audit)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_INSERT);
+
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, audit->at_ms);
+        sqlite_bind(s, 2, audit->actor);
+        sqlite_bind(s, 3, audit->action);
+        sqlite_bind(s, 4, audit->subject);
+        sqlite_bind(s, 5, audit->address);
+        sqlite_bind(s, 6, audit->detail);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err end_sessions(struct task *task, struct sqlite_db *db, const struct change_user *c)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSIONS_END);
+    int changes = 0;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, c->id);
+        sqlite3_bind_int64(s, 2, c->audit->at_ms);
+        sqlite_bind(s, 3, c->keep);
+    }
+    e = sqlite_db_run(task, db, s, &changes);
+    if (c->ret_count != NULL)
+        *c->ret_count = (unsigned)changes;
+    return e;
+}
+
+static enum err update_user(struct task *task, struct sqlite_db *db, const struct change_user *c,
+                            int *ret_changes)
+{
+    static const enum sqlite_statement statements[] = {
+        [SET_PASSWORD] = SQL_USER_PASSWORD, [SET_FULLNAME] = SQL_USER_FULLNAME,
+        [SET_ACTIVE] = SQL_USER_ACTIVE,     [SET_ROLE] = SQL_USER_ROLE,
+        [DELETE_USER] = SQL_USER_DELETE,    [END_SESSIONS] = SQL_USER_VOID,
+    };
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statements[c->change]);
+
+    if (s == NULL)
+        return task->err;
+    sqlite_bind(s, 1, c->id);
+    if (c->change == SET_PASSWORD || c->change == SET_FULLNAME)
+        sqlite_bind(s, 2, c->text);
+    else if (c->change == SET_ACTIVE || c->change == SET_ROLE)
+        sqlite3_bind_int(s, 2, c->flag);
+    else if (c->change == END_SESSIONS)
+        sqlite3_bind_int64(s, 2, c->audit->at_ms);
+    if (c->change != DELETE_USER && c->change != END_SESSIONS)
+        sqlite3_bind_int64(s, 3, c->audit->at_ms);
+    return sqlite_db_run(task, db, s, ret_changes);
+}
+
+static bool ends_sessions(const struct change_user *c)
+{
+    return c->change == SET_PASSWORD || c->change == SET_ROLE || c->change == END_SESSIONS ||
+           (c->change == SET_ACTIVE && !c->flag);
+}
+
+static enum err change_user(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct change_user *c = argument;
+    struct user user;
+    bool found;
+    int changes = 0;
+    enum err e = sqlite_find_user(task, db, c->id, &found, &user);
+
+    *c->ret = USER_UNKNOWN;
+    if (e != OK || !found)
+        return e;
+    *c->ret = USER_CHANGED;
+    if ((c->change == SET_ROLE && user.is_admin == c->flag) ||
+        (c->change == SET_ACTIVE && user.is_active == c->flag))
+        return OK;
+    e = update_user(task, db, c, &changes);
+    if (e == OK && changes == 0 && c->change != END_SESSIONS) {
+        *c->ret = USER_LAST_ADMIN;
+        return OK;
+    }
+    if (e == OK && ends_sessions(c))
+        e = end_sessions(task, db, c);
+    return e == OK ? append_audit(task, db, c->audit) : e;
+}
+
+static enum err change(struct task *task, struct store *store, struct change_user *c)
+{
+    return sqlite_writing(task, store, change_user, c);
+}
+
+enum err sqlite_user_set_password(struct task *task, struct store *store, const char *id,
+                                  const char *hash, const char *keep, const struct audit *audit,
+                                  enum user_changed *ret)
+{
+    return change(task, store,
+                  &(struct change_user){SET_PASSWORD, id, .text = hash, .keep = keep,
+                                        .audit = audit, .ret = ret});
+}
+
+enum err sqlite_user_set_fullname(struct task *task, struct store *store, const char *id,
+                                  const char *fullname, const struct audit *audit,
+                                  enum user_changed *ret)
+{
+    return change(
+        task, store,
+        &(struct change_user){SET_FULLNAME, id, .text = fullname, .audit = audit, .ret = ret});
+}
+
+enum err sqlite_user_set_active(struct task *task, struct store *store, const char *id,
+                                bool is_active, const struct audit *audit, enum user_changed *ret)
+{
+    return change(
+        task, store,
+        &(struct change_user){SET_ACTIVE, id, .flag = is_active, .audit = audit, .ret = ret});
+}
+
+enum err sqlite_user_set_role(struct task *task, struct store *store, const char *id, bool is_admin,
+                              const struct audit *audit, enum user_changed *ret)
+{
+    return change(
+        task, store,
+        &(struct change_user){SET_ROLE, id, .flag = is_admin, .audit = audit, .ret = ret});
+}
+
+enum err sqlite_user_delete(struct task *task, struct store *store, const char *id,
+                            const struct audit *audit, enum user_changed *ret)
+{
+    return change(task, store, &(struct change_user){DELETE_USER, id, .audit = audit, .ret = ret});
+}
+
+enum err sqlite_sessions_end(struct task *task, struct store *store, const char *user_id,
+                             const char *keep, const struct audit *audit, unsigned *ret_count)
+{
+    enum user_changed changed;
+
+    *ret_count = 0;
+    return change(task, store,
+                  &(struct change_user){END_SESSIONS, user_id, .keep = keep, .audit = audit,
+                                        .ret = &changed, .ret_count = ret_count});
+}
+
+struct rehash {
+    const char *id, *old_hash, *new_hash;
+};
+
+static enum err rehash(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct rehash *r = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_REHASH);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, r->id);
+        sqlite_bind(s, 2, r->old_hash);
+        sqlite_bind(s, 3, r->new_hash);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+enum err sqlite_user_rehash(struct task *task, struct store *store, const char *id,
+                            const char *old_hash, const char *new_hash)
+{
+    return sqlite_writing(task, store, rehash, &(struct rehash){id, old_hash, new_hash});
+}
