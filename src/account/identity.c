@@ -356,3 +356,23 @@ void identity_forget_session(struct identity *identity, const char *id)
 {
     forget(identity->sessions, id);
 }
+
+void identity_forget_sessions_of(struct identity *identity, const char *user_id)
+{
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *shard = &identity->sessions->shards[i];
+
+        pthread_mutex_lock(&shard->lock);
+        shard->generation++;
+        for (size_t j = 0; j < SETS * WAYS; j++) {
+            struct entry *entry = &shard->entries[j / WAYS][j % WAYS];
+            const struct session_record *session = (const void *)entry->record;
+
+            if (session != NULL && strcmp(session->user_id, user_id) == 0) {
+                talloc_free(entry->record);
+                *entry = (struct entry){0};
+            }
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
+}

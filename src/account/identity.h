@@ -35,4 +35,6 @@ must_check enum err identity_load(struct task *task, struct identity *identity,
                                   struct session_record **ret_session);
 
 void identity_forget_user(struct identity *identity, const char *id);
+/* Every session of the user. */
+void identity_forget_sessions_of(struct identity *identity, const char *user_id);
 void identity_forget_session(struct identity *identity, const char *id);

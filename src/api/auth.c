@@ -1,44 +1,7 @@
 #include "api/app.h"
 #include "api/handlers.h"
-#include "core/text.h"
+#include "api/shapes.h"
 #include "http/reply.h"
-
-#include <string.h>
-
-static void put_string(struct text *out, const char *name, const char *value)
-{
-    text_char(out, '"');
-    text_add(out, name);
-    text_add(out, "\":");
-    text_json(out, value, strlen(value));
-    text_char(out, ',');
-}
-
-static void put_time(struct text *out, const char *name, int64_t ms)
-{
-    char text[TEXT_TIME_SIZE];
-
-    if (ms != 0) {
-        text_time(text, ms);
-        put_string(out, name, text);
-    } else {
-        text_printf(out, "\"%s\":null,", name);
-    }
-}
-
-static void put_user(struct text *out, const struct user *user)
-{
-    text_char(out, '{');
-    put_string(out, "id", user->id);
-    put_string(out, "fullname", user->fullname);
-    put_string(out, "email", user->email);
-    put_string(out, "role", user->is_admin ? "admin" : "user");
-    text_add(out, user->is_active ? "\"is_active\":true," : "\"is_active\":false,");
-    put_time(out, "created_at", user->created_ms);
-    put_time(out, "updated_at", user->updated_ms);
-    put_time(out, "last_login_at", user->last_login_ms);
-    out->s[out->len - 1] = '}';
-}
 
 static enum err reply_login(struct request *req, const struct user *user,
                             const struct tokens *tokens)

@@ -6,6 +6,11 @@
 handler auth_login, auth_register, auth_refresh, auth_logout, auth_me, auth_status;
 fast_handler auth_me_fast;
 
+handler manage_own_password, manage_own_fullname, manage_own_end, manage_own_export;
+handler manage_own_sessions, manage_own_session_end, manage_own_sessions_end;
+handler manage_user, manage_users, manage_activate, manage_deactivate, manage_role;
+handler manage_sessions_end, manage_audit;
+
 handler ops_health, ops_live, ops_ready, ops_version;
 fast_handler ops_ready_fast;
 

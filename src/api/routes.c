@@ -18,19 +18,17 @@
         .rule_max = "Password must be at most 1024 bytes long"                                     \
     }
 
+#define FULLNAME                                                                                   \
+    {                                                                                              \
+        .name = "fullname", .kind = FIELD_NAME, .min = 2, .max = 100,                              \
+        .rule = "Full name must be at least 2 characters long",                                    \
+        .rule_max = "Full name must be at most 100 characters long",                               \
+        .rule_text = "Full name must not contain control characters"                               \
+    }
+
 static const struct field login_body[] = {EMAIL(FIELD_KNOWN_EMAIL), PASSWORD, {0}};
 
-static const struct field register_body[] = {
-    {.name = "fullname",
-     .kind = FIELD_NAME,
-     .min = 2,
-     .max = 100,
-     .rule = "Full name must be at least 2 characters long",
-     .rule_max = "Full name must be at most 100 characters long",
-     .rule_text = "Full name must not contain control characters"},
-    EMAIL(FIELD_EMAIL),
-    PASSWORD,
-    {0}};
+static const struct field register_body[] = {FULLNAME, EMAIL(FIELD_EMAIL), PASSWORD, {0}};
 
 static const struct field refresh_body[] = {{.name = "refresh_token",
                                              .kind = FIELD_TEXT,
@@ -38,6 +36,38 @@ static const struct field refresh_body[] = {{.name = "refresh_token",
                                              .min = 1,
                                              .rule = "Refresh token is required"},
                                             {0}};
+
+static const struct field password_body[] = {
+    {.name = "old_password",
+     .kind = FIELD_TEXT,
+     .secret = true,
+     .min = 1,
+     .max_bytes = 1024,
+     .rule = "Old password is required",
+     .rule_max = "Old password must be at most 1024 bytes long"},
+    {.name = "new_password",
+     .kind = FIELD_TEXT,
+     .secret = true,
+     .min = 6,
+     .max_bytes = 1024,
+     .rule = "New password must be at least 6 characters long",
+     .rule_max = "New password must be at most 1024 bytes long"},
+    {0}};
+
+static const struct field fullname_body[] = {FULLNAME, {0}};
+
+static const struct field end_body[] = {{.name = "password",
+                                         .kind = FIELD_TEXT,
+                                         .secret = true,
+                                         .min = 1,
+                                         .max_bytes = 1024,
+                                         .rule = "Password is required",
+                                         .rule_max = "Password must be at most 1024 bytes long"},
+                                        {0}};
+
+static const char *const roles[] = {"user", "admin", NULL};
+static const struct field role_body[] = {{.name = "role", .kind = FIELD_CHOICE, .choices = roles},
+                                         {0}};
 
 const struct route routes[] = {
     {.method = "GET",
@@ -103,6 +133,96 @@ const struct route routes[] = {
      .lane = LANE_LOOP,
      .handle = auth_status,
      .summary = "How people log in here."},
+
+    {.method = "POST",
+     .path = API "/auth/change-password",
+     .access = ACCESS_USER,
+     .lane = LANE_HASH,
+     .body = password_body,
+     .handle = manage_own_password,
+     .summary = "Changes the password; every other session ends."},
+    {.method = "POST",
+     .path = API "/auth/change-fullname",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .body = fullname_body,
+     .handle = manage_own_fullname,
+     .summary = "Changes the name."},
+    {.method = "DELETE",
+     .path = API "/auth/me",
+     .access = ACCESS_USER,
+     .lane = LANE_HASH,
+     .body = end_body,
+     .handle = manage_own_end,
+     .summary = "Removes the account and all that belongs to it."},
+    {.method = "GET",
+     .path = API "/auth/me/export",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .handle = manage_own_export,
+     .summary = "All that is held about the person."},
+    {.method = "GET",
+     .path = API "/auth/sessions",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .handle = manage_own_sessions,
+     .summary = "Where the person is logged in."},
+    {.method = "DELETE",
+     .path = API "/auth/sessions/{session_id}",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .handle = manage_own_session_end,
+     .summary = "Ends one of them."},
+    {.method = "POST",
+     .path = API "/auth/sessions/revoke-others",
+     .access = ACCESS_USER,
+     .lane = LANE_STORE,
+     .handle = manage_own_sessions_end,
+     .summary = "Ends all but the one that asks."},
+
+    {.method = "GET",
+     .path = API "/auth/users",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_users,
+     .summary = "Users, newest first: ?search=, ?limit=, ?cursor=."},
+    {.method = "GET",
+     .path = API "/auth/user/{user_id}",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_user,
+     .summary = "One of them."},
+    {.method = "POST",
+     .path = API "/auth/user/{user_id}/deactivate",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_deactivate,
+     .summary = "Stops the account and ends its sessions."},
+    {.method = "POST",
+     .path = API "/auth/user/{user_id}/activate",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_activate,
+     .summary = "Lets the account log in again."},
+    {.method = "POST",
+     .path = API "/auth/user/{user_id}/role",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .body = role_body,
+     .handle = manage_role,
+     .summary = "Makes somebody an administrator, or a user again; their sessions end."},
+    {.method = "POST",
+     .path = API "/auth/user/{user_id}/revoke-sessions",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_sessions_end,
+     .summary = "Ends all of their sessions."},
+    {.method = "GET",
+     .path = API "/auth/audit",
+     .access = ACCESS_ADMIN,
+     .lane = LANE_STORE,
+     .handle = manage_audit,
+     .summary = "Who did what, newest first: ?user_id=, ?limit=, ?cursor=."},
 
     {.method = "GET",
      .path = "/",

@@ -1,6 +1,7 @@
 #include "core/field.h"
 
 #include "core/email.h"
+#include "core/text.h"
 #include "core/unicode.h"
 
 #include <string.h>
@@ -86,6 +87,33 @@ static const char *broken_rule(const struct field *field, const char *value)
     return field->kind == FIELD_NAME && unicode_has_control(value) ? field->rule_text : NULL;
 }
 
+/* 'a', 'b' or 'c' */
+static const char *listed(void *mem, const char *const *choices)
+{
+    struct text list = text_open(mem, 64);
+
+    for (size_t i = 0; choices[i] != NULL; i++) {
+        if (i > 0)
+            text_add(&list, choices[i + 1] == NULL ? " or " : ", ");
+        text_printf(&list, "'%s'", choices[i]);
+    }
+    return list.s;
+}
+
+static const char *read_choice(struct reading *r, const struct field *field, const json_t *member)
+{
+    const char *expected = listed(r->mem, field->choices);
+
+    for (size_t i = 0; field->choices[i] != NULL && json_is_string(member); i++) {
+        if (strcmp(field->choices[i], json_string_value(member)) == 0)
+            return field->choices[i];
+    }
+    add(r, field, "enum", mem_printf(r->mem, "Input should be %s", expected), echo(member));
+    json_object_set_new(json_array_get(r->detail, json_array_size(r->detail) - 1), "ctx",
+                        json_pack("{s:s}", "expected", expected));
+    return NULL;
+}
+
 static const char *read_field(struct reading *r, const struct field *field, const json_t *body)
 {
     const json_t *member = json_object_get(body, field->name);
@@ -95,6 +123,8 @@ static const char *read_field(struct reading *r, const struct field *field, cons
         add(r, field, "missing", "Field required", json_object());
         return NULL;
     }
+    if (field->kind == FIELD_CHOICE)
+        return read_choice(r, field, member);
     if (!json_is_string(member)) {
         add(r, field, "string_type", "Input should be a valid string",
             field->secret ? NULL : echo(member));

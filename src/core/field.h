@@ -9,18 +9,20 @@ enum field_kind {
     FIELD_TEXT,        /* as it is */
     FIELD_NAME,        /* trimmed; no control characters */
     FIELD_EMAIL,       /* in its stored form (core/email.h) */
+    FIELD_CHOICE,      /* one of `choices` */
     FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @, in its stored form */
 };
 
 struct field {
     const char *name; /* NULL ends the rows */
     enum field_kind kind;
-    bool secret;           /* never repeated in a reply */
-    size_t min, max;       /* code points; max 0: no bound */
-    size_t max_bytes;      /* 0: no bound */
-    const char *rule;      /* what a client is told when it is too short or malformed */
-    const char *rule_max;  /* when it is too long */
-    const char *rule_text; /* when it holds control characters */
+    bool secret;                /* never repeated in a reply */
+    size_t min, max;            /* code points; max 0: no bound */
+    size_t max_bytes;           /* 0: no bound */
+    const char *rule;           /* what a client is told when it is too short or malformed */
+    const char *rule_max;       /* when it is too long */
+    const char *rule_text;      /* when it holds control characters */
+    const char *const *choices; /* NULL ends them */
 };
 
 /* Checks `body` (NULL: there was none) and fills `values`, one string in `mem` for each row.

@@ -105,3 +105,7 @@ const char *request_header(const struct request *req, enum known_header name);
 /* The value of a body field, or of a path parameter. The name must be one of the row's. */
 const char *request_str(const struct request *req, const char *name);
 const char *request_param(const struct request *req, const char *name);
+
+/* The value of the first such member of the query, decoded, in the request's memory; NULL if there
+ * is none, or none that is text: broken encoding, control characters, no UTF-8. */
+const char *request_query(struct request *req, const char *name);

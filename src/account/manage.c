@@ -1,0 +1,159 @@
+#include "account/manage.h"
+
+#include "account/password.h"
+#include "core/clock.h"
+
+#include <string.h>
+
+static struct store *store_of(const struct accounts *accounts)
+{
+    return accounts->sessions.store;
+}
+
+/* The tokens of this user are looked at anew. */
+static void forget(const struct accounts *accounts, const char *user_id)
+{
+    identity_forget_user(accounts->sessions.identity, user_id);
+    identity_forget_sessions_of(accounts->sessions.identity, user_id);
+}
+
+static enum err refuse(struct task *task, enum user_changed changed)
+{
+    switch (changed) {
+    case USER_CHANGED:
+        return OK;
+    case USER_UNKNOWN:
+        return fail(task, ERR_NOT_FOUND, "User not found");
+    default:
+        return fail(task, ERR_BAD_REQUEST, "The last active administrator cannot be removed");
+    }
+}
+
+enum err manage_find_user(struct task *task, const struct accounts *accounts, const char *user_id,
+                          struct user *ret)
+{
+    bool found;
+    enum err e = store_user_by_id(task, store_of(accounts), user_id, &found, ret);
+
+    if (e != OK)
+        return e;
+    return found ? OK : fail(task, ERR_NOT_FOUND, "User not found");
+}
+
+/* The user, if the password is theirs; else `text` is what they are told. */
+static enum err confirm(struct task *task, const struct accounts *accounts,
+                        const struct settings *settings, const char *user_id, const char *password,
+                        const char *text, struct user *ret)
+{
+    struct password_cost cost = {settings->argon2_memory, settings->argon2_passes};
+    bool matches;
+    enum err e = manage_find_user(task, accounts, user_id, ret);
+
+    if (e != OK)
+        return e;
+    e = password_verify(task, &cost, ret->password_hash, password, &matches);
+    if (e != OK)
+        return e;
+    return matches ? OK : fail(task, ERR_BAD_REQUEST, text);
+}
+
+enum err manage_change_password(struct task *task, const struct accounts *accounts,
+                                const struct settings *settings, const char *user_id,
+                                const char *keep_session, const char *old_password,
+                                const char *new_password, const struct audit *audit)
+{
+    struct password_cost cost = {settings->argon2_memory, settings->argon2_passes};
+    enum user_changed changed;
+    struct user user;
+    const char *hash;
+    enum err e = confirm(task, accounts, settings, user_id, old_password, "Invalid old password",
+                         &user);
+
+    if (e == OK)
+        e = password_hash(task, &cost, new_password, &hash);
+    if (e == OK)
+        e = store_user_set_password(task, store_of(accounts), user_id, hash, keep_session, audit,
+                                    &changed);
+    forget(accounts, user_id);
+    return e == OK ? refuse(task, changed) : e;
+}
+
+enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
+                                const char *user_id, const char *fullname,
+                                const struct audit *audit, struct user *ret)
+{
+    enum user_changed changed;
+    enum err e = store_user_set_fullname(task, store_of(accounts), user_id, fullname, audit,
+                                         &changed);
+
+    identity_forget_user(accounts->sessions.identity, user_id);
+    if (e == OK)
+        e = refuse(task, changed);
+    return e == OK ? manage_find_user(task, accounts, user_id, ret) : e;
+}
+
+enum err manage_delete_self(struct task *task, const struct accounts *accounts,
+                            const struct settings *settings, const char *user_id,
+                            const char *password, const struct audit *audit)
+{
+    enum user_changed changed;
+    struct user user;
+    enum err e = confirm(task, accounts, settings, user_id, password, "Invalid password", &user);
+
+    if (e != OK)
+        return e;
+    e = store_user_delete(task, store_of(accounts), user_id, audit, &changed);
+    forget(accounts, user_id);
+    return e == OK ? refuse(task, changed) : e;
+}
+
+enum err manage_set_active(struct task *task, const struct accounts *accounts, const char *user_id,
+                           bool is_active, const struct audit *audit)
+{
+    enum user_changed changed;
+    enum err e = store_user_set_active(task, store_of(accounts), user_id, is_active, audit,
+                                       &changed);
+
+    forget(accounts, user_id);
+    return e == OK ? refuse(task, changed) : e;
+}
+
+enum err manage_set_role(struct task *task, const struct accounts *accounts, const char *user_id,
+                         bool is_admin, const struct audit *audit, struct user *ret)
+{
+    enum user_changed changed;
+    enum err e = store_user_set_role(task, store_of(accounts), user_id, is_admin, audit, &changed);
+
+    forget(accounts, user_id);
+    if (e == OK)
+        e = refuse(task, changed);
+    return e == OK ? manage_find_user(task, accounts, user_id, ret) : e;
+}
+
+enum err manage_end_sessions(struct task *task, const struct accounts *accounts,
+                             const char *user_id, const char *keep_session,
+                             const struct audit *audit, unsigned *ret_count)
+{
+    enum err e = store_sessions_end(task, store_of(accounts), user_id, keep_session, audit,
+                                    ret_count);
+
+    forget(accounts, user_id);
+    return e;
+}
+
+enum err manage_end_session(struct task *task, const struct accounts *accounts, const char *user_id,
+                            const char *session_id)
+{
+    struct session_record session;
+    bool found;
+    enum err e = store_session_by_id(task, store_of(accounts), session_id, &found, &session);
+
+    if (e != OK)
+        return e;
+    if (!found || session.ended_ms != 0 || session.expires_ms <= clock_wall_ms() ||
+        strcmp(session.user_id, user_id) != 0)
+        return fail(task, ERR_NOT_FOUND, "Session not found");
+    e = store_session_end(task, store_of(accounts), session_id, clock_wall_ms());
+    identity_forget_session(accounts->sessions.identity, session_id);
+    return e;
+}

@@ -1,0 +1,44 @@
+/* What people do to their own account, and administrators to others': each change with its line in
+ * the audit trail, and felt at once by every token that it concerns.
+ *
+ * Calls wait for the store; those that take a password belong on the hash lane. Refusals are
+ * ERR_BAD_REQUEST, ERR_NOT_FOUND, … with their text. */
+#pragma once
+
+#include "account/account.h"
+
+/* `keep_session` goes on (NULL: none); every other session ends. */
+must_check enum err manage_change_password(struct task *task, const struct accounts *accounts,
+                                           const struct settings *settings, const char *user_id,
+                                           const char *keep_session, const char *old_password,
+                                           const char *new_password, const struct audit *audit);
+
+/* *ret is the user with the new name. */
+must_check enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
+                                           const char *user_id, const char *fullname,
+                                           const struct audit *audit, struct user *ret);
+
+/* With all that is held about the person but the audit trail. */
+must_check enum err manage_delete_self(struct task *task, const struct accounts *accounts,
+                                       const struct settings *settings, const char *user_id,
+                                       const char *password, const struct audit *audit);
+
+must_check enum err manage_set_active(struct task *task, const struct accounts *accounts,
+                                      const char *user_id, bool is_active,
+                                      const struct audit *audit);
+must_check enum err manage_set_role(struct task *task, const struct accounts *accounts,
+                                    const char *user_id, bool is_admin, const struct audit *audit,
+                                    struct user *ret);
+
+/* All but `keep_session` (NULL: all). */
+must_check enum err manage_end_sessions(struct task *task, const struct accounts *accounts,
+                                        const char *user_id, const char *keep_session,
+                                        const struct audit *audit, unsigned *ret_count);
+
+/* One of the user's own sessions. */
+must_check enum err manage_end_session(struct task *task, const struct accounts *accounts,
+                                       const char *user_id, const char *session_id);
+
+/* ERR_NOT_FOUND if there is nobody. */
+must_check enum err manage_find_user(struct task *task, const struct accounts *accounts,
+                                     const char *user_id, struct user *ret);
