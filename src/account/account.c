@@ -2,11 +2,7 @@
 
 #include "account/password.h"
 #include "core/clock.h"
-
-static struct password_cost cost_of(const struct settings *settings)
-{
-    return (struct password_cost){settings->argon2_memory, settings->argon2_passes};
-}
+#include "core/log.h"
 
 static enum err refuse_taken(struct task *task)
 {
@@ -16,21 +12,22 @@ static enum err refuse_taken(struct task *task)
 enum err account_register(struct task *task, const struct accounts *accounts,
                           const struct settings *settings, const char *fullname, const char *email,
                           const char *password, const struct device *device, struct user *ret_user,
-                          struct tokens *ret_tokens)
+                          struct tokens *ret_tokens, bool *ret_common)
 {
-    struct password_cost cost = cost_of(settings);
     struct session_record session;
     enum user_created created;
     bool taken;
-    enum err e = store_user_by_email(task, accounts->sessions.store, email, &taken, ret_user);
+    enum err e = password_check(task, settings, password, ret_common);
 
+    if (e == OK)
+        e = store_user_by_email(task, accounts->sessions.store, email, &taken, ret_user);
     if (e != OK)
         return e;
     if (taken)
         return refuse_taken(task);
     *ret_user = (struct user){
         .id = crypto_id(task->mem), .fullname = fullname, .email = email, .is_active = true};
-    e = password_hash(task, &cost, password, &ret_user->password_hash);
+    e = password_hash(task, settings, password, &ret_user->password_hash);
     if (e != OK)
         return e;
     ret_user->created_ms = ret_user->updated_ms = ret_user->last_login_ms = clock_wall_ms();
@@ -44,23 +41,39 @@ enum err account_register(struct task *task, const struct accounts *accounts,
     return OK;
 }
 
+/* The login does not fail when this does: the old hash is as good as it was. */
+static void renew_hash(struct task *task, const struct accounts *accounts,
+                       const struct settings *settings, const struct user *user,
+                       const char *password)
+{
+    const char *hash;
+    enum err e = password_hash(task, settings, password, &hash);
+
+    if (e == OK)
+        e = store_user_rehash(task, accounts->sessions.store, user->id, user->password_hash, hash);
+    if (e != OK)
+        log_warning(task, "a password keeps its old hash", LOG_S("detail", task->text));
+}
+
 enum err account_login(struct task *task, const struct accounts *accounts,
                        const struct settings *settings, const char *email, const char *password,
                        const struct device *device, struct user *ret_user,
                        struct tokens *ret_tokens)
 {
-    struct password_cost cost = cost_of(settings);
     struct session_record session;
-    bool found, matches, opened;
+    enum password_answer answer;
+    bool found, opened;
     enum err e = store_user_by_email(task, accounts->sessions.store, email, &found, ret_user);
 
     if (e != OK)
         return e;
-    e = password_verify(task, &cost, found ? ret_user->password_hash : NULL, password, &matches);
+    e = password_verify(task, settings, found ? ret_user->password_hash : NULL, password, &answer);
     if (e != OK)
         return e;
-    if (!matches || !ret_user->is_active)
+    if (answer == PASSWORD_WRONG || !ret_user->is_active)
         return fail(task, ERR_UNAUTHENTICATED, "Invalid email or password");
+    if (answer == PASSWORD_OUTDATED && settings->password_rehash)
+        renew_hash(task, accounts, settings, ret_user, password);
     session = session_begin(task, settings, ret_user, device, ret_tokens);
     e = store_session_open(task, accounts->sessions.store, &session, &opened);
     if (e != OK)

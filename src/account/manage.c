@@ -45,32 +45,32 @@ static enum err confirm(struct task *task, const struct accounts *accounts,
                         const struct settings *settings, const char *user_id, const char *password,
                         const char *text, struct user *ret)
 {
-    struct password_cost cost = {settings->argon2_memory, settings->argon2_passes};
-    bool matches;
+    enum password_answer answer;
     enum err e = manage_find_user(task, accounts, user_id, ret);
 
     if (e != OK)
         return e;
-    e = password_verify(task, &cost, ret->password_hash, password, &matches);
+    e = password_verify(task, settings, ret->password_hash, password, &answer);
     if (e != OK)
         return e;
-    return matches ? OK : fail(task, ERR_BAD_REQUEST, text);
+    return answer != PASSWORD_WRONG ? OK : fail(task, ERR_BAD_REQUEST, text);
 }
 
 enum err manage_change_password(struct task *task, const struct accounts *accounts,
                                 const struct settings *settings, const char *user_id,
                                 const char *keep_session, const char *old_password,
-                                const char *new_password, const struct audit *audit)
+                                const char *new_password, const struct audit *audit,
+                                bool *ret_common)
 {
-    struct password_cost cost = {settings->argon2_memory, settings->argon2_passes};
     enum user_changed changed;
     struct user user;
     const char *hash;
-    enum err e = confirm(task, accounts, settings, user_id, old_password, "Invalid old password",
-                         &user);
+    enum err e = password_check(task, settings, new_password, ret_common);
 
     if (e == OK)
-        e = password_hash(task, &cost, new_password, &hash);
+        e = confirm(task, accounts, settings, user_id, old_password, "Invalid old password", &user);
+    if (e == OK)
+        e = password_hash(task, settings, new_password, &hash);
     if (e == OK)
         e = store_user_set_password(task, store_of(accounts), user_id, hash, keep_session, audit,
                                     &changed);

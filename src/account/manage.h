@@ -11,7 +11,8 @@
 must_check enum err manage_change_password(struct task *task, const struct accounts *accounts,
                                            const struct settings *settings, const char *user_id,
                                            const char *keep_session, const char *old_password,
-                                           const char *new_password, const struct audit *audit);
+                                           const char *new_password, const struct audit *audit,
+                                           bool *ret_common);
 
 /* *ret is the user with the new name. */
 must_check enum err manage_change_fullname(struct task *task, const struct accounts *accounts,

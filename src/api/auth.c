@@ -1,6 +1,7 @@
 #include "api/app.h"
 #include "api/handlers.h"
 #include "api/shapes.h"
+#include "core/log.h"
 #include "http/reply.h"
 
 static enum err reply_login(struct request *req, const struct user *user,
@@ -17,6 +18,14 @@ static enum err reply_login(struct request *req, const struct user *user,
     return reply_end_ok(req, &body);
 }
 
+void warn_if_common(struct request *req, bool is_common)
+{
+    if (!is_common)
+        return;
+    reply_header(req, "X-Password-Warning", "common");
+    log_warning(&req->task, "a password was chosen that is one of the most common");
+}
+
 static struct device device_of(const struct request *req)
 {
     return (struct device){req->client_text, req->headers[HEADER_USER_AGENT].value};
@@ -27,11 +36,15 @@ enum err auth_register(struct request *req)
     struct device device = device_of(req);
     struct tokens tokens;
     struct user user;
+    bool common;
     enum err e = account_register(&req->task, &app_of(req)->accounts, req->settings,
                                   request_str(req, "fullname"), request_str(req, "email"),
-                                  request_str(req, "password"), &device, &user, &tokens);
+                                  request_str(req, "password"), &device, &user, &tokens, &common);
 
-    return e == OK ? reply_login(req, &user, &tokens) : e;
+    if (e != OK)
+        return e;
+    warn_if_common(req, common);
+    return reply_login(req, &user, &tokens);
 }
 
 enum err auth_login(struct request *req)

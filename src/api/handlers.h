@@ -3,6 +3,9 @@
 
 #include "http/route.h"
 
+/* Tells the client, and the log, of a password that is taken although everybody knows it. */
+void warn_if_common(struct request *req, bool is_common);
+
 handler auth_login, auth_register, auth_refresh, auth_logout, auth_me, auth_status;
 fast_handler auth_me_fast;
 

@@ -51,11 +51,14 @@ static enum err reply_nothing(struct request *req, enum err e)
 enum err manage_own_password(struct request *req)
 {
     struct audit audit = audit_of(req, "user.change_password", req->user->id);
+    bool common;
+    enum err e = manage_change_password(&req->task, accounts_of(req), req->settings, req->user->id,
+                                        own_session(req), request_str(req, "old_password"),
+                                        request_str(req, "new_password"), &audit, &common);
 
-    return reply_nothing(req, manage_change_password(&req->task, accounts_of(req), req->settings,
-                                                     req->user->id, own_session(req),
-                                                     request_str(req, "old_password"),
-                                                     request_str(req, "new_password"), &audit));
+    if (e == OK)
+        warn_if_common(req, common);
+    return reply_nothing(req, e);
 }
 
 enum err manage_own_fullname(struct request *req)

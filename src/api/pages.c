@@ -84,7 +84,7 @@ static const char *make_docs(void *mem, const struct route *rows)
 {
     struct text out = text_open(mem, 8192);
 
-    text_add(&out, page_docs_head_html);
+    text_add(&out, embedded_docs_head_html);
     for (; rows->method != NULL; rows++)
         put_row(&out, rows);
     text_printf(&out,
@@ -98,11 +98,11 @@ struct pages *pages_make(void *mem, const struct settings *settings, const struc
 {
     struct pages *pages = mem_new(mem, struct pages);
 
-    pages->home_en = make_page(mem, html, fill_in(mem, page_home_en_html, settings));
-    pages->home_ar = make_page(mem, html, fill_in(mem, page_home_ar_html, settings));
+    pages->home_en = make_page(mem, html, fill_in(mem, embedded_home_en_html, settings));
+    pages->home_ar = make_page(mem, html, fill_in(mem, embedded_home_ar_html, settings));
     pages->docs = make_page(mem, html, make_docs(mem, rows));
-    pages->style = make_page(mem, "text/css; charset=utf-8", page_style_css);
-    pages->script = make_page(mem, "text/javascript; charset=utf-8", page_home_js);
+    pages->style = make_page(mem, "text/css; charset=utf-8", embedded_style_css);
+    pages->script = make_page(mem, "text/javascript; charset=utf-8", embedded_home_js);
     return pages;
 }
 

@@ -50,6 +50,7 @@ struct secrets {
 
 /* Positions of the values in the choices column. */
 enum { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
+enum { PASSWORD_COMMON_ALLOW, PASSWORD_COMMON_WARN, PASSWORD_COMMON_REFUSE };
 enum { PROVIDER_PASSWORD, PROVIDER_NONE, PROVIDER_LOCAL };
 
 #define SETTING_C_integer int64_t
