@@ -1,0 +1,561 @@
+#include "contract.h"
+
+#include "core/clock.h"
+#include "core/text.h"
+#include "unit.h"
+
+#include <pthread.h>
+
+enum { THREADS = 8, ROUNDS = 40, DAY_MS = 86400000 };
+
+static pthread_key_t tree_key;
+
+static void free_tree(void *tree)
+{
+    talloc_free(tree);
+}
+
+static void make_key(void)
+{
+    assert_int_equal(pthread_key_create(&tree_key, free_tree), 0);
+}
+
+/* One task for one call after the other; its memory lives as long as the thread. */
+static struct task *new_task(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct task *task;
+    void *tree;
+
+    pthread_once(&once, make_key);
+    tree = pthread_getspecific(tree_key);
+    if (tree == NULL) {
+        tree = mem_tree(0);
+        pthread_setspecific(tree_key, tree);
+    }
+    task = mem_new(tree, struct task);
+    task->mem = tree;
+    task->id = "test";
+    task->deadline_ms = clock_mono_ms() + 60000;
+    return task;
+}
+
+static struct user make_user(struct task *task, const char *email)
+{
+    return (struct user){.id = crypto_id(task->mem),
+                         .fullname = "Ann Lee",
+                         .email = email,
+                         .password_hash = "hash",
+                         .is_active = true,
+                         .created_ms = 1000,
+                         .updated_ms = 1001,
+                         .last_login_ms = 1002};
+}
+
+static struct session_record make_session(struct task *task, const struct user *user)
+{
+    int64_t now_ms = clock_wall_ms();
+
+    return (struct session_record){.id = crypto_id(task->mem),
+                                   .user_id = user->id,
+                                   .created_ms = now_ms,
+                                   .last_used_ms = now_ms,
+                                   .expires_ms = now_ms + DAY_MS,
+                                   .address = "203.0.113.9",
+                                   .agent = "test",
+                                   .chain = chain_begin(crypto_id(task->mem), 1, 2)};
+}
+
+static enum user_created create(struct store *store, struct user *user,
+                                struct session_record *session, const char *email)
+{
+    struct task *task = new_task();
+    enum user_created created;
+
+    *user = make_user(task, email);
+    *session = make_session(task, user);
+    assert_int_equal(store_user_create(task, store, user, session, &created), OK);
+    return created;
+}
+
+static bool find_user(struct store *store, const char *id, struct user *ret)
+{
+    bool found;
+
+    assert_int_equal(store_user_by_id(new_task(), store, id, &found, ret), OK);
+    return found;
+}
+
+static bool find_session(struct store *store, const char *id, struct session_record *ret)
+{
+    bool found;
+
+    assert_int_equal(store_session_by_id(new_task(), store, id, &found, ret), OK);
+    return found;
+}
+
+static bool is_live(struct store *store, const char *id)
+{
+    struct session_record session;
+
+    return find_session(store, id, &session) && session.ended_ms == 0;
+}
+
+static const struct audit *audit_at(int64_t at_ms)
+{
+    static __thread struct audit audit;
+
+    audit = (struct audit){at_ms, "user:admin", "test", "subject", "203.0.113.9", ""};
+    return &audit;
+}
+
+static void what_was_written_reads_back(struct store *store)
+{
+    struct user user, by_id, by_email;
+    struct session_record session, back;
+    bool found;
+
+    assert_int_equal(create(store, &user, &session, "ann@example.com"), USER_CREATED);
+    assert_true(find_user(store, user.id, &by_id));
+    assert_int_equal(store_user_by_email(new_task(), store, "ann@example.com", &found, &by_email),
+                     OK);
+    assert_true(found);
+    assert_string_equal(by_email.id, user.id);
+    assert_string_equal(by_id.fullname, user.fullname);
+    assert_string_equal(by_id.password_hash, "hash");
+    assert_true(by_id.is_active && !by_id.is_admin);
+    assert_int_equal(by_id.created_ms, 1000);
+    assert_int_equal(by_id.updated_ms, 1001);
+    assert_int_equal(by_id.last_login_ms, 1002);
+    assert_true(find_session(store, session.id, &back));
+    assert_string_equal(back.user_id, user.id);
+    assert_string_equal(back.address, "203.0.113.9");
+    assert_int_equal(back.chain.count, 1);
+    assert_string_equal(back.chain.links[0].id, session.chain.links[0].id);
+}
+
+static void who_is_unknown_is_not_found(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    bool found;
+
+    assert_false(find_user(store, "nobody", &user));
+    assert_int_equal(store_user_by_email(new_task(), store, "", &found, &user), OK);
+    assert_false(found);
+    assert_false(find_session(store, "none", &session));
+    assert_int_equal(store_session_end(new_task(), store, "none", 1), OK);
+}
+
+static void a_taken_address_is_an_outcome_that_writes_nothing(struct store *store)
+{
+    struct user first, second;
+    struct session_record one, two;
+
+    assert_int_equal(create(store, &first, &one, "ann@example.com"), USER_CREATED);
+    assert_int_equal(create(store, &second, &two, "ann@example.com"), USER_EMAIL_TAKEN);
+    assert_false(find_user(store, second.id, &second));
+    assert_false(is_live(store, two.id));
+}
+
+static void a_session_is_opened_once_and_notes_the_login(struct store *store)
+{
+    struct user user;
+    struct session_record session, other;
+    bool opened;
+
+    create(store, &user, &session, "ann@example.com");
+    other = make_session(new_task(), &user);
+    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
+    assert_true(opened);
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(user.last_login_ms, other.created_ms);
+    assert_int_equal(store_session_end(new_task(), store, other.id, clock_wall_ms()), OK);
+    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
+    assert_false(opened);
+    assert_false(is_live(store, other.id));
+}
+
+static void beyond_the_most_the_session_used_longest_ago_ends(struct store *store)
+{
+    struct user user;
+    struct session_record first, next;
+    bool opened;
+
+    create(store, &user, &first, "ann@example.com");
+    for (int i = 1; i <= STORE_SESSIONS_PER_USER; i++) {
+        next = make_session(new_task(), &user);
+        next.last_used_ms = first.last_used_ms + i;
+        assert_int_equal(store_session_open(new_task(), store, &next, &opened), OK);
+        assert_int_equal(is_live(store, first.id), i < STORE_SESSIONS_PER_USER);
+    }
+    assert_true(is_live(store, next.id));
+}
+
+static enum session_refreshed refresh(struct store *store, const char *id, const char *token,
+                                      const char *fresh_id, int64_t now_ms,
+                                      struct chain_link *ret_successor)
+{
+    struct chain_link fresh = {.issued_s = 3, .expires_s = 4};
+    enum session_refreshed refreshed;
+
+    snprintf(fresh.id, sizeof fresh.id, "%s", fresh_id);
+    assert_int_equal(store_session_refresh(new_task(), store, id, token, &fresh, now_ms, &refreshed,
+                                           ret_successor),
+                     OK);
+    return refreshed;
+}
+
+static void refreshing_follows_the_rule_of_the_chain(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    struct chain_link one, again, two;
+    int64_t now_ms = clock_wall_ms();
+    const char *first;
+
+    create(store, &user, &session, "ann@example.com");
+    first = session.chain.links[0].id;
+    assert_int_equal(refresh(store, session.id, first, crypto_id(new_task()->mem), now_ms, &one),
+                     SESSION_REFRESHED);
+    assert_int_equal(refresh(store, session.id, first, crypto_id(new_task()->mem), now_ms, &again),
+                     SESSION_REFRESHED);
+    assert_memory_equal(&one, &again, offsetof(struct chain_link, used_ms));
+    assert_int_equal(refresh(store, session.id, one.id, crypto_id(new_task()->mem), now_ms, &two),
+                     SESSION_REFRESHED);
+    assert_int_equal(refresh(store, session.id, first, one.id, now_ms + CHAIN_GRACE_MS, &again),
+                     SESSION_REFRESHED);
+    assert_int_equal(refresh(store, session.id, first, one.id, now_ms + CHAIN_GRACE_MS + 1, &again),
+                     SESSION_REUSED);
+    assert_false(is_live(store, session.id));
+    assert_int_equal(refresh(store, session.id, two.id, one.id, now_ms, &again), SESSION_OVER);
+    assert_int_equal(refresh(store, "unknown", first, one.id, now_ms, &again), SESSION_OVER);
+}
+
+static void an_expired_session_is_over_and_swept(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    struct chain_link successor;
+    unsigned count;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(refresh(store, session.id, session.chain.links[0].id,
+                             session.chain.links[0].id, session.expires_ms, &successor),
+                     SESSION_OVER);
+    assert_int_equal(store_session_sweep(new_task(), store, session.expires_ms, &count), OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_session_sweep(new_task(), store, session.expires_ms + 1, &count), OK);
+    assert_int_equal(count, 1);
+    assert_false(find_session(store, session.id, &session));
+}
+
+static void tokens_are_voided_forwards_only(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(store_user_void_tokens(new_task(), store, user.id, 500), OK);
+    assert_int_equal(store_user_void_tokens(new_task(), store, user.id, 400), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(user.valid_from_ms, 500);
+    assert_int_equal(store_user_void_tokens(new_task(), store, "nobody", 1), OK);
+}
+
+static void a_new_password_ends_every_session_but_the_one_that_is_kept(struct store *store)
+{
+    struct user user;
+    struct session_record kept, other;
+    enum user_changed changed;
+    bool opened;
+
+    create(store, &user, &kept, "ann@example.com");
+    other = make_session(new_task(), &user);
+    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
+    assert_int_equal(store_user_set_password(new_task(), store, user.id, "new", kept.id,
+                                             audit_at(5000), &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_true(is_live(store, kept.id));
+    assert_false(is_live(store, other.id));
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.password_hash, "new");
+    assert_int_equal(user.valid_from_ms, 5000);
+    assert_int_equal(
+        store_user_set_password(new_task(), store, "nobody", "new", NULL, audit_at(1), &changed),
+        OK);
+    assert_int_equal(changed, USER_UNKNOWN);
+}
+
+static void a_rehash_happens_only_to_the_hash_that_was_verified(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(store_user_rehash(new_task(), store, user.id, "other", "no"), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.password_hash, "hash");
+    assert_int_equal(store_user_rehash(new_task(), store, user.id, "hash", "yes"), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.password_hash, "yes");
+    assert_true(is_live(store, session.id));
+}
+
+static void the_last_active_administrator_stays(struct store *store)
+{
+    struct user one, two;
+    struct session_record session;
+    enum user_changed changed;
+
+    create(store, &one, &session, "one@example.com");
+    create(store, &two, &session, "two@example.com");
+    assert_int_equal(store_user_set_role(new_task(), store, one.id, true, audit_at(1), &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(store_user_set_role(new_task(), store, one.id, false, audit_at(2), &changed),
+                     OK);
+    assert_int_equal(changed, USER_LAST_ADMIN);
+    assert_int_equal(store_user_set_active(new_task(), store, one.id, false, audit_at(3), &changed),
+                     OK);
+    assert_int_equal(changed, USER_LAST_ADMIN);
+    assert_int_equal(store_user_delete(new_task(), store, one.id, audit_at(4), &changed), OK);
+    assert_int_equal(changed, USER_LAST_ADMIN);
+    assert_true(find_user(store, one.id, &one));
+    assert_true(one.is_admin && one.is_active);
+    assert_int_equal(store_user_set_role(new_task(), store, two.id, true, audit_at(5), &changed),
+                     OK);
+    assert_int_equal(store_user_delete(new_task(), store, one.id, audit_at(6), &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_false(find_user(store, one.id, &one));
+}
+
+static void every_change_leaves_its_line_and_no_other_does(struct store *store)
+{
+    const struct store_page page = {0, 2};
+    struct user user;
+    struct session_record session;
+    struct audit *trail;
+    size_t count;
+    int64_t next;
+    enum user_changed changed;
+    unsigned ended;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(
+        store_user_set_fullname(new_task(), store, user.id, "New", audit_at(1), &changed), OK);
+    assert_int_equal(store_user_set_active(new_task(), store, user.id, true, audit_at(2), &changed),
+                     OK);
+    assert_int_equal(
+        store_user_set_active(new_task(), store, user.id, false, audit_at(3), &changed), OK);
+    assert_int_equal(store_sessions_end(new_task(), store, user.id, NULL, audit_at(4), &ended), OK);
+    assert_int_equal(ended, 0);
+    assert_int_equal(
+        store_user_set_fullname(new_task(), store, "nobody", "New", audit_at(5), &changed), OK);
+    assert_int_equal(store_audit_trail(new_task(), store, NULL, &page, &trail, &count, &next), OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(trail[0].at_ms, 4);
+    assert_int_equal(trail[1].at_ms, 3);
+    assert_int_equal(store_audit_trail(new_task(), store, "subject", &(struct store_page){next, 2},
+                                       &trail, &count, &next),
+                     OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(trail[0].at_ms, 1);
+    assert_int_equal(next, 0);
+}
+
+/* Races */
+
+struct race {
+    struct store *store;
+    struct user user;
+    struct session_record session;
+    pthread_barrier_t start;
+    _Atomic int won, lost;
+    char successors[THREADS][CRYPTO_ID_LEN + 1];
+    _Atomic int number;
+};
+
+static void run_race(struct race *race, void *(*thread)(void *))
+{
+    pthread_t threads[THREADS];
+
+    pthread_barrier_init(&race->start, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, thread, race);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&race->start);
+}
+
+static void *register_the_same(void *argument)
+{
+    struct race *race = argument;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct user user;
+        struct session_record session;
+        const char *email = mem_printf(new_task()->mem, "ann%d@example.com", i);
+
+        pthread_barrier_wait(&race->start);
+        if (create(race->store, &user, &session, email) == USER_CREATED)
+            race->won++;
+        else
+            race->lost++;
+    }
+    return NULL;
+}
+
+static void of_many_who_register_one_address_exactly_one_wins(struct store *store)
+{
+    struct race race = {.store = store};
+
+    run_race(&race, register_the_same);
+    assert_int_equal(race.won, ROUNDS);
+    assert_int_equal(race.lost, ROUNDS * (THREADS - 1));
+}
+
+static void *refresh_the_same(void *argument)
+{
+    struct race *race = argument;
+    int number = race->number++;
+    struct chain_link successor;
+
+    pthread_barrier_wait(&race->start);
+    assert_int_equal(refresh(race->store, race->session.id, race->session.chain.links[0].id,
+                             crypto_id(new_task()->mem), clock_wall_ms(), &successor),
+                     SESSION_REFRESHED);
+    memcpy(race->successors[number], successor.id, sizeof successor.id);
+    return NULL;
+}
+
+static void all_who_refresh_one_token_at_once_get_one_successor(struct store *store)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        struct race race = {.store = store};
+
+        create(store, &race.user, &race.session, mem_printf(new_task()->mem, "a%d@b.example", i));
+        run_race(&race, refresh_the_same);
+        for (int j = 1; j < THREADS; j++)
+            assert_string_equal(race.successors[j], race.successors[0]);
+    }
+}
+
+static void *refresh_or_end(void *argument)
+{
+    struct race *race = argument;
+    struct chain_link successor;
+    bool ends = race->number++ == 0;
+
+    pthread_barrier_wait(&race->start);
+    if (ends)
+        assert_int_equal(
+            store_session_end(new_task(), race->store, race->session.id, clock_wall_ms()), OK);
+    else
+        refresh(race->store, race->session.id, race->session.chain.links[0].id,
+                crypto_id(new_task()->mem), clock_wall_ms(), &successor);
+    return NULL;
+}
+
+static void a_session_that_was_ended_stays_ended_whatever_refreshes_it(struct store *store)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        struct race race = {.store = store};
+
+        create(store, &race.user, &race.session, mem_printf(new_task()->mem, "a%d@b.example", i));
+        run_race(&race, refresh_or_end);
+        assert_false(is_live(store, race.session.id));
+    }
+}
+
+static void *remove_an_admin(void *argument)
+{
+    struct race *race = argument;
+    enum user_changed changed;
+    struct user user;
+    struct session_record session;
+    const char *email = mem_printf(new_task()->mem, "admin%d@example.com", race->number++);
+
+    create(race->store, &user, &session, email);
+    assert_int_equal(
+        store_user_set_role(new_task(), race->store, user.id, true, audit_at(1), &changed), OK);
+    pthread_barrier_wait(&race->start);
+    assert_int_equal(
+        store_user_set_role(new_task(), race->store, user.id, false, audit_at(2), &changed), OK);
+    if (changed == USER_CHANGED)
+        race->won++;
+    else
+        race->lost++;
+    return NULL;
+}
+
+static void administrators_who_step_down_at_once_leave_one(struct store *store)
+{
+    struct race race = {.store = store};
+
+    run_race(&race, remove_an_admin);
+    assert_int_equal(race.won, THREADS - 1);
+    assert_int_equal(race.lost, 1);
+}
+
+static void *write_much(void *argument)
+{
+    struct race *race = argument;
+    int number = race->number++;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct user user, back;
+        struct session_record session;
+        const char *email = mem_printf(new_task()->mem, "u%d.%d@example.com", number, i);
+
+        assert_int_equal(create(race->store, &user, &session, email), USER_CREATED);
+        assert_true(find_user(race->store, user.id, &back));
+        race->won++;
+    }
+    return NULL;
+}
+
+static void everybody_reads_what_they_have_written(struct store *store)
+{
+    struct race race = {.store = store};
+    struct store_page page = {0, STORE_PAGE};
+    struct user *users;
+    size_t count;
+    int64_t next, total = 0;
+
+    run_race(&race, write_much);
+    do {
+        assert_int_equal(store_users(new_task(), store, NULL, &page, &users, &count, &next), OK);
+        total += (int64_t)count;
+        page.before = next;
+    } while (next != 0);
+    assert_int_equal(total, THREADS * ROUNDS);
+    assert_int_equal(race.won, THREADS * ROUNDS);
+}
+
+#define TEST(name)                                                                                 \
+    {                                                                                              \
+        #name, name                                                                                \
+    }
+
+const struct contract_test contract_tests[] = {
+    TEST(what_was_written_reads_back),
+    TEST(who_is_unknown_is_not_found),
+    TEST(a_taken_address_is_an_outcome_that_writes_nothing),
+    TEST(a_session_is_opened_once_and_notes_the_login),
+    TEST(beyond_the_most_the_session_used_longest_ago_ends),
+    TEST(refreshing_follows_the_rule_of_the_chain),
+    TEST(an_expired_session_is_over_and_swept),
+    TEST(tokens_are_voided_forwards_only),
+    TEST(a_new_password_ends_every_session_but_the_one_that_is_kept),
+    TEST(a_rehash_happens_only_to_the_hash_that_was_verified),
+    TEST(the_last_active_administrator_stays),
+    TEST(every_change_leaves_its_line_and_no_other_does),
+    TEST(of_many_who_register_one_address_exactly_one_wins),
+    TEST(all_who_refresh_one_token_at_once_get_one_successor),
+    TEST(a_session_that_was_ended_stays_ended_whatever_refreshes_it),
+    TEST(administrators_who_step_down_at_once_leave_one),
+    TEST(everybody_reads_what_they_have_written),
+    {0},
+};

@@ -1,0 +1,13 @@
+/* The contract of store/store.h as tests: what every implementation must do, also when threads
+ * race. cmocka assertions; the store is empty at the beginning of each. */
+#pragma once
+
+#include "store/store.h"
+
+struct contract_test {
+    const char *name;
+    void (*run)(struct store *store);
+};
+
+/* NULL ends them. */
+extern const struct contract_test contract_tests[];
