@@ -40,6 +40,12 @@ static struct task *new_task(void)
     return task;
 }
 
+void contract_end(void)
+{
+    talloc_free(pthread_getspecific(tree_key));
+    pthread_setspecific(tree_key, NULL);
+}
+
 static struct user make_user(struct task *task, const char *email)
 {
     return (struct user){.id = crypto_id(task->mem),

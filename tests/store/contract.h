@@ -11,3 +11,6 @@ struct contract_test {
 
 /* NULL ends them. */
 extern const struct contract_test contract_tests[];
+
+/* Frees what a test has used on the calling thread. */
+void contract_end(void);

@@ -49,6 +49,7 @@ static void run_contract(void **state)
     const char *fault;
 
     test->run(store);
+    contract_end();
     assert_int_equal(store_check(&task, store, &fault), OK);
     assert_null(fault);
     assert_int_equal(store_ping(&task, store), OK);
