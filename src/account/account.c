@@ -32,7 +32,7 @@ enum err account_register(struct task *task, const struct accounts *accounts,
         return e;
     ret_user->created_ms = ret_user->updated_ms = ret_user->last_login_ms = clock_wall_ms();
     session = session_begin(task, settings, ret_user, device, ret_tokens);
-    e = store_user_create(task, accounts->sessions.store, ret_user, &session, &created);
+    e = store_user_create(task, accounts->sessions.store, ret_user, &session, NULL, &created);
     if (e != OK)
         return e;
     if (created == USER_EMAIL_TAKEN)

@@ -78,6 +78,17 @@ enum err manage_change_password(struct task *task, const struct accounts *accoun
     return e == OK ? refuse(task, changed) : e;
 }
 
+enum err manage_set_password(struct task *task, const struct accounts *accounts,
+                             const char *user_id, const char *hash, const struct audit *audit)
+{
+    enum user_changed changed;
+    enum err e = store_user_set_password(task, store_of(accounts), user_id, hash, NULL, audit,
+                                         &changed);
+
+    forget(accounts, user_id);
+    return e == OK ? refuse(task, changed) : e;
+}
+
 enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
                                 const char *user_id, const char *fullname,
                                 const struct audit *audit, struct user *ret)

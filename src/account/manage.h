@@ -14,6 +14,11 @@ must_check enum err manage_change_password(struct task *task, const struct accou
                                            const char *new_password, const struct audit *audit,
                                            bool *ret_common);
 
+/* Without asking for the old one; every session ends. */
+must_check enum err manage_set_password(struct task *task, const struct accounts *accounts,
+                                        const char *user_id, const char *hash,
+                                        const struct audit *audit);
+
 /* *ret is the user with the new name. */
 must_check enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
                                            const char *user_id, const char *fullname,

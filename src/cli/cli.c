@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "account/admin.h"
 #include "core/crypto.h"
 #include "core/text.h"
 #include "remote/transfer.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPTIONS = 4, LINE_WIDTH = 92 };
+enum { OPTIONS = 4, WORDS = 2, LINE_WIDTH = 92 };
 
 struct option_row {
     const char *name;  /* without its dashes */
@@ -20,7 +21,7 @@ struct option_row {
 
 struct command_row {
     const char *name;
-    const char *word; /* what may follow; NULL: nothing */
+    const char *words[WORDS]; /* what may follow */
     const char *summary;
     const char *details;
     struct option_row options[OPTIONS];
@@ -30,7 +31,8 @@ struct command_row {
 struct arguments {
     const struct command_row *row;
     const char *values[OPTIONS];
-    const char *word;
+    const char *words[WORDS];
+    unsigned word_count;
     bool wants_help;
 };
 
@@ -59,6 +61,16 @@ static const struct command_row commands[] = {
      .details = "The file is readable by its owner only. One that is there is never overwritten.",
      .options = {{"env-file", "FILE", "Write FILE instead of .env in the working folder."}},
      .run = command_init},
+    {.name = "admin",
+     .words = {"ACTION", "WHO"},
+     .summary = "Make administrators, find and stop users.",
+     .details =
+         "Acts through the server that has the store, or on the store when none runs; the "
+         "audit trail names the user of the operating system. ACTION is create, promote, "
+         "demote, list, show, reset-password or revoke-sessions; WHO is an e-mail address or "
+         "an id, for list words to search for.",
+     .options = {ENV_FILE, {"fullname", "NAME", "The name of whom create makes."}},
+     .run = command_admin},
     {.name = "settings",
      .summary = "Print the settings in force and where each comes from.",
      .details = "Secrets are never printed.",
@@ -76,7 +88,7 @@ static const struct command_row commands[] = {
      .details = "",
      .run = command_version},
     {.name = "help",
-     .word = "COMMAND",
+     .words = {"COMMAND"},
      .summary = "Explain a command, or list all.",
      .details = "",
      .options = {{"man", NULL, "Print the man page."},
@@ -109,9 +121,9 @@ const char *argument_option(const struct arguments *arguments, const char *name)
     return NULL;
 }
 
-const char *argument_word(const struct arguments *arguments)
+const char *argument_word(const struct arguments *arguments, unsigned which)
 {
-    return arguments->word;
+    return arguments->words[which];
 }
 
 /* Parsing */
@@ -158,10 +170,11 @@ static int parse(struct arguments *a, char **argv)
             a->wants_help = true;
         else if (strncmp(argv[i], "--", 2) == 0)
             status = parse_option(a, argv, &i);
-        else if (a->row->word == NULL || a->word != NULL || argv[i][0] == '-')
+        else if (a->word_count == WORDS || a->row->words[a->word_count] == NULL ||
+                 argv[i][0] == '-')
             status = misused(a->row, "this means nothing here:", argv[i]);
         else
-            a->word = argv[i];
+            a->words[a->word_count++] = argv[i];
         if (status != EX_OK)
             return status;
     }
@@ -203,8 +216,8 @@ static void put_usage(struct text *out, const struct command_row *row)
     text_printf(out, "manus %s", row->name);
     for (size_t i = 0; (option = next_option(row, i)) != NULL; i++)
         text_printf(out, " [%s]", option_usage(out->mem, option));
-    if (row->word != NULL)
-        text_printf(out, " [%s]", row->word);
+    for (size_t i = 0; i < WORDS && row->words[i] != NULL; i++)
+        text_printf(out, " [%s]", row->words[i]);
 }
 
 static void put_command_help(struct text *out, const struct command_row *row)
@@ -232,6 +245,19 @@ static void put_help(struct text *out)
     text_add(out, "\nTo begin: manus init && manus serve\n");
 }
 
+/* What the first word behind a command may be. */
+static void put_words(struct text *out, const struct command_row *row)
+{
+    if (row->run == command_help) {
+        for (size_t i = 0; i < count_of(commands); i++)
+            text_printf(out, " %s", commands[i].name);
+    }
+    if (row->run == command_admin) {
+        for (const struct admin_action *action = admin_actions; action->name != NULL; action++)
+            text_printf(out, " %s", action->name);
+    }
+}
+
 static void put_completion(struct text *out)
 {
     text_add(out, "_manus()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}\n"
@@ -248,8 +274,7 @@ static void put_completion(struct text *out)
         text_printf(out, "    %s) COMPREPLY=($(compgen -W \"--help", commands[i].name);
         for (size_t j = 0; (option = next_option(&commands[i], j)) != NULL; j++)
             text_printf(out, " --%s", option->name);
-        for (size_t j = 0; commands[i].word != NULL && j < count_of(commands); j++)
-            text_printf(out, " %s", commands[j].name);
+        put_words(out, &commands[i]);
         text_add(out, "\" -- \"$word\")) ;;\n");
     }
     text_add(out, "    esac\n}\ncomplete -F _manus manus\n");
@@ -318,7 +343,7 @@ int command_help(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
     struct text out = text_open(mem, 4096);
-    const char *name = argument_word(arguments);
+    const char *name = argument_word(arguments, 0);
     const struct command_row *row = name == NULL ? NULL : find_command(name);
 
     if (name != NULL && row == NULL)

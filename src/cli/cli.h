@@ -11,8 +11,8 @@ struct arguments;
 /* The value of an option, "" for one that takes none, NULL if it was not given. */
 const char *argument_option(const struct arguments *arguments, const char *name);
 
-/* What stands behind the command; NULL: nothing. */
-const char *argument_word(const struct arguments *arguments);
+/* What stands behind the command, counted from 0; NULL: nothing. */
+const char *argument_word(const struct arguments *arguments, unsigned which);
 
 /* Runs the command line; returns the exit status. */
 int cli_run(int argc, char **argv);
@@ -21,7 +21,7 @@ int cli_run(int argc, char **argv);
 typedef int command(const struct arguments *arguments);
 
 command command_serve, command_check, command_init, command_settings, command_routes,
-    command_version, command_help;
+    command_version, command_help, command_admin;
 
 /* Settings as `serve` would load them; problems and, if asked for, warnings go to standard error, a
  * line each. NULL: there was a problem, and the exit status is EX_CONFIG. */

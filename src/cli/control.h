@@ -13,6 +13,7 @@ struct program {
     struct lane *lanes[LANE_COUNT];
     struct loop **loops;
     unsigned loop_count;
+    struct admin_socket *admin; /* NULL: there is none */
 };
 
 struct control;

@@ -1,5 +1,6 @@
 #include "api/gate.h"
 #include "api/routes.h"
+#include "cli/admin_socket.h"
 #include "cli/control.h"
 #include "core/log.h"
 #include "remote/stripe.h"
@@ -165,6 +166,7 @@ static void close_down(struct program *p)
         loop_stop(p->loops[i]);
     for (unsigned i = 0; i < p->loop_count; i++)
         loop_join(p->loops[i]);
+    admin_socket_close(p->admin);
     lane_close(p->lanes[LANE_HASH]);
     lane_close(p->lanes[LANE_JOB]);
     lane_close(p->lanes[LANE_STORE]);
@@ -207,6 +209,7 @@ static int serve(struct program *p)
     app_prepare(&p->app, p->mem);
     start_loops(p);
     p->app.server = start_server(p, listeners, descriptors);
+    p->admin = admin_socket_open(p->mem, &p->app.accounts, p->settings);
     announce(p, listeners, format);
     if (!control_run(control)) {
         log_critical(NULL, "something hangs: ending without waiting for it");

@@ -182,6 +182,7 @@ static enum err insert_session(struct task *task, struct sqlite_db *db,
 struct create_user {
     const struct user *user;
     const struct session_record *session;
+    const struct audit *audit;
     enum user_created *ret;
 };
 
@@ -214,13 +215,19 @@ static enum err create_user(struct task *task, struct sqlite_db *db, void *argum
     if (e != OK)
         return e;
     *create->ret = changes == 0 ? USER_EMAIL_TAKEN : USER_CREATED;
-    return changes == 0 ? OK : insert_session(task, db, create->session, NULL);
+    if (changes > 0 && create->session != NULL)
+        e = insert_session(task, db, create->session, NULL);
+    if (e == OK && changes > 0 && create->audit != NULL)
+        e = sqlite_append_audit(task, db, create->audit);
+    return e;
 }
 
 static enum err user_create(struct task *task, struct store *store, const struct user *user,
-                            const struct session_record *session, enum user_created *ret)
+                            const struct session_record *session, const struct audit *audit,
+                            enum user_created *ret)
 {
-    return sqlite_writing(task, store, create_user, &(struct create_user){user, session, ret});
+    return sqlite_writing(task, store, create_user,
+                          &(struct create_user){user, session, audit, ret});
 }
 
 struct user_time {

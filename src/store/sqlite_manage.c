@@ -14,7 +14,7 @@ struct change_user {
     unsigned *ret_count; /* of sessions; may be NULL */
 };
 
-static enum err append_audit(struct task *task, struct sqlite_db *db, const struct audit *audit)
+enum err sqlite_append_audit(struct task *task, struct sqlite_db *db, const struct audit *audit)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_INSERT);
 
@@ -98,7 +98,7 @@ static enum err change_user(struct task *task, struct sqlite_db *db, void *argum
     }
     if (e == OK && ends_sessions(c))
         e = end_sessions(task, db, c);
-    return e == OK ? append_audit(task, db, c->audit) : e;
+    return e == OK ? sqlite_append_audit(task, db, c->audit) : e;
 }
 
 static enum err change(struct task *task, struct store *store, struct change_user *c)

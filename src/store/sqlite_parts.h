@@ -27,6 +27,10 @@ must_check enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct se
 must_check enum err sqlite_find_user(struct task *task, struct sqlite_db *db, const char *id,
                                      bool *ret_found, struct user *ret);
 
+/* A part of a write; in sqlite_manage.c. */
+must_check enum err sqlite_append_audit(struct task *task, struct sqlite_db *db,
+                                        const struct audit *audit);
+
 /* Operations of store/store.h, in sqlite_manage.c. */
 enum err sqlite_user_set_password(struct task *task, struct store *store, const char *id,
                                   const char *hash, const char *keep, const struct audit *audit,

@@ -1,9 +1,10 @@
 #include "store/store.h"
 
 enum err store_user_create(struct task *task, struct store *store, const struct user *user,
-                           const struct session_record *session, enum user_created *ret)
+                           const struct session_record *session, const struct audit *audit,
+                           enum user_created *ret)
 {
-    return store->operations->user_create(task, store, user, session, ret);
+    return store->operations->user_create(task, store, user, session, audit, ret);
 }
 
 enum err store_user_by_email(struct task *task, struct store *store, const char *email,

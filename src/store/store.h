@@ -39,19 +39,6 @@ struct session_record {
 /* A user's live sessions; a login beyond them ends the one that was used longest ago. */
 enum { STORE_SESSIONS_PER_USER = 100 };
 
-enum user_created { USER_CREATED, USER_EMAIL_TAKEN };
-
-/* With the first session, or neither. Addresses are unique. */
-must_check enum err store_user_create(struct task *task, struct store *store,
-                                      const struct user *user, const struct session_record *session,
-                                      enum user_created *ret);
-
-/* *ret_found false: nobody has it, and *ret is untouched. */
-must_check enum err store_user_by_email(struct task *task, struct store *store, const char *email,
-                                        bool *ret_found, struct user *ret);
-must_check enum err store_user_by_id(struct task *task, struct store *store, const char *id,
-                                     bool *ret_found, struct user *ret);
-
 /* Who did what to whom, as it is kept for ever. A change that takes one happens together with it or
  * not at all, and at its time. */
 struct audit {
@@ -62,6 +49,20 @@ struct audit {
     const char *address; /* of the client; may be empty */
     const char *detail;  /* may be empty */
 };
+
+enum user_created { USER_CREATED, USER_EMAIL_TAKEN };
+
+/* With the first session and a line of audit (NULL: without), or nothing of it. Addresses are
+ * unique. */
+must_check enum err store_user_create(struct task *task, struct store *store,
+                                      const struct user *user, const struct session_record *session,
+                                      const struct audit *audit, enum user_created *ret);
+
+/* *ret_found false: nobody has it, and *ret is untouched. */
+must_check enum err store_user_by_email(struct task *task, struct store *store, const char *email,
+                                        bool *ret_found, struct user *ret);
+must_check enum err store_user_by_id(struct task *task, struct store *store, const char *id,
+                                     bool *ret_found, struct user *ret);
 
 enum user_changed {
     USER_CHANGED,
@@ -173,7 +174,8 @@ void store_close(struct store *store);
 /* The implementations' side. */
 struct store_operations {
     enum err (*user_create)(struct task *, struct store *, const struct user *,
-                            const struct session_record *, enum user_created *);
+                            const struct session_record *, const struct audit *,
+                            enum user_created *);
     enum err (*user_by_email)(struct task *, struct store *, const char *, bool *, struct user *);
     enum err (*user_by_id)(struct task *, struct store *, const char *, bool *, struct user *);
     enum err (*user_void_tokens)(struct task *, struct store *, const char *, int64_t);

@@ -33,7 +33,7 @@ def test_a_query_does_not_change_the_route(manus):
 
 @pytest.mark.parametrize("method, path, allow", [
     ("POST", f"{API}/health", "GET, HEAD, OPTIONS"), ("GET", f"{API}/auth/login", "POST, OPTIONS"),
-    ("HEAD", f"{API}/auth/login", "POST, OPTIONS"), ("DELETE", "/", "GET, HEAD, OPTIONS"), ("PUT", f"{API}/auth/me", "GET, HEAD, OPTIONS")])
+    ("HEAD", f"{API}/auth/login", "POST, OPTIONS"), ("DELETE", "/", "GET, HEAD, OPTIONS"), ("PUT", f"{API}/auth/me", "GET, HEAD, DELETE, OPTIONS")])
 def test_another_method_is_405_and_says_which_are_allowed(manus, method, path, allow):
     reply = manus.request(method, path)
     assert (reply.status_code, reply.headers["Allow"]) == (405, allow)

@@ -80,7 +80,7 @@ static enum user_created create(struct store *store, struct user *user,
 
     *user = make_user(task, email);
     *session = make_session(task, user);
-    assert_int_equal(store_user_create(task, store, user, session, &created), OK);
+    assert_int_equal(store_user_create(task, store, user, session, NULL, &created), OK);
     return created;
 }
 

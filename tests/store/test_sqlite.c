@@ -74,7 +74,7 @@ static void test_what_was_written_is_there_after_closing_and_opening(void **stat
     enum user_created created;
     bool found;
 
-    assert_int_equal(store_user_create(&task, store, &user, &session, &created), OK);
+    assert_int_equal(store_user_create(&task, store, &user, &session, NULL, &created), OK);
     store_close(store);
     store = open_in(*state, folder);
     assert_int_equal(store_user_by_id(&task, store, "one", &found, &user), OK);

@@ -1,0 +1,75 @@
+#include "account/admin.h"
+
+#include "cli/admin_socket.h"
+#include "cli/cli.h"
+#include "core/clock.h"
+#include "store/sqlite.h"
+
+#include <pwd.h>
+#include <stdio.h>
+
+enum { RUN_MS = 30000 };
+
+static const char *actor(void *mem)
+{
+    const struct passwd *entry = getpwuid(getuid());
+
+    return entry == NULL ? mem_printf(mem, "system:%u", getuid())
+                         : mem_printf(mem, "system:%s", entry->pw_name);
+}
+
+/* On the store itself: no server has it. */
+static enum err run_here(struct task *task, const struct settings *settings,
+                         const struct admin_request *request, const char **ret_text)
+{
+    struct store *store = sqlite_open(task, task->mem, settings->data_dir);
+    struct text out = text_open(task->mem, 1024);
+    struct accounts accounts;
+    enum err e;
+
+    if (store == NULL)
+        return task->err;
+    accounts.sessions = (struct sessions){store, identity_open(task->mem, store)};
+    e = admin_run(task, &accounts, settings, request, &out);
+    *ret_text = out.s == NULL ? "" : out.s;
+    store_close(store);
+    return e;
+}
+
+static void print_actions(void)
+{
+    fputs("manus admin: say what to do:\n", stderr);
+    for (const struct admin_action *action = admin_actions; action->name != NULL; action++)
+        fprintf(stderr, "  %-15s %s\n", action->name, action->help);
+}
+
+int command_admin(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct task task = {.mem = mem, .id = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
+    const struct settings *settings;
+    struct admin_request request = {.action = argument_word(arguments, 0),
+                                    .who = argument_word(arguments, 1),
+                                    .fullname = argument_option(arguments, "fullname"),
+                                    .actor = actor(mem)};
+    const char *text = "";
+    bool reached;
+    enum err e;
+
+    if (request.action == NULL) {
+        print_actions();
+        return EX_USAGE;
+    }
+    settings = cli_load_settings(mem, arguments, false);
+    if (settings == NULL)
+        return EX_CONFIG;
+    e = admin_socket_ask(&task, settings->data_dir, &request, &reached, &text);
+    if (e == OK && !reached)
+        e = run_here(&task, settings, &request, &text);
+    if (e == OK) {
+        fputs(text, stdout);
+        return EX_OK;
+    }
+    fprintf(stderr, "manus admin: %s\n", task.text);
+    return err_info(e)->blame == BLAME_CALLER ? EX_DATAERR : EX_UNAVAILABLE;
+}

@@ -1,0 +1,129 @@
+"""manus admin: through the running server, or on the store when none runs; audited in either case."""
+import getpass
+import re
+import sqlite3
+import stat
+
+import pytest
+
+from manus import API, DEFAULTS, run
+
+
+@pytest.fixture(params=["through the server", "on the store"])
+def folder(request, start, tmp_path):
+    """A folder with three users, served or not."""
+    manus = start()
+    manus.people = [manus.register(f"user{i}@example.com", fullname=f"User {i}") for i in range(3)]
+    manus.served = request.param == "through the server"
+    if not manus.served:
+        manus.stop()
+    return manus
+
+
+def admin(manus, *arguments, **settings):
+    return run("admin", *arguments, cwd=manus.folder, **{**DEFAULTS, "DATA_DIR": manus.settings["DATA_DIR"], **settings})
+
+
+def rows(manus, sql, *values):
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        return db.execute(sql, values).fetchall()
+
+
+def login(manus, email, password):
+    return manus.post(f"{API}/auth/login", {"email": email, "password": password})
+
+
+def serve(manus):
+    if not manus.served:
+        manus.start()
+    return manus
+
+
+def test_the_first_administrator_is_made_with_a_password_that_works(folder):
+    done = admin(folder, "create", "  Root@Example.com", "--fullname", "The Root")
+    assert done.returncode == 0, done.stderr
+    password = re.search(r"^password: (\S{22})$", done.stdout, re.M)[1]
+    reply = login(serve(folder), "root@example.com", password)
+    assert reply.status_code == 200
+    assert (reply.json()["data"]["user"]["role"], reply.json()["data"]["user"]["fullname"]) == ("admin", "The Root")
+    assert rows(folder, "SELECT actor, action FROM audit") == [(f"system:{getpass.getuser()}", "admin.create")]
+    assert password not in folder.log_path.read_text()
+
+
+def test_users_are_promoted_and_demoted_by_address_or_id_but_not_the_last(folder):
+    user = folder.people[0]["user"]
+    assert "admin" in admin(folder, "promote", user["email"]).stdout
+    done = admin(folder, "demote", user["id"])
+    assert (done.returncode, done.stderr) == (65, "manus admin: The last active administrator cannot be removed\n")
+    assert admin(folder, "promote", folder.people[1]["user"]["id"]).returncode == 0
+    assert admin(folder, "demote", user["id"]).returncode == 0
+    assert rows(folder, "SELECT role FROM users WHERE user_id = ?", user["id"]) == [("user",)]
+    assert {actor for actor, in rows(folder, "SELECT actor FROM audit")} == {f"system:{getpass.getuser()}"}
+
+
+def test_users_are_listed_searched_and_shown(folder):
+    assert len(admin(folder, "list").stdout.splitlines()) == 3
+    (line,) = admin(folder, "list", "user1").stdout.splitlines()
+    assert "user1@example.com" in line and "User 1" in line and " active " in line
+    shown = admin(folder, "show", "user2@example.com").stdout
+    assert folder.people[2]["user"]["id"] in shown and "session " in shown and "127.0.0.1" in shown
+
+
+def test_a_reset_password_works_and_ends_the_sessions_at_once(folder):
+    account = folder.people[0]
+    if folder.served:
+        assert folder.me(account["access_token"]).status_code == 200
+    password = re.search(r"^password: (\S+)$", admin(folder, "reset-password", account["email"]).stdout, re.M)[1]
+    serve(folder)
+    assert folder.me(account["access_token"]).status_code == 401
+    assert login(folder, account["email"], account["password"]).status_code == 401
+    assert login(folder, account["email"], password).status_code == 200
+
+
+def test_sessions_are_revoked_at_once(folder):
+    account = folder.people[1]
+    if folder.served:
+        assert folder.me(account["access_token"]).status_code == 200
+    assert admin(folder, "revoke-sessions", account["email"]).stdout == "1 sessions ended\n"
+    assert serve(folder).me(account["access_token"]).status_code == 401
+
+
+@pytest.mark.parametrize("arguments, status, said", [
+    ([], 64, "create"), (["nonsense"], 65, "no such action"), (["promote"], 65, "say whom"), (["show", "nobody@example.com"], 65, "User not found"),
+    (["create", "user0@example.com"], 65, "already exists"), (["create", "no address"], 65, "Valid email"), (["show", "a", "b"], 64, "means nothing"),
+    (["create", "x@example.com", "--fullname", "a\nb"], 65, "control characters")])
+def test_what_is_asked_wrongly_is_told(folder, arguments, status, said):
+    done = admin(folder, *arguments)
+    assert done.returncode == status and said in done.stderr, done.stderr
+    assert len(rows(folder, "SELECT 1 FROM users")) == 3
+
+
+def test_the_socket_is_for_its_owner_alone_and_survives_a_kill(start):
+    manus = start()
+    path = manus.settings["DATA_DIR"] / "admin.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    manus.kill()
+    assert admin(manus, "list").returncode == 0
+    manus.start()
+    assert admin(manus, "create", "a@example.com").returncode == 0
+
+
+def test_junk_on_the_socket_hurts_nobody(start):
+    import socket
+    manus = start()
+    for junk in (b"", b"\n", b"{}\n", b"[1]\n", b'{"action":7}\n', b'{"action":"list","who":[]}\n', b"\xff" * 1000 + b"\n", b"x" * 100000):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
+            try:
+                s.sendall(junk)
+                s.shutdown(socket.SHUT_WR)
+                s.recv(4096)
+            except ConnectionError:
+                pass
+    assert admin(manus, "list").returncode == 0
+    assert manus.get(f"{API}/health").status_code == 200
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    done = run("admin", "list", cwd=tmp_path, **{**DEFAULTS, "DATA_DIR": tmp_path / "no" / "such"})
+    assert done.returncode == 69 and "DATA_DIR" in done.stderr
