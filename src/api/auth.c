@@ -1,5 +1,7 @@
+#include "account/code.h"
 #include "api/app.h"
 #include "api/handlers.h"
+#include "api/language.h"
 #include "api/shapes.h"
 #include "core/log.h"
 #include "http/reply.h"
@@ -94,4 +96,26 @@ bool auth_me_fast(struct request *req)
 enum err auth_status(struct request *req)
 {
     return reply_ok(req, json_pack("{s:s}", "auth_provider", "password"));
+}
+
+enum err auth_send_code(struct request *req)
+{
+    enum err e = code_send(&req->task, &app_of(req)->accounts, req->settings,
+                           request_str(req, "email"), language_of(req));
+
+    return e == OK ? reply_ok(req, json_object()) : e;
+}
+
+enum err auth_reset_password(struct request *req)
+{
+    bool common;
+    enum err e = code_reset_password(&req->task, &app_of(req)->accounts, req->settings,
+                                     request_str(req, "email"),
+                                     request_str(req, "verification_code"),
+                                     request_str(req, "new_password"), req->client_text, &common);
+
+    if (e != OK)
+        return e;
+    warn_if_common(req, common);
+    return reply_ok(req, json_object());
 }

@@ -7,6 +7,7 @@
 void warn_if_common(struct request *req, bool is_common);
 
 handler auth_login, auth_register, auth_refresh, auth_logout, auth_me, auth_status;
+handler auth_send_code, auth_reset_password;
 fast_handler auth_me_fast;
 
 handler manage_own_password, manage_own_fullname, manage_own_end, manage_own_export;

@@ -3,12 +3,12 @@
 #include "api/app.h"
 #include "api/build.h"
 #include "api/handlers.h"
+#include "api/language.h"
 #include "core/crypto.h"
 #include "http/reply.h"
 #include "pages_data.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define CSP                                                                                        \
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " \
@@ -124,33 +124,12 @@ static enum err reply_page(struct request *req, const struct page *page)
     return OK;
 }
 
-/* The first of the two languages that the client names; ?lang= decides before it. */
-static bool wants_arabic(const struct request *req)
-{
-    const char *accepted = request_header(req, HEADER_ACCEPT_LANGUAGE);
-
-    if (req->query != NULL && strcmp(req->query, "lang=ar") == 0)
-        return true;
-    if (req->query != NULL && strcmp(req->query, "lang=en") == 0)
-        return false;
-    for (; accepted != NULL && *accepted != '\0'; accepted += strspn(accepted, ", ")) {
-        size_t len = strcspn(accepted, "-;, ");
-
-        if (len == 2 && strncasecmp(accepted, "ar", 2) == 0)
-            return true;
-        if (len == 2 && strncasecmp(accepted, "en", 2) == 0)
-            return false;
-        accepted += strcspn(accepted, ",");
-    }
-    return false;
-}
-
 enum err pages_home(struct request *req)
 {
     const struct pages *pages = app_of(req)->pages;
 
     reply_header(req, "Vary", "Accept-Language");
-    return reply_page(req, wants_arabic(req) ? &pages->home_ar : &pages->home_en);
+    return reply_page(req, language_of(req) == LANGUAGE_ARABIC ? &pages->home_ar : &pages->home_en);
 }
 
 enum err pages_docs(struct request *req)

@@ -26,6 +26,13 @@
         .rule_text = "Full name must not contain control characters"                               \
     }
 
+#define NEW_PASSWORD                                                                               \
+    {                                                                                              \
+        .name = "new_password", .kind = FIELD_TEXT, .secret = true, .min = 6, .max_bytes = 1024,   \
+        .rule = "New password must be at least 6 characters long",                                 \
+        .rule_max = "New password must be at most 1024 bytes long"                                 \
+    }
+
 static const struct field login_body[] = {EMAIL(FIELD_KNOWN_EMAIL), PASSWORD, {0}};
 
 static const struct field register_body[] = {FULLNAME, EMAIL(FIELD_EMAIL), PASSWORD, {0}};
@@ -45,14 +52,20 @@ static const struct field password_body[] = {
      .max_bytes = 1024,
      .rule = "Old password is required",
      .rule_max = "Old password must be at most 1024 bytes long"},
-    {.name = "new_password",
-     .kind = FIELD_TEXT,
-     .secret = true,
-     .min = 6,
-     .max_bytes = 1024,
-     .rule = "New password must be at least 6 characters long",
-     .rule_max = "New password must be at most 1024 bytes long"},
+    NEW_PASSWORD,
     {0}};
+
+static const struct field code_body[] = {EMAIL(FIELD_KNOWN_EMAIL), {0}};
+
+static const struct field reset_body[] = {EMAIL(FIELD_KNOWN_EMAIL),
+                                          {.name = "verification_code",
+                                           .kind = FIELD_CODE,
+                                           .secret = true,
+                                           .min = 1,
+                                           .rule = "Verification code is required",
+                                           .rule_text = "Verification code must be 6 digits"},
+                                          NEW_PASSWORD,
+                                          {0}};
 
 static const struct field fullname_body[] = {FULLNAME, {0}};
 
@@ -134,6 +147,20 @@ const struct route routes[] = {
      .handle = auth_status,
      .summary = "How people log in here."},
 
+    {.method = "POST",
+     .path = API "/auth/send-verification-code",
+     .limits = "3/minute;10/hour",
+     .lane = LANE_STORE,
+     .body = code_body,
+     .handle = auth_send_code,
+     .summary = "Mails a code for a new password, if the address is somebody's."},
+    {.method = "POST",
+     .path = API "/auth/reset-password",
+     .limits = "3/minute;10/hour",
+     .lane = LANE_HASH,
+     .body = reset_body,
+     .handle = auth_reset_password,
+     .summary = "Sets a new password by that code; every session ends."},
     {.method = "POST",
      .path = API "/auth/change-password",
      .access = ACCESS_USER,

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "mail/outbox.h"
 
 #include <systemd/sd-daemon.h>
 
@@ -239,10 +240,12 @@ static void on_tick(uv_timer_t *timer)
             lane_expire(c->program->lanes[i]);
     }
     feed_watchdog(c);
-    if (c->stopping_ms != 0)
+    if (c->stopping_ms != 0) {
         go_on_stopping(c);
-    else
+    } else {
         sweep(c);
+        outbox_tick(c->program->outbox);
+    }
 }
 
 static void on_signal(struct control *c, uv_signal_t *handle, uv_signal_cb call, int number)

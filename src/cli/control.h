@@ -14,6 +14,7 @@ struct program {
     struct loop **loops;
     unsigned loop_count;
     struct admin_socket *admin; /* NULL: there is none */
+    struct outbox *outbox;
 };
 
 struct control;

@@ -3,6 +3,7 @@
 #include "cli/admin_socket.h"
 #include "cli/control.h"
 #include "core/log.h"
+#include "mail/outbox.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
 
@@ -207,6 +208,7 @@ static int serve(struct program *p)
     p->app.ready = ready_open(p->mem, p->settings, p->app.store, p->lanes[LANE_STORE],
                               p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
+    p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
     start_loops(p);
     p->app.server = start_server(p, listeners, descriptors);
     p->admin = admin_socket_open(p->mem, &p->app.accounts, p->settings);

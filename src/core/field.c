@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { ECHO_BYTES = 256, KNOWN_EMAIL_BYTES = 1024 };
+enum { ECHO_BYTES = 256, KNOWN_EMAIL_BYTES = 1024, CODE_DIGITS = 6 };
 
 struct reading {
     void *mem;
@@ -84,6 +84,10 @@ static const char *broken_rule(const struct field *field, const char *value)
     if ((field->max != 0 && length > field->max) ||
         (field->max_bytes != 0 && strlen(value) > field->max_bytes))
         return field->rule_max;
+    if (field->kind == FIELD_CODE)
+        return length == CODE_DIGITS && strspn(value, "0123456789") == CODE_DIGITS
+                   ? NULL
+                   : field->rule_text;
     return field->kind == FIELD_NAME && unicode_has_control(value) ? field->rule_text : NULL;
 }
 

@@ -9,6 +9,7 @@ enum field_kind {
     FIELD_TEXT,        /* as it is */
     FIELD_NAME,        /* trimmed; no control characters */
     FIELD_EMAIL,       /* in its stored form (core/email.h) */
+    FIELD_CODE,        /* six digits; rule_text says so */
     FIELD_CHOICE,      /* one of `choices` */
     FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @, in its stored form */
 };

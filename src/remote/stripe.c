@@ -18,6 +18,7 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
     struct transfer transfer = {
         .url = mem_printf(mem, "%s/v1/balance", settings->stripe_api_base),
         .bearer = settings->stripe_secret,
+        .ca_file = settings->ca_file,
         .timeout_ms = timeout_ms,
         .max_reply = 64 << 10,
     };

@@ -52,6 +52,8 @@ static CURLcode set_up(CURL *curl, struct transfer *transfer)
         code = curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     if (code == CURLE_OK)
         code = curl_easy_setopt(curl, CURLOPT_USERAGENT, "manus/" MANUS_VERSION);
+    if (transfer->ca_file != NULL && code == CURLE_OK)
+        code = curl_easy_setopt(curl, CURLOPT_CAINFO, transfer->ca_file);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);

@@ -9,6 +9,7 @@
 struct transfer {
     const char *url;             /* https, or http to a server of tests */
     const struct secret *bearer; /* NULL: none */
+    const char *ca_file;         /* NULL: the system's certificate authorities */
     int64_t timeout_ms;          /* for all of it */
     size_t max_reply;            /* bytes */
 

@@ -60,6 +60,26 @@
              " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                   \
     X(AUDIT_OF, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
                 " WHERE subject = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2")               \
+    X(CODE_PUT, "INSERT INTO codes(purpose, email, hash, created_at, expires_at)"                  \
+                " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"            \
+                " hash = excluded.hash, created_at = excluded.created_at,"                         \
+                " expires_at = excluded.expires_at, tries = 0")                                    \
+    X(CODE_CREATED, "SELECT created_at FROM codes WHERE purpose = ?1 AND email = ?2")              \
+    X(CODE_TRY, "UPDATE codes SET tries = tries + 1 WHERE purpose = ?1 AND email = ?2"             \
+                " AND expires_at > ?3 AND tries < ?4 RETURNING hash")                              \
+    X(CODE_USE, "DELETE FROM codes WHERE purpose = ?1 AND email = ?2")                             \
+    X(CODE_SWEEP, "DELETE FROM codes WHERE rowid IN"                                               \
+                  " (SELECT rowid FROM codes WHERE expires_at < ?1 LIMIT 10)")                     \
+    X(MAIL_COUNT, "SELECT count(*) FROM mails")                                                    \
+    X(MAIL_PUT,                                                                                    \
+      "INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?1, ?2, ?3, ?3)")         \
+    X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \
+                 " (SELECT number FROM mails WHERE next_at <= ?1 ORDER BY next_at LIMIT 1)"        \
+                 " RETURNING number, recipient, content, created_at, next_at, attempts, error")    \
+    X(MAIL_DONE, "DELETE FROM mails WHERE number = ?1")                                            \
+    X(MAIL_POSTPONE, "UPDATE mails SET next_at = ?2, error = ?3 WHERE number = ?1")                \
+    X(MAILS, "SELECT number, recipient, content, created_at, next_at, attempts, error FROM mails"  \
+             " ORDER BY next_at LIMIT ?1")                                                         \
     X(SESSIONS_OF, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?1"            \
                    " AND ended_at = 0 AND expires_at > ?2"                                         \
                    " ORDER BY last_used_at DESC, rowid DESC LIMIT ?3")                             \

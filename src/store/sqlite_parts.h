@@ -49,6 +49,19 @@ enum err sqlite_user_delete(struct task *task, struct store *store, const char *
 enum err sqlite_sessions_end(struct task *task, struct store *store, const char *user_id,
                              const char *keep, const struct audit *audit, unsigned *ret_count);
 
+/* In sqlite_mail.c. */
+enum err sqlite_code_issue(struct task *task, struct store *store, const struct code *code,
+                           int64_t wait_ms, const struct mail *mail, enum code_issued *ret,
+                           int64_t *ret_left_ms);
+enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
+                         const char *email, const uint8_t *hash, int64_t now_ms, bool *ret_right);
+enum err sqlite_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
+                          bool *ret_found, struct mail *ret);
+enum err sqlite_mail_done(struct task *task, struct store *store, int64_t number);
+enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t number,
+                              int64_t next_ms, const char *error);
+enum err sqlite_mails(struct task *task, struct store *store, struct mail **ret, size_t *ret_count);
+
 /* In sqlite_lists.c. */
 enum err sqlite_users(struct task *task, struct store *store, const char *search,
                       const struct store_page *page, struct user **ret, size_t *ret_count,

@@ -141,3 +141,39 @@ enum err store_sessions_end(struct task *task, struct store *store, const char *
 {
     return store->operations->sessions_end(task, store, user_id, keep_session, audit, ret_count);
 }
+
+enum err store_code_issue(struct task *task, struct store *store, const struct code *code,
+                          int64_t wait_ms, const struct mail *mail, enum code_issued *ret,
+                          int64_t *ret_left_ms)
+{
+    return store->operations->code_issue(task, store, code, wait_ms, mail, ret, ret_left_ms);
+}
+
+enum err store_code_try(struct task *task, struct store *store, const char *purpose,
+                        const char *email, const uint8_t hash[CRYPTO_HASH_BYTES], int64_t now_ms,
+                        bool *ret_right)
+{
+    return store->operations->code_try(task, store, purpose, email, hash, now_ms, ret_right);
+}
+
+enum err store_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
+                         bool *ret_found, struct mail *ret)
+{
+    return store->operations->mail_take(task, store, now_ms, lease_ms, ret_found, ret);
+}
+
+enum err store_mail_done(struct task *task, struct store *store, int64_t number)
+{
+    return store->operations->mail_done(task, store, number);
+}
+
+enum err store_mail_postpone(struct task *task, struct store *store, int64_t number,
+                             int64_t next_ms, const char *error)
+{
+    return store->operations->mail_postpone(task, store, number, next_ms, error);
+}
+
+enum err store_mails(struct task *task, struct store *store, struct mail **ret, size_t *ret_count)
+{
+    return store->operations->mails(task, store, ret, ret_count);
+}

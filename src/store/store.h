@@ -139,6 +139,59 @@ enum session_refreshed {
     SESSION_OVER,   /* ended, expired or unknown */
 };
 
+/* A mail that is to be sent, durable from when it is accepted. Sent at least once; a second time
+ * only if the outcome of the first is unknown, and then with the same Message-ID. */
+struct mail {
+    int64_t number;      /* given by the store */
+    const char *to;      /* an address */
+    const char *content; /* the whole message (RFC 5322), with its Message-ID */
+    int64_t created_ms, next_ms;
+    unsigned attempts;
+    const char *error; /* of the last attempt; may be empty */
+};
+
+enum { STORE_MAILS = 100000 }; /* that wait at most */
+
+/* A one-time code for an address, known or not: a newer one replaces it. */
+struct code {
+    const char *purpose; /* "reset" */
+    const char *email;
+    uint8_t hash[CRYPTO_HASH_BYTES]; /* keyed */
+    int64_t created_ms, expires_ms;
+};
+
+enum { CODE_TRIES = 5 };
+
+enum code_issued { CODE_ISSUED, CODE_TOO_SOON };
+
+/* With its mail (NULL: none), or neither. CODE_TOO_SOON if the address was given a code of this
+ * purpose less than `wait_ms` ago: *ret_left_ms is what is left of it. ERR_BUSY when too many mails
+ * wait. */
+must_check enum err store_code_issue(struct task *task, struct store *store,
+                                     const struct code *code, int64_t wait_ms,
+                                     const struct mail *mail, enum code_issued *ret,
+                                     int64_t *ret_left_ms);
+
+/* Counts the try. *ret_right: the hash is the code's, which is used up by that. */
+must_check enum err store_code_try(struct task *task, struct store *store, const char *purpose,
+                                   const char *email, const uint8_t hash[CRYPTO_HASH_BYTES],
+                                   int64_t now_ms, bool *ret_right);
+
+/* Takes the mail that is due longest; nobody else gets it for `lease_ms`. */
+must_check enum err store_mail_take(struct task *task, struct store *store, int64_t now_ms,
+                                    int64_t lease_ms, bool *ret_found, struct mail *ret);
+
+/* It was sent, or given up: it is forgotten. */
+must_check enum err store_mail_done(struct task *task, struct store *store, int64_t number);
+
+/* It was not sent: it is due again at `next_ms`. */
+must_check enum err store_mail_postpone(struct task *task, struct store *store, int64_t number,
+                                        int64_t next_ms, const char *error);
+
+/* Those that wait, due longest first; STORE_PAGE at most. */
+must_check enum err store_mails(struct task *task, struct store *store, struct mail **ret,
+                                size_t *ret_count);
+
 /* The live sessions of a user, last used first. */
 must_check enum err store_sessions_of(struct task *task, struct store *store, const char *user_id,
                                       int64_t now_ms, struct session_record **ret,
@@ -195,6 +248,14 @@ struct store_operations {
                       struct user **, size_t *, int64_t *);
     enum err (*audit_trail)(struct task *, struct store *, const char *, const struct store_page *,
                             struct audit **, size_t *, int64_t *);
+    enum err (*code_issue)(struct task *, struct store *, const struct code *, int64_t,
+                           const struct mail *, enum code_issued *, int64_t *);
+    enum err (*code_try)(struct task *, struct store *, const char *, const char *, const uint8_t *,
+                         int64_t, bool *);
+    enum err (*mail_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct mail *);
+    enum err (*mail_done)(struct task *, struct store *, int64_t);
+    enum err (*mail_postpone)(struct task *, struct store *, int64_t, int64_t, const char *);
+    enum err (*mails)(struct task *, struct store *, struct mail **, size_t *);
     enum err (*sessions_of)(struct task *, struct store *, const char *, int64_t,
                             struct session_record **, size_t *);
     enum err (*sessions_end)(struct task *, struct store *, const char *, const char *,

@@ -11,10 +11,11 @@ BELOW = {
     "http": {"core", "http"},
     "store": {"core", "store"},
     "remote": {"core", "remote"},
-    "account": {"core", "store", "remote", "account"},
+    "mail": {"core", "store", "remote", "mail"},
+    "account": {"core", "store", "remote", "mail", "account"},
     "watch": {"core", "store", "remote", "watch"},
-    "api": {"core", "http", "store", "remote", "account", "watch", "api"},
-    "cli": {"core", "http", "store", "remote", "account", "watch", "api", "cli"},
+    "api": {"core", "http", "store", "remote", "account", "mail", "watch", "api"},
+    "cli": {"core", "http", "store", "remote", "account", "mail", "watch", "api", "cli"},
 }
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|system|popen|rand|srand|alloca|tmpnam)\s*\(")
 

@@ -1,0 +1,252 @@
+/* One-time codes and the mails that carry them. */
+#include "store/sqlite_parts.h"
+
+struct issue_code {
+    const struct code *code;
+    int64_t wait_ms;
+    const struct mail *mail;
+    enum code_issued *ret;
+    int64_t *ret_left_ms;
+};
+
+/* What is left of the wait; 0: none. */
+static enum err read_wait(struct task *task, struct sqlite_db *db, const struct issue_code *issue,
+                          int64_t *ret)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_CREATED);
+    bool found = false;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, issue->code->purpose);
+        sqlite_bind(s, 2, issue->code->email);
+    }
+    e = sqlite_db_row(task, db, s, &found);
+    *ret = 0;
+    if (e == OK && found)
+        *ret = sqlite3_column_int64(s, 0) + issue->wait_ms - issue->code->created_ms;
+    return e;
+}
+
+static enum err put_code(struct task *task, struct sqlite_db *db, const struct code *code)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_PUT);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, code->purpose);
+        sqlite_bind(s, 2, code->email);
+        sqlite3_bind_blob(s, 3, code->hash, sizeof code->hash, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 4, code->created_ms);
+        sqlite3_bind_int64(s, 5, code->expires_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err sweep_codes(struct task *task, struct sqlite_db *db, int64_t now_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_SWEEP);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, now_ms);
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err put_mail(struct task *task, struct sqlite_db *db, const struct mail *mail)
+{
+    auto_statement sqlite3_stmt *count = sqlite_db_statement(task, db, SQL_MAIL_COUNT);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_PUT);
+    bool row = false;
+    enum err e = sqlite_db_row(task, db, count, &row);
+
+    if (e != OK)
+        return e;
+    if (sqlite3_column_int64(count, 0) >= STORE_MAILS)
+        return fail(task, ERR_BUSY, "too many mails wait to be sent");
+    if (s != NULL) {
+        sqlite_bind(s, 1, mail->to);
+        sqlite_bind(s, 2, mail->content);
+        sqlite3_bind_int64(s, 3, mail->created_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err issue_code(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct issue_code *issue = argument;
+    enum err e = read_wait(task, db, issue, issue->ret_left_ms);
+
+    *issue->ret = CODE_TOO_SOON;
+    if (e != OK || *issue->ret_left_ms > 0)
+        return e;
+    *issue->ret = CODE_ISSUED;
+    e = sweep_codes(task, db, issue->code->created_ms - issue->wait_ms);
+    if (e == OK)
+        e = put_code(task, db, issue->code);
+    return e == OK && issue->mail != NULL ? put_mail(task, db, issue->mail) : e;
+}
+
+enum err sqlite_code_issue(struct task *task, struct store *store, const struct code *code,
+                           int64_t wait_ms, const struct mail *mail, enum code_issued *ret,
+                           int64_t *ret_left_ms)
+{
+    return sqlite_writing(task, store, issue_code,
+                          &(struct issue_code){code, wait_ms, mail, ret, ret_left_ms});
+}
+
+struct try_code {
+    const char *purpose, *email;
+    const uint8_t *hash;
+    int64_t now_ms;
+    bool *ret_right;
+};
+
+/* The row is updated by the first step; the second ends the statement. */
+static enum err count_try(struct task *task, struct sqlite_db *db, const struct try_code *t)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_TRY);
+    bool found = false;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, t->purpose);
+        sqlite_bind(s, 2, t->email);
+        sqlite3_bind_int64(s, 3, t->now_ms);
+        sqlite3_bind_int(s, 4, CODE_TRIES);
+    }
+    e = sqlite_db_row(task, db, s, &found);
+    *t->ret_right = e == OK && found && sqlite3_column_bytes(s, 0) == CRYPTO_HASH_BYTES &&
+                    crypto_equal(sqlite3_column_blob(s, 0), t->hash, CRYPTO_HASH_BYTES);
+    return e == OK && found ? sqlite_db_row(task, db, s, &found) : e;
+}
+
+static enum err try_code(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct try_code *t = argument;
+    enum err e = count_try(task, db, t);
+    sqlite3_stmt *use;
+
+    if (e != OK || !*t->ret_right)
+        return e;
+    use = sqlite_db_statement(task, db, SQL_CODE_USE);
+    if (use != NULL) {
+        sqlite_bind(use, 1, t->purpose);
+        sqlite_bind(use, 2, t->email);
+    }
+    e = sqlite_db_run(task, db, use, NULL);
+    sqlite_db_done(&use);
+    return e;
+}
+
+enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
+                         const char *email, const uint8_t *hash, int64_t now_ms, bool *ret_right)
+{
+    return sqlite_writing(task, store, try_code,
+                          &(struct try_code){purpose, email, hash, now_ms, ret_right});
+}
+
+static struct mail read_mail(struct task *task, sqlite3_stmt *s)
+{
+    return (struct mail){
+        .number = sqlite3_column_int64(s, 0),
+        .to = sqlite_db_text(task, s, 1),
+        .content = sqlite_db_text(task, s, 2),
+        .created_ms = sqlite3_column_int64(s, 3),
+        .next_ms = sqlite3_column_int64(s, 4),
+        .attempts = (unsigned)sqlite3_column_int(s, 5),
+        .error = sqlite_db_text(task, s, 6),
+    };
+}
+
+struct take_mail {
+    int64_t now_ms, lease_ms;
+    bool *ret_found;
+    struct mail *ret;
+};
+
+static enum err take_mail(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct take_mail *take = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_TAKE);
+    bool more;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, take->now_ms);
+        sqlite3_bind_int64(s, 2, take->now_ms + take->lease_ms);
+    }
+    e = sqlite_db_row(task, db, s, take->ret_found);
+    if (e != OK || !*take->ret_found)
+        return e;
+    *take->ret = read_mail(task, s);
+    return sqlite_db_row(task, db, s, &more);
+}
+
+enum err sqlite_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
+                          bool *ret_found, struct mail *ret)
+{
+    return sqlite_writing(task, store, take_mail,
+                          &(struct take_mail){now_ms, lease_ms, ret_found, ret});
+}
+
+struct settle_mail {
+    enum sqlite_statement statement;
+    int64_t number, next_ms;
+    const char *error; /* NULL: it is done */
+};
+
+static enum err settle_mail(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct settle_mail *settle = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, settle->statement);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, settle->number);
+    if (s != NULL && settle->error != NULL) {
+        sqlite3_bind_int64(s, 2, settle->next_ms);
+        sqlite_bind(s, 3, settle->error);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+enum err sqlite_mail_done(struct task *task, struct store *store, int64_t number)
+{
+    return sqlite_writing(task, store, settle_mail,
+                          &(struct settle_mail){SQL_MAIL_DONE, number, 0, NULL});
+}
+
+enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t number,
+                              int64_t next_ms, const char *error)
+{
+    return sqlite_writing(task, store, settle_mail,
+                          &(struct settle_mail){SQL_MAIL_POSTPONE, number, next_ms, error});
+}
+
+struct list_mails {
+    struct mail *rows;
+    size_t count;
+};
+
+static enum err list_mails(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct list_mails *list = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAILS);
+    int code;
+
+    if (s == NULL)
+        return task->err;
+    sqlite3_bind_int(s, 1, STORE_PAGE);
+    list->rows = mem_array(task->mem, struct mail, STORE_PAGE);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        list->rows[list->count++] = read_mail(task, s);
+    return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
+}
+
+enum err sqlite_mails(struct task *task, struct store *store, struct mail **ret, size_t *ret_count)
+{
+    struct list_mails list = {0};
+    enum err e = sqlite_reading(task, store, list_mails, &list);
+
+    *ret = list.rows;
+    *ret_count = list.count;
+    return e;
+}
