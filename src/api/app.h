@@ -15,7 +15,7 @@ struct app {
     struct accounts accounts;
     struct ready *ready;
     struct pages *pages;
-    struct server *server; /* NULL until it accepts */
+    struct server *server; /* set before the first request */
     const char *version;   /* the reply of /version: JSON */
     int64_t started_ms;    /* monotonic */
 };

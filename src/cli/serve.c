@@ -90,8 +90,8 @@ static struct listeners *listen_for(struct program *p, const char **ret_why)
     return listeners_inherit(p->mem, fds, (unsigned)inherited, p->loop_count, ret_why);
 }
 
-static struct server *start_server(struct program *p, struct listeners *listeners,
-                                   unsigned descriptors)
+static struct server *new_server(struct program *p, struct listeners *listeners,
+                                 unsigned descriptors)
 {
     struct server_limits limits = {connection_limit(p->settings, descriptors)};
     struct server_app app = {
@@ -103,7 +103,7 @@ static struct server *start_server(struct program *p, struct listeners *listener
     };
 
     memcpy(app.lanes, p->lanes, sizeof app.lanes);
-    return server_start(p->mem, &app, &limits, listeners, p->loops, p->loop_count);
+    return server_new(p->mem, &app, &limits, listeners, p->loops, p->loop_count);
 }
 
 static const char *not_configured(void *mem, const struct settings *settings)
@@ -210,7 +210,8 @@ static int serve(struct program *p)
     app_prepare(&p->app, p->mem);
     p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
     start_loops(p);
-    p->app.server = start_server(p, listeners, descriptors);
+    p->app.server = new_server(p, listeners, descriptors);
+    server_start(p->app.server);
     p->admin = admin_socket_open(p->mem, &p->app.accounts, p->settings);
     announce(p, listeners, format);
     if (!control_run(control)) {

@@ -18,7 +18,7 @@ struct server {
     unsigned worker_count;
     struct worker *workers;
     atomic_uint connections;
-    atomic_bool keep_alive_ends, draining;
+    atomic_bool keep_alive_ends, draining, aborted;
 };
 
 /* Listening */
@@ -316,9 +316,9 @@ static int free_workers(struct server *server)
     return 0;
 }
 
-struct server *server_start(void *mem, const struct server_app *app,
-                            const struct server_limits *limits, struct listeners *listeners,
-                            struct loop **loops, unsigned count)
+struct server *server_new(void *mem, const struct server_app *app,
+                          const struct server_limits *limits, struct listeners *listeners,
+                          struct loop **loops, unsigned count)
 {
     struct server *server = mem_new(mem, struct server);
 
@@ -340,11 +340,19 @@ struct server *server_start(void *mem, const struct server_app *app,
         worker->drain.run = drain_here;
         worker->evict.run = evict_here;
         worker->abort.run = abort_here;
+    }
+    return server;
+}
+
+void server_start(struct server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+
         for (unsigned a = 0; a < worker->listener_count; a++)
             listen(worker->fds[a], BACKLOG);
         loop_post(worker->loop, &worker->start);
     }
-    return server;
 }
 
 void server_stop_keeping_alive(struct server *server)
@@ -363,6 +371,8 @@ void server_drain(struct server *server)
 
 void server_abort(struct server *server)
 {
+    if (atomic_exchange(&server->aborted, true))
+        return;
     for (unsigned i = 0; i < server->worker_count; i++)
         loop_post(server->workers[i].loop, &server->workers[i].abort);
 }

@@ -44,11 +44,13 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
 struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, unsigned loops,
                                     const char **ret_why);
 
-/* Starts to accept: who connects after this is served. `mem` owns the server; the listeners'
- * descriptors become its. */
-struct server *server_start(void *mem, const struct server_app *app,
-                            const struct server_limits *limits, struct listeners *listeners,
-                            struct loop **loops, unsigned count);
+/* `mem` owns the server; the listeners' descriptors become its. It does nothing yet. */
+struct server *server_new(void *mem, const struct server_app *app,
+                          const struct server_limits *limits, struct listeners *listeners,
+                          struct loop **loops, unsigned count);
+
+/* Starts to accept: who connects after this is served. */
+void server_start(struct server *server);
 
 /* From now on replies carry Connection: close. Any thread. */
 void server_stop_keeping_alive(struct server *server);
@@ -60,7 +62,7 @@ void server_drain(struct server *server);
 /* Connections that are open, of all loops. Any thread. */
 unsigned server_connections(const struct server *server);
 
-/* Closes every connection at once. Any thread. */
+/* Closes every connection and listening socket at once, for good. Any thread. */
 void server_abort(struct server *server);
 
 /* The end has begun: server_stop_keeping_alive() was called. Any thread. */
