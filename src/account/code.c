@@ -85,7 +85,7 @@ enum err code_reset_password(struct task *task, const struct accounts *accounts,
                              const char *new_password, const char *client, bool *ret_common)
 {
     struct audit audit = {.action = "user.reset_password", .address = client, .detail = "by code"};
-    struct user user;
+    struct user user = {0};
     const char *hash;
     enum err e = password_check(task, settings, new_password, ret_common);
 
