@@ -107,6 +107,95 @@ static void test_the_stored_form_reads_back_and_anything_else_is_refused(void **
         assert_false(chain_parse(wrong[i], &back));
 }
 
+static void test_a_token_that_was_not_handed_out_yet_is_a_reused_one(void **state)
+{
+    (void)state;
+    play((struct step[]){{0, "1", "2", "2"}, {1, "3", "4", NULL}, {0}});
+}
+
+static void test_a_retired_token_in_its_grace_retires_nothing_else(void **state)
+{
+    (void)state;
+    play((struct step[]){{0, "1", "2", "2"},
+                         {5, "2", "3", "3"},
+                         {6, "1", "9", "2"},
+                         {86400000, "2", "9", "3"},
+                         {86400000, "3", "4", "4"},
+                         {0}});
+}
+
+static void test_a_clock_that_steps_back_is_no_reuse(void **state)
+{
+    (void)state;
+    play((struct step[]){{0, "1", "2", "2"},
+                         {5, "2", "3", "3"},
+                         {-900000, "1", "9", "2"},
+                         {-900000, "3", "4", "4"},
+                         {0}});
+}
+
+static void test_the_first_use_of_a_token_is_the_one_that_counts(void **state)
+{
+    struct chain chain = chain_begin(link_of("1").id, 1, 2);
+    struct chain_link fresh = link_of("2"), successor;
+
+    (void)state;
+    chain_use(&chain, link_of("1").id, &fresh, START_MS, &successor);
+    chain_use(&chain, link_of("1").id, &fresh, START_MS + 9, &successor);
+    assert_int_equal(chain.links[0].used_ms, START_MS);
+    assert_int_equal(successor.used_ms, 0);
+}
+
+static void test_links_past_their_grace_are_forgotten(void **state)
+{
+    struct chain chain = chain_begin(link_of("1").id, 1, 2);
+    struct chain_link two = link_of("2"), three = link_of("3"), four = link_of("4"), successor;
+
+    (void)state;
+    chain_use(&chain, link_of("1").id, &two, START_MS, &successor);
+    chain_use(&chain, link_of("2").id, &three, START_MS, &successor);
+    chain_use(&chain, link_of("3").id, &four, START_MS + CHAIN_GRACE_MS + 1, &successor);
+    assert_int_equal(chain.count, 3);
+    assert_string_equal(chain.links[0].id, two.id);
+}
+
+static void test_a_full_chain_loses_its_oldest_and_keeps_its_successors(void **state)
+{
+    struct chain chain = {.count = CHAIN_LINKS};
+    struct chain_link fresh = link_of("100"), other = link_of("101"), successor;
+    struct chain_link newest;
+
+    (void)state;
+    for (int i = 0; i < CHAIN_LINKS; i++) {
+        snprintf(chain.links[i].id, sizeof chain.links[i].id, "%022d", i);
+        chain.links[i].used_ms = i + 1 < CHAIN_LINKS ? START_MS : 0;
+    }
+    newest = chain.links[CHAIN_LINKS - 1];
+    assert_int_equal(chain_use(&chain, newest.id, &fresh, START_MS, &successor), CHAIN_ROTATED);
+    assert_string_equal(successor.id, fresh.id);
+    assert_int_equal(chain.count, CHAIN_LINKS);
+    assert_string_equal(chain.links[0].id, link_of("1").id);
+    assert_int_equal(chain_use(&chain, newest.id, &other, START_MS, &successor), CHAIN_ROTATED);
+    assert_string_equal(successor.id, fresh.id);
+}
+
+static void test_a_stored_chain_has_as_many_links_as_a_chain_may_have(void **state)
+{
+    struct chain chain = {.count = CHAIN_LINKS}, back;
+    char *text;
+
+    for (int i = 0; i < CHAIN_LINKS; i++) {
+        chain.links[i] = (struct chain_link){
+            .issued_s = INT64_MIN + i, .expires_s = INT64_MAX - i, .used_ms = i};
+        snprintf(chain.links[i].id, sizeof chain.links[i].id, "-_%020d", i);
+    }
+    text = chain_text(*state, &chain);
+    assert_true(chain_parse(text, &back));
+    assert_int_equal(back.count, CHAIN_LINKS);
+    assert_memory_equal(back.links, chain.links, sizeof chain.links);
+    assert_false(chain_parse(mem_printf(*state, "%s%s 1 2 3\n", text, link_of("1").id), &back));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +204,13 @@ int main(void)
         UNIT(test_using_an_old_token_within_the_grace_does_not_prolong_it),
         UNIT(test_an_unknown_token_is_a_reused_one),
         UNIT(test_a_client_may_adopt_for_ever),
+        UNIT(test_a_token_that_was_not_handed_out_yet_is_a_reused_one),
+        UNIT(test_a_retired_token_in_its_grace_retires_nothing_else),
+        UNIT(test_a_clock_that_steps_back_is_no_reuse),
+        UNIT(test_the_first_use_of_a_token_is_the_one_that_counts),
+        UNIT(test_links_past_their_grace_are_forgotten),
+        UNIT(test_a_full_chain_loses_its_oldest_and_keeps_its_successors),
+        UNIT(test_a_stored_chain_has_as_many_links_as_a_chain_may_have),
         UNIT(test_the_stored_form_reads_back_and_anything_else_is_refused),
     };
 
