@@ -590,7 +590,9 @@ static enum err open_file(struct task *task, const char *path, struct sqlite_db 
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
 
     if (e == OK) {
-        e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
+        e = sqlite_schema_accept(task, ret);
+        if (e == OK)
+            e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
         if (e == OK)
             e = sqlite_schema_migrate(task, ret);
         if (e != OK)

@@ -109,13 +109,18 @@ static enum err take_step(struct task *task, struct sqlite_db *db, int step)
     return e;
 }
 
-enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
+enum err sqlite_schema_accept(struct task *task, struct sqlite_db *db)
 {
     int version = 0;
     enum err e = sqlite_schema_read(task, db, &version);
 
     if (e != OK)
         return e;
+    if (version < 0)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "its schema is %d, which no manus writes: restore a backup",
+                               version));
     if (version > sqlite_schema_version())
         return fail(
             task, ERR_STORE,
@@ -123,7 +128,15 @@ enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
                        "a newer manus has written this store (schema %d, this program knows "
                        "%d): run that version, or restore a backup made before the upgrade",
                        version, sqlite_schema_version()));
-    for (; version < sqlite_schema_version() && e == OK; version++)
+    return OK;
+}
+
+enum err sqlite_schema_migrate(struct task *task, struct sqlite_db *db)
+{
+    int version = 0;
+    enum err e = sqlite_schema_read(task, db, &version);
+
+    for (; e == OK && version < sqlite_schema_version(); version++)
         e = take_step(task, db, version);
     return e;
 }
