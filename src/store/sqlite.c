@@ -585,8 +585,16 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
     return OK;
 }
 
+static bool is_damaged(const struct sqlite_db *db)
+{
+    int code = sqlite3_errcode(db->handle) & 0xff;
+
+    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
 static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
 {
+    const char *advice = "";
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
 
     if (e == OK) {
@@ -595,11 +603,14 @@ static enum err open_file(struct task *task, const char *path, struct sqlite_db 
             e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
         if (e == OK)
             e = sqlite_schema_migrate(task, ret);
-        if (e != OK)
+        if (e != OK) {
+            advice = is_damaged(ret) ? ": restore a backup" : "";
             sqlite_db_close(ret);
+        }
     }
     if (e != OK)
-        task->text = mem_printf(task->mem, "cannot open the store %s: %s", path, task->text);
+        task->text = mem_printf(task->mem, "cannot open the store %s: %s%s", path, task->text,
+                                advice);
     return e;
 }
 
