@@ -57,6 +57,15 @@ static bool has_space(const struct sqlite_writer *writer)
            (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_BYTES_LEAST;
 }
 
+/* The log keeps the size that it once had: what is missing may be there. */
+static bool make_space(const struct sqlite_writer *writer)
+{
+    if (has_space(writer))
+        return true;
+    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return has_space(writer);
+}
+
 static void fail_all(struct write *group, enum err e, const char *why)
 {
     for (struct write *w = group; w != NULL; w = w->next)
@@ -123,7 +132,7 @@ static enum err commit_group(struct sqlite_writer *writer, struct write *group,
 
     if (writer->db.handle == NULL && !reopen(writer, &task))
         e = ERR_STORE;
-    else if (!has_space(writer))
+    else if (!make_space(writer))
         e = fail(&task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
     else
         e = sqlite_db_simple(&task, &writer->db, SQL_BEGIN);
