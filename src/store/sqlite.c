@@ -215,9 +215,14 @@ static enum err create_user(struct task *task, struct sqlite_db *db, void *argum
     if (e != OK)
         return e;
     *create->ret = changes == 0 ? USER_EMAIL_TAKEN : USER_CREATED;
-    if (changes > 0 && create->session != NULL)
-        e = insert_session(task, db, create->session, NULL);
-    if (e == OK && changes > 0 && create->audit != NULL)
+    if (changes == 0)
+        return OK;
+    if (create->session != NULL) {
+        e = insert_session(task, db, create->session, &changes);
+        if (e == OK && changes == 0)
+            e = fail(task, ERR_STORE, "a new user's first session has an id that is in use");
+    }
+    if (e == OK && create->audit != NULL)
         e = sqlite_append_audit(task, db, create->audit);
     return e;
 }
