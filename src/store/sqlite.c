@@ -479,14 +479,18 @@ static enum err ping(struct task *task, struct store *store)
     return e;
 }
 
-static enum err check_integrity(struct task *task, struct sqlite_db *db, void *argument)
-{
-    return sqlite_db_check(task, db, "PRAGMA integrity_check(1)", argument);
-}
-
+/* On a connection of its own: a used one would answer from the pages that it remembers. */
 static enum err check(struct task *task, struct store *store, const char **ret_fault)
 {
-    return sqlite_reading(task, store, check_integrity, ret_fault);
+    struct sqlite_db db;
+    enum err e = open_reader(task, sqlite_of(store), &db);
+
+    *ret_fault = NULL;
+    if (e != OK)
+        return e;
+    e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
+    sqlite_db_close(&db);
+    return e;
 }
 
 /* Opening and closing */
