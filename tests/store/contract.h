@@ -14,3 +14,7 @@ extern const struct contract_test contract_tests[];
 
 /* Frees what a test has used on the calling thread. */
 void contract_end(void);
+
+/* Users, sessions and their races to the last rule. The store may hold other things, and keeps what
+ * these write. Returns how many failed. */
+int contract_sessions_run(struct store *store);

@@ -1,131 +1,1030 @@
-/* The contract on the embedded store, and what is the embedded store's own. */
+/* SQLite's own promises, on top of the contract: what is on the disk, and what a disk can do.
+ *
+ * Faults come from three places: fdatasync() below stands before the C library's, SQLite's table of
+ * system calls has this file's pwrite(), and root gets file systems of a private mount namespace.
+ */
 #include "contract.h"
+#include "sample.h"
 
-#include "core/crypto.h"
 #include "store/sqlite.h"
-#include "unit.h"
+#include "store/sqlite_schema.h"
 
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
-enum { TESTS = 32 };
+#include <cmocka.h>
 
-static const char *new_folder(void *mem)
+/* Injected faults */
+
+enum { NEVER = 1 << 30, CONTRACT_TESTS_MOST = 64 };
+
+/* Calls `first` to `last`, counted from 1 at arm(), fail with `error`. */
+struct fault {
+    atomic_int calls, first, last, error, delay_us;
+};
+
+static struct fault syncs = {.first = NEVER}, writes = {.first = NEVER};
+
+static void arm(struct fault *fault, int first, int last, int error)
 {
-    char *path = mem_string(mem, "/tmp/manus-store-XXXXXX");
-
-    assert_non_null(mkdtemp(path));
-    return path;
+    atomic_store(&fault->first, NEVER);
+    atomic_store(&fault->calls, 0);
+    atomic_store(&fault->last, last);
+    atomic_store(&fault->error, error);
+    atomic_store(&fault->first, first);
 }
 
-static struct store *open_in(void *mem, const char *folder)
+static void disarm(struct fault *fault)
 {
-    struct task task = {.mem = mem, .id = "test"};
-    struct store *store = sqlite_open(&task, mem, folder);
-
-    if (store == NULL)
-        print_error("%s\n", task.text);
-    assert_non_null(store);
-    return store;
+    arm(fault, NEVER, NEVER, 0);
 }
 
-static void remove_folder(void *mem, const char *folder)
+/* Sets errno. */
+static bool is_due(struct fault *fault)
 {
-    static const char *const files[] = {"manus.sqlite", "manus.sqlite-wal", "manus.sqlite-shm",
-                                        "lock"};
+    int call = atomic_fetch_add(&fault->calls, 1) + 1, delay_us = atomic_load(&fault->delay_us);
 
-    for (size_t i = 0; i < count_of(files); i++)
-        unlink(mem_printf(mem, "%s/%s", folder, files[i]));
-    assert_int_equal(rmdir(folder), 0);
+    if (delay_us > 0)
+        usleep((useconds_t)delay_us);
+    if (call < atomic_load(&fault->first) || call > atomic_load(&fault->last))
+        return false;
+    errno = atomic_load(&fault->error);
+    return true;
 }
+
+int fdatasync(int fd)
+{
+    return is_due(&syncs) ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+static ssize_t faulty_pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+    return is_due(&writes) ? -1 : pwrite(fd, bytes, len, at);
+}
+
+static void inject_writes(void)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+
+    vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)faulty_pwrite);
+    vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)faulty_pwrite);
+}
+
+/* Folders */
+
+static bool may_mount;
+
+struct place {
+    struct task *task;
+    const char *folder, *file;
+    struct store *store; /* open, or NULL */
+    const struct contract_test *contract;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int begin(void **state)
+{
+    struct task *task;
+    struct place *place;
+    char *folder;
+
+    sample_begin((void **)&task);
+    place = mem_new(task->mem, struct place);
+    folder = mem_string(task->mem, "/tmp/manus-store-XXXXXX");
+    *place = (struct place){.task = task, .folder = folder};
+    *state = place;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    place->file = mem_printf(task->mem, "%s/manus.sqlite", folder);
+    return 0;
+}
+
+static void open_again(struct place *place)
+{
+    assert_null(place->store);
+    place->store = sqlite_open(place->task, place->task->mem, place->folder);
+    if (place->store == NULL)
+        fail_msg("%s", place->task->text);
+}
+
+static int begin_open(void **state)
+{
+    int failed = begin(state);
+
+    if (failed == 0)
+        open_again(*state);
+    return failed;
+}
+
+static int begin_contract(void **state)
+{
+    const struct contract_test *test = *state;
+    struct place *place;
+    int failed = begin_open((void **)&place);
+
+    *state = place;
+    if (failed == 0)
+        place->contract = test;
+    return failed;
+}
+
+static void shut(struct place *place)
+{
+    store_close(take_ptr(place->store));
+}
+
+static int end(void **state)
+{
+    struct place *place = *state;
+    void *task = place->task;
+
+    disarm(&syncs);
+    disarm(&writes);
+    atomic_store(&syncs.delay_us, 0);
+    if (place->store != NULL)
+        shut(place);
+    while (may_mount && umount2(place->folder, MNT_DETACH) == 0) {
+    }
+    nftw(place->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return sample_end(&task);
+}
+
+/* Refused, and the text has each of the words. */
+static void assert_refused(struct place *place, const char *one, const char *two)
+{
+    struct store *store = sqlite_open(place->task, place->task->mem, place->folder);
+
+    if (store != NULL)
+        store_close(store);
+    assert_null(store);
+    if (strstr(place->task->text, one) == NULL || strstr(place->task->text, two) == NULL)
+        fail_msg("no \"%s\" and \"%s\" in: %s", one, two, place->task->text);
+}
+
+/* SQL beside the store: the number in the first column of the first row, or 0. */
+static int64_t sql(const struct place *place, const char *text)
+{
+    sqlite3 *db;
+    sqlite3_stmt *statement = NULL;
+    const char *rest = text;
+    int64_t number = 0;
+
+    assert_int_equal(sqlite3_open(place->file, &db), SQLITE_OK);
+    while (*rest != '\0') {
+        int code;
+
+        if (sqlite3_prepare_v2(db, rest, -1, &statement, &rest) != SQLITE_OK)
+            fail_msg("%s: %s", text, sqlite3_errmsg(db));
+        code = sqlite3_step(statement);
+        if (code == SQLITE_ROW)
+            number = sqlite3_column_int64(statement, 0);
+        else
+            assert_int_equal(code, SQLITE_DONE);
+        sqlite3_finalize(statement);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return number;
+}
+
+static char *read_file(const struct place *place, const char *path, size_t *ret_len)
+{
+    struct stat st;
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *bytes;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    bytes = mem_zero(place->task->mem, (size_t)st.st_size + 1);
+    assert_int_equal(read(fd, bytes, (size_t)st.st_size), st.st_size);
+    *ret_len = (size_t)st.st_size;
+    return bytes;
+}
+
+static void overwrite(const char *path, off_t at, const void *bytes, size_t len)
+{
+    auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    assert_int_equal(pwrite(fd, bytes, len, at), len);
+}
+
+struct login {
+    struct user user;
+    struct session_record session;
+};
+
+static struct login new_login(const struct place *place)
+{
+    struct login login = {.user = sample_user(place->task->mem)};
+
+    login.session = sample_session(place->task->mem, login.user.id);
+    return login;
+}
+
+static enum err put(const struct place *place, const struct login *login)
+{
+    enum user_created created = USER_CREATED;
+    enum err e = store_user_create(place->task, place->store, &login->user, &login->session, NULL,
+                                   &created);
+
+    assert_int_equal(created, USER_CREATED);
+    return e;
+}
+
+static struct login put_new(const struct place *place)
+{
+    struct login login = new_login(place);
+
+    assert_int_equal(put(place, &login), OK);
+    return login;
+}
+
+static bool has(const struct place *place, const struct login *login)
+{
+    bool has_user = sample_has_email(place->task, place->store, login->user.email);
+
+    assert_int_equal(sample_has_session(place->task, place->store, login->session.id), has_user);
+    return has_user;
+}
+
+static void assert_sound(const struct place *place)
+{
+    const char *fault;
+
+    assert_int_equal(store_check(place->task, place->store, &fault), OK);
+    if (fault != NULL)
+        fail_msg("%s", fault);
+}
+
+/* The contract */
 
 static void run_contract(void **state)
 {
-    const struct contract_test *test = *state;
-    void *mem = mem_tree(0);
-    const char *folder = new_folder(mem);
-    struct store *store = open_in(mem, folder);
-    struct task task = {.mem = mem, .id = "test"};
-    const char *fault;
+    struct place *place = *state;
 
-    test->run(store);
+    place->contract->run(place->store);
     contract_end();
-    assert_int_equal(store_check(&task, store, &fault), OK);
-    assert_null(fault);
-    assert_int_equal(store_ping(&task, store), OK);
-    store_close(store);
-    remove_folder(mem, folder);
-    talloc_free(mem);
+    assert_sound(place);
+    assert_int_equal(store_ping(place->task, place->store), OK);
 }
+
+/* One group, a test for each row. */
+static int run_contract_tests(void)
+{
+    struct CMUnitTest tests[CONTRACT_TESTS_MOST];
+    size_t count = 0;
+
+    for (; contract_tests[count].name != NULL; count++) {
+        assert(count < count_of(tests));
+        tests[count] = (struct CMUnitTest){contract_tests[count].name, run_contract, begin_contract,
+                                           end, (void *)&contract_tests[count]};
+    }
+    return _cmocka_run_group_tests("contract", tests, count, NULL, NULL);
+}
+
+/* Opening */
 
 static void test_what_was_written_is_there_after_closing_and_opening(void **state)
 {
-    const char *folder = new_folder(*state);
-    struct store *store = open_in(*state, folder);
-    struct task task = {.mem = *state, .id = "test"};
-    struct user user = {
-        .id = "one", .fullname = "Ann", .email = "ann@example.com", .is_active = true};
-    struct session_record session = {.id = "session",
-                                     .user_id = "one",
-                                     .address = "",
-                                     .agent = "",
-                                     .expires_ms = 1,
-                                     .chain = chain_begin(crypto_id(*state), 1, 2)};
-    enum user_created created;
-    bool found;
+    struct place *place = *state;
+    struct login login = put_new(place);
+    struct session_record read;
+    struct user user;
 
-    assert_int_equal(store_user_create(&task, store, &user, &session, NULL, &created), OK);
-    store_close(store);
-    store = open_in(*state, folder);
-    assert_int_equal(store_user_by_id(&task, store, "one", &found, &user), OK);
-    assert_true(found);
-    assert_null(user.password_hash);
-    store_close(store);
-    remove_folder(*state, folder);
+    assert_int_equal(store_session_end(place->task, place->store, login.session.id, SAMPLE_MS), OK);
+    login.session.ended_ms = SAMPLE_MS;
+    for (int i = 0; i < 3; i++) {
+        shut(place);
+        open_again(place);
+        user = sample_read_user(place->task, place->store, login.user.id);
+        assert_same_user(&user, &login.user);
+        read = sample_read_session(place->task, place->store, login.session.id);
+        assert_same_session(&read, &login.session);
+    }
 }
 
-static void test_a_folder_that_is_in_use_is_refused_with_a_sentence(void **state)
+static void test_a_missing_folder_is_made_for_its_owner_alone(void **state)
 {
-    const char *folder = new_folder(*state);
-    struct store *store = open_in(*state, folder);
-    struct task task = {.mem = *state, .id = "test"};
+    struct place *place = *state;
+    struct stat st;
 
-    assert_null(sqlite_open(&task, *state, folder));
-    assert_non_null(strstr(task.text, folder));
-    assert_non_null(strstr(task.text, "DATA_DIR"));
-    store_close(store);
-    remove_folder(*state, folder);
+    place->folder = mem_printf(place->task->mem, "%s/data", place->folder);
+    open_again(place);
+    put_new(place);
+    assert_int_equal(stat(place->folder, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    shut(place);
+    assert_int_equal(nftw(place->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-static void test_a_store_in_use_can_be_looked_at(void **state)
+static void test_a_second_opener_is_refused_and_told_who_has_it(void **state)
 {
-    const char *folder = new_folder(*state), *fault;
-    struct task task = {.mem = *state, .id = "test"};
-    struct store *store;
+    struct place *place = *state;
+    struct login login;
+
+    assert_refused(place, place->folder, mem_printf(place->task->mem, "process %d:", getpid()));
+    assert_refused(place, "in use", "DATA_DIR");
+    login = put_new(place);
+    assert_true(has(place, &login));
+    shut(place);
+    open_again(place);
+    assert_true(has(place, &login));
+}
+
+static void test_an_empty_file_is_brought_to_the_newest_schema(void **state)
+{
+    struct place *place = *state;
+    int fd = open(place->file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+    close(fd);
+    open_again(place);
+    put_new(place);
+    assert_int_equal(sql(place, "PRAGMA user_version"), sqlite_schema_version());
+    shut(place);
+    open_again(place);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users"), 1);
+}
+
+static void test_a_migration_that_fails_leaves_the_schema_before_it(void **state)
+{
+    struct place *place = *state;
+
+    sql(place, "CREATE TABLE sessions(mine)");
+    assert_refused(place, place->file, "sessions already exists");
+    assert_int_equal(sql(place, "PRAGMA user_version"), 0);
+    assert_int_equal(sql(place, "SELECT count(*) FROM sqlite_schema"), 1);
+}
+
+static void assert_left_alone(struct place *place, const char *one, const char *two)
+{
+    size_t len, len_after;
+    const char *before = read_file(place, place->file, &len), *after;
+
+    assert_refused(place, one, two);
+    after = read_file(place, place->file, &len_after);
+    assert_int_equal(len_after, len);
+    assert_memory_equal(after, before, len);
+}
+
+static void test_the_file_of_a_newer_program_is_refused_and_left_alone(void **state)
+{
+    struct place *place = *state;
+    struct login login = put_new(place);
+
+    shut(place);
+    sql(place, "PRAGMA user_version = 99");
+    assert_left_alone(place, "a newer manus has written this store (schema 99", "backup");
+    sql(place, "PRAGMA journal_mode = DELETE");
+    assert_left_alone(place, "a newer manus has written this store (schema 99", "backup");
+    sql(place, mem_printf(place->task->mem, "PRAGMA user_version = %d", sqlite_schema_version()));
+    open_again(place);
+    assert_true(has(place, &login));
+}
+
+static void test_a_schema_number_that_no_program_writes_is_refused(void **state)
+{
+    struct place *place = *state;
+
+    sql(place, "PRAGMA user_version = -3");
+    assert_left_alone(place, place->file, "-3");
+}
+
+static void test_a_file_that_is_no_store_is_refused_and_left_alone(void **state)
+{
+    struct place *place = *state;
+
+    put_new(place);
+    shut(place);
+    overwrite(place->file, 0, "Not by SQLite at all", 20);
+    assert_left_alone(place, place->file, "restore a backup");
+}
+
+static void test_a_damaged_schema_is_refused_with_what_to_do(void **state)
+{
+    struct place *place = *state;
+    char garbage[4096 - 100];
+
+    put_new(place);
+    shut(place);
+    memset(garbage, 0xA5, sizeof garbage);
+    overwrite(place->file, 100, garbage, sizeof garbage);
+    assert_left_alone(place, place->file, "restore a backup");
+}
+
+static void test_a_file_in_place_of_the_folder_is_told(void **state)
+{
+    struct place *place = *state;
+
+    place->folder = mem_printf(place->task->mem, "%s/file", place->folder);
+    close(open(place->folder, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    assert_refused(place, "Not a directory", "DATA_DIR");
+    unlink(place->folder);
+}
+
+/* Runs `body` in a child that is nobody; 0 from it is success. */
+static int as_nobody(int (*body)(struct place *), struct place *place)
+{
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (geteuid() == 0 &&
+            (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0))
+            _exit(3);
+        _exit(body(place));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int is_refused_here(struct place *place)
+{
+    if (sqlite_open(place->task, place->task->mem, place->folder) != NULL)
+        return 1;
+    return strstr(place->task->text, "Permission denied") != NULL &&
+                   strstr(place->task->text, "DATA_DIR") != NULL
+               ? 0
+               : 2;
+}
+
+static void test_a_folder_that_may_not_be_written_to_is_told(void **state)
+{
+    struct place *place = *state;
+
+    assert_int_equal(chmod(place->folder, 0555), 0);
+    assert_int_equal(as_nobody(is_refused_here, place), 0);
+    assert_int_equal(chmod(place->folder, 0755), 0);
+}
+
+static void test_a_read_only_file_system_is_told(void **state)
+{
+    struct place *place = *state;
+
+    if (!may_mount)
+        skip();
+    put_new(place);
+    shut(place);
+    assert_int_equal(mount(place->folder, place->folder, NULL, MS_BIND, NULL), 0);
+    assert_int_equal(mount(NULL, place->folder, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+    assert_refused(place, "Read-only file system", "DATA_DIR");
+}
+
+/* Inspecting and checking */
+
+static void test_inspecting_tells_the_schema_of_a_store_in_use(void **state)
+{
+    struct place *place = *state;
+    const char *fault = "unset";
     int version = -1;
 
-    assert_int_equal(sqlite_inspect(&task, folder, &version, &fault), OK);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), OK);
     assert_int_equal(version, 0);
-    store = open_in(*state, folder);
-    assert_int_equal(sqlite_inspect(&task, folder, &version, &fault), OK);
-    assert_true(version > 0);
     assert_null(fault);
-    store_close(store);
-    remove_folder(*state, folder);
+    assert_int_equal(access(place->file, F_OK), -1);
+    open_again(place);
+    put_new(place);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), OK);
+    assert_int_equal(version, sqlite_schema_version());
+    assert_null(fault);
+    put_new(place);
 }
+
+/* Fills pages of every table and index, and leaves them all in the file itself. */
+static void fill(struct place *place)
+{
+    for (int i = 0; i < 20; i++)
+        put_new(place);
+    shut(place);
+}
+
+static void test_a_check_finds_damage_in_each_table_and_index(void **state)
+{
+    struct place *place = *state;
+    char garbage[4096];
+    size_t len, roots; /* which are the first pages, one for each */
+    const char *sound;
+
+    fill(place);
+    sound = read_file(place, place->file, &len);
+    roots = (size_t)sql(place, "SELECT max(rootpage) FROM sqlite_schema");
+    assert_in_range(roots, 8, len / sizeof garbage);
+    memset(garbage, 0xA5, sizeof garbage);
+    for (size_t page = 1; page < roots; page++) {
+        const char *fault = NULL;
+        int version;
+        enum err e;
+
+        overwrite(place->file, (off_t)(page * sizeof garbage), garbage, sizeof garbage);
+        e = sqlite_inspect(place->task, place->folder, &version, &fault);
+        assert_true(e == ERR_STORE || fault != NULL);
+        open_again(place);
+        fault = NULL;
+        e = store_check(place->task, place->store, &fault);
+        assert_true(e == ERR_STORE || fault != NULL);
+        shut(place);
+        overwrite(place->file, 0, sound, len);
+    }
+    open_again(place);
+    assert_sound(place);
+}
+
+static void test_a_check_reads_the_disk_and_not_its_memory(void **state)
+{
+    struct place *place = *state;
+    char garbage[4096];
+    const char *fault = NULL;
+    enum err e;
+
+    fill(place);
+    open_again(place);
+    assert_sound(place);
+    memset(garbage, 0xA5, sizeof garbage);
+    for (int page = 1; page < 8; page++)
+        overwrite(place->file, page * (off_t)sizeof garbage, garbage, sizeof garbage);
+    e = store_check(place->task, place->store, &fault);
+    assert_true(e == ERR_STORE || fault != NULL);
+}
+
+static void test_a_check_finds_a_row_that_its_index_lacks(void **state)
+{
+    struct place *place = *state;
+    const char *fault = NULL;
+
+    fill(place);
+    sql(place, "PRAGMA writable_schema = ON;"
+               "UPDATE sqlite_schema SET sql = replace(sql, '(user_id)', '(session_id)')"
+               " WHERE name = 'sessions_user'");
+    open_again(place);
+    assert_int_equal(store_check(place->task, place->store, &fault), OK);
+    assert_non_null(fault);
+}
+
+/* Durability */
+
+static void test_nothing_is_acknowledged_before_it_is_synced(void **state)
+{
+    struct place *place = *state;
+    struct login login = put_new(place);
+    struct chain_link fresh = sample_link(place->task->mem), successor;
+    enum session_refreshed refreshed;
+
+    for (int i = 0; i < 10; i++) {
+        disarm(&syncs);
+        put_new(place);
+        assert_true(atomic_load(&syncs.calls) > 0);
+    }
+    disarm(&syncs);
+    assert_int_equal(store_session_refresh(place->task, place->store, login.session.id,
+                                           sample_token(&login.session), &fresh, SAMPLE_MS,
+                                           &refreshed, &successor),
+                     OK);
+    assert_true(atomic_load(&syncs.calls) > 0);
+}
+
+enum { WRITERS = 16, WRITES = 10 };
+
+static void run_writes(struct task *task, unsigned number, void *argument)
+{
+    struct place *place = argument;
+
+    (void)number;
+    for (int i = 0; i < WRITES; i++) {
+        struct user user = sample_user(task->mem);
+        struct session_record session = sample_session(task->mem, user.id);
+        enum user_created created;
+
+        if (store_user_create(task, place->store, &user, &session, NULL, &created) != OK)
+            return;
+    }
+}
+
+static void test_writes_that_wait_together_share_a_sync(void **state)
+{
+    struct place *place = *state;
+
+    put_new(place);
+    disarm(&syncs);
+    atomic_store(&syncs.delay_us, 3000);
+    sample_race(WRITERS, run_writes, place);
+    assert_in_range(atomic_load(&syncs.calls), WRITES, WRITERS * WRITES / 3);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users"), WRITERS * WRITES + 1);
+}
+
+/* What a child tells over its pipe once a write was acknowledged. */
+struct acknowledged {
+    char email[64], session_id[CRYPTO_ID_LEN + 1], token[CRYPTO_ID_LEN + 1];
+};
+
+struct child {
+    struct store *store;
+    int pipe;
+};
+
+/* Registers again and again, and refreshes every session once. */
+static void run_child(struct task *task, unsigned number, void *argument)
+{
+    const struct child *child = argument;
+
+    (void)number;
+    for (;;) {
+        auto_tree void *mem = mem_tree(4096);
+        struct task own = {.mem = mem, .id = task->id};
+        struct user user = sample_user(mem);
+        struct session_record session = sample_session(mem, user.id);
+        struct chain_link fresh = sample_link(mem), successor;
+        struct acknowledged a = {0};
+        enum user_created created;
+        enum session_refreshed refreshed;
+
+        if (store_user_create(&own, child->store, &user, &session, NULL, &created) != OK ||
+            store_session_refresh(&own, child->store, session.id, sample_token(&session), &fresh,
+                                  SAMPLE_MS, &refreshed, &successor) != OK)
+            _exit(1);
+        snprintf(a.email, sizeof a.email, "%s", user.email);
+        snprintf(a.session_id, sizeof a.session_id, "%s", session.id);
+        snprintf(a.token, sizeof a.token, "%s", successor.id);
+        if (write(child->pipe, &a, sizeof a) != sizeof a)
+            _exit(1);
+    }
+}
+
+static pid_t start_child(struct place *place, int *ret_pipe)
+{
+    int ends[2];
+    pid_t pid;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct child child = {.pipe = ends[1]};
+
+        child.store = sqlite_open(place->task, place->task->mem, place->folder);
+        if (child.store == NULL)
+            _exit(1);
+        sample_race(4, run_child, &child);
+        _exit(1);
+    }
+    close(ends[1]);
+    *ret_pipe = ends[0];
+    return pid;
+}
+
+static void kill_child(pid_t pid)
+{
+    int status;
+
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
+static struct acknowledged *read_all(struct place *place, int fd, struct acknowledged *list,
+                                     size_t *count, size_t least)
+{
+    struct acknowledged a;
+
+    while (*count < least && read(fd, &a, sizeof a) == sizeof a) {
+        list = mem_grow(place->task->mem, list, (*count + 1) * sizeof a);
+        list[(*count)++] = a;
+    }
+    return list;
+}
+
+static void assert_kept(struct place *place, const struct acknowledged *a)
+{
+    struct session_record session;
+
+    assert_true(sample_has_email(place->task, place->store, a->email));
+    session = sample_read_session(place->task, place->store, a->session_id);
+    assert_int_equal(session.chain.count, 2);
+    assert_string_equal(session.chain.links[1].id, a->token);
+}
+
+static void test_what_was_acknowledged_survives_kill_9(void **state)
+{
+    enum { KILLS = 6, LEAST = 100 };
+    struct place *place = *state;
+    struct acknowledged *list = NULL;
+    size_t count = 0;
+
+    for (int i = 0; i < KILLS; i++) {
+        int fd;
+        pid_t pid = start_child(place, &fd);
+
+        list = read_all(place, fd, list, &count, count + LEAST + (size_t)i * 37);
+        kill_child(pid);
+        list = read_all(place, fd, list, &count, SIZE_MAX);
+        close(fd);
+        open_again(place);
+        assert_sound(place);
+        for (size_t k = 0; k < count; k++)
+            assert_kept(place, &list[k]);
+        shut(place);
+    }
+    assert_true(count >= KILLS * LEAST);
+    assert_int_equal(sql(place, "SELECT count(*) - count(DISTINCT email) FROM users"), 0);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users WHERE user_id NOT IN"
+                                " (SELECT user_id FROM sessions)"),
+                     0);
+    /* Whatever was not acknowledged is at most what four threads had in hand. */
+    assert_in_range(sql(place, "SELECT count(*) FROM users"), count, count + KILLS * 4);
+}
+
+static void test_a_store_whose_holder_was_killed_opens_at_once(void **state)
+{
+    struct place *place = *state;
+    struct acknowledged *list = NULL;
+    size_t count = 0;
+    int fd;
+    pid_t pid = start_child(place, &fd);
+
+    list = read_all(place, fd, list, &count, 1);
+    assert_refused(place, "in use", mem_printf(place->task->mem, "process %d:", pid));
+    kill_child(pid);
+    close(fd);
+    open_again(place);
+    assert_kept(place, list);
+}
+
+/* Faults */
+
+static void test_a_sync_that_fails_is_no_acknowledgement_and_the_next_write_works(void **state)
+{
+    struct place *place = *state;
+    struct login before = put_new(place), failed = new_login(place), after;
+
+    arm(&syncs, 1, 1, EIO);
+    assert_int_equal(put(place, &failed), ERR_STORE);
+    disarm(&syncs);
+    has(place, &failed);
+    after = put_new(place);
+    assert_true(has(place, &before));
+    assert_true(has(place, &after));
+    shut(place);
+    open_again(place);
+    assert_sound(place);
+    has(place, &failed);
+    assert_true(has(place, &before));
+    assert_true(has(place, &after));
+}
+
+/* For each write to a file in turn: it fails, and what was asked happened whole or not at all. */
+static void fail_each_write(struct place *place, int error, enum err expected)
+{
+    struct login first = put_new(place);
+    int call = 1;
+
+    for (;; call++) {
+        struct login login = new_login(place);
+        enum err e;
+
+        arm(&writes, call, call, error);
+        e = put(place, &login);
+        if (e == OK && atomic_load(&writes.calls) < call)
+            break;
+        if (e != OK) {
+            disarm(&writes);
+            assert_int_equal(e, expected);
+            if (expected == ERR_STORE_FULL)
+                assert_false(has(place, &login));
+            if (!has(place, &login))
+                assert_int_equal(put(place, &login), OK);
+        }
+        assert_true(has(place, &login));
+        assert_true(has(place, &first));
+    }
+    assert_in_range(call, 3, 1000);
+    disarm(&writes);
+    shut(place);
+    open_again(place);
+    assert_sound(place);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users"), call + 1);
+}
+
+static void test_a_write_that_finds_no_space_changes_nothing(void **state)
+{
+    fail_each_write(*state, ENOSPC, ERR_STORE_FULL);
+}
+
+static void test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all(void **state)
+{
+    fail_each_write(*state, EIO, ERR_STORE);
+}
+
+static void test_a_store_that_cannot_write_still_reads_and_says_so(void **state)
+{
+    struct place *place = *state;
+    struct login first = put_new(place), failed;
+
+    assert_int_equal(store_ping(place->task, place->store), OK);
+    arm(&writes, 1, NEVER, EIO);
+    for (int i = 0; i < 5; i++) {
+        failed = new_login(place);
+        assert_int_equal(put(place, &failed), ERR_STORE);
+        assert_true(has(place, &first));
+        assert_false(has(place, &failed));
+        assert_int_equal(store_ping(place->task, place->store), ERR_STORE);
+    }
+    disarm(&writes);
+    assert_int_equal(store_ping(place->task, place->store), OK);
+    assert_int_equal(put(place, &failed), OK);
+    assert_sound(place);
+}
+
+static void test_a_group_that_finds_no_space_fails_whole(void **state)
+{
+    struct place *place = *state;
+
+    put_new(place);
+    arm(&writes, 1, NEVER, ENOSPC);
+    sample_race(WRITERS, run_writes, place);
+    disarm(&writes);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users"), 1);
+    assert_int_equal(sql(place, "SELECT count(*) FROM sessions"), 1);
+    sample_race(WRITERS, run_writes, place);
+    assert_int_equal(sql(place, "SELECT count(*) FROM users"), WRITERS * WRITES + 1);
+}
+
+static void test_a_file_that_may_not_grow_is_a_failed_write_and_heals(void **state)
+{
+    struct place *place = *state;
+    struct rlimit limit, low;
+    struct login first = put_new(place), login;
+    enum err e = OK;
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    low = limit;
+    low.rlim_cur = 256 << 10;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    for (int i = 0; i < 1000 && e == OK; i++) {
+        login = new_login(place);
+        e = put(place, &login);
+    }
+    assert_true(e == ERR_STORE || e == ERR_STORE_FULL);
+    assert_true(has(place, &first));
+    assert_false(has(place, &login));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(put(place, &login), OK);
+    shut(place);
+    open_again(place);
+    assert_true(has(place, &login));
+    assert_sound(place);
+}
+
+static void mount_small(struct place *place)
+{
+    shut(place);
+    assert_int_equal(mount("none", place->folder, "tmpfs", 0, "size=4m"), 0);
+    open_again(place);
+}
+
+/* Leaves this much, and returns the ballast's path. */
+static const char *leave(struct place *place, size_t bytes)
+{
+    const char *path = mem_printf(place->task->mem, "%s/ballast", place->folder);
+    auto_close int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    struct statvfs fs;
+
+    assert_int_equal(statvfs(place->folder, &fs), 0);
+    assert_int_equal(posix_fallocate(fd, 0, (off_t)(fs.f_bavail * fs.f_frsize - bytes)), 0);
+    return path;
+}
+
+static void test_writes_stop_before_the_disk_is_full_and_go_on_when_there_is_space(void **state)
+{
+    struct place *place = *state;
+    struct login first, failed;
+    const char *ballast;
+
+    if (!may_mount)
+        skip();
+    mount_small(place);
+    first = put_new(place);
+    ballast = leave(place, 512 << 10);
+    failed = new_login(place);
+    assert_int_equal(put(place, &failed), ERR_STORE_FULL);
+    assert_non_null(strstr(place->task->text, "full"));
+    assert_int_equal(store_ping(place->task, place->store), ERR_STORE_FULL);
+    assert_true(has(place, &first));
+    assert_false(has(place, &failed));
+    assert_int_equal(unlink(ballast), 0);
+    assert_int_equal(store_ping(place->task, place->store), OK);
+    assert_int_equal(put(place, &failed), OK);
+    assert_true(has(place, &failed));
+    assert_sound(place);
+}
+
+static void test_what_does_not_fit_on_the_disk_is_not_half_written(void **state)
+{
+    struct place *place = *state;
+    struct login first, large;
+    char *agent;
+
+    if (!may_mount)
+        skip();
+    mount_small(place);
+    first = put_new(place);
+    shut(place);
+    open_again(place);
+    large = new_login(place);
+    agent = mem_zero(place->task->mem, (5 << 20) + 1);
+    memset(agent, 'a', 5 << 20);
+    large.session.agent = agent;
+    assert_int_equal(put(place, &large), ERR_STORE_FULL);
+    assert_true(has(place, &first));
+    assert_false(has(place, &large));
+    large.session.agent = "a";
+    assert_int_equal(put(place, &large), OK);
+    shut(place);
+    open_again(place);
+    assert_true(has(place, &first));
+    assert_true(has(place, &large));
+    assert_sound(place);
+}
+
+static void test_a_session_of_nobody_is_not_opened(void **state)
+{
+    struct place *place = *state;
+    struct session_record session = sample_session(place->task->mem, crypto_id(place->task->mem));
+    bool opened;
+
+    assert_int_not_equal(store_session_open(place->task, place->store, &session, &opened), OK);
+    assert_false(sample_has_session(place->task, place->store, session.id));
+}
+
+#define CLOSED(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define OPENED(name) cmocka_unit_test_setup_teardown(name, begin_open, end)
 
 int main(void)
 {
-    struct CMUnitTest tests[TESTS] = {
-        UNIT(test_what_was_written_is_there_after_closing_and_opening),
-        UNIT(test_a_folder_that_is_in_use_is_refused_with_a_sentence),
-        UNIT(test_a_store_in_use_can_be_looked_at),
+    static const struct CMUnitTest tests[] = {
+        OPENED(test_what_was_written_is_there_after_closing_and_opening),
+        CLOSED(test_a_missing_folder_is_made_for_its_owner_alone),
+        OPENED(test_a_second_opener_is_refused_and_told_who_has_it),
+        CLOSED(test_an_empty_file_is_brought_to_the_newest_schema),
+        CLOSED(test_a_migration_that_fails_leaves_the_schema_before_it),
+        OPENED(test_the_file_of_a_newer_program_is_refused_and_left_alone),
+        CLOSED(test_a_schema_number_that_no_program_writes_is_refused),
+        OPENED(test_a_file_that_is_no_store_is_refused_and_left_alone),
+        OPENED(test_a_damaged_schema_is_refused_with_what_to_do),
+        CLOSED(test_a_file_in_place_of_the_folder_is_told),
+        CLOSED(test_a_folder_that_may_not_be_written_to_is_told),
+        OPENED(test_a_read_only_file_system_is_told),
+        CLOSED(test_inspecting_tells_the_schema_of_a_store_in_use),
+        OPENED(test_a_check_finds_damage_in_each_table_and_index),
+        OPENED(test_a_check_reads_the_disk_and_not_its_memory),
+        OPENED(test_a_check_finds_a_row_that_its_index_lacks),
+        OPENED(test_nothing_is_acknowledged_before_it_is_synced),
+        OPENED(test_writes_that_wait_together_share_a_sync),
+        CLOSED(test_what_was_acknowledged_survives_kill_9),
+        CLOSED(test_a_store_whose_holder_was_killed_opens_at_once),
+        OPENED(test_a_sync_that_fails_is_no_acknowledgement_and_the_next_write_works),
+        OPENED(test_a_write_that_finds_no_space_changes_nothing),
+        OPENED(test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all),
+        OPENED(test_a_store_that_cannot_write_still_reads_and_says_so),
+        OPENED(test_a_group_that_finds_no_space_fails_whole),
+        OPENED(test_a_file_that_may_not_grow_is_a_failed_write_and_heals),
+        OPENED(test_writes_stop_before_the_disk_is_full_and_go_on_when_there_is_space),
+        OPENED(test_what_does_not_fit_on_the_disk_is_not_half_written),
+        OPENED(test_a_session_of_nobody_is_not_opened),
     };
-    size_t count = 3;
+    struct place *place;
+    int failed;
 
     crypto_start();
-    for (size_t i = 0; contract_tests[i].name != NULL; i++)
-        tests[count++] = (struct CMUnitTest){contract_tests[i].name, run_contract, NULL, NULL,
-                                             (void *)&contract_tests[i]};
-    return _cmocka_run_group_tests("store", tests, count, NULL, NULL);
+    inject_writes();
+    may_mount = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
+
+    failed += run_contract_tests();
+    begin_open((void **)&place);
+    failed += contract_sessions_run(place->store);
+    end((void **)&place);
+    return failed;
 }
