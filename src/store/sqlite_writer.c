@@ -72,7 +72,8 @@ static void fail_all(struct write *group, enum err e, const char *why)
         w->outcome = fail(w->task, e, mem_string(w->task->mem, why));
 }
 
-static void apply_one(struct sqlite_writer *writer, struct write *w)
+/* Whether the transaction still stands, with the whole of this write or nothing of it. */
+static bool apply_one(struct sqlite_writer *writer, struct write *w)
 {
     enum err e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE);
 
@@ -80,20 +81,16 @@ static void apply_one(struct sqlite_writer *writer, struct write *w)
         e = w->apply(w->task, &writer->db, w->argument);
     w->outcome = e;
     if (sqlite3_get_autocommit(writer->db.handle))
-        return; /* SQLite has rolled the whole group back */
+        return false; /* SQLite has rolled the whole group back */
     if (e != OK && sqlite_db_simple(w->task, &writer->db, SQL_SAVE_UNDO) != OK)
-        return;
-    e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE_END);
-    if (w->outcome == OK)
-        w->outcome = e;
+        return false;
+    return sqlite_db_simple(w->task, &writer->db, SQL_SAVE_END) == OK;
 }
 
-/* Whether the transaction still stands after every write of the group. */
 static bool apply_all(struct sqlite_writer *writer, struct write *group)
 {
     for (struct write *w = group; w != NULL; w = w->next) {
-        apply_one(writer, w);
-        if (sqlite3_get_autocommit(writer->db.handle))
+        if (!apply_one(writer, w))
             return false;
     }
     return true;
