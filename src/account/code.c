@@ -34,7 +34,7 @@ enum err code_send(struct task *task, const struct accounts *accounts,
     int64_t now_ms = clock_wall_ms(), left_ms;
     struct code code = {
         .purpose = reset, .email = email, .created_ms = now_ms, .expires_ms = now_ms + LIFE_MS};
-    struct mail mail = {.to = email, .created_ms = now_ms};
+    struct mail mail = {.created_ms = now_ms};
     enum code_issued issued;
     struct user user;
     const char *digits;
@@ -46,12 +46,12 @@ enum err code_send(struct task *task, const struct accounts *accounts,
     e = store_user_by_email(task, accounts->sessions.store, email, &found, &user);
     if (e != OK)
         return e;
-    /* The same work for everybody: only the mail of a stranger is not kept. */
+    /* The same work for everybody: a mail to nobody is dropped when it is due. */
+    mail.to = found && user.is_active ? email : "";
     digits = mem_printf(task->mem, "%0*u", DIGITS, randombytes_uniform(CODES));
     hash_code(task, settings, email, digits, code.hash);
     mail.content = letter_reset_code(task->mem, settings, email, language, digits, LIFE_MS / 60000);
-    e = store_code_issue(task, accounts->sessions.store, &code, WAIT_MS,
-                         found && user.is_active ? &mail : NULL, &issued, &left_ms);
+    e = store_code_issue(task, accounts->sessions.store, &code, WAIT_MS, &mail, &issued, &left_ms);
     return e == OK && issued == CODE_TOO_SOON ? refuse_early(task, left_ms) : e;
 }
 

@@ -77,6 +77,8 @@ static const char *deliver(struct task *task, const struct settings *settings,
                            const struct mail *mail, bool *ret_for_good)
 {
     *ret_for_good = false;
+    if (*mail->to == '\0')
+        return NULL;
     if (has_server(settings))
         return smtp_send(settings, letter_sender(settings), mail->to, mail->content, ret_for_good);
     return outbox_is_configured(settings) ? write_file(task, settings, mail)

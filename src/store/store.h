@@ -143,7 +143,7 @@ enum session_refreshed {
  * only if the outcome of the first is unknown, and then with the same Message-ID. */
 struct mail {
     int64_t number;      /* given by the store */
-    const char *to;      /* an address */
+    const char *to;      /* an address; empty: nobody, it is only to be dropped */
     const char *content; /* the whole message (RFC 5322), with its Message-ID */
     int64_t created_ms, next_ms;
     unsigned attempts;
