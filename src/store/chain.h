@@ -4,8 +4,10 @@
  * refreshed again gets the same successor. A token stays good until its successor is used for the
  * first time, and for a grace after that (lost replies, second tabs); its use after the grace means
  * that somebody else has a copy, and ends the session. A client that ignores successors goes on
- * with its first token until that expires. Pure; both stores run this inside their atomic write.
- * Times: ms; seconds where tokens carry them. */
+ * with its first token until that expires. CHAIN_LINKS tokens are remembered: of more that follow
+ * each other within the grace, the oldest count as replaced.
+ * Pure; both stores run this inside their atomic write. Times: ms; seconds where tokens carry them.
+ */
 #pragma once
 
 #include "core/crypto.h"

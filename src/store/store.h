@@ -120,8 +120,8 @@ must_check enum err store_audit_trail(struct task *task, struct store *store, co
 must_check enum err store_user_void_tokens(struct task *task, struct store *store, const char *id,
                                            int64_t from_ms);
 
-/* Opens a session and notes the login. *ret_opened false: there is one of this id already, live or
- * ended, and nothing was changed. */
+/* Opens a session of a user, who must exist, and notes the login. *ret_opened false: there is one
+ * of this id already, live or ended, and nothing was changed. */
 must_check enum err store_session_open(struct task *task, struct store *store,
                                        const struct session_record *session, bool *ret_opened);
 
