@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 
+import openapi
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ DEFAULTS = {
     "PASSWORD_ARGON2_MEMORY_KIB": "8192",
     "PASSWORD_ARGON2_PASSES": "1",
     "LOG_FORMAT": "json",
+    "RATE_LIMIT_ENABLED": "false",  # tests/limit sets it
 }
 
 
@@ -111,7 +113,9 @@ class Manus:
     def request(self, method, path, **options):
         options.setdefault("timeout", 30 * SLOW)
         options.setdefault("allow_redirects", False)
-        return self.http.request(method, self.base + path, **options)
+        reply = self.http.request(method, self.base + path, **options)
+        openapi.check(BINARY, method, path, reply)
+        return reply
 
     def get(self, path, token=None, **options):
         return self.request("GET", path, headers=self.headers(token, options), **options)

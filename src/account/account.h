@@ -9,8 +9,13 @@ struct accounts {
     struct sessions sessions;
 };
 
-/* Makes a user and logs it in. An address that is taken is ERR_INVALID with its text. `email` is in
- * its stored form. *ret_user and *ret_tokens are in the task's memory; *ret_common: the password is
+/* Who has the address, in whichever spelling it is stored: the one that is given before others.
+ * `email` is email_sent()'s (core/email.h). *ret_found false: nobody, and *ret is untouched. */
+must_check enum err account_find(struct task *task, const struct accounts *accounts,
+                                 const char *email, bool *ret_found, struct user *ret);
+
+/* Makes a user and logs it in. An address that is taken is ERR_INVALID with its text. `email` as
+ * above. *ret_user and *ret_tokens are in the task's memory; *ret_common: the password is
  * one of the most common. */
 must_check enum err account_register(struct task *task, const struct accounts *accounts,
                                      const struct settings *settings, const char *fullname,

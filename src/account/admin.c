@@ -6,6 +6,7 @@
 #include "core/email.h"
 #include "core/unicode.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_MAX_LENGTH = 100 };
@@ -17,7 +18,7 @@ static struct audit audit_of(const struct admin_request *request, const char *ac
                           .actor = request->actor,
                           .action = action,
                           .subject = subject,
-                          .address = "",
+                          .address = "local",
                           .detail = ""};
 }
 
@@ -25,15 +26,47 @@ static struct audit audit_of(const struct admin_request *request, const char *ac
 static enum err find(struct task *task, const struct accounts *accounts,
                      const struct admin_request *request, struct user *ret)
 {
-    const char *email = email_normalise(task->mem, request->who);
+    const char *email = email_sent(task->mem, request->who);
     bool found = false;
     enum err e = OK;
 
     if (email != NULL)
-        e = store_user_by_email(task, accounts->sessions.store, email, &found, ret);
+        e = account_find(task, accounts, email, &found, ret);
     if (e == OK && !found)
         return manage_find_user(task, accounts, request->who, ret);
     return e;
+}
+
+/* Chosen by a stranger: control characters, and those that turn the direction of what follows, are
+ * shown as their code, and the whole stands apart from its line (Unicode Standard Annex 9). */
+static void put_isolated(struct text *out, const char *name)
+{
+    text_add(out, "\u2068");
+    for (size_t width; *name != '\0'; name += width) {
+        const unsigned char *at = (const unsigned char *)name;
+
+        width = unicode_width(name, strlen(name));
+        if (width == 0)
+            width = 1;
+        if (unicode_has_control(mem_copy(out->mem, name, width)))
+            text_printf(out, "\\x%02x", at[width - 1]);
+        else if (width == 3 && at[0] == 0xe2 &&
+                 ((at[1] == 0x80 && at[2] >= 0xaa && at[2] <= 0xae) ||
+                  (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9)))
+            text_printf(out, "\\u20%x", 0x20 + (at[1] - 0x80) * 0x40 + at[2] - 0xa0);
+        else
+            text_put(out, name, width);
+    }
+    text_add(out, "\u2069");
+}
+
+/* As it is where nothing in it can mislead. */
+static void put_address(struct text *out, const char *email)
+{
+    if (email_is_ascii(email) && !unicode_has_control(email))
+        text_add(out, email);
+    else
+        put_isolated(out, email);
 }
 
 static void put_user_line(struct text *out, const struct user *user)
@@ -41,8 +74,12 @@ static void put_user_line(struct text *out, const struct user *user)
     char created[TEXT_TIME_SIZE];
 
     text_time(created, user->created_ms);
-    text_printf(out, "%s  %-5s  %-8s  %s  %s  %s\n", user->id, user->is_admin ? "admin" : "user",
-                user->is_active ? "active" : "inactive", created, user->email, user->fullname);
+    text_printf(out, "%s  %-5s  %-8s  %s  ", user->id, user->is_admin ? "admin" : "user",
+                user->is_active ? "active" : "inactive", created);
+    put_address(out, user->email);
+    text_add(out, "  ");
+    put_isolated(out, user->fullname);
+    text_char(out, '\n');
 }
 
 static enum err hash_random(struct task *task, const struct settings *settings,
@@ -62,7 +99,8 @@ static enum err create(struct task *task, const struct accounts *accounts,
     size_t name_length = unicode_length(fullname);
     struct user user;
     struct audit audit;
-    enum user_created created;
+    enum user_created created = USER_EMAIL_TAKEN;
+    bool taken;
     enum err e;
 
     if (email == NULL)
@@ -75,12 +113,14 @@ static enum err create(struct task *task, const struct accounts *accounts,
                          .email = email,
                          .is_admin = true,
                          .is_active = true};
-    user.created_ms = user.updated_ms = clock_wall_ms();
-    e = hash_random(task, settings, &password, &user.password_hash);
-    if (e != OK)
-        return e;
+    user.created_ms = user.updated_ms = user.verified_ms = clock_wall_ms();
+    e = account_find(task, accounts, email_sent(task->mem, request->who), &taken,
+                     &(struct user){0});
+    if (e == OK && !taken)
+        e = hash_random(task, settings, &password, &user.password_hash);
     audit = audit_of(request, "admin.create", user.id);
-    e = store_user_create(task, accounts->sessions.store, &user, NULL, &audit, &created);
+    if (e == OK && !taken)
+        e = store_user_create(task, accounts->sessions.store, &user, NULL, &audit, &created);
     if (e != OK)
         return e;
     if (created == USER_EMAIL_TAKEN)
@@ -128,17 +168,22 @@ static enum err list(struct task *task, const struct accounts *accounts,
                      const struct settings *settings, const struct admin_request *request,
                      struct text *out)
 {
-    const struct store_page newest = {0, STORE_PAGE};
-    struct user *users;
-    size_t count;
-    int64_t next;
-    enum err e = store_users(task, accounts->sessions.store, request->who, &newest, &users, &count,
-                             &next);
+    struct store_page page = {0, STORE_PAGE};
+    size_t shown = 0;
+    enum err e;
 
     (void)settings;
-    for (size_t i = 0; e == OK && i < count; i++)
-        put_user_line(out, &users[i]);
-    if (e == OK && next != 0)
+    do {
+        struct user *users;
+        size_t count;
+
+        e = store_users(task, accounts->sessions.store, request->who, &page, &users, &count,
+                        &page.before);
+        for (size_t i = 0; e == OK && i < count; i++)
+            put_user_line(out, &users[i]);
+        shown += e == OK ? count : 0;
+    } while (e == OK && page.before != 0 && shown < STORE_PAGE);
+    if (e == OK && page.before != 0)
         text_add(out, "… and more: search by a word\n");
     return e;
 }
@@ -159,6 +204,9 @@ static enum err show(struct task *task, const struct accounts *accounts,
     if (e != OK)
         return e;
     put_user_line(out, &user);
+    text_printf(out, "address %s, mails in %s\n",
+                user.verified_ms != 0 ? "confirmed" : "not confirmed",
+                user.language == NULL ? "the browser's language" : user.language);
     for (size_t i = 0; i < count; i++) {
         char used[TEXT_TIME_SIZE];
 
@@ -183,7 +231,7 @@ static enum err reset_password(struct task *task, const struct accounts *account
     if (e != OK)
         return e;
     audit = audit_of(request, "user.reset_password", user.id);
-    e = manage_set_password(task, accounts, user.id, hash, &audit);
+    e = manage_set_password(task, accounts, settings, &user, hash, &audit, LANGUAGE_ENGLISH);
     if (e == OK)
         text_printf(out, "password: %s\n", password);
     return e;
@@ -208,16 +256,67 @@ static enum err revoke_sessions(struct task *task, const struct accounts *accoun
     return e;
 }
 
+/* Mail */
+
+static enum err list_mails(struct task *task, const struct accounts *accounts,
+                           const struct settings *settings, const struct admin_request *request,
+                           struct text *out)
+{
+    struct mail *mails;
+    size_t count;
+    int64_t waiting;
+    enum err e = store_mails(task, accounts->sessions.store, &mails, &count);
+
+    (void)settings;
+    (void)request;
+    if (e == OK)
+        e = store_mail_count(task, accounts->sessions.store, &waiting);
+    if (e != OK)
+        return e;
+    for (size_t i = 0; i < count; i++) {
+        char created[TEXT_TIME_SIZE], next[TEXT_TIME_SIZE];
+
+        text_time(created, mails[i].created_ms);
+        text_time(next, mails[i].next_ms);
+        text_printf(out, "%lld  accepted %s  attempts %u  next %s  to ", (long long)mails[i].number,
+                    created, mails[i].attempts, next);
+        put_address(out, *mails[i].to == '\0' ? "nobody" : mails[i].to);
+        text_printf(out, "  %s\n", mails[i].error);
+    }
+    text_printf(out, "%lld wait\n", (long long)waiting);
+    return OK;
+}
+
+static enum err retry_mails(struct task *task, const struct accounts *accounts,
+                            const struct settings *settings, const struct admin_request *request,
+                            struct text *out)
+{
+    char *end = NULL;
+    long long number = request->who == NULL ? 0 : strtoll(request->who, &end, 10);
+    unsigned count;
+    enum err e;
+
+    (void)settings;
+    if (request->who != NULL && (number < 1 || *end != '\0'))
+        return fail(task, ERR_INVALID, "give the number of a mail, as `manus mail list` shows it");
+    e = store_mail_retry(task, accounts->sessions.store, number, clock_wall_ms(), &count);
+    if (e == OK)
+        text_printf(out, "%u are tried again now\n", count);
+    return e;
+}
+
 const struct admin_action admin_actions[] = {
-    {"create", true, "Make an administrator with a random password, which is printed once.",
-     create},
-    {"promote", true, "Make a user an administrator.", promote},
-    {"demote", true, "Make an administrator a user again.", demote},
-    {"list", false, "List users, newest first; with words, those whom they find.", list},
-    {"show", true, "Show a user and where they are logged in.", show},
-    {"reset-password", true, "Give a user a random password, and end their sessions.",
+    {"admin", "create", true,
+     "Make an administrator with a random password, which is printed once.", create},
+    {"admin", "promote", true, "Make a user an administrator.", promote},
+    {"admin", "demote", true, "Make an administrator a user again.", demote},
+    {"admin", "list", false, "List users, newest first; with words, those whom they find.", list},
+    {"admin", "show", true, "Show a user and where they are logged in.", show},
+    {"admin", "reset-password", true, "Give a user a random password, and end their sessions.",
      reset_password},
-    {"revoke-sessions", true, "End a user's sessions.", revoke_sessions},
+    {"admin", "revoke-sessions", true, "End a user's sessions.", revoke_sessions},
+    {"mail", "list", false, "List the mails that wait, due first.", list_mails},
+    {"mail", "retry", false, "Try those that wait, or the one of a number, at once.", retry_mails},
     {0},
 };
 
@@ -227,7 +326,8 @@ enum err admin_run(struct task *task, const struct accounts *accounts,
 {
     const struct admin_action *action = admin_actions;
 
-    while (action->name != NULL && strcmp(action->name, request->action) != 0)
+    while (action->name != NULL && (strcmp(action->command, request->command) != 0 ||
+                                    strcmp(action->name, request->action) != 0))
         action++;
     if (action->name == NULL)
         return fail(task, ERR_INVALID, "there is no such action");

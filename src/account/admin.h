@@ -1,5 +1,5 @@
-/* What the command `manus admin` does to the store, in this process or, by way of a socket, in the
- * server that has it. The asker is a user of the operating system.
+/* What the commands `manus admin` and `manus mail` do to the store, in this process or, by way of a
+ * socket, in the server that has it. The asker is a user of the operating system.
  *
  * Waits for the store and computes hashes. */
 #pragma once
@@ -8,13 +8,17 @@
 #include "core/text.h"
 
 struct admin_request {
-    const char *action; /* one of the names in admin_actions */
-    const char *who;    /* an address or an id; for list: words to search for. May be NULL */
+    const char *command; /* "admin", "mail" */
+    const char *action;  /* one of the names in admin_actions */
+    const char *who;     /* an address or an id; for list: words to search for; for retry: a mail's
+                            number. May be NULL */
     const char *fullname;
-    const char *actor; /* "system:NAME" */
+    const char *option; /* of `limits ban`: for how many seconds */
+    const char *actor;  /* "system:NAME" */
 };
 
 struct admin_action {
+    const char *command;
     const char *name;
     bool needs_who;
     const char *help;

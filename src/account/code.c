@@ -1,23 +1,36 @@
 #include "account/code.h"
 
+#include "account/notice.h"
 #include "account/password.h"
+#include "account/provider.h"
 #include "core/clock.h"
+#include "core/email.h"
 #include "mail/outbox.h"
 
 #include <sodium.h>
 #include <string.h>
 
-enum { DIGITS = 6, CODES = 1000000, LIFE_MS = 5 * 60000, WAIT_MS = 60000 };
-
-static const char reset[] = "reset";
+enum { DIGITS = 6, CODES = 1000000, LIFE_MS = CODE_MINUTES * 60000, WAIT_MS = 60000 };
 
 /* Whoever reads the store cannot try the million codes without the key. */
-static void hash_code(struct task *task, const struct settings *settings, const char *email,
-                      const char *code, uint8_t ret[CRYPTO_HASH_BYTES])
+static void hash_code(struct task *task, const struct settings *settings, const char *purpose,
+                      const char *email, const char *code, uint8_t ret[CRYPTO_HASH_BYTES])
 {
-    const char *text = mem_printf(task->mem, "one-time code\n%s\n%s\n%s", reset, email, code);
+    const char *text = mem_printf(task->mem, "one-time code\n%s\n%s\n%s", purpose, email, code);
 
     crypto_hmac(ret, settings->jwt_secret->bytes, settings->jwt_secret->len, text, strlen(text));
+}
+
+struct code code_make(struct task *task, const struct settings *settings, const char *purpose,
+                      const char *email, const char **ret_digits)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct code code = {
+        .purpose = purpose, .email = email, .created_ms = now_ms, .expires_ms = now_ms + LIFE_MS};
+
+    *ret_digits = mem_printf(task->mem, "%0*u", DIGITS, randombytes_uniform(CODES));
+    hash_code(task, settings, purpose, email, *ret_digits, code.hash);
+    return code;
 }
 
 static enum err refuse_early(struct task *task, int64_t left_ms)
@@ -28,30 +41,14 @@ static enum err refuse_early(struct task *task, int64_t left_ms)
                            (int)((left_ms + 999) / 1000)));
 }
 
-enum err code_send(struct task *task, const struct accounts *accounts,
-                   const struct settings *settings, const char *email, enum language language)
+enum err code_issue(struct task *task, const struct accounts *accounts, const struct code *code,
+                    const struct mail *mail)
 {
-    int64_t now_ms = clock_wall_ms(), left_ms;
-    struct code code = {
-        .purpose = reset, .email = email, .created_ms = now_ms, .expires_ms = now_ms + LIFE_MS};
-    struct mail mail = {.created_ms = now_ms};
     enum code_issued issued;
-    struct user user;
-    const char *digits;
-    bool found;
-    enum err e;
+    int64_t left_ms;
+    enum err e = store_code_issue(task, accounts->sessions.store, code, WAIT_MS, mail, &issued,
+                                  &left_ms);
 
-    if (!outbox_is_configured(settings))
-        return fail(task, ERR_BAD_REQUEST, "Email configuration is incomplete");
-    e = store_user_by_email(task, accounts->sessions.store, email, &found, &user);
-    if (e != OK)
-        return e;
-    /* The same work for everybody: a mail to nobody is dropped when it is due. */
-    mail.to = found && user.is_active ? email : "";
-    digits = mem_printf(task->mem, "%0*u", DIGITS, randombytes_uniform(CODES));
-    hash_code(task, settings, email, digits, code.hash);
-    mail.content = letter_reset_code(task->mem, settings, email, language, digits, LIFE_MS / 60000);
-    e = store_code_issue(task, accounts->sessions.store, &code, WAIT_MS, &mail, &issued, &left_ms);
     return e == OK && issued == CODE_TOO_SOON ? refuse_early(task, left_ms) : e;
 }
 
@@ -60,43 +57,114 @@ static enum err refuse_code(struct task *task)
     return fail(task, ERR_UNAUTHENTICATED, "Invalid or expired verification code");
 }
 
-static enum err use_code(struct task *task, const struct accounts *accounts,
-                         const struct settings *settings, const char *email, const char *code,
-                         struct user *ret)
+static struct audit audit_of(struct task *task, const struct user *user, const char *action,
+                             const struct code_use *use)
 {
-    uint8_t hash[CRYPTO_HASH_BYTES];
-    bool right, found;
+    return (struct audit){.at_ms = clock_wall_ms(),
+                          .actor = mem_printf(task->mem, "user:%s", user->id),
+                          .action = action,
+                          .subject = user->id,
+                          .address = use->client,
+                          .detail = "by code"};
+}
+
+/* Whose code it is: codes are kept under the stored address. *ret_admitted: and they may use it. */
+static enum err find(struct task *task, const struct accounts *accounts,
+                     const struct settings *settings, const char *email, struct user *ret,
+                     bool *ret_admitted)
+{
+    bool found;
     enum err e;
 
-    hash_code(task, settings, email, code, hash);
-    e = store_code_try(task, accounts->sessions.store, reset, email, hash, clock_wall_ms(), &right);
+    *ret = (struct user){.email = email_key(task->mem, email)};
+    e = account_find(task, accounts, email, &found, ret);
+    *ret_admitted = e == OK && found && ret->is_active && provider_admits(settings, ret);
+    return e;
+}
+
+enum err code_use(struct task *task, const struct accounts *accounts,
+                  const struct settings *settings, const struct code_use *use, struct user *ret)
+{
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    struct audit password, verified;
+    struct code_deed deed;
+    bool right, admitted;
+    enum err e = find(task, accounts, settings, use->email, ret, &admitted);
+
     if (e != OK)
         return e;
-    if (!right)
-        return refuse_code(task);
-    e = store_user_by_email(task, accounts->sessions.store, email, &found, ret);
+    if (admitted) {
+        password = audit_of(task, ret, "user.reset_password", use);
+        verified = audit_of(task, ret, "user.verify_email", use);
+        deed = (struct code_deed){ret->id, use->password_hash, &password, &verified};
+    }
+    hash_code(task, settings, use->purpose, ret->email, use->digits, hash);
+    e = store_code_try(task, accounts->sessions.store, use->purpose, ret->email, hash,
+                       clock_wall_ms(), admitted ? &deed : NULL, &right);
+    if (admitted) {
+        identity_forget_user(accounts->sessions.identity, ret->id);
+        identity_forget_sessions_of(accounts->sessions.identity, ret->id);
+    }
     if (e != OK)
         return e;
-    return found && ret->is_active ? OK : refuse_code(task);
+    return right && admitted ? OK : refuse_code(task);
+}
+
+/* A new password by mail */
+
+static enum err check_available(struct task *task, const struct settings *settings)
+{
+    if (settings->auth_provider == PROVIDER_PASSWORD)
+        return OK;
+    return fail(task, ERR_BAD_REQUEST, "Password reset is not available");
+}
+
+enum err code_send(struct task *task, const struct accounts *accounts,
+                   const struct settings *settings, const char *email, enum language language)
+{
+    struct mail mail = {.to = ""};
+    struct user user;
+    struct code code;
+    const char *digits;
+    bool admitted;
+    enum err e = check_available(task, settings);
+
+    if (e != OK)
+        return e;
+    if (!outbox_is_configured(settings))
+        return fail(task, ERR_BAD_REQUEST, "Email configuration is incomplete");
+    e = find(task, accounts, settings, email, &user, &admitted);
+    if (e != OK)
+        return e;
+    /* The same work for everybody: a mail to nobody is dropped when it is due. */
+    if (admitted)
+        mail.to = notice_recipient(task, &user);
+    code = code_make(task, settings, CODE_RESET, user.email, &digits);
+    mail.created_ms = code.created_ms;
+    mail.expires_ms = code.expires_ms;
+    mail.content = letter_reset_code(task->mem, settings, user.email,
+                                     language_of_choice(user.language, language), digits,
+                                     CODE_MINUTES);
+    return code_issue(task, accounts, &code, &mail);
 }
 
 enum err code_reset_password(struct task *task, const struct accounts *accounts,
                              const struct settings *settings, const char *email, const char *code,
-                             const char *new_password, const char *client, bool *ret_common)
+                             const char *new_password, const char *client, enum language language,
+                             bool *ret_common)
 {
-    struct audit audit = {.action = "user.reset_password", .address = client, .detail = "by code"};
-    struct user user = {0};
-    const char *hash;
-    enum err e = password_check(task, settings, new_password, ret_common);
+    struct code_use use = {.purpose = CODE_RESET, .email = email, .digits = code, .client = client};
+    struct user user;
+    enum err e = check_available(task, settings);
 
     if (e == OK)
-        e = use_code(task, accounts, settings, email, code, &user);
+        e = password_check(task, settings, "New password", new_password, ret_common);
+    /* Before the code is tried: what fails here leaves it as good as it was. */
     if (e == OK)
-        e = password_hash(task, settings, new_password, &hash);
-    if (e != OK)
-        return e;
-    audit.at_ms = clock_wall_ms();
-    audit.actor = mem_printf(task->mem, "user:%s", user.id);
-    audit.subject = user.id;
-    return manage_set_password(task, accounts, user.id, hash, &audit);
+        e = password_hash(task, settings, new_password, &use.password_hash);
+    if (e == OK)
+        e = code_use(task, accounts, settings, &use, &user);
+    if (e == OK)
+        notice_password_changed(task, accounts, settings, &user, clock_wall_ms(), language);
+    return e;
 }

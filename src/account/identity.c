@@ -1,16 +1,11 @@
 #include "account/identity.h"
 
 #include "core/clock.h"
+#include "core/recall.h"
 
-#include <pthread.h>
 #include <string.h>
 
-enum { SHARDS = 64, SETS = 32, WAYS = 4, REMEMBER_MS = 1000 };
-
-/* Users, sessions and verified tokens alike: their first member is their id. */
-struct record {
-    const char *id;
-};
+enum { REMEMBER_MS = 1000 };
 
 struct verified {
     const char *token;
@@ -18,155 +13,10 @@ struct verified {
     struct token_claims claims;
 };
 
-struct entry {
-    uint64_t hash;
-    int64_t loaded_ms;     /* monotonic */
-    struct record *record; /* with its texts; NULL: free */
-};
-
-/* Set-associative, so that its size is fixed and a lookup touches four entries at most. */
-struct shard {
-    pthread_mutex_t lock;
-    uint64_t generation; /* counts what was forgotten */
-    struct entry entries[SETS][WAYS];
-};
-
-typedef void *copier(void *mem, const void *record);
-
-struct cache {
-    copier *copy;
-    struct shard shards[SHARDS];
-};
-
 struct identity {
     struct store *store;
-    struct cache *users, *sessions, *tokens;
+    struct recall *users, *sessions, *tokens;
 };
-
-/* FNV-1a. Only what we have signed gets in, so nobody chooses what collides. */
-static uint64_t hash_of(const char *key)
-{
-    uint64_t hash = 14695981039346656037u;
-
-    for (; *key != '\0'; key++)
-        hash = (hash ^ (unsigned char)*key) * 1099511628211u;
-    return hash ^ hash >> 32;
-}
-
-static struct shard *shard_of(struct cache *cache, uint64_t hash)
-{
-    return &cache->shards[hash % SHARDS];
-}
-
-static struct entry *set_of(struct shard *shard, uint64_t hash)
-{
-    return shard->entries[hash / SHARDS % SETS];
-}
-
-static bool is_of(const struct entry *entry, uint64_t hash, const char *id)
-{
-    return entry->record != NULL && entry->hash == hash && strcmp(entry->record->id, id) == 0;
-}
-
-static int close_cache(struct cache *cache)
-{
-    for (size_t i = 0; i < SHARDS; i++) {
-        for (size_t j = 0; j < SETS * WAYS; j++)
-            talloc_free(cache->shards[i].entries[j / WAYS][j % WAYS].record);
-        pthread_mutex_destroy(&cache->shards[i].lock);
-    }
-    return 0;
-}
-
-static struct cache *open_cache(void *mem, copier *copy)
-{
-    struct cache *cache = mem_new(mem, struct cache);
-
-    cache->copy = copy;
-    for (size_t i = 0; i < SHARDS; i++)
-        pthread_mutex_init(&cache->shards[i].lock, NULL);
-    talloc_set_destructor(cache, close_cache);
-    return cache;
-}
-
-/* To be taken before the store is read for what will be put. */
-static uint64_t generation_of(struct cache *cache, const char *id)
-{
-    struct shard *shard = shard_of(cache, hash_of(id));
-    uint64_t generation;
-
-    pthread_mutex_lock(&shard->lock);
-    generation = shard->generation;
-    pthread_mutex_unlock(&shard->lock);
-    return generation;
-}
-
-/* The entry of this id, else the one that was loaded longest ago. */
-static struct entry *choose(struct entry *set, uint64_t hash, const char *id)
-{
-    struct entry *oldest = set;
-
-    for (size_t i = 0; i < WAYS; i++) {
-        if (is_of(&set[i], hash, id))
-            return &set[i];
-        if (set[i].loaded_ms < oldest->loaded_ms)
-            oldest = &set[i];
-    }
-    return oldest;
-}
-
-/* What was read before something of its shard was forgotten may be out of date: it is not kept. */
-static void put(struct cache *cache, const void *record, uint64_t generation)
-{
-    struct record *copy = cache->copy(NULL, record), *unused = copy;
-    uint64_t hash = hash_of(copy->id);
-    struct shard *shard = shard_of(cache, hash);
-
-    pthread_mutex_lock(&shard->lock);
-    if (generation == shard->generation) {
-        struct entry *entry = choose(set_of(shard, hash), hash, copy->id);
-
-        unused = entry->record;
-        *entry = (struct entry){hash, clock_mono_ms(), copy};
-    }
-    pthread_mutex_unlock(&shard->lock);
-    talloc_free(unused);
-}
-
-static void forget(struct cache *cache, const char *id)
-{
-    uint64_t hash = hash_of(id);
-    struct shard *shard = shard_of(cache, hash);
-    struct entry *set = set_of(shard, hash);
-
-    pthread_mutex_lock(&shard->lock);
-    shard->generation++;
-    for (size_t i = 0; i < WAYS; i++) {
-        if (is_of(&set[i], hash, id)) {
-            talloc_free(set[i].record);
-            set[i] = (struct entry){0};
-        }
-    }
-    pthread_mutex_unlock(&shard->lock);
-}
-
-/* A copy of what is remembered; NULL if it is not. */
-static void *peek(struct cache *cache, void *mem, const char *id)
-{
-    uint64_t hash = hash_of(id);
-    struct shard *shard = shard_of(cache, hash);
-    struct entry *set = set_of(shard, hash);
-    int64_t now_ms = clock_mono_ms();
-    void *found = NULL;
-
-    pthread_mutex_lock(&shard->lock);
-    for (size_t i = 0; i < WAYS && found == NULL; i++) {
-        if (is_of(&set[i], hash, id) && now_ms - set[i].loaded_ms < REMEMBER_MS)
-            found = cache->copy(mem, set[i].record);
-    }
-    pthread_mutex_unlock(&shard->lock);
-    return found;
-}
 
 /* Copies a text behind `*at` and moves on. */
 static const char *append(char **at, const char *text)
@@ -193,13 +43,14 @@ static void *copy_user(void *mem, const void *record)
 {
     const struct user *user = record;
     struct user *copy = mem_zero(mem, sizeof *copy + strlen(user->id) + strlen(user->fullname) +
-                                          strlen(user->email) + 3);
+                                          strlen(user->email) + 3 + size_if(user->language));
     char *at = (char *)(copy + 1);
 
     *copy = *user;
     copy->id = append(&at, user->id);
     copy->fullname = append(&at, user->fullname);
     copy->email = append(&at, user->email);
+    copy->language = append_if(&at, user->language);
     copy->password_hash = NULL;
     return copy;
 }
@@ -218,7 +69,7 @@ static void *copy_session(void *mem, const void *record)
     copy->last_used_ms = session->last_used_ms;
     copy->expires_ms = session->expires_ms;
     copy->ended_ms = session->ended_ms;
-    copy->address = copy->agent = "";
+    copy->address = copy->agent = copy->device = "";
     return copy;
 }
 
@@ -245,9 +96,9 @@ struct identity *identity_open(void *mem, struct store *store)
     struct identity *identity = mem_new(mem, struct identity);
 
     identity->store = store;
-    identity->users = open_cache(identity, copy_user);
-    identity->sessions = open_cache(identity, copy_session);
-    identity->tokens = open_cache(identity, copy_verified);
+    identity->users = recall_open(identity, copy_user);
+    identity->sessions = recall_open(identity, copy_session);
+    identity->tokens = recall_open(identity, copy_verified);
     return identity;
 }
 
@@ -255,16 +106,22 @@ struct token_claims *identity_claims(struct identity *identity, void *mem,
                                      const struct settings *settings, const char *token,
                                      int64_t now_s)
 {
-    struct verified *known = peek(identity->tokens, mem, token);
+    struct verified *known = recall_peek(identity->tokens, mem, token, REMEMBER_MS);
     struct token_claims *claims;
 
     if (known != NULL && known->settings == settings && known->claims.expires_s > now_s)
         return &known->claims;
     claims = token_verify(mem, settings, token, now_s);
     if (claims != NULL)
-        put(identity->tokens, &(struct verified){token, settings, *claims},
-            generation_of(identity->tokens, token));
+        recall_put(identity->tokens, &(struct verified){token, settings, *claims},
+                   recall_generation(identity->tokens, token));
     return claims;
+}
+
+bool identity_is_void(const struct token_claims *claims, const struct user *user)
+{
+    return claims->session_id == NULL && claims->issued_s * 1000 < user->valid_from_ms &&
+           claims->issued_s != user->spared_s;
 }
 
 static enum identity_answer judge(const struct token_claims *claims, const struct user *user,
@@ -273,7 +130,7 @@ static enum identity_answer judge(const struct token_claims *claims, const struc
     bool admitted = user->is_active;
 
     if (session == NULL)
-        admitted = admitted && claims->issued_s * 1000 >= user->valid_from_ms;
+        admitted = admitted && !identity_is_void(claims, user);
     else
         admitted = admitted && session->ended_ms == 0 && session->expires_ms > clock_wall_ms() &&
                    strcmp(session->user_id, user->id) == 0;
@@ -284,12 +141,20 @@ enum identity_answer identity_peek(struct identity *identity, void *mem,
                                    const struct token_claims *claims, struct user **ret_user,
                                    struct session_record **ret_session)
 {
+    return identity_peek_within(identity, mem, claims, REMEMBER_MS, ret_user, ret_session);
+}
+
+enum identity_answer identity_peek_within(struct identity *identity, void *mem,
+                                          const struct token_claims *claims, int64_t within_ms,
+                                          struct user **ret_user,
+                                          struct session_record **ret_session)
+{
     *ret_session = NULL;
-    *ret_user = peek(identity->users, mem, claims->user_id);
+    *ret_user = recall_peek(identity->users, mem, claims->user_id, within_ms);
     if (*ret_user == NULL)
         return IDENTITY_UNKNOWN;
     if (claims->session_id != NULL) {
-        *ret_session = peek(identity->sessions, mem, claims->session_id);
+        *ret_session = recall_peek(identity->sessions, mem, claims->session_id, within_ms);
         if (*ret_session == NULL)
             return IDENTITY_UNKNOWN;
     }
@@ -299,7 +164,7 @@ enum identity_answer identity_peek(struct identity *identity, void *mem,
 static enum err load_user(struct task *task, struct identity *identity, const char *id,
                           struct user **ret)
 {
-    uint64_t generation = generation_of(identity->users, id);
+    uint64_t generation = recall_generation(identity->users, id);
     struct user user;
     bool found;
     enum err e = store_user_by_id(task, identity->store, id, &found, &user);
@@ -308,14 +173,14 @@ static enum err load_user(struct task *task, struct identity *identity, const ch
     if (e != OK || !found)
         return e;
     *ret = copy_user(task->mem, &user);
-    put(identity->users, &user, generation);
+    recall_put(identity->users, &user, generation);
     return OK;
 }
 
 static enum err load_session(struct task *task, struct identity *identity, const char *id,
                              struct session_record **ret)
 {
-    uint64_t generation = generation_of(identity->sessions, id);
+    uint64_t generation = recall_generation(identity->sessions, id);
     struct session_record session;
     bool found;
     enum err e = store_session_by_id(task, identity->store, id, &found, &session);
@@ -324,7 +189,7 @@ static enum err load_session(struct task *task, struct identity *identity, const
     if (e != OK || !found)
         return e;
     *ret = copy_session(task->mem, &session);
-    put(identity->sessions, &session, generation);
+    recall_put(identity->sessions, &session, generation);
     return OK;
 }
 
@@ -349,30 +214,20 @@ enum err identity_load(struct task *task, struct identity *identity,
 
 void identity_forget_user(struct identity *identity, const char *id)
 {
-    forget(identity->users, id);
+    recall_forget(identity->users, id);
 }
 
 void identity_forget_session(struct identity *identity, const char *id)
 {
-    forget(identity->sessions, id);
+    recall_forget(identity->sessions, id);
+}
+
+static bool is_session_of(const void *record, const void *user_id)
+{
+    return strcmp(((const struct session_record *)record)->user_id, user_id) == 0;
 }
 
 void identity_forget_sessions_of(struct identity *identity, const char *user_id)
 {
-    for (size_t i = 0; i < SHARDS; i++) {
-        struct shard *shard = &identity->sessions->shards[i];
-
-        pthread_mutex_lock(&shard->lock);
-        shard->generation++;
-        for (size_t j = 0; j < SETS * WAYS; j++) {
-            struct entry *entry = &shard->entries[j / WAYS][j % WAYS];
-            const struct session_record *session = (const void *)entry->record;
-
-            if (session != NULL && strcmp(session->user_id, user_id) == 0) {
-                talloc_free(entry->record);
-                *entry = (struct entry){0};
-            }
-        }
-        pthread_mutex_unlock(&shard->lock);
-    }
+    recall_forget_those(identity->sessions, is_session_of, user_id);
 }

@@ -12,6 +12,9 @@ struct identity;
 
 struct identity *identity_open(void *mem, struct store *store);
 
+/* Whether a token without a session was issued before the user's tokens were voided. */
+bool identity_is_void(const struct token_claims *claims, const struct user *user);
+
 /* token_verify() for tokens that come again and again. */
 struct token_claims *identity_claims(struct identity *identity, void *mem,
                                      const struct settings *settings, const char *token,
@@ -27,6 +30,12 @@ enum identity_answer {
 enum identity_answer identity_peek(struct identity *identity, void *mem,
                                    const struct token_claims *claims, struct user **ret_user,
                                    struct session_record **ret_session);
+
+/* By what was read within the last `within_ms`. */
+enum identity_answer identity_peek_within(struct identity *identity, void *mem,
+                                          const struct token_claims *claims, int64_t within_ms,
+                                          struct user **ret_user,
+                                          struct session_record **ret_session);
 
 /* *ret_answer is never IDENTITY_UNKNOWN. *ret_session is NULL for tokens without one. */
 must_check enum err identity_load(struct task *task, struct identity *identity,

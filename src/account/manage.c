@@ -1,6 +1,8 @@
 #include "account/manage.h"
 
+#include "account/notice.h"
 #include "account/password.h"
+#include "account/provider.h"
 #include "core/clock.h"
 
 #include <string.h>
@@ -24,6 +26,8 @@ static enum err refuse(struct task *task, enum user_changed changed)
         return OK;
     case USER_UNKNOWN:
         return fail(task, ERR_NOT_FOUND, "User not found");
+    case USER_OUTDATED:
+        return fail(task, ERR_BAD_REQUEST, "Invalid old password");
     default:
         return fail(task, ERR_BAD_REQUEST, "The last active administrator cannot be removed");
     }
@@ -38,6 +42,15 @@ enum err manage_find_user(struct task *task, const struct accounts *accounts, co
     if (e != OK)
         return e;
     return found ? OK : fail(task, ERR_NOT_FOUND, "User not found");
+}
+
+/* Whom the settings make, only they change. */
+static enum err check_changeable(struct task *task, const char *user_id)
+{
+    if (strcmp(user_id, PROVIDER_LOCAL_ID) != 0 && strcmp(user_id, PROVIDER_NONE_ID) != 0)
+        return OK;
+    return fail(task, ERR_BAD_REQUEST,
+                "This account belongs to AUTH_PROVIDER: its settings make it");
 }
 
 /* The user, if the password is theirs; else `text` is what they are told. */
@@ -58,35 +71,49 @@ static enum err confirm(struct task *task, const struct accounts *accounts,
 
 enum err manage_change_password(struct task *task, const struct accounts *accounts,
                                 const struct settings *settings, const char *user_id,
-                                const char *keep_session, const char *old_password,
+                                const struct keep *keep, const char *old_password,
                                 const char *new_password, const struct audit *audit,
-                                bool *ret_common)
+                                enum language language, bool *ret_common)
 {
     enum user_changed changed;
     struct user user;
     const char *hash;
-    enum err e = password_check(task, settings, new_password, ret_common);
+    enum err e;
 
+    if (settings->auth_provider != PROVIDER_PASSWORD)
+        return fail(task, ERR_BAD_REQUEST, "Password change is not available");
+    e = password_check(task, settings, "New password", new_password, ret_common);
     if (e == OK)
         e = confirm(task, accounts, settings, user_id, old_password, "Invalid old password", &user);
     if (e == OK)
         e = password_hash(task, settings, new_password, &hash);
     if (e == OK)
-        e = store_user_set_password(task, store_of(accounts), user_id, hash, keep_session, audit,
-                                    &changed);
+        e = store_user_set_password(task, store_of(accounts), user_id, hash, keep,
+                                    &user.valid_from_ms, audit, &changed);
     forget(accounts, user_id);
-    return e == OK ? refuse(task, changed) : e;
+    if (e == OK)
+        e = refuse(task, changed);
+    if (e == OK)
+        notice_password_changed(task, accounts, settings, &user, audit->at_ms, language);
+    return e;
 }
 
 enum err manage_set_password(struct task *task, const struct accounts *accounts,
-                             const char *user_id, const char *hash, const struct audit *audit)
+                             const struct settings *settings, const struct user *user,
+                             const char *hash, const struct audit *audit, enum language language)
 {
     enum user_changed changed;
-    enum err e = store_user_set_password(task, store_of(accounts), user_id, hash, NULL, audit,
-                                         &changed);
+    enum err e = check_changeable(task, user->id);
 
-    forget(accounts, user_id);
-    return e == OK ? refuse(task, changed) : e;
+    if (e == OK)
+        e = store_user_set_password(task, store_of(accounts), user->id, hash, NULL, NULL, audit,
+                                    &changed);
+    forget(accounts, user->id);
+    if (e == OK)
+        e = refuse(task, changed);
+    if (e == OK)
+        notice_password_changed(task, accounts, settings, user, audit->at_ms, language);
+    return e;
 }
 
 enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
@@ -95,6 +122,20 @@ enum err manage_change_fullname(struct task *task, const struct accounts *accoun
 {
     enum user_changed changed;
     enum err e = store_user_set_fullname(task, store_of(accounts), user_id, fullname, audit,
+                                         &changed);
+
+    identity_forget_user(accounts->sessions.identity, user_id);
+    if (e == OK)
+        e = refuse(task, changed);
+    return e == OK ? manage_find_user(task, accounts, user_id, ret) : e;
+}
+
+enum err manage_change_language(struct task *task, const struct accounts *accounts,
+                                const char *user_id, const char *language,
+                                const struct audit *audit, struct user *ret)
+{
+    enum user_changed changed;
+    enum err e = store_user_set_language(task, store_of(accounts), user_id, language, audit,
                                          &changed);
 
     identity_forget_user(accounts->sessions.identity, user_id);
@@ -113,8 +154,10 @@ enum err manage_delete_self(struct task *task, const struct accounts *accounts,
 
     if (e != OK)
         return e;
-    e = store_user_delete(task, store_of(accounts), user_id, audit, &changed);
+    e = store_user_delete(task, store_of(accounts), user_id, &user.valid_from_ms, audit, &changed);
     forget(accounts, user_id);
+    if (e == OK && changed == USER_OUTDATED)
+        return fail(task, ERR_BAD_REQUEST, "Invalid password");
     return e == OK ? refuse(task, changed) : e;
 }
 
@@ -122,8 +165,10 @@ enum err manage_set_active(struct task *task, const struct accounts *accounts, c
                            bool is_active, const struct audit *audit)
 {
     enum user_changed changed;
-    enum err e = store_user_set_active(task, store_of(accounts), user_id, is_active, audit,
-                                       &changed);
+    enum err e = check_changeable(task, user_id);
+
+    if (e == OK)
+        e = store_user_set_active(task, store_of(accounts), user_id, is_active, audit, &changed);
 
     forget(accounts, user_id);
     return e == OK ? refuse(task, changed) : e;
@@ -133,7 +178,10 @@ enum err manage_set_role(struct task *task, const struct accounts *accounts, con
                          bool is_admin, const struct audit *audit, struct user *ret)
 {
     enum user_changed changed;
-    enum err e = store_user_set_role(task, store_of(accounts), user_id, is_admin, audit, &changed);
+    enum err e = check_changeable(task, user_id);
+
+    if (e == OK)
+        e = store_user_set_role(task, store_of(accounts), user_id, is_admin, audit, &changed);
 
     forget(accounts, user_id);
     if (e == OK)
@@ -142,18 +190,17 @@ enum err manage_set_role(struct task *task, const struct accounts *accounts, con
 }
 
 enum err manage_end_sessions(struct task *task, const struct accounts *accounts,
-                             const char *user_id, const char *keep_session,
+                             const char *user_id, const struct keep *keep,
                              const struct audit *audit, unsigned *ret_count)
 {
-    enum err e = store_sessions_end(task, store_of(accounts), user_id, keep_session, audit,
-                                    ret_count);
+    enum err e = store_sessions_end(task, store_of(accounts), user_id, keep, audit, ret_count);
 
     forget(accounts, user_id);
     return e;
 }
 
 enum err manage_end_session(struct task *task, const struct accounts *accounts, const char *user_id,
-                            const char *session_id)
+                            const char *session_id, const struct audit *audit)
 {
     struct session_record session;
     bool found;
@@ -164,7 +211,7 @@ enum err manage_end_session(struct task *task, const struct accounts *accounts, 
     if (!found || session.ended_ms != 0 || session.expires_ms <= clock_wall_ms() ||
         strcmp(session.user_id, user_id) != 0)
         return fail(task, ERR_NOT_FOUND, "Session not found");
-    e = store_session_end(task, store_of(accounts), session_id, clock_wall_ms());
+    e = store_session_end(task, store_of(accounts), session_id, audit->at_ms, audit);
     identity_forget_session(accounts->sessions.identity, session_id);
     return e;
 }

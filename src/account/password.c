@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
+enum { MOST_TIMES_DEARER = 8 };
 enum { OLD_KEY_BYTES = 32, OLD_HEX_LEN = 64, OLD_BASE64_LEN = 44, COMMON_BYTES = 64 };
 
 /* What 0 rounds meant in the two versions of the replaced system. */
@@ -38,35 +41,79 @@ enum err password_hash(struct task *task, const struct settings *settings, const
     return OK;
 }
 
-/* A stored hash that no password fits, at the cost of one that some password does. */
-static const char *decoy(struct task *task, const struct settings *settings)
+/* Of an Argon2id hash: the KiB that it goes through. */
+static int64_t cost_in_force(const struct settings *settings)
 {
-    char salt[24], hash[48];
-    uint8_t random[32];
-
-    crypto_random(random, sizeof random);
-    sodium_bin2base64(salt, sizeof salt, random, 16, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    sodium_bin2base64(hash, sizeof hash, random, 32, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    return mem_printf(task->mem, "$argon2id$v=19$m=%lld,t=%lld,p=1$%s$%s",
-                      (long long)settings->argon2_memory, (long long)settings->argon2_passes, salt,
-                      hash);
+    return settings->argon2_memory * settings->argon2_passes;
 }
 
-static enum err verify_argon2(struct task *task, const char *stored, const char *password,
-                              bool *ret_matches)
+/* 0 if the text is no whole Argon2id hash. */
+static int64_t cost_of(const char *stored)
 {
-    char *normal = unicode_nfc(task->mem, password);
-    int wrong;
+    static const char begin[] = "$argon2id$v=19$m=";
+    uint32_t memory, passes;
+    char *at;
 
-    errno = 0;
-    wrong = crypto_pwhash_str_verify(stored, normal, strlen(normal));
-    crypto_wipe(normal, strlen(normal));
-    *ret_matches = wrong == 0;
-    /* A mismatch is EINVAL; without it the hash was not computed. */
-    if (wrong != 0 && errno != EINVAL)
-        return fail(task, ERR_BUSY,
-                    "a password hash cannot be computed: no memory, or a damaged hash");
+    if (strncmp(stored, begin, sizeof begin - 1) != 0 ||
+        crypto_pwhash_str_needs_rehash(stored, 1, crypto_pwhash_MEMLIMIT_MIN) < 0)
+        return 0;
+    memory = (uint32_t)strtoul(stored + sizeof begin - 1, &at, 10);
+    if (strncmp(at, ",t=", 3) != 0)
+        return 0;
+    passes = (uint32_t)strtoul(at + 3, &at, 10);
+    return *at == ',' ? (int64_t)memory * passes : 0;
+}
+
+/* What every attempt costs: as much as a hash at the cost in force, or as the dearest that was met,
+ * since others were set before. A damaged hash does not set the price for everybody. */
+static int64_t price(const struct settings *settings, int64_t stored_cost)
+{
+    static _Atomic int64_t dearest;
+    int64_t in_force = cost_in_force(settings), known = atomic_load(&dearest);
+
+    if (stored_cost > known && stored_cost <= MOST_TIMES_DEARER * in_force) {
+        atomic_store(&dearest, stored_cost);
+        known = stored_cost;
+    }
+    return known > in_force ? known : in_force;
+}
+
+/* The work of a hash that nobody needs. ERR_BUSY when there is no memory for it. */
+static enum err work(struct task *task, const struct settings *settings, const char *normal,
+                     int64_t cost)
+{
+    static const uint8_t salt[crypto_pwhash_SALTBYTES];
+    uint8_t hash[32];
+    int64_t passes = cost / settings->argon2_memory;
+    int64_t memory = passes > 0 ? settings->argon2_memory : cost;
+
+    if (memory * 1024 < (int64_t)crypto_pwhash_MEMLIMIT_MIN)
+        return OK;
+    if (crypto_pwhash(hash, sizeof hash, normal, strlen(normal), salt,
+                      (unsigned long long)(passes > 0 ? passes : 1), (size_t)memory * 1024,
+                      crypto_pwhash_ALG_ARGON2ID13) != 0)
+        return fail(task, ERR_BUSY, "no memory for a password hash");
     return OK;
+}
+
+/* `stored` NULL, or damaged, matches nothing at the same price. */
+static enum err verify_argon2(struct task *task, const struct settings *settings,
+                              const char *stored, const char *normal, bool *ret_matches)
+{
+    int64_t cost = stored == NULL ? 0 : cost_of(stored), left = price(settings, cost);
+
+    *ret_matches = false;
+    if (cost > 0) {
+        errno = 0;
+        *ret_matches = crypto_pwhash_str_verify(stored, normal, strlen(normal)) == 0;
+        /* A mismatch is EINVAL; without it the hash was not computed. */
+        if (!*ret_matches && errno != EINVAL) {
+            if (cost <= cost_in_force(settings))
+                return fail(task, ERR_BUSY, "no memory for a password hash");
+            cost = 0;
+        }
+    }
+    return left > cost ? work(task, settings, normal, left - cost) : OK;
 }
 
 /* The replaced system */
@@ -79,23 +126,28 @@ static bool encode_old(const uint8_t key[OLD_KEY_BYTES], bool is_hex, char out[O
                              sodium_base64_VARIANT_ORIGINAL) != NULL;
 }
 
+static bool derive_old(const char *salt, const char *password, int64_t rounds,
+                       uint8_t key[OLD_KEY_BYTES])
+{
+    return PKCS5_PBKDF2_HMAC(password, (int)strlen(password), (const uint8_t *)salt,
+                             (int)strlen(salt), (int)rounds, EVP_sha256(), OLD_KEY_BYTES, key) == 1;
+}
+
+/* `stored` NULL, or of another form, matches nothing at the same price. */
 static bool matches_old(const struct settings *settings, const char *stored, const char *password)
 {
-    const struct secret *salt = settings->password_salt;
-    const char *salt_text = salt == NULL ? "" : (const char *)salt->bytes;
-    size_t salt_len = strlen(salt_text), len = strlen(stored);
-    bool is_hex = len == salt_len + OLD_HEX_LEN;
-    int64_t rounds = settings->password_rounds;
+    const struct secret *secret = settings->password_salt;
+    const char *salt = secret == NULL ? "" : (const char *)secret->bytes;
+    size_t salt_len = strlen(salt), len = stored == NULL ? 0 : strlen(stored);
+    bool is_hex = len == salt_len + OLD_HEX_LEN, is_base64 = len == salt_len + OLD_BASE64_LEN;
+    int64_t rounds = settings->password_rounds == 0 ? OLD_BASE64_ROUNDS : settings->password_rounds;
     uint8_t key[OLD_KEY_BYTES];
     char text[OLD_HEX_LEN + 1];
+    bool derived = derive_old(salt, password, rounds, key);
 
-    if (!is_hex && len != salt_len + OLD_BASE64_LEN)
-        return false;
-    if (rounds == 0)
-        rounds = is_hex ? OLD_HEX_ROUNDS : OLD_BASE64_ROUNDS;
-    return crypto_equal(stored, salt_text, salt_len) &&
-           PKCS5_PBKDF2_HMAC(password, (int)strlen(password), (const uint8_t *)salt_text,
-                             (int)salt_len, (int)rounds, EVP_sha256(), sizeof key, key) == 1 &&
+    if (is_hex && settings->password_rounds == 0)
+        derived = derive_old(salt, password, OLD_HEX_ROUNDS, key);
+    return derived && (is_hex || is_base64) && crypto_equal(stored, salt, salt_len) &&
            encode_old(key, is_hex, text) && crypto_equal(stored + salt_len, text, len - salt_len);
 }
 
@@ -103,15 +155,13 @@ enum err password_verify(struct task *task, const struct settings *settings, con
                          const char *password, enum password_answer *ret)
 {
     bool is_ours = stored != NULL && strncmp(stored, "$argon2id$", 10) == 0, matches;
-    enum err e;
+    bool is_old = matches_old(settings, is_ours ? NULL : stored, password);
+    char *normal = unicode_nfc(task->mem, password);
+    enum err e = verify_argon2(task, settings, is_ours ? stored : NULL, normal, &matches);
 
-    *ret = PASSWORD_WRONG;
-    if (stored != NULL && !is_ours && matches_old(settings, stored, password)) {
-        *ret = PASSWORD_OUTDATED;
-        return OK;
-    }
-    e = verify_argon2(task, is_ours ? stored : decoy(task, settings), password, &matches);
-    if (e != OK || !matches || !is_ours)
+    crypto_wipe(normal, strlen(normal));
+    *ret = is_old ? PASSWORD_OUTDATED : PASSWORD_WRONG;
+    if (e != OK || !matches)
         return e;
     *ret = crypto_pwhash_str_needs_rehash(stored, (unsigned long long)settings->argon2_passes,
                                           memory_bytes(settings)) == 0
@@ -147,7 +197,7 @@ static bool is_listed(const char *word)
     return false;
 }
 
-static bool is_common(const char *password)
+bool password_is_common(const char *password)
 {
     char word[COMMON_BYTES];
     size_t len = strlen(password);
@@ -162,16 +212,22 @@ static bool is_common(const char *password)
     return listed;
 }
 
-enum err password_check(struct task *task, const struct settings *settings, const char *password,
-                        bool *ret_common)
+enum err password_check(struct task *task, const struct settings *settings, const char *name,
+                        const char *password, bool *ret_common)
 {
+    char *normal = unicode_nfc(task->mem, password);
+    size_t length = unicode_length(normal);
+
+    crypto_wipe(normal, strlen(normal));
     *ret_common = false;
-    if (unicode_length(password) < (size_t)settings->password_min)
+    if (length < (size_t)settings->password_min)
         return fail(task, ERR_INVALID,
-                    mem_printf(task->mem, "Password must be at least %d characters long",
+                    mem_printf(task->mem, "%s must be at least %d characters long", name,
                                (int)settings->password_min));
-    *ret_common = settings->password_common != PASSWORD_COMMON_ALLOW && is_common(password);
+    *ret_common = settings->password_common != PASSWORD_COMMON_ALLOW &&
+                  password_is_common(password);
     if (*ret_common && settings->password_common == PASSWORD_COMMON_REFUSE)
-        return fail(task, ERR_INVALID, "Password is too common: choose another one");
+        return fail(task, ERR_INVALID,
+                    mem_printf(task->mem, "%s is too common: choose another one", name));
     return OK;
 }

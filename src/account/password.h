@@ -19,13 +19,18 @@ enum password_answer {
 must_check enum err password_hash(struct task *task, const struct settings *settings,
                                   const char *password, const char **ret);
 
-/* Whether `stored` was made from the password. NULL, or a form that is unknown, never matches; a
- * wrong password takes the time of an Argon2id hash whatever the stored form. */
+/* Whether `stored` was made from the password. NULL, or a form that is unknown or damaged, never
+ * matches. Whatever is stored, the work is the same: a hash of the replaced system at
+ * PASSWORD_HASH_ROUNDS, and an Argon2id one at the cost in force or the dearest that was met. */
 must_check enum err password_verify(struct task *task, const struct settings *settings,
                                     const char *stored, const char *password,
                                     enum password_answer *ret);
 
-/* PASSWORD_MIN_LENGTH and PASSWORD_COMMON for a password that somebody chooses. ERR_INVALID with
- * its text; *ret_common tells whether it is one of the most common. */
+/* One of the most common, which who guesses tries first. */
+bool password_is_common(const char *password);
+
+/* PASSWORD_MIN_LENGTH, of the characters that are hashed, and PASSWORD_COMMON for a password that
+ * somebody chooses. ERR_INVALID with its text, which begins with `name` ("New password");
+ * *ret_common tells whether it is one of the most common. */
 must_check enum err password_check(struct task *task, const struct settings *settings,
-                                   const char *password, bool *ret_common);
+                                   const char *name, const char *password, bool *ret_common);

@@ -1,5 +1,6 @@
 #include "account/session.h"
 
+#include "account/provider.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -7,6 +8,7 @@
 #include <string.h>
 
 enum { AGENT_BYTES = 256, DAY_S = 86400, MINUTE_S = 60 };
+enum { DEVICE_V4_BYTES = 12 + 2, DEVICE_V6_BYTES = 6 }; /* of an address: its network */
 
 /* A header may hold any byte; the stored text is printable ASCII. */
 static const char *printable(void *mem, const char *text)
@@ -18,6 +20,36 @@ static const char *printable(void *mem, const char *text)
             *at = '?';
     }
     return copy;
+}
+
+/* An id that the same text always gets. */
+static const char *derive_id(struct task *task, const char *label, const char *text)
+{
+    const char *labelled = mem_printf(task->mem, "%s\n%s", label, text);
+    uint8_t hash[CRYPTO_HASH_BYTES];
+
+    crypto_sha256(hash, labelled, strlen(labelled));
+    return text_base64url(task->mem, hash, 16);
+}
+
+/* The program without its versions, which change every few weeks, and the network without the host,
+ * which changes every day. */
+const char *session_device_id(struct task *task, const struct device *device)
+{
+    const char *agent = printable(task->mem, device->agent == NULL ? "" : device->agent);
+    struct text name = text_open(task->mem, 128);
+    struct address address = {0};
+    unsigned bytes;
+
+    for (; *agent != '\0'; agent++) {
+        if (*agent < '0' || *agent > '9')
+            text_char(&name, *agent);
+    }
+    address_parse(device->address, strlen(device->address), &address);
+    bytes = address_is_v4(&address) ? DEVICE_V4_BYTES : DEVICE_V6_BYTES;
+    for (unsigned i = 0; i < bytes; i++)
+        text_printf(&name, " %u", address.bytes[i]);
+    return derive_id(task, "device", name.s);
 }
 
 static int64_t session_days(const struct settings *settings)
@@ -73,6 +105,7 @@ struct session_record session_begin(struct task *task, const struct settings *se
         .expires_ms = now_ms + session_days(settings) * DAY_S * 1000,
         .address = device->address,
         .agent = printable(task->mem, device->agent == NULL ? "" : device->agent),
+        .device = session_device_id(task, device),
         .chain = chain_begin(crypto_id(task->mem), now_s, now_s + settings->refresh_days * DAY_S),
     };
 
@@ -82,24 +115,15 @@ struct session_record session_begin(struct task *task, const struct settings *se
     return session;
 }
 
-/* An id that the same token always gets. */
-static const char *derive_id(struct task *task, const char *label, const char *token)
-{
-    const char *text = mem_printf(task->mem, "%s\n%s", label, token);
-    uint8_t hash[CRYPTO_HASH_BYTES];
-
-    crypto_sha256(hash, text, strlen(text));
-    return text_base64url(task->mem, hash, 16);
-}
-
 /* Opens the session of a token that has none, unless an earlier refresh did. */
 static enum err adopt(struct task *task, const struct sessions *sessions,
-                      const struct settings *settings, const char *token,
+                      const struct settings *settings, const char *token, const struct user *user,
                       struct token_claims *claims)
 {
     int64_t longest_s = claims->issued_s + session_days(settings) * DAY_S;
     struct session_record session;
-    bool opened;
+    enum session_opened opened;
+    enum err e;
 
     claims->id = derive_id(task, "token", token);
     claims->session_id = derive_id(task, "session", token);
@@ -113,7 +137,10 @@ static enum err adopt(struct task *task, const struct sessions *sessions,
         .agent = "",
         .chain = chain_begin(claims->id, claims->issued_s, claims->expires_s),
     };
-    return store_session_open(task, sessions->store, &session, &opened);
+    e = store_session_open(task, sessions->store, &session, user->valid_from_ms, &opened);
+    if (e == OK && opened == SESSION_USER_CHANGED)
+        return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
+    return e;
 }
 
 static enum err read_token(struct task *task, const struct settings *settings, const char *token,
@@ -128,16 +155,17 @@ static enum err read_token(struct task *task, const struct settings *settings, c
 }
 
 static enum err read_user(struct task *task, const struct sessions *sessions,
-                          const struct token_claims *claims, struct user *ret)
+                          const struct settings *settings, const struct token_claims *claims,
+                          struct user *ret)
 {
     bool found;
     enum err e = store_user_by_id(task, sessions->store, claims->user_id, &found, ret);
 
     if (e != OK)
         return e;
-    if (!found || !ret->is_active)
+    if (!found || !ret->is_active || !provider_admits(settings, ret))
         return fail(task, ERR_UNAUTHENTICATED, "User not found or inactive");
-    if (claims->session_id == NULL && claims->issued_s * 1000 < ret->valid_from_ms)
+    if (identity_is_void(claims, ret))
         return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
     return OK;
 }
@@ -194,9 +222,9 @@ enum err session_refresh(struct task *task, const struct sessions *sessions,
     enum err e = read_token(task, settings, token, &claims);
 
     if (e == OK)
-        e = read_user(task, sessions, claims, &user);
+        e = read_user(task, sessions, settings, claims, &user);
     if (e == OK && claims->session_id == NULL)
-        e = adopt(task, sessions, settings, token, claims);
+        e = adopt(task, sessions, settings, token, &user, claims);
     if (e == OK)
         e = rotate(task, sessions, settings, claims, &successor);
     if (e != OK)
@@ -217,7 +245,7 @@ enum err session_end(struct task *task, const struct sessions *sessions, const s
     if (session == NULL)
         e = store_user_void_tokens(task, sessions->store, user->id, now_ms);
     else
-        e = store_session_end(task, sessions->store, session->id, now_ms);
+        e = store_session_end(task, sessions->store, session->id, now_ms, NULL);
     if (session == NULL)
         identity_forget_user(sessions->identity, user->id);
     else

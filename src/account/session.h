@@ -5,6 +5,7 @@
 
 #include "account/identity.h"
 #include "core/task.h"
+#include "mail/letter.h"
 
 /* What the sessions of one installation need. */
 struct sessions {
@@ -15,12 +16,16 @@ struct sessions {
 /* Where a login comes from, as the person will see it in the list of sessions. */
 struct device {
     const char *address;
-    const char *agent; /* User-Agent; NULL: none */
+    const char *agent;      /* User-Agent; NULL: none */
+    enum language language; /* that it asks for */
 };
 
 struct tokens {
     const char *access, *refresh;
 };
+
+/* What two logins from one device have in common: see struct session_record. */
+const char *session_device_id(struct task *task, const struct device *device);
 
 /* A session that is not stored yet, and its first tokens. */
 struct session_record session_begin(struct task *task, const struct settings *settings,

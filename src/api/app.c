@@ -1,5 +1,6 @@
 #include "api/app.h"
 
+#include "account/provider.h"
 #include "api/build.h"
 #include "api/pages.h"
 #include "api/routes.h"
@@ -30,4 +31,5 @@ void app_prepare(struct app *app, void *mem)
     app->started_ms = clock_mono_ms();
     app->version = version_reply(mem, settings);
     app->pages = pages_make(mem, settings, routes);
+    provider_warn(settings);
 }

@@ -3,16 +3,26 @@
 #pragma once
 
 #include "account/account.h"
+#include "billing/billing.h"
 #include "http/server.h"
 #include "watch/ready.h"
 
+struct inbox;
 struct pages;
+struct limits;
+struct limit_counts;
+struct limiter;
 
 struct app {
     _Atomic(const struct settings *)
         settings; /* in force; replaced on SIGHUP, never freed before the end */
+    _Atomic(const struct limits *) limits; /* of these settings; lives as long as they */
+    struct limiter *limiter;
+    struct limit_counts *limit_counts;
     struct store *store;
     struct accounts accounts;
+    struct billing *billing;
+    struct inbox *inbox;
     struct ready *ready;
     struct pages *pages;
     struct server *server; /* set before the first request */

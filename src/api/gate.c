@@ -1,10 +1,14 @@
 #include "api/gate.h"
 
 #include "account/identity.h"
+#include "account/provider.h"
 #include "api/app.h"
+#include "api/limits.h"
 #include "core/clock.h"
+#include "core/crypto.h"
 #include "http/reply.h"
 
+#include <string.h>
 #include <strings.h>
 
 /* RFC 6750 section 2.1; NULL if there is no such credential. */
@@ -30,36 +34,91 @@ static enum err refuse_token(struct request *req)
 static enum err admit(struct request *req, enum identity_answer answer, struct user *user,
                       struct session_record *session)
 {
-    if (answer != IDENTITY_VALID)
+    const struct route *route = req->match.route;
+
+    if (answer != IDENTITY_VALID || !provider_admits(req->settings, user))
         return refuse_token(req);
     req->user = user;
     req->session = session;
     req->task.user_id = user->id;
-    if (req->match.route->access == ACCESS_ADMIN && !user->is_admin)
+    if (route->access >= ACCESS_ADMIN && !user->is_admin)
         return fail(&req->task, ERR_FORBIDDEN, "Admin access required");
+    if (user->verified_ms == 0 && req->settings->unverified_may > (int)route->unverified)
+        return fail(&req->task, ERR_FORBIDDEN, "Email is not verified");
     return OK;
+}
+
+/* With AUTH_PROVIDER=none everybody is one user, whatever they send. */
+static struct token_claims *anonymous(struct request *req)
+{
+    struct token_claims *claims = mem_new(req->task.mem, struct token_claims);
+
+    claims->type = TOKEN_ACCESS;
+    claims->user_id = PROVIDER_NONE_ID;
+    claims->issued_s = clock_wall_ms() / 1000 + 1;
+    return claims;
+}
+
+/* NULL: no valid access token was sent. */
+static enum err read_claims(struct request *req, struct token_claims **ret)
+{
+    struct app *app = app_of(req);
+    const char *token = bearer_token(req);
+
+    if (req->settings->auth_provider == PROVIDER_NONE) {
+        *ret = anonymous(req);
+        return OK;
+    }
+    if (token == NULL)
+        return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication required");
+    *ret = identity_claims(app->accounts.sessions.identity, req->task.mem, req->settings, token,
+                           clock_wall_ms() / 1000);
+    if (*ret != NULL && (*ret)->type == TOKEN_ACCESS)
+        return OK;
+    *ret = NULL;
+    return refuse_token(req);
+}
+
+static bool has_metrics_token(const struct request *req)
+{
+    const struct secret *right = req->settings->metrics_token;
+    const char *token = bearer_token(req);
+
+    return right != NULL && token != NULL && strlen(token) == right->len &&
+           crypto_equal(token, right->bytes, right->len);
 }
 
 enum err gate(struct request *req)
 {
     struct app *app = app_of(req);
-    const char *token;
     enum identity_answer answer;
     struct user *user;
     struct session_record *session;
 
-    if (req->match.route->access == ACCESS_PUBLIC)
+    bool is_open = req->match.route->access == ACCESS_PUBLIC ||
+                   (req->match.route->access == ACCESS_METRICS && has_metrics_token(req));
+
+    if (!is_open && !req->credentials_read)
+        req->gate_error = read_claims(req, &req->claims);
+    req->credentials_read = true;
+    if (req->match.route->access == ACCESS_GUARD) {
+        req->reply.head.len = 0;
+        (void)limits_admit(req);
         return OK;
-    token = bearer_token(req);
-    if (token == NULL)
-        return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication required");
-    req->claims = identity_claims(app->accounts.sessions.identity, req->task.mem, req->settings,
-                                  token, clock_wall_ms() / 1000);
-    if (req->claims == NULL || req->claims->type != TOKEN_ACCESS)
-        return refuse_token(req);
+    }
+    if (limits_admit(req) != LIMITS_ADMITTED)
+        return OK;
+    if (req->gate_error != OK || is_open)
+        return req->gate_error;
     answer = identity_peek(app->accounts.sessions.identity, req->task.mem, req->claims, &user,
                            &session);
     return answer == IDENTITY_UNKNOWN ? OK : admit(req, answer, user, session);
+}
+
+enum err gate_body(struct request *req)
+{
+    (void)limits_admit_body(req);
+    return OK;
 }
 
 enum err gate_load(struct request *req)
@@ -70,7 +129,7 @@ enum err gate_load(struct request *req)
     struct session_record *session;
     enum err e;
 
-    if (req->claims == NULL || req->user != NULL)
+    if (req->claims == NULL || req->user != NULL || req->match.route->access == ACCESS_GUARD)
         return OK;
     e = identity_load(&req->task, app->accounts.sessions.identity, req->claims, &answer, &user,
                       &session);

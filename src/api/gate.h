@@ -7,5 +7,8 @@
  * store must be asked. */
 enum err gate(struct request *req);
 
+/* On the loop, with the body: the limits that go by what is in it. */
+enum err gate_body(struct request *req);
+
 /* On the lane. */
 enum err gate_load(struct request *req);

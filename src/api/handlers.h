@@ -7,15 +7,26 @@
 void warn_if_common(struct request *req, bool is_common);
 
 handler auth_login, auth_register, auth_refresh, auth_logout, auth_me, auth_status;
-handler auth_send_code, auth_reset_password;
+handler auth_send_code, auth_reset_password, auth_send_verification, auth_verify_email;
 fast_handler auth_me_fast;
 
-handler manage_own_password, manage_own_fullname, manage_own_end, manage_own_export;
+handler manage_own_password, manage_own_fullname, manage_own_language, manage_own_preferences;
+handler manage_own_end, manage_own_export;
 handler manage_own_sessions, manage_own_session_end, manage_own_sessions_end;
 handler manage_user, manage_users, manage_activate, manage_deactivate, manage_role;
 handler manage_sessions_end, manage_audit;
 
-handler ops_health, ops_live, ops_ready, ops_version;
+handler billing_own_subscription, billing_activate_trial, billing_plans;
+handler billing_create_checkout, billing_fulfil, billing_create_portal, billing_invoices;
+handler billing_preview, billing_change_plan, billing_cancel, billing_resume;
+handler billing_webhook, billing_events, billing_replay_event;
+handler billing_subscriptions, billing_set_plan;
+
+handler guard;
+fast_handler guard_fast;
+
+handler ops_health, ops_live, ops_ready, ops_version, ops_metrics, ops_limits_top;
 fast_handler ops_ready_fast;
 
-handler pages_home, pages_docs, pages_asset;
+handler pages_home, pages_verify, pages_docs, pages_openapi, pages_asset;
+fast_handler pages_asset_fast;

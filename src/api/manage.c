@@ -1,14 +1,17 @@
 /* What people do to their own account, and administrators to others'. */
 #include "account/manage.h"
+#include "account/token.h"
 
 #include "api/app.h"
 #include "api/handlers.h"
+#include "api/language.h"
 #include "api/shapes.h"
 #include "core/clock.h"
 #include "http/reply.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+enum { DEFAULT_PAGE = 50, EXPORT_BYTES = 64 << 20 };
 
 static const struct accounts *accounts_of(const struct request *req)
 {
@@ -33,11 +36,26 @@ static const char *own_session(const struct request *req)
     return req->session == NULL ? NULL : req->session->id;
 }
 
+static struct keep keep_of(const struct request *req)
+{
+    return (struct keep){own_session(req), req->session == NULL ? req->claims->issued_s : 0};
+}
+
 static enum err reply_user(struct request *req, const struct user *user)
 {
     struct text body = reply_begin_ok(req);
 
     put_user(&body, user);
+    return reply_end_ok(req, &body);
+}
+
+static enum err reply_preferences(struct request *req, const struct user *user)
+{
+    struct text body = reply_begin_ok(req);
+
+    text_char(&body, '{');
+    put_preferences(&body, user);
+    text_char(&body, '}');
     return reply_end_ok(req, &body);
 }
 
@@ -51,10 +69,12 @@ static enum err reply_nothing(struct request *req, enum err e)
 enum err manage_own_password(struct request *req)
 {
     struct audit audit = audit_of(req, "user.change_password", req->user->id);
+    struct keep keep = keep_of(req);
     bool common;
     enum err e = manage_change_password(&req->task, accounts_of(req), req->settings, req->user->id,
-                                        own_session(req), request_str(req, "old_password"),
-                                        request_str(req, "new_password"), &audit, &common);
+                                        &keep, request_str(req, "old_password"),
+                                        request_str(req, "new_password"), &audit, language_of(req),
+                                        &common);
 
     if (e == OK)
         warn_if_common(req, common);
@@ -69,6 +89,21 @@ enum err manage_own_fullname(struct request *req)
                                         request_str(req, "fullname"), &audit, &user);
 
     return e == OK ? reply_user(req, &user) : e;
+}
+
+enum err manage_own_language(struct request *req)
+{
+    struct audit audit = audit_of(req, "user.change_language", req->user->id);
+    struct user user;
+    enum err e = manage_change_language(&req->task, accounts_of(req), req->user->id,
+                                        request_str(req, "language"), &audit, &user);
+
+    return e == OK ? reply_preferences(req, &user) : e;
+}
+
+enum err manage_own_preferences(struct request *req)
+{
+    return reply_preferences(req, req->user);
 }
 
 enum err manage_own_end(struct request *req)
@@ -116,11 +151,15 @@ enum err manage_own_sessions(struct request *req)
 
 enum err manage_own_session_end(struct request *req)
 {
-    return reply_nothing(req, manage_end_session(&req->task, accounts_of(req), req->user->id,
-                                                 request_param(req, "session_id")));
+    const char *id = request_param(req, "session_id");
+    struct audit audit = audit_of(req, "user.end_session", req->user->id);
+
+    audit.detail = id;
+    return reply_nothing(
+        req, manage_end_session(&req->task, accounts_of(req), req->user->id, id, &audit));
 }
 
-static enum err end_sessions(struct request *req, const char *user_id, const char *keep,
+static enum err end_sessions(struct request *req, const char *user_id, const struct keep *keep,
                              const char *action)
 {
     struct audit audit = audit_of(req, action, user_id);
@@ -132,23 +171,18 @@ static enum err end_sessions(struct request *req, const char *user_id, const cha
 
 enum err manage_own_sessions_end(struct request *req)
 {
-    return end_sessions(req, req->user->id, own_session(req), "user.revoke_others");
+    struct keep keep = keep_of(req);
+
+    return end_sessions(req, req->user->id, &keep, "user.revoke_others");
 }
 
 /* The page that `limit` and `cursor` of the query ask for. */
-static enum err read_page(struct request *req, struct store_page *ret)
+static struct store_page page_of(struct request *req)
 {
-    const char *limit = request_query(req, "limit"), *cursor = request_query(req, "cursor");
-    char *limit_end = NULL, *cursor_end = NULL;
-    long long before = cursor == NULL ? 0 : strtoll(cursor, &cursor_end, 10);
-    long most = limit == NULL ? 50 : strtol(limit, &limit_end, 10);
-
-    if ((limit != NULL && (*limit_end != '\0' || most < 1 || most > STORE_PAGE)) ||
-        (cursor != NULL && (*cursor_end != '\0' || before < 1)))
-        return fail(&req->task, ERR_BAD_REQUEST,
-                    "limit must be 1 to 200, and cursor the next of the page before");
-    *ret = (struct store_page){before, (unsigned)most};
-    return OK;
+    return (struct store_page){
+        .before = request_query_number(req, "cursor", 0),
+        .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE),
+    };
 }
 
 static void put_trail(struct text *out, const struct audit *trail, size_t count)
@@ -162,30 +196,124 @@ static void put_trail(struct text *out, const struct audit *trail, size_t count)
     text_char(out, ']');
 }
 
-enum err manage_own_export(struct request *req)
+typedef enum err read_trail(struct task *, struct store *, const char *, const struct store_page *,
+                            struct audit **, size_t *, int64_t *);
+
+/* Page by page. */
+static enum err put_whole_trail(struct request *req, struct text *out, const char *member,
+                                read_trail *read, const char *key)
 {
-    const struct store_page newest = {0, STORE_PAGE};
-    struct session_record *sessions;
-    struct audit *trail;
-    size_t session_count, audit_count;
-    int64_t next;
-    struct text body;
-    enum err e = read_sessions(req, &sessions, &session_count);
+    struct store_page page = {0, STORE_PAGE};
+    bool first = true;
+    enum err e = OK;
+
+    text_printf(out, "\"%s\":[", member);
+    do {
+        struct audit *trail;
+        size_t count;
+
+        e = read(&req->task, app_of(req)->store, key, &page, &trail, &count, &page.before);
+        for (size_t i = 0; e == OK && i < count; i++) {
+            if (!first)
+                text_char(out, ',');
+            first = false;
+            put_audit(out, &trail[i]);
+        }
+    } while (e == OK && page.before != 0 && out->len < EXPORT_BYTES);
+    text_char(out, ']');
+    return e;
+}
+
+/* The members "subscription" and "usage". */
+static enum err put_billing(struct request *req, struct text *out)
+{
+    struct subscription subscription;
+    struct usage_day *days;
+    size_t count;
+    enum err e = billing_subscription(&req->task, app_of(req)->billing, req->user->id,
+                                      &subscription);
 
     if (e == OK)
-        e = store_audit_trail(&req->task, app_of(req)->store, req->user->id, &newest, &trail,
-                              &audit_count, &next);
+        e = store_usage_days(&req->task, app_of(req)->store, req->user->id, &days, &count);
+    if (e != OK)
+        return e;
+    text_add(out, "\"subscription\":");
+    put_managed_subscription(out, app_of(req)->billing->plans, req->settings, &subscription);
+    text_add(out, ",\"usage\":[");
+    for (size_t i = 0; i < count; i++) {
+        char at[TEXT_TIME_SIZE];
+
+        text_time(at, days[i].day * 86400000);
+        text_printf(out, "%s{\"day\":\"%.10s\",\"runs\":%lld}", i > 0 ? "," : "", at,
+                    (long long)days[i].runs);
+    }
+    text_char(out, ']');
+    return OK;
+}
+
+static void put_held_sessions(struct text *out, const struct holdings *held, const char *current_id)
+{
+    text_add(out, "\"sessions\":[");
+    for (size_t i = 0; i < held->session_count; i++) {
+        if (i > 0)
+            text_char(out, ',');
+        put_session(out, &held->sessions[i], current_id);
+        out->len--; /* its brace */
+        text_char(out, ',');
+        put_string(out, "device_id", held->sessions[i].device);
+        put_time(out, "ended_at", held->sessions[i].ended_ms);
+        out->s[out->len - 1] = '}';
+    }
+    text_add(out, "],");
+}
+
+/* What they hold serves who has the mailbox, and nobody else. */
+static void put_held_mails(struct text *out, const struct holdings *held)
+{
+    text_add(out, "\"mails\":[");
+    for (size_t i = 0; i < held->mail_count; i++) {
+        text_add(out, i > 0 ? ",{" : "{");
+        put_time(out, "created_at", held->mails[i].created_ms);
+        put_time(out, "next_at", held->mails[i].next_ms);
+        text_printf(out, "\"attempts\":%u}", held->mails[i].attempts);
+    }
+    text_add(out, "],\"codes\":[");
+    for (size_t i = 0; i < held->code_count; i++) {
+        text_add(out, i > 0 ? ",{" : "{");
+        put_string(out, "purpose", held->codes[i].purpose);
+        put_time(out, "created_at", held->codes[i].created_ms);
+        put_time(out, "expires_at", held->codes[i].expires_ms);
+        out->s[out->len - 1] = '}';
+    }
+    text_add(out, "],");
+}
+
+enum err manage_own_export(struct request *req)
+{
+    const char *id = req->user->id, *actor = mem_printf(req->task.mem, "user:%s", id);
+    struct holdings held;
+    struct text body;
+    enum err e = store_holdings(&req->task, app_of(req)->store, req->user, &held);
+
     if (e != OK)
         return e;
     body = reply_begin_ok(req);
     text_add(&body, "{\"user\":");
     put_user(&body, req->user);
     text_char(&body, ',');
-    put_sessions(&body, req, sessions, session_count);
+    put_preferences(&body, req->user);
     text_char(&body, ',');
-    put_trail(&body, trail, audit_count);
+    put_held_sessions(&body, &held, own_session(req));
+    put_held_mails(&body, &held);
+    e = put_whole_trail(req, &body, "audit", store_audit_trail, id);
+    text_char(&body, ',');
+    if (e == OK)
+        e = put_billing(req, &body);
+    text_char(&body, ',');
+    if (e == OK)
+        e = put_whole_trail(req, &body, "done_to_others", store_audit_by, actor);
     text_char(&body, '}');
-    return reply_end_ok(req, &body);
+    return e == OK ? reply_end_ok(req, &body) : e;
 }
 
 /* Administrators */
@@ -201,16 +329,14 @@ enum err manage_user(struct request *req)
 
 enum err manage_users(struct request *req)
 {
-    struct store_page page;
+    struct store_page page = page_of(req);
     struct user *users;
     struct text body;
     size_t count;
     int64_t next;
-    enum err e = read_page(req, &page);
+    enum err e = store_users(&req->task, app_of(req)->store, request_query(req, "search"), &page,
+                             &users, &count, &next);
 
-    if (e == OK)
-        e = store_users(&req->task, app_of(req)->store, request_query(req, "search"), &page, &users,
-                        &count, &next);
     if (e != OK)
         return e;
     body = reply_begin_ok(req);
@@ -227,16 +353,14 @@ enum err manage_users(struct request *req)
 
 enum err manage_audit(struct request *req)
 {
-    struct store_page page;
+    struct store_page page = page_of(req);
     struct audit *trail;
     struct text body;
     size_t count;
     int64_t next;
-    enum err e = read_page(req, &page);
+    enum err e = store_audit_trail(&req->task, app_of(req)->store, request_query(req, "user_id"),
+                                   &page, &trail, &count, &next);
 
-    if (e == OK)
-        e = store_audit_trail(&req->task, app_of(req)->store, request_query(req, "user_id"), &page,
-                              &trail, &count, &next);
     if (e != OK)
         return e;
     body = reply_begin_ok(req);

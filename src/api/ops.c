@@ -1,6 +1,8 @@
 #include "api/app.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "core/clock.h"
+#include "core/metrics.h"
 #include "core/text.h"
 #include "http/reply.h"
 
@@ -45,6 +47,33 @@ enum err ops_version(struct request *req)
     const char *body = app_of(req)->version;
 
     return reply_json_text(req, 200, body, strlen(body));
+}
+
+enum err ops_metrics(struct request *req)
+{
+    struct text body = text_open(req->task.mem, 4096);
+    struct event_counts events;
+    int64_t waiting;
+    enum err e = store_mail_count(&req->task, app_of(req)->store, &waiting);
+
+    if (e != OK)
+        return e;
+    metric_set(METRIC_mails_waiting, waiting);
+    e = store_event_counts(&req->task, app_of(req)->store, &events);
+    if (e != OK)
+        return e;
+    metric_set(METRIC_events_waiting, events.waiting);
+    metric_set(METRIC_events_lost, events.dead);
+    metrics_print(&body);
+    limits_print_metrics(req, &body);
+    reply_json_text(req, 200, body.s, body.len);
+    req->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return OK;
+}
+
+enum err ops_limits_top(struct request *req)
+{
+    return reply_ok(req, limits_top(app_of(req), (unsigned)request_query_number(req, "limit", 20)));
 }
 
 static void put_check(struct text *out, enum check_name name, const struct check *check)

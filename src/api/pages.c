@@ -4,11 +4,16 @@
 #include "api/build.h"
 #include "api/handlers.h"
 #include "api/language.h"
+#include "api/openapi.h"
 #include "core/crypto.h"
 #include "http/reply.h"
 #include "pages_data.h"
+#include "viewer_data.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <zlib.h>
 
 #define CSP                                                                                        \
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " \
@@ -18,37 +23,45 @@ struct page {
     const char *type;
     const char *bytes;
     size_t len;
+    bool is_gzip;
     const char *etag;
 };
 
+enum { ASSETS = 7, INFLATED_BYTES = 4 << 20 };
+
 struct pages {
-    struct page home_en, home_ar, docs, style, script;
+    struct page home[2], verify[2]; /* by language */
+    struct page docs;
+    _Atomic(const struct page *) openapi; /* of the settings in force */
+    struct asset {
+        const char *name;
+        struct page page;
+    } assets[ASSETS];
 };
 
 static const char html[] = "text/html; charset=utf-8";
 
-static struct page make_page(void *mem, const char *type, const char *bytes)
+static struct page make_page_of(void *mem, const char *type, const char *bytes, size_t len)
 {
     uint8_t hash[CRYPTO_HASH_BYTES];
-    struct page page = {.type = type, .bytes = bytes, .len = strlen(bytes)};
+    struct page page = {.type = type, .bytes = bytes, .len = len};
 
-    crypto_sha256(hash, bytes, page.len);
+    crypto_sha256(hash, bytes, len);
     page.etag = mem_printf(mem, "\"%s\"", text_base64url(mem, hash, 12));
     return page;
 }
 
-static void put_html(struct text *out, const char *text)
+static struct page make_page(void *mem, const char *type, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '<')
-            text_add(out, "&lt;");
-        else if (*text == '&')
-            text_add(out, "&amp;");
-        else if (*text == '"')
-            text_add(out, "&quot;");
-        else
-            text_char(out, *text);
-    }
+    return make_page_of(mem, type, text, strlen(text));
+}
+
+static struct page make_gzip(void *mem, const char *type, const char *bytes, size_t len)
+{
+    struct page page = make_page_of(mem, type, bytes, len);
+
+    page.is_gzip = true;
+    return page;
 }
 
 /* A page with the link to the source in the place of {{source}}. */
@@ -60,49 +73,62 @@ static const char *fill_in(void *mem, const char *page, const struct settings *s
 
     while ((at = strstr(page, mark)) != NULL) {
         text_put(&out, page, (size_t)(at - page));
-        put_html(&out, source == NULL || *source == '\0' ? "/docs#source" : source);
+        text_html(&out, source == NULL || *source == '\0' ? "/docs#source" : source);
         page = at + sizeof mark - 1;
     }
     text_add(&out, page);
     return out.s;
 }
 
-static void put_row(struct text *out, const struct route *row)
-{
-    static const char *const access[] = {"anybody", "a user", "an administrator"};
-
-    text_printf(out, "<tr><td>%s</td><td><code>%s</code></td><td>%s</td><td>", row->method,
-                row->path, access[row->access]);
-    for (const struct field *field = row->body; field != NULL && field->name != NULL; field++)
-        text_printf(out, "<code>%s</code> ", field->name);
-    text_add(out, "</td><td>");
-    put_html(out, row->summary);
-    text_add(out, "</td></tr>\n");
-}
-
-static const char *make_docs(void *mem, const struct route *rows)
+static const char *make_docs(void *mem)
 {
     struct text out = text_open(mem, 8192);
 
-    text_add(&out, embedded_docs_head_html);
-    for (; rows->method != NULL; rows++)
-        put_row(&out, rows);
+    text_add(&out, embedded_docs_html);
     text_printf(&out,
-                "</table><h2 id=\"source\">Source</h2><p>manus %s, commit %s of %s, under the "
-                "MIT licence.</p></main></body></html>\n",
+                "<p id=\"source\">manus %s, commit %s of %s, under the MIT licence. This page is "
+                "Swagger UI, under <a href=\"/assets/swagger-ui.LICENSE\">Apache-2.0</a>.</p>"
+                "</main></body></html>\n",
                 MANUS_VERSION, build_commit(mem), build_time(mem));
     return out.s;
 }
 
+void pages_follow(struct pages *pages, void *mem, const struct settings *settings,
+                  const struct route *rows)
+{
+    auto_json json_t *document = openapi_document(mem, settings, rows);
+    auto_text char *text = json_dumps(document, JSON_COMPACT);
+    struct page *page = mem_new(mem, struct page);
+
+    *page = make_page(mem, "application/json", mem_string(mem, text));
+    atomic_store(&pages->openapi, page);
+}
+
+#define GZIP(type, bytes) make_gzip(mem, (type), (bytes), sizeof(bytes) - 1)
+
 struct pages *pages_make(void *mem, const struct settings *settings, const struct route *rows)
 {
+    static const char plain[] = "text/plain; charset=utf-8";
+    static const char css[] = "text/css; charset=utf-8", js[] = "text/javascript; charset=utf-8";
     struct pages *pages = mem_new(mem, struct pages);
 
-    pages->home_en = make_page(mem, html, fill_in(mem, embedded_home_en_html, settings));
-    pages->home_ar = make_page(mem, html, fill_in(mem, embedded_home_ar_html, settings));
-    pages->docs = make_page(mem, html, make_docs(mem, rows));
-    pages->style = make_page(mem, "text/css; charset=utf-8", embedded_style_css);
-    pages->script = make_page(mem, "text/javascript; charset=utf-8", embedded_home_js);
+    *pages = (struct pages){
+        .home = {[LANGUAGE_ENGLISH] = make_page(mem, html,
+                                                fill_in(mem, embedded_home_en_html, settings)),
+                 [LANGUAGE_ARABIC] = make_page(mem, html,
+                                               fill_in(mem, embedded_home_ar_html, settings))},
+        .verify = {[LANGUAGE_ENGLISH] = make_page(mem, html, embedded_verify_en_html),
+                   [LANGUAGE_ARABIC] = make_page(mem, html, embedded_verify_ar_html)},
+        .docs = make_page(mem, html, make_docs(mem)),
+        .assets = {{"style.css", make_page(mem, css, embedded_style_css)},
+                   {"home.js", make_page(mem, js, embedded_home_js)},
+                   {"verify.js", make_page(mem, js, embedded_verify_js)},
+                   {"docs.js", make_page(mem, js, embedded_docs_js)},
+                   {"swagger-ui.js", GZIP(js, embedded_swagger_ui_bundle_js)},
+                   {"swagger-ui.css", GZIP(css, embedded_swagger_ui_css)},
+                   {"swagger-ui.LICENSE", GZIP(plain, embedded_LICENSE)}},
+    };
+    pages_follow(pages, mem, settings, rows);
     return pages;
 }
 
@@ -111,25 +137,76 @@ static bool has_tag(const char *list, const char *etag)
     return list != NULL && (strcmp(list, "*") == 0 || strstr(list, etag) != NULL);
 }
 
+/* RFC 9110 section 12.5.3, as far as clients differ: whether gzip is named, and not with q=0. */
+static bool takes_gzip(const struct request *req)
+{
+    const char *accepted = request_header(req, HEADER_ACCEPT_ENCODING), *quality;
+    size_t len;
+
+    for (; accepted != NULL && *accepted != '\0'; accepted += len) {
+        accepted += strspn(accepted, ", \t");
+        len = strcspn(accepted, ",");
+        if (strncasecmp(accepted, "gzip", 4) != 0 || strchr(",; \t", accepted[4]) == NULL)
+            continue;
+        quality = memmem(accepted, len, "q=", 2);
+        return quality == NULL || strtod(quality + 2, NULL) > 0;
+    }
+    return false;
+}
+
+static enum err inflate_page(struct request *req, const struct page *page)
+{
+    char *bytes = mem_zero(req->task.mem, INFLATED_BYTES);
+    z_stream stream = {.next_in = (Bytef *)(uintptr_t)page->bytes,
+                       .avail_in = (uInt)page->len,
+                       .next_out = (Bytef *)bytes,
+                       .avail_out = INFLATED_BYTES};
+    bool done = inflateInit2(&stream, 16 + MAX_WBITS) == Z_OK &&
+                inflate(&stream, Z_FINISH) == Z_STREAM_END;
+
+    inflateEnd(&stream);
+    if (!done)
+        return fail(&req->task, ERR_INTERNAL, "an embedded file cannot be inflated");
+    return reply_json_text(req, 200, bytes, stream.total_out);
+}
+
 static enum err reply_page(struct request *req, const struct page *page)
 {
+    enum err e;
+
     req->reply.cacheable = req->reply.is_page = true;
     reply_header(req, "Content-Security-Policy", CSP);
     reply_header(req, "Cache-Control", "no-cache");
     reply_header(req, "ETag", page->etag);
+    if (page->is_gzip)
+        reply_header(req, "Vary", "Accept-Encoding");
     if (has_tag(request_header(req, HEADER_IF_NONE_MATCH), page->etag))
         return reply_empty(req, 304);
-    reply_json_text(req, 200, page->bytes, page->len);
+    if (page->is_gzip && !takes_gzip(req)) {
+        e = inflate_page(req, page);
+    } else {
+        if (page->is_gzip)
+            reply_header(req, "Content-Encoding", "gzip");
+        e = reply_json_text(req, 200, page->bytes, page->len);
+    }
     req->reply.content_type = page->type;
-    return OK;
+    return e;
+}
+
+static enum err reply_translated(struct request *req, const struct page pages[2])
+{
+    reply_header(req, "Vary", "Accept-Language");
+    return reply_page(req, &pages[language_of(req)]);
 }
 
 enum err pages_home(struct request *req)
 {
-    const struct pages *pages = app_of(req)->pages;
+    return reply_translated(req, app_of(req)->pages->home);
+}
 
-    reply_header(req, "Vary", "Accept-Language");
-    return reply_page(req, language_of(req) == LANGUAGE_ARABIC ? &pages->home_ar : &pages->home_en);
+enum err pages_verify(struct request *req)
+{
+    return reply_translated(req, app_of(req)->pages->verify);
 }
 
 enum err pages_docs(struct request *req)
@@ -137,14 +214,34 @@ enum err pages_docs(struct request *req)
     return reply_page(req, &app_of(req)->pages->docs);
 }
 
-enum err pages_asset(struct request *req)
+enum err pages_openapi(struct request *req)
+{
+    return reply_page(req, atomic_load(&app_of(req)->pages->openapi));
+}
+
+static const struct page *find_asset(const struct request *req)
 {
     const struct pages *pages = app_of(req)->pages;
     const char *name = request_param(req, "name");
 
-    if (strcmp(name, "style.css") == 0)
-        return reply_page(req, &pages->style);
-    if (strcmp(name, "home.js") == 0)
-        return reply_page(req, &pages->script);
-    return ERR_NOT_FOUND;
+    for (size_t i = 0; i < ASSETS; i++) {
+        if (strcmp(name, pages->assets[i].name) == 0)
+            return &pages->assets[i].page;
+    }
+    return NULL;
+}
+
+enum err pages_asset(struct request *req)
+{
+    const struct page *page = find_asset(req);
+
+    return page == NULL ? ERR_NOT_FOUND : reply_page(req, page);
+}
+
+/* Inflating would hold up the loop. */
+bool pages_asset_fast(struct request *req)
+{
+    const struct page *page = find_asset(req);
+
+    return page != NULL && (!page->is_gzip || takes_gzip(req)) && reply_page(req, page) == OK;
 }

@@ -1,5 +1,7 @@
 #include "api/shapes.h"
 
+#include "core/clock.h"
+
 #include <string.h>
 
 void put_string(struct text *out, const char *name, const char *value)
@@ -50,6 +52,16 @@ void put_user(struct text *out, const struct user *user)
     end_object(out);
 }
 
+void put_preferences(struct text *out, const struct user *user)
+{
+    text_add(out,
+             user->verified_ms != 0 ? "\"email_verified\":true," : "\"email_verified\":false,");
+    if (user->language == NULL)
+        text_add(out, "\"language\":null");
+    else
+        text_printf(out, "\"language\":\"%s\"", user->language);
+}
+
 void put_session(struct text *out, const struct session_record *session, const char *current_id)
 {
     bool is_current = current_id != NULL && strcmp(session->id, current_id) == 0;
@@ -62,6 +74,68 @@ void put_session(struct text *out, const struct session_record *session, const c
     put_time(out, "last_used_at", session->last_used_ms);
     put_time(out, "expires_at", session->expires_ms);
     text_add(out, is_current ? "\"current\":true}" : "\"current\":false}");
+}
+
+static void put_string_or_null(struct text *out, const char *name, const char *value)
+{
+    if (value != NULL)
+        put_string(out, name, value);
+    else
+        text_printf(out, "\"%s\":null,", name);
+}
+
+static void put_boolean(struct text *out, const char *name, bool value)
+{
+    text_printf(out, "\"%s\":%s,", name, value ? "true" : "false");
+}
+
+static void put_number(struct text *out, const char *name, int64_t value)
+{
+    text_printf(out, "\"%s\":%lld,", name, (long long)value);
+}
+
+static void put_standing(struct text *out, const struct standing *standing,
+                         const struct subscription *subscription)
+{
+    put_string(out, "id", subscription->id);
+    put_string(out, "user_id", subscription->user_id);
+    put_string(out, "plan", standing->plan_name);
+    put_string(out, "status", standing->status);
+    put_number(out, "monthly_agent_runs", standing->used);
+    put_number(out, "monthly_agent_runs_limit", standing->limit);
+    put_time(out, "current_period_end", standing->is_paid ? subscription->period_end_ms : 0);
+    put_boolean(out, "cancel_at_period_end", subscription->cancel_at_period_end);
+    put_boolean(out, "is_trial", standing->in_trial);
+    put_time(out, "trial_end", subscription->trial_end_ms);
+    put_string_or_null(out, "stripe_customer_id", subscription->customer_id);
+    put_time(out, "created_at", subscription->created_ms);
+    put_time(out, "updated_at", subscription->updated_ms);
+}
+
+void put_subscription(struct text *out, const struct plans *plans, const struct settings *settings,
+                      const struct subscription *subscription)
+{
+    struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
+
+    text_char(out, '{');
+    put_standing(out, &standing, subscription);
+    end_object(out);
+}
+
+void put_managed_subscription(struct text *out, const struct plans *plans,
+                              const struct settings *settings,
+                              const struct subscription *subscription)
+{
+    struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
+
+    text_char(out, '{');
+    put_standing(out, &standing, subscription);
+    put_string_or_null(out, "stripe_subscription_id", subscription->stripe_id);
+    put_string_or_null(out, "stripe_price_id", subscription->price_id);
+    put_string_or_null(out, "given_plan", subscription->gift_plan);
+    put_time(out, "given_until", subscription->gift_until_ms);
+    put_time(out, "synced_at", subscription->synced_ms);
+    end_object(out);
 }
 
 void put_audit(struct text *out, const struct audit *audit)

@@ -1,6 +1,7 @@
 /* How the domain's records look on the wire. */
 #pragma once
 
+#include "billing/standing.h"
 #include "core/text.h"
 #include "store/store.h"
 
@@ -15,6 +16,19 @@ void put_next(struct text *out, int64_t next);
 
 void put_user(struct text *out, const struct user *user);
 
+/* What the wire's user has no member for, without brackets. */
+void put_preferences(struct text *out, const struct user *user);
+
 /* `current_id`: the session that asks; may be NULL. */
 void put_session(struct text *out, const struct session_record *session, const char *current_id);
+
+/* As it stands now. */
+void put_subscription(struct text *out, const struct plans *plans, const struct settings *settings,
+                      const struct subscription *subscription);
+
+/* With what administrators see beside it. */
+void put_managed_subscription(struct text *out, const struct plans *plans,
+                              const struct settings *settings,
+                              const struct subscription *subscription);
+
 void put_audit(struct text *out, const struct audit *audit);

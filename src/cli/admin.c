@@ -7,6 +7,7 @@
 
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { RUN_MS = 30000 };
 
@@ -36,28 +37,31 @@ static enum err run_here(struct task *task, const struct settings *settings,
     return e;
 }
 
-static void print_actions(void)
+static void print_actions(const char *name)
 {
-    fputs("manus admin: say what to do:\n", stderr);
-    for (const struct admin_action *action = admin_actions; action->name != NULL; action++)
-        fprintf(stderr, "  %-15s %s\n", action->name, action->help);
+    fprintf(stderr, "manus %s: say what to do:\n", name);
+    for (const struct admin_action *action = admin_actions; action->name != NULL; action++) {
+        if (strcmp(action->command, name) == 0)
+            fprintf(stderr, "  %-15s %s\n", action->name, action->help);
+    }
 }
 
-int command_admin(const struct arguments *arguments)
+static int run_action(const struct arguments *arguments, const char *name, const char *fullname)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct task task = {.mem = mem, .id = name, .deadline_ms = clock_mono_ms() + RUN_MS};
     const struct settings *settings;
-    struct admin_request request = {.action = argument_word(arguments, 0),
+    struct admin_request request = {.command = name,
+                                    .action = argument_word(arguments, 0),
                                     .who = argument_word(arguments, 1),
-                                    .fullname = argument_option(arguments, "fullname"),
+                                    .fullname = fullname,
                                     .actor = actor(mem)};
     const char *text = "";
     bool reached;
     enum err e;
 
     if (request.action == NULL) {
-        print_actions();
+        print_actions(name);
         return EX_USAGE;
     }
     settings = cli_load_settings(mem, arguments, false);
@@ -70,6 +74,16 @@ int command_admin(const struct arguments *arguments)
         fputs(text, stdout);
         return EX_OK;
     }
-    fprintf(stderr, "manus admin: %s\n", task.text);
+    fprintf(stderr, "manus %s: %s\n", name, task.text);
     return err_info(e)->blame == BLAME_CALLER ? EX_DATAERR : EX_UNAVAILABLE;
+}
+
+int command_admin(const struct arguments *arguments)
+{
+    return run_action(arguments, "admin", argument_option(arguments, "fullname"));
+}
+
+int command_mail(const struct arguments *arguments)
+{
+    return run_action(arguments, "mail", NULL);
 }

@@ -1,5 +1,7 @@
 #include "cli/admin_socket.h"
 
+#include "api/limits.h"
+#include "billing/admin.h"
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -15,10 +17,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { LINE_BYTES = 64 << 10, TIMEOUT_S = 5, WAIT_S = 60, BACKLOG = 4, RUN_MS = 30000 };
+enum { QUESTION_BYTES = 64 << 10, ANSWER_BYTES = 4 << 20, PIECE_BYTES = 4096 };
+enum { TIMEOUT_MS = 5000, WAIT_MS = 60000, BACKLOG = 4, RUN_MS = 30000 };
 
 struct admin_socket {
-    const struct accounts *accounts;
+    struct app *app;
     const struct settings *settings;
     int fd, stop_fd;
     pthread_t thread;
@@ -33,17 +36,19 @@ static struct sockaddr_un name_in(int folder)
     return name;
 }
 
-static void set_timeouts(int fd, int seconds)
+/* Sends and receives give up at this time; false: it is over. */
+static bool set_deadline(int fd, int64_t until_ms)
 {
-    const struct timeval timeout = {seconds, 0};
+    int64_t left_ms = until_ms - clock_mono_ms();
+    struct timeval left = {left_ms / 1000, left_ms % 1000 * 1000};
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    return left_ms > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof left) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left) == 0;
 }
 
-static bool send_line(int fd, const char *text, size_t len)
+static bool send_line(int fd, const char *text, size_t len, int64_t until_ms)
 {
-    while (len > 0) {
+    while (len > 0 && set_deadline(fd, until_ms)) {
         ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
 
         if (n <= 0)
@@ -51,24 +56,24 @@ static bool send_line(int fd, const char *text, size_t len)
         text += n;
         len -= (size_t)n;
     }
-    return send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
+    return len == 0 && send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
 }
 
 /* Up to the newline; NULL if none comes in time or within the bound. */
-static json_t *receive_line(void *mem, int fd)
+static json_t *receive_line(void *mem, int fd, size_t max, int64_t until_ms)
 {
-    char *line = mem_zero(mem, LINE_BYTES);
+    struct text line = text_open(mem, PIECE_BYTES);
     struct json_problem problem;
-    size_t len = 0;
+    char piece[PIECE_BYTES];
 
-    while (len < LINE_BYTES) {
-        ssize_t n = recv(fd, line + len, LINE_BYTES - len, 0);
+    while (line.len < max && set_deadline(fd, until_ms)) {
+        ssize_t n = recv(fd, piece, sizeof piece, 0);
 
         if (n <= 0)
             return NULL;
-        len += (size_t)n;
-        if (line[len - 1] == '\n')
-            return json_read(line, len - 1, &problem);
+        text_put(&line, piece, (size_t)n);
+        if (line.s[line.len - 1] == '\n')
+            return json_read(line.s, line.len - 1, &problem);
     }
     return NULL;
 }
@@ -90,6 +95,16 @@ static const char *actor_of(void *mem, int fd)
                          : mem_printf(mem, "system:%s", entry->pw_name);
 }
 
+static enum err run_limits(struct task *task, const struct app *app,
+                           const struct admin_request *request, struct text *out)
+{
+    struct limits_command command = {.action = request->action, .what = request->who};
+
+    if (request->option != NULL)
+        command.for_s = strtoll(request->option, NULL, 10);
+    return limits_command(task, app, &command, out);
+}
+
 static void answer(const struct admin_socket *s, int fd)
 {
     auto_tree void *mem = mem_tree(0);
@@ -98,17 +113,27 @@ static void answer(const struct admin_socket *s, int fd)
     auto_json json_t *question = NULL, *reply = NULL;
     auto_text char *text = NULL;
     struct admin_request request = {.actor = actor_of(mem, fd)};
+    int64_t until_ms = clock_mono_ms() + TIMEOUT_MS;
     enum err e;
 
     if (request.actor == NULL)
         return;
-    question = receive_line(mem, fd);
+    question = receive_line(mem, fd, QUESTION_BYTES, until_ms);
+    request.command = json_string_value(json_object_get(question, "command"));
     request.action = json_string_value(json_object_get(question, "action"));
     request.who = json_string_value(json_object_get(question, "who"));
     request.fullname = json_string_value(json_object_get(question, "fullname"));
-    if (request.action == NULL)
+    request.option = json_string_value(json_object_get(question, "option"));
+    if (request.command == NULL || request.action == NULL)
         return;
-    e = admin_run(&task, s->accounts, s->settings, &request, &out);
+    if (strcmp(request.command, "limits") == 0)
+        e = run_limits(&task, s->app, &request, &out);
+    else if (strcmp(request.command, "billing") == 0)
+        e = billing_run(&task, s->app->billing, app_settings(s->app),
+                        &(struct billing_request){request.action, request.who, request.actor},
+                        &out);
+    else
+        e = admin_run(&task, &s->app->accounts, app_settings(s->app), &request, &out);
     log_info(&task, "administration", LOG_S("actor", request.actor),
              LOG_S("action", request.action), LOG_S("error", e == OK ? NULL : err_info(e)->name));
     reply = json_pack("{s:b,s:s}", "failed", e != OK, "text",
@@ -116,7 +141,7 @@ static void answer(const struct admin_socket *s, int fd)
                       : out.s == NULL ? ""
                                       : out.s);
     text = json_dumps(reply, JSON_COMPACT);
-    send_line(fd, text, strlen(text));
+    send_line(fd, text, strlen(text), clock_mono_ms() + TIMEOUT_MS);
 }
 
 static void *serve(void *argument)
@@ -126,8 +151,12 @@ static void *serve(void *argument)
 
     pthread_setname_np(pthread_self(), "admin");
     for (;;) {
-        if (poll(fds, count_of(fds), -1) < 0 && errno != EINTR)
+        /* A process that was stopped and goes on (SIGCONT) finds its poll interrupted. */
+        if (poll(fds, count_of(fds), -1) < 0) {
+            if (errno == EINTR)
+                continue;
             break;
+        }
         if (fds[1].revents != 0)
             break;
 
@@ -135,7 +164,6 @@ static void *serve(void *argument)
 
         if (fd < 0)
             continue;
-        set_timeouts(fd, TIMEOUT_S);
         answer(s, fd);
     }
     return NULL;
@@ -148,7 +176,7 @@ static bool listen_in(struct admin_socket *s)
 
     if (folder < 0)
         return false;
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* Whoever has the folder's lock may remove what an earlier server left. */
     unlinkat(folder, "admin.sock", 0);
     return s->fd >= 0 && bind(s->fd, (struct sockaddr *)&name, sizeof name) == 0 &&
@@ -164,12 +192,11 @@ static int close_descriptors(struct admin_socket *s)
     return 0;
 }
 
-struct admin_socket *admin_socket_open(void *mem, const struct accounts *accounts,
-                                       const struct settings *settings)
+struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct settings *settings)
 {
     struct admin_socket *s = mem_new(mem, struct admin_socket);
 
-    s->accounts = accounts;
+    s->app = app;
     s->settings = settings;
     s->fd = -1;
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
@@ -217,10 +244,12 @@ enum err admin_socket_ask(struct task *task, const char *folder,
                           const char **ret_text)
 {
     auto_close int fd = connect_to(folder);
-    auto_json json_t *question = json_pack("{s:s,s:s*,s:s*}", "action", request->action, "who",
-                                           request->who, "fullname", request->fullname);
+    auto_json json_t *question = json_pack(
+        "{s:s,s:s,s:s*,s:s*,s:s*}", "command", request->command, "action", request->action, "who",
+        request->who, "fullname", request->fullname, "option", request->option);
     auto_json json_t *reply = NULL;
     auto_text char *text = NULL;
+    int64_t until_ms = clock_mono_ms() + WAIT_MS;
 
     *ret_reached = fd >= 0;
     if (fd < 0)
@@ -228,9 +257,8 @@ enum err admin_socket_ask(struct task *task, const char *folder,
     if (question == NULL)
         return fail(task, ERR_INVALID, "this is not UTF-8");
     text = json_dumps(question, JSON_COMPACT);
-    set_timeouts(fd, WAIT_S);
-    if (send_line(fd, text, strlen(text)))
-        reply = receive_line(task->mem, fd);
+    if (send_line(fd, text, strlen(text), until_ms))
+        reply = receive_line(task->mem, fd, ANSWER_BYTES, until_ms);
     if (!json_is_object(reply))
         return fail(task, ERR_REMOTE, "the server does not answer: are you its user, or root?");
     *ret_text = mem_string(task->mem, json_string_value(json_object_get(reply, "text")));

@@ -1,16 +1,18 @@
-/* How `manus admin` reaches the server that has the store: a Unix socket in DATA_DIR that only its
- * owner and root may use. One question and one answer a connection, each a line of JSON:
- * {"action":…,"who":…,"fullname":…} and {"failed":bool,"text":…}. */
+/* How `manus admin`, `mail`, `limits` and `billing` reach the server that has the store: a Unix
+ * socket in DATA_DIR that only its owner and root may use. One question and one answer a
+ * connection, each a line of JSON:
+ * {"command":…,"action":…,"who":…,"fullname":…,"option":…} and
+ * {"failed":bool,"text":…}. */
 #pragma once
 
 #include "account/admin.h"
+#include "api/app.h"
 
 struct admin_socket;
 
 /* Answers on a thread of its own until it is closed. Settings are those of the start. NULL if there
  * is no socket to be had: the log says why, and the server runs without. */
-struct admin_socket *admin_socket_open(void *mem, const struct accounts *accounts,
-                                       const struct settings *settings);
+struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct settings *settings);
 
 void admin_socket_close(struct admin_socket *socket);
 

@@ -1,4 +1,6 @@
 #include "account/password.h"
+#include "api/limits.h"
+#include "api/routes.h"
 #include "cli/cli.h"
 #include "core/clock.h"
 #include "remote/redis.h"
@@ -60,11 +62,15 @@ static bool report(const char *name, bool configured, const char *wrong)
     return wrong == NULL;
 }
 
-static bool check_remote(const struct settings *settings)
+static bool check_remote(void *mem, const struct settings *settings)
 {
-    bool redis = settings->redis_host != NULL && *settings->redis_host != '\0';
-    bool stripe = stripe_is_configured(settings);
-    bool redis_answers = report("redis", redis, redis ? redis_probe(settings, PROBE_MS) : NULL);
+    bool stripe = stripe_is_configured(settings), redis_answers;
+    const char *wrong;
+    const struct redis_target *redis = redis_target_new(mem, settings, &wrong);
+
+    if (redis != NULL)
+        wrong = redis_probe(redis, PROBE_MS);
+    redis_answers = report("redis", redis_is_configured(settings), wrong);
 
     return report("stripe", stripe, stripe ? stripe_probe(settings, PROBE_MS) : NULL) &&
            redis_answers;
@@ -74,15 +80,24 @@ int command_check(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
     const struct settings *settings = cli_load_settings(mem, arguments, true);
+    const char *wrong;
     bool good;
 
     if (settings == NULL)
         return EX_CONFIG;
+    if (limits_compile(mem, settings, routes, &wrong) == NULL) {
+        fprintf(stderr, "manus: %s\n", wrong);
+        return EX_CONFIG;
+    }
+    if (cli_load_plans(mem, settings) == NULL)
+        return EX_CONFIG;
     good = check_listening(settings);
     good = check_store(mem, settings) && good;
-    puts("limits     none in this version");
+    printf("limits     %s\n", !settings->rate_limit_enabled   ? "off"
+                              : redis_is_configured(settings) ? "counted in Redis"
+                                                              : "counted in memory");
     good = check_hash(mem, settings) && good;
-    good = check_remote(settings) && good;
+    good = check_remote(mem, settings) && good;
     puts(good ? "all is well" : "something is wrong: see above");
     return good ? EX_OK : EX_UNAVAILABLE;
 }

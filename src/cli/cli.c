@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPTIONS = 4, WORDS = 2, LINE_WIDTH = 92 };
+enum { OPTIONS = 5, WORDS = 3, LINE_WIDTH = 92 };
 
 struct option_row {
     const char *name;  /* without its dashes */
@@ -71,6 +71,40 @@ static const struct command_row commands[] = {
          "an id, for list words to search for.",
      .options = {ENV_FILE, {"fullname", "NAME", "The name of whom create makes."}},
      .run = command_admin},
+    {.name = "mail",
+     .words = {"ACTION", "NUMBER"},
+     .summary = "List the mails that wait to be sent, or try them at once.",
+     .details = "ACTION is list or retry; with a NUMBER, retry tries that one alone.",
+     .options = {ENV_FILE},
+     .run = command_mail},
+    {.name = "limits",
+     .words = {"ACTION", "WHAT"},
+     .summary = "Show or reset what a rate limit counts, ban a network, or try a rule.",
+     .details =
+         "show KEY and reset KEY ask the running server; a key is such as "
+         "auth_login:ip:203.0.113.9 or auth_me:user:ID. show --top lists who asks most. "
+         "ban NETWORK refuses it altogether for a time, unban NETWORK no longer, and bans "
+         "lists them. test RULE says what a rule such as 5/minute;20/hour would have said to "
+         "the requests of one client at the times, in seconds, that stand in a file or come "
+         "on standard input, one a line.",
+     .options = {ENV_FILE,
+                 {"times", "FILE", "For test: read the times from FILE."},
+                 {"top", NULL, "For show: who asks most of this server."},
+                 {"for", "TIME", "For ban: how long, such as 30m, 1h or 7d; an hour if absent."}},
+     .run = command_limits},
+    {.name = "billing",
+     .words = {"ACTION", "DEED", "WHAT"},
+     .summary = "See to events of Stripe, compare with Stripe, examine its setup.",
+     .details =
+         "inbox list [STATE] shows the events that came (waiting, done, ignored, dead), inbox show "
+         "EVENT one of them with what it said, inbox replay EVENT applies it anew, inbox replay "
+         "dead all that were given up. sync compares one user, or all, with Stripe and mends what "
+         "differs. doctor says whether Stripe is set up as it must be, and how to mend it.",
+     .options = {ENV_FILE,
+                 {"user", "WHO", "For sync: an e-mail address or an id."},
+                 {"all", NULL, "For sync: everybody whom Stripe knows."},
+                 {"dry-run", NULL, "For sync: only say what differs."}},
+     .run = command_billing},
     {.name = "settings",
      .summary = "Print the settings in force and where each comes from.",
      .details = "Secrets are never printed.",
@@ -83,6 +117,10 @@ static const struct command_row commands[] = {
      .summary = "Print every route with who may use it and its limits.",
      .details = "As docs/routes.md holds it.",
      .run = command_routes},
+    {.name = "openapi",
+     .summary = "Print the OpenAPI 3.1 document of the API.",
+     .details = "As /api/v1/openapi.json gives it.",
+     .run = command_openapi},
     {.name = "version",
      .summary = "Print the version and the commit.",
      .details = "",
@@ -161,20 +199,32 @@ static int parse_option(struct arguments *a, char **argv, int *at)
     return misused(a->row, "there is no option", argv[*at]);
 }
 
+/* May begin with a dash, as one id in 64 does. */
+static int parse_word(struct arguments *a, const char *word)
+{
+    if (a->word_count == WORDS || a->row->words[a->word_count] == NULL)
+        return misused(a->row, "this means nothing here:", word);
+    a->words[a->word_count++] = word;
+    return EX_OK;
+}
+
 static int parse(struct arguments *a, char **argv)
 {
+    bool words_only = false;
+
     for (int i = 0; argv[i] != NULL; i++) {
         int status = EX_OK;
 
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+        if (words_only)
+            status = parse_word(a, argv[i]);
+        else if (strcmp(argv[i], "--") == 0)
+            words_only = true;
+        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             a->wants_help = true;
         else if (strncmp(argv[i], "--", 2) == 0)
             status = parse_option(a, argv, &i);
-        else if (a->word_count == WORDS || a->row->words[a->word_count] == NULL ||
-                 argv[i][0] == '-')
-            status = misused(a->row, "this means nothing here:", argv[i]);
         else
-            a->words[a->word_count++] = argv[i];
+            status = parse_word(a, argv[i]);
         if (status != EX_OK)
             return status;
     }
@@ -252,8 +302,8 @@ static void put_words(struct text *out, const struct command_row *row)
         for (size_t i = 0; i < count_of(commands); i++)
             text_printf(out, " %s", commands[i].name);
     }
-    if (row->run == command_admin) {
-        for (const struct admin_action *action = admin_actions; action->name != NULL; action++)
+    for (const struct admin_action *action = admin_actions; action->name != NULL; action++) {
+        if (strcmp(action->command, row->name) == 0)
             text_printf(out, " %s", action->name);
     }
 }
@@ -313,11 +363,12 @@ static void put_man_command(struct text *out, const struct command_row *row)
 
 static void put_man_page(struct text *out)
 {
-    text_printf(out,
-                ".TH MANUS 1 \"\" \"manus %s\" \"User Commands\"\n.SH NAME\nmanus \\- accounts, "
-                "sessions and operations for the application behind it\n"
-                ".SH SYNOPSIS\n.B manus\n.I COMMAND\n.RI [ OPTION \" ...]\"\n.SH COMMANDS\n",
-                MANUS_VERSION);
+    text_printf(
+        out,
+        ".TH MANUS 1 \"\" \"manus %s\" \"User Commands\"\n.ad l\n.SH NAME\nmanus \\- accounts, "
+        "sessions and operations for the application behind it\n"
+        ".SH SYNOPSIS\n.B manus\n.I COMMAND\n.RI [ OPTION \" ...]\"\n.SH COMMANDS\n",
+        MANUS_VERSION);
     for (size_t i = 0; i < count_of(commands); i++)
         put_man_command(out, &commands[i]);
     text_add(out,
@@ -378,6 +429,16 @@ struct settings *cli_load_settings(void *mem, const struct arguments *arguments,
     for (size_t i = 0; i < report.problem_count; i++)
         fprintf(stderr, "manus: %s\n", report.problems[i]);
     return settings;
+}
+
+const struct plans *cli_load_plans(void *mem, const struct settings *settings)
+{
+    struct texts problems;
+    const struct plans *plans = plans_load(mem, settings, &problems);
+
+    for (size_t i = 0; i < problems.count; i++)
+        fprintf(stderr, "manus: %s\n", problems.of[i]);
+    return plans;
 }
 
 /* Running */

@@ -2,7 +2,7 @@
  * come. On the main thread. */
 #pragma once
 
-#include "core/settings.h"
+#include "billing/plans.h"
 
 #include <sysexits.h>
 
@@ -21,11 +21,15 @@ int cli_run(int argc, char **argv);
 typedef int command(const struct arguments *arguments);
 
 command command_serve, command_check, command_init, command_settings, command_routes,
-    command_version, command_help, command_admin;
+    command_version, command_help, command_admin, command_mail, command_openapi, command_limits,
+    command_billing;
 
 /* Settings as `serve` would load them; problems and, if asked for, warnings go to standard error, a
  * line each. NULL: there was a problem, and the exit status is EX_CONFIG. */
 struct settings *cli_load_settings(void *mem, const struct arguments *arguments,
                                    bool show_warnings);
+
+/* The plans that these settings name; NULL likewise. */
+const struct plans *cli_load_plans(void *mem, const struct settings *settings);
 
 struct settings_input cli_settings_input(const struct arguments *arguments);

@@ -1,5 +1,10 @@
 #include "cli/control.h"
 
+#include "api/limits.h"
+#include "api/pages.h"
+#include "api/routes.h"
+#include "billing/inbox.h"
+#include "billing/reconcile.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "mail/outbox.h"
@@ -134,9 +139,15 @@ static void reload(struct control *c)
     struct settings_report report = {0};
     void *mem = talloc_new(p->mem);
     struct settings *settings = settings_reload(mem, &input, p->settings, &report);
+    const struct limits *limits = NULL;
+    const char *wrong = NULL;
 
     log_report(&report);
-    if (settings == NULL) {
+    if (settings != NULL)
+        limits = limits_compile(mem, settings, routes, &wrong);
+    if (wrong != NULL)
+        log_error(NULL, "setting is wrong", LOG_S("detail", wrong));
+    if (limits == NULL) {
         log_error(NULL, "settings stay as they were");
         talloc_free(mem);
         return;
@@ -145,6 +156,9 @@ static void reload(struct control *c)
     talloc_steal(p->mem, settings);
     talloc_steal(settings, mem);
     log_set_level((enum log_level)settings->log_level);
+    atomic_store(&p->app.limits, limits);
+    limiter_set_fallback(p->app.limiter, (enum fallback)settings->rate_limit_fallback);
+    pages_follow(p->app.pages, settings, settings, routes);
     retire(c, atomic_exchange(&p->app.settings, settings));
     log_info(NULL, "settings read again");
 }
@@ -245,6 +259,8 @@ static void on_tick(uv_timer_t *timer)
     } else {
         sweep(c);
         outbox_tick(c->program->outbox);
+        inbox_tick(c->program->app.inbox);
+        reconcile_tick(c->program->reconcile);
     }
 }
 

@@ -9,12 +9,15 @@ struct program {
     void *mem;
     const struct arguments *arguments;
     struct settings *settings; /* as loaded at the start */
+    const struct plans *plans;
     struct app app;
     struct lane *lanes[LANE_COUNT];
     struct loop **loops;
     unsigned loop_count;
+    struct redis_target *redis; /* NULL: none is configured */
     struct admin_socket *admin; /* NULL: there is none */
     struct outbox *outbox;
+    struct reconcile *reconcile;
 };
 
 struct control;

@@ -53,6 +53,8 @@ int command_init(const struct arguments *arguments)
              "# Settings of manus. `manus settings --env` prints every one with its meaning.\n"
              "# Keep this file secret: who knows the key can be anybody.\n");
     text_printf(&text, "JWT_SECRET_KEY=%s\n", text_base64url(mem, key, sizeof key));
+    text_add(&text, "# Stricter than the defaults, which are what the clients of before expect.\n"
+                    "PASSWORD_MIN_LENGTH=8\nPASSWORD_COMMON=refuse\nEMAIL_VERIFICATION=true\n");
     if (!write_all(fd, &text)) {
         int status = explain(path);
 

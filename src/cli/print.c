@@ -1,5 +1,6 @@
 /* The commands that print what the tables hold. */
 #include "api/build.h"
+#include "api/openapi.h"
 #include "api/routes.h"
 #include "cli/cli.h"
 #include "core/settings_print.h"
@@ -33,6 +34,19 @@ int command_routes(const struct arguments *arguments)
 
     (void)arguments;
     fputs(routes_as_markdown(mem), stdout);
+    return EX_OK;
+}
+
+int command_openapi(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct settings_input input = cli_settings_input(arguments);
+    struct settings_report report = {0};
+    /* Without settings that a server would start with, it is that of the defaults. */
+    auto_json json_t *document = openapi_document(mem, settings_load(mem, &input, &report), routes);
+
+    json_dumpf(document, stdout, JSON_INDENT(2));
+    putchar('\n');
     return EX_OK;
 }
 

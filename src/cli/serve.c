@@ -1,9 +1,15 @@
+#include "account/provider.h"
 #include "api/gate.h"
+#include "api/limits.h"
 #include "api/routes.h"
+#include "billing/inbox.h"
+#include "billing/reconcile.h"
 #include "cli/admin_socket.h"
 #include "cli/control.h"
 #include "core/log.h"
+#include "limit/limiter.h"
 #include "mail/outbox.h"
+#include "remote/redis.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
 
@@ -56,9 +62,10 @@ static void open_lanes(struct program *p)
 {
     unsigned cores = processors();
     const struct lane_settings lanes[LANE_COUNT] = {
-        [LANE_STORE] = {"store", 8, QUEUED, QUEUED_MS, 0},
+        [LANE_STORE] = {"store", 32, QUEUED, QUEUED_MS, 0},
         [LANE_HASH] = {"hash", cores, QUEUED, QUEUED_MS, HASH_NICE},
         [LANE_REMOTE] = {"remote", 4, QUEUED, QUEUED_MS, 0},
+        [LANE_EVENT] = {"event", 16, QUEUED, QUEUED_MS, 0},
         [LANE_JOB] = {"job", 2, QUEUED, QUEUED_MS, 0},
     };
 
@@ -99,6 +106,7 @@ static struct server *new_server(struct program *p, struct listeners *listeners,
         .router = router_new(p->mem, routes),
         .settings = app_settings,
         .gate = gate,
+        .admit = gate_body,
         .prepare = gate_load,
     };
 
@@ -112,10 +120,8 @@ static const char *not_configured(void *mem, const struct settings *settings)
         const char *name;
         bool configured;
     } parts[] = {
-        {"MongoDB", settings->mongodb_uri != NULL},
-        {"Redis", settings->redis_host != NULL && *settings->redis_host != '\0'},
-        {"Stripe", stripe_is_configured(settings)},
-        {"mail", settings->email_host != NULL},
+        {"MongoDB", settings->mongodb_uri != NULL}, {"Redis", redis_is_configured(settings)},
+        {"Stripe", stripe_is_configured(settings)}, {"mail", settings->email_host != NULL},
         {"Sentry", settings->sentry_dsn != NULL},
     };
     struct text list = text_open(mem, 64);
@@ -127,6 +133,14 @@ static const char *not_configured(void *mem, const struct settings *settings)
     return list.len == 0 ? "nothing" : list.s;
 }
 
+static const char *limiter_shown(const struct program *p)
+{
+    if (!p->settings->rate_limit_enabled)
+        return "off";
+    return p->redis == NULL ? "in memory"
+                            : mem_printf(p->mem, "Redis at %s", redis_target_shown(p->redis));
+}
+
 static void announce(struct program *p, const struct listeners *listeners, enum log_format format)
 {
     const char *missing = not_configured(p->mem, p->settings);
@@ -134,13 +148,13 @@ static void announce(struct program *p, const struct listeners *listeners, enum 
     if (format == LOG_JSON) {
         log_info(NULL, "started", LOG_S("version", MANUS_VERSION),
                  LOG_S("listens", listeners->shown), LOG_S("store", store_name(p->app.store)),
-                 LOG_S("limiter", "none in this version"), LOG_S("not_configured", missing));
+                 LOG_S("limiter", limiter_shown(p)), LOG_S("not_configured", missing));
         return;
     }
     printf("manus %s listens on %s\n"
-           "Store: %s. Limiter: none in this version.\n"
+           "Store: %s. Limiter: %s.\n"
            "Not configured: %s.\n",
-           MANUS_VERSION, listeners->shown, store_name(p->app.store), missing);
+           MANUS_VERSION, listeners->shown, store_name(p->app.store), limiter_shown(p), missing);
     fflush(stdout);
 }
 
@@ -163,6 +177,7 @@ static int cannot(const char *why)
 static void close_down(struct program *p)
 {
     server_abort(p->app.server);
+    limiter_stop(p->app.limiter);
     for (unsigned i = 0; i < p->loop_count; i++)
         loop_stop(p->loops[i]);
     for (unsigned i = 0; i < p->loop_count; i++)
@@ -171,13 +186,31 @@ static void close_down(struct program *p)
     lane_close(p->lanes[LANE_HASH]);
     lane_close(p->lanes[LANE_JOB]);
     lane_close(p->lanes[LANE_STORE]);
-    store_close(p->app.store);
+    limiter_close(p->app.limiter);
+    /* What it has acknowledged is durable without being closed. */
+    if (inbox_stop(p->app.inbox) && reconcile_stop(p->reconcile) && outbox_stop(p->outbox))
+        store_close(p->app.store);
     log_info(NULL, "stopped");
     log_stop();
     /* The resolver of a probe may hang for longer than anybody wants to wait. */
-    if (lane_load(p->lanes[LANE_REMOTE]) > 0)
+    if (lane_load(p->lanes[LANE_REMOTE]) > 0 || lane_load(p->lanes[LANE_EVENT]) > 0)
         _exit(EX_OK);
     lane_close(p->lanes[LANE_REMOTE]);
+    lane_close(p->lanes[LANE_EVENT]);
+}
+
+static void open_limiter(struct program *p)
+{
+    struct limiter_settings settings = {
+        .max_keys = (size_t)p->settings->rate_limit_keys,
+        .bans_file = mem_printf(p->mem, "%s/bans", p->settings->data_dir),
+        .target = p->redis,
+        .deadline_ms = p->settings->redis_timeout,
+    };
+
+    settings.names = limits_names(p->mem, routes, &settings.name_count);
+    p->app.limiter = limiter_open(p->mem, &settings);
+    limiter_set_fallback(p->app.limiter, (enum fallback)p->settings->rate_limit_fallback);
 }
 
 static int serve(struct program *p)
@@ -198,21 +231,33 @@ static int serve(struct program *p)
     p->app.store = sqlite_open(&task, p->mem, p->settings->data_dir);
     if (p->app.store == NULL)
         return cannot(task.text);
-
-    control = control_open(p);
-    start_log(p->settings, &format);
-    atomic_init(&p->app.settings, p->settings);
-    open_lanes(p);
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
-    p->app.ready = ready_open(p->mem, p->settings, p->app.store, p->lanes[LANE_STORE],
+    start_log(p->settings, &format);
+    if (provider_prepare(&task, &p->app.accounts, p->settings) != OK) {
+        log_stop();
+        store_close(p->app.store);
+        return cannot(task.text);
+    }
+
+    p->app.billing = billing_open(p->mem, p->app.store, p->settings, p->plans);
+    control = control_open(p);
+    atomic_init(&p->app.settings, p->settings);
+    p->app.limit_counts = limit_counts_new(p->mem, routes, p->loop_count);
+    open_limiter(p);
+    open_lanes(p);
+    p->app.ready = ready_open(p->mem, p->settings, p->redis, p->app.store, p->lanes[LANE_STORE],
                               p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
     p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
+    p->app.inbox = inbox_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings, &p->app);
+    p->reconcile = reconcile_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings,
+                                  &p->app);
     start_loops(p);
+    limiter_start(p->app.limiter, p->loops, p->loop_count, p->lanes[LANE_REMOTE]);
     p->app.server = new_server(p, listeners, descriptors);
+    p->admin = admin_socket_open(p->mem, &p->app, p->settings);
     server_start(p->app.server);
-    p->admin = admin_socket_open(p->mem, &p->app.accounts, p->settings);
     announce(p, listeners, format);
     if (!control_run(control)) {
         log_critical(NULL, "something hangs: ending without waiting for it");
@@ -227,9 +272,25 @@ int command_serve(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
     struct program *p = mem_new(mem, struct program);
+    const struct limits *limits;
+    const char *wrong;
 
     p->mem = mem;
     p->arguments = arguments;
     p->settings = cli_load_settings(mem, arguments, true);
-    return p->settings == NULL ? EX_CONFIG : serve(p);
+    if (p->settings == NULL)
+        return EX_CONFIG;
+    limits = limits_compile(p->mem, p->settings, routes, &wrong);
+    if (limits == NULL) {
+        fprintf(stderr, "manus: %s\n", wrong);
+        return EX_CONFIG;
+    }
+    atomic_init(&p->app.limits, limits);
+    p->redis = redis_target_new(p->mem, p->settings, &wrong);
+    if (wrong != NULL) {
+        fprintf(stderr, "manus: Redis: %s\n", wrong);
+        return EX_CONFIG;
+    }
+    p->plans = cli_load_plans(p->mem, p->settings);
+    return p->plans == NULL ? EX_CONFIG : serve(p);
 }

@@ -26,6 +26,18 @@ char *crypto_id(void *mem)
     return text_base64url(mem, bytes, sizeof bytes);
 }
 
+char *crypto_uuid(void *mem)
+{
+    uint8_t b[16];
+
+    crypto_random(b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    return mem_printf(mem, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                      b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11],
+                      b[12], b[13], b[14], b[15]);
+}
+
 void crypto_sha256(uint8_t out[CRYPTO_HASH_BYTES], const void *bytes, size_t len)
 {
     crypto_hash_sha256(out, bytes, len);

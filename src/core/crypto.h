@@ -17,6 +17,9 @@ void crypto_random(void *out, size_t len);
 enum { CRYPTO_ID_LEN = 22 };
 char *crypto_id(void *mem);
 
+/* RFC 9562 version 4, in small letters. */
+char *crypto_uuid(void *mem);
+
 void crypto_sha256(uint8_t out[CRYPTO_HASH_BYTES], const void *bytes, size_t len);
 
 /* The key may have any length. */

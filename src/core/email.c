@@ -2,13 +2,25 @@
 
 #include "core/unicode.h"
 
+#include <idn2.h>
 #include <string.h>
 
-enum { EMAIL_BYTES = 254, LOCAL_BYTES = 64, LABEL_BYTES = 63 };
+enum { EMAIL_BYTES = 254, LOCAL_BYTES = 64, LABEL_BYTES = 63, SENT_BYTES = 1024 };
+
+static bool is_ascii(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text >= 0x80)
+            return false;
+    }
+    return true;
+}
+
+/* Domains */
 
 static bool is_label_byte(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c >= 0x80;
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-';
 }
 
 static bool is_label(const char *label, size_t len)
@@ -35,25 +47,118 @@ static bool is_domain(const char *domain)
     }
 }
 
-static bool is_address(const char *address)
+/* For DNS and for a mail server; NULL if it is no domain name. */
+static const char *ascii_domain(void *mem, const char *domain)
+{
+    char *ascii = NULL;
+    const char *copy;
+
+    if (is_ascii(domain) && strstr(domain, "xn--") == NULL)
+        return is_domain(domain) ? domain : NULL;
+    if (idn2_to_ascii_8z(domain, &ascii, IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES) !=
+        IDN2_OK)
+        return NULL;
+    copy = mem_string(mem, ascii);
+    idn2_free(ascii);
+    return is_domain(copy) ? copy : NULL;
+}
+
+/* For people: the one spelling of all that lead to the same `ascii`. */
+static const char *readable_domain(void *mem, const char *ascii)
+{
+    char *unicode = NULL;
+    const char *copy = ascii;
+
+    if (strstr(ascii, "xn--") == NULL)
+        return ascii;
+    if (idn2_to_unicode_8z8z(ascii, &unicode, 0) == IDN2_OK)
+        copy = unicode_nfc(mem, unicode);
+    idn2_free(unicode);
+    return copy;
+}
+
+/* Addresses */
+
+static char *join(void *mem, const char *address, const char *at, const char *domain)
+{
+    return mem_printf(mem, "%s@%s", mem_copy(mem, address, (size_t)(at - address)), domain);
+}
+
+/* Nothing in it ends a command, a header's value or an address in them. */
+static bool is_plain(const char *address)
+{
+    return strcspn(address, ",:;<>()[]\"\\") == strlen(address) &&
+           !unicode_has_blank_or_invisible(address);
+}
+
+static bool is_local(const char *address, const char *at)
+{
+    size_t len = (size_t)(at - address);
+    const char *dots = strstr(address, "..");
+
+    return len >= 1 && len <= LOCAL_BYTES && address[0] != '.' && at[-1] != '.' &&
+           (dots == NULL || dots > at);
+}
+
+char *email_sent(void *mem, const char *address)
+{
+    char *trimmed = unicode_trim(mem, address);
+
+    if (strchr(trimmed, '@') == NULL || strlen(trimmed) > SENT_BYTES ||
+        unicode_has_control(trimmed))
+        return NULL;
+    return unicode_lower(mem, trimmed);
+}
+
+char *email_key(void *mem, const char *sent)
+{
+    char *normal = unicode_nfc(mem, sent);
+    const char *at = strrchr(normal, '@');
+    const char *ascii = at == NULL ? NULL : ascii_domain(mem, at + 1);
+
+    return ascii == NULL ? normal : join(mem, normal, at, readable_domain(mem, ascii));
+}
+
+char *email_wire(void *mem, const char *address)
 {
     const char *at = strchr(address, '@');
-    size_t local = at == NULL ? 0 : (size_t)(at - address);
+    const char *ascii = at == NULL || at == address || !is_plain(address)
+                            ? NULL
+                            : ascii_domain(mem, unicode_nfc(mem, at + 1));
 
-    return at != NULL && strchr(at + 1, '@') == NULL && strlen(address) <= EMAIL_BYTES &&
-           local >= 1 && local <= LOCAL_BYTES && address[0] != '.' && at[-1] != '.' &&
-           strcspn(address, ",:;<>()[]\"\\") == strlen(address) &&
-           !unicode_has_blank_or_invisible(address) && is_domain(at + 1);
+    return ascii == NULL ? NULL : join(mem, address, at, ascii);
+}
+
+bool email_is_ascii(const char *address)
+{
+    return is_ascii(address);
 }
 
 char *email_normalise(void *mem, const char *address)
 {
-    char *trimmed = unicode_trim(mem, address);
-    char *normal;
+    char *sent = email_sent(mem, address), *key = sent == NULL ? NULL : email_key(mem, sent);
+    const char *at = key == NULL ? NULL : strchr(key, '@');
+    const char *wire = at == NULL || !is_local(key, at) ? NULL : email_wire(mem, key);
 
-    /* Lower-casing and composing never shorten a text to a fraction, so this bounds their work. */
-    if (strlen(trimmed) > 4 * EMAIL_BYTES)
-        return NULL;
-    normal = unicode_nfc(mem, unicode_lower(mem, trimmed));
-    return is_address(normal) ? normal : NULL;
+    return wire != NULL && strlen(key) <= EMAIL_BYTES && strlen(wire) <= EMAIL_BYTES ? key : NULL;
+}
+
+size_t email_forms(void *mem, const char *sent, const char *ret[EMAIL_FORMS])
+{
+    const char *key = email_key(mem, sent), *at = strrchr(key, '@');
+    const char *ascii = at == NULL ? NULL : ascii_domain(mem, at + 1);
+    const char *wire = ascii == NULL ? key : join(mem, key, at, ascii);
+    const char *const forms[EMAIL_FORMS] = {sent, key, unicode_nfd(mem, key), wire,
+                                            unicode_nfd(mem, wire)};
+    size_t count = 0;
+
+    for (size_t i = 0; i < EMAIL_FORMS; i++) {
+        bool again = false;
+
+        for (size_t j = 0; j < count; j++)
+            again = again || strcmp(ret[j], forms[i]) == 0;
+        if (!again)
+            ret[count++] = forms[i];
+    }
+    return count;
 }

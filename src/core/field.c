@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { ECHO_BYTES = 256, KNOWN_EMAIL_BYTES = 1024, CODE_DIGITS = 6 };
+enum { ECHO_BYTES = 256, CODE_DIGITS = 6 };
 
 struct reading {
     void *mem;
@@ -51,11 +51,11 @@ static void add_value_error(struct reading *r, const struct field *field, const 
                         json_pack("{s:{}}", "error"));
 }
 
-static const char *known_email(void *mem, const char *text)
+static const char *visible_email(void *mem, const char *text)
 {
-    if (strchr(text, '@') == NULL || strlen(text) > KNOWN_EMAIL_BYTES)
-        return NULL;
-    return unicode_nfc(mem, unicode_lower(mem, unicode_trim(mem, text)));
+    const char *sent = email_sent(mem, text);
+
+    return sent == NULL || unicode_has_blank_or_invisible(sent) ? NULL : sent;
 }
 
 static const char *normalise(void *mem, const struct field *field, const char *text)
@@ -64,9 +64,11 @@ static const char *normalise(void *mem, const struct field *field, const char *t
     case FIELD_NAME:
         return unicode_trim(mem, text);
     case FIELD_EMAIL:
-        return email_normalise(mem, text);
+        return email_normalise(mem, text) == NULL ? NULL : email_sent(mem, text);
     case FIELD_KNOWN_EMAIL:
-        return known_email(mem, text);
+        return visible_email(mem, text);
+    case FIELD_LOGIN_EMAIL:
+        return email_sent(mem, text);
     default:
         return mem_string(mem, text);
     }
@@ -104,17 +106,35 @@ static const char *listed(void *mem, const char *const *choices)
     return list.s;
 }
 
-static const char *read_choice(struct reading *r, const struct field *field, const json_t *member)
+static void add_choice(struct reading *r, const struct field *field, const json_t *member)
 {
     const char *expected = listed(r->mem, field->choices);
 
+    add(r, field, "enum", mem_printf(r->mem, "Input should be %s", expected), echo(member));
+    json_object_set_new(json_array_get(r->detail, json_array_size(r->detail) - 1), "ctx",
+                        json_pack("{s:s}", "expected", expected));
+}
+
+static const char *read_choice(struct reading *r, const struct field *field, const json_t *member)
+{
     for (size_t i = 0; field->choices[i] != NULL && json_is_string(member); i++) {
         if (strcmp(field->choices[i], json_string_value(member)) == 0)
             return field->choices[i];
     }
-    add(r, field, "enum", mem_printf(r->mem, "Input should be %s", expected), echo(member));
-    json_object_set_new(json_array_get(r->detail, json_array_size(r->detail) - 1), "ctx",
-                        json_pack("{s:s}", "expected", expected));
+    add_choice(r, field, member);
+    return NULL;
+}
+
+static const char *read_integer(struct reading *r, const struct field *field, const json_t *member)
+{
+    json_int_t number = json_integer_value(member);
+
+    if (!json_is_integer(member))
+        add(r, field, "int_type", "Input should be a valid integer", echo(member));
+    else if (number < (json_int_t)field->min || number > (json_int_t)field->max)
+        add_value_error(r, field, field->rule, member);
+    else
+        return mem_printf(r->mem, "%lld", (long long)number);
     return NULL;
 }
 
@@ -123,12 +143,16 @@ static const char *read_field(struct reading *r, const struct field *field, cons
     const json_t *member = json_object_get(body, field->name);
     const char *value, *broken;
 
+    if (field->optional && (member == NULL || json_is_null(member)))
+        return NULL;
     if (member == NULL) {
         add(r, field, "missing", "Field required", json_object());
         return NULL;
     }
     if (field->kind == FIELD_CHOICE)
         return read_choice(r, field, member);
+    if (field->kind == FIELD_INTEGER)
+        return read_integer(r, field, member);
     if (!json_is_string(member)) {
         add(r, field, "string_type", "Input should be a valid string",
             field->secret ? NULL : echo(member));
@@ -140,6 +164,53 @@ static const char *read_field(struct reading *r, const struct field *field, cons
         return value;
     add_value_error(r, field, broken, member);
     return NULL;
+}
+
+/* Whether every field of the number has a value. */
+static bool is_complete(const struct field *fields, const char **values, unsigned alternative)
+{
+    bool some = false;
+
+    for (size_t i = 0; fields[i].name != NULL; i++) {
+        if (fields[i].alternative == alternative) {
+            some = true;
+            if (values[i] == NULL)
+                return false;
+        }
+    }
+    return some;
+}
+
+/* "Give token, or email and verification_code" */
+static const char *ask_for_one(void *mem, const struct field *fields)
+{
+    struct text ask = text_open(mem, 96);
+    unsigned last = 0;
+
+    for (; fields->name != NULL; fields++) {
+        if (fields->alternative == 0)
+            continue;
+        text_printf(&ask, "%s%s",
+                    last == 0                     ? "Give "
+                    : last == fields->alternative ? " and "
+                                                  : ", or ",
+                    fields->name);
+        last = fields->alternative;
+    }
+    return ask.s;
+}
+
+static bool has_an_alternative(const struct field *fields, const char **values)
+{
+    unsigned last = 0;
+
+    for (size_t i = 0; fields[i].name != NULL; i++)
+        last = fields[i].alternative > last ? fields[i].alternative : last;
+    for (unsigned number = 1; number <= last; number++) {
+        if (is_complete(fields, values, number))
+            return true;
+    }
+    return last == 0;
 }
 
 json_t *fields_read(void *mem, const struct field *fields, const json_t *body, const char **values)
@@ -160,8 +231,21 @@ json_t *fields_read(void *mem, const struct field *fields, const json_t *body, c
         values[i] = read_field(&r, &fields[i], body);
     if (json_array_size(r.detail) == 0) {
         json_decref(r.detail);
-        return NULL;
+        if (has_an_alternative(fields, values))
+            return NULL;
+        return fields_body_problem("missing", ask_for_one(mem, fields), -1, NULL);
     }
+    return json_pack("{s:o,s:i,s:s}", "detail", r.detail, "code", 422, "msg", r.first);
+}
+
+json_t *fields_choice_problem(void *mem, const char *name, const char *value,
+                              const char *const *choices)
+{
+    const struct field field = {.name = name, .kind = FIELD_CHOICE, .choices = choices};
+    struct reading r = {.mem = mem, .detail = json_array()};
+    auto_json json_t *sent = json_string(value);
+
+    add_choice(&r, &field, sent);
     return json_pack("{s:o,s:i,s:s}", "detail", r.detail, "code", 422, "msg", r.first);
 }
 

@@ -8,16 +8,22 @@
 enum field_kind {
     FIELD_TEXT,        /* as it is */
     FIELD_NAME,        /* trimmed; no control characters */
-    FIELD_EMAIL,       /* in its stored form (core/email.h) */
+    FIELD_EMAIL,       /* a new one; as email_sent() (core/email.h), and so are the next two */
     FIELD_CODE,        /* six digits; rule_text says so */
     FIELD_CHOICE,      /* one of `choices` */
-    FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @, in its stored form */
+    FIELD_INTEGER,     /* a whole number from min to max; its value is its digits */
+    FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @ that shows all of itself */
+    FIELD_LOGIN_EMAIL, /* likewise, and what the replaced system took may hide something */
 };
 
 struct field {
     const char *name; /* NULL ends the rows */
     enum field_kind kind;
     bool secret;                /* never repeated in a reply */
+    bool chosen;                /* a new password: PASSWORD_MIN_LENGTH holds too */
+    bool optional;              /* absent or null: its value is NULL */
+    unsigned alternative;       /* fields of one number go together, and of several numbers one must
+                                   be there; 0: it stands by itself */
     size_t min, max;            /* code points; max 0: no bound */
     size_t max_bytes;           /* 0: no bound */
     const char *rule;           /* what a client is told when it is too short or malformed */
@@ -29,6 +35,11 @@ struct field {
 /* Checks `body` (NULL: there was none) and fills `values`, one string in `mem` for each row.
  * NULL if all is well; else the reply's body, a new reference. */
 json_t *fields_read(void *mem, const struct field *fields, const json_t *body, const char **values);
+
+/* The 422 body that fields_read() makes for a value that is none of the choices, for fields whose
+ * choices a row cannot know. */
+json_t *fields_choice_problem(void *mem, const char *name, const char *value,
+                              const char *const *choices);
 
 /* The 422 body for a request whose body as a whole is wrong. `type`, `msg` as the wire has them;
  * offset < 0 leaves the place out, why NULL leaves the context out. */

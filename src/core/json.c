@@ -89,6 +89,30 @@ static void explain(const json_error_t *error, struct json_problem *ret)
     }
 }
 
+/* A number that no 64-bit integer reaches, though a double does: readers take it differently. */
+static bool has_huge_number(const json_t *json)
+{
+    const char *name;
+    json_t *member;
+    size_t i;
+
+    if (json_is_real(json))
+        return !(json_real_value(json) < 0x1p63 && json_real_value(json) >= -0x1p63);
+    if (json_is_array(json)) {
+        json_array_foreach(json, i, member)
+        {
+            if (has_huge_number(member))
+                return true;
+        }
+    }
+    json_object_foreach((json_t *)json, name, member)
+    {
+        if (has_huge_number(member))
+            return true;
+    }
+    return false;
+}
+
 json_t *json_read(const char *bytes, size_t len, struct json_problem *ret)
 {
     json_error_t error;
@@ -102,9 +126,15 @@ json_t *json_read(const char *bytes, size_t len, struct json_problem *ret)
     if (!scan(bytes, len, ret))
         return NULL;
     json = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (json == NULL)
+    if (json == NULL) {
         explain(&error, ret);
-    else
-        ret->fault = JSON_FINE;
+        return NULL;
+    }
+    if (has_huge_number(json)) {
+        json_decref(json);
+        ret->text = "a number is too large";
+        return NULL;
+    }
+    ret->fault = JSON_FINE;
     return json;
 }

@@ -1,7 +1,7 @@
 /* Strict JSON of strangers (RFC 8259), on jansson. Pure; any thread.
  *
  * Refused beyond the grammar: duplicate members, NUL in a string, half surrogate pairs, a byte
- * order mark, numbers that overflow, more than 32 levels. */
+ * order mark, numbers beyond 64-bit integers, more than 32 levels. */
 #pragma once
 
 #include "core/mem.h"

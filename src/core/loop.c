@@ -15,7 +15,7 @@ struct loop {
 
     pthread_mutex_t lock;
     struct post *first, **last;
-    bool stopping;
+    bool stopping, ended;
 };
 
 static __thread struct loop *current;
@@ -32,6 +32,7 @@ static void run_posts(uv_async_t *wake)
     loop->first = NULL;
     loop->last = &loop->first;
     stopping = loop->stopping;
+    loop->ended = stopping;
     pthread_mutex_unlock(&loop->lock);
 
     for (; post != NULL; post = next) {
@@ -82,14 +83,20 @@ struct loop *loop_start(void *mem, unsigned index)
     return loop;
 }
 
-void loop_post(struct loop *loop, struct post *post)
+bool loop_post(struct loop *loop, struct post *post)
 {
+    bool runs;
+
     post->next = NULL;
     pthread_mutex_lock(&loop->lock);
-    *loop->last = post;
-    loop->last = &post->next;
+    runs = !loop->ended;
+    if (runs) {
+        *loop->last = post;
+        loop->last = &post->next;
+        uv_async_send(&loop->wake);
+    }
     pthread_mutex_unlock(&loop->lock);
-    uv_async_send(&loop->wake);
+    return runs;
 }
 
 void loop_stop(struct loop *loop)

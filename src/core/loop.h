@@ -20,8 +20,9 @@ struct post {
 /* Starts the thread. `mem` owns the loop; loop_join() must come before it is freed. */
 struct loop *loop_start(void *mem, unsigned index);
 
-/* Runs `post` on the loop's thread, in the order of posting. */
-void loop_post(struct loop *loop, struct post *post);
+/* Runs `post` on the loop's thread, in the order of posting. False: the loop has been stopped, and
+ * it never runs. */
+bool loop_post(struct loop *loop, struct post *post);
 
 /* Asks the loop to end; its thread ends once every handle of others on it is closed. */
 void loop_stop(struct loop *loop);

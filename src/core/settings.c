@@ -13,7 +13,13 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { FILE_BYTES = 1 << 20, SECRET_FILE_BYTES = 64 << 10, VALUE_BYTES = 4096 };
+enum {
+    FILE_BYTES = 1 << 20,
+    SECRET_FILE_BYTES = 64 << 10,
+    VALUE_BYTES = 4096,
+    LOCAL_PASSWORD_BYTES = 1024,
+    WEBHOOK_SECRETS = 3,
+};
 
 #define LIVE SETTING_LIVE
 #define AHEAD SETTING_AHEAD
@@ -329,6 +335,15 @@ static struct texts split(void *mem, const char *value)
     return items;
 }
 
+static size_t count_items(const char *value)
+{
+    size_t count = 1;
+
+    for (; *value != '\0'; value++)
+        count += *value == ',';
+    return count;
+}
+
 static bool parse_list(struct loading *l, const struct setting_row *row, const char *value)
 {
     struct texts *out = (void *)((char *)l->settings + row->offset);
@@ -380,6 +395,10 @@ static bool parse_secrets(struct loading *l, const struct setting_row *row, cons
     struct secrets *out = (void *)((char *)l->settings + row->offset);
     struct texts items = split(l->mem, value);
 
+    if ((row->flags & SETTING_REFUSE_BLANK) != 0 && items.count != count_items(value)) {
+        problem(l, "%s: one of its values is blank; remove its comma", row->name);
+        return false;
+    }
     out->of = mem_array(l->mem, struct secret *, items.count + 1);
     for (size_t i = 0; i < items.count; i++) {
         if (!check_value(l, row, items.of[i]))
@@ -537,7 +556,8 @@ static bool has_our_prefix(const char *name)
     static const char *const prefixes[] = {
         "JWT_",          "CORS_",       "TRUSTED_PROX", "RATE_LIMIT", "PASSWORD_",  "SESSION_MAX",
         "STRIPE_",       "SENTRY_",     "EMAIL_",       "MONGODB_",   "REDIS_",     "READY_",
-        "AUTH_PROVIDER", "LOCAL_AUTH_", "SHUTDOWN_",    "LOG_LEVEL",  "LOG_FORMAT",
+        "AUTH_PROVIDER", "LOCAL_AUTH_", "SHUTDOWN_",    "LOG_LEVEL",  "LOG_FORMAT", "PLANS_FILE",
+        "BILLING_URL",   "GATE_PROX",   "GATE_STALE",   "PAST_DUE_",
     };
 
     for (size_t i = 0; i < count_of(prefixes); i++) {
@@ -572,6 +592,21 @@ static const char *nearest(const char *name, unsigned *ret_distance)
     return best;
 }
 
+/* Kept for whoever knows the routes. */
+static bool keep_override(struct loading *l, const struct given *g)
+{
+    static const char prefix[] = "RATE_LIMIT_";
+    struct settings *s = l->settings;
+
+    if (strncasecmp(g->name, prefix, sizeof prefix - 1) != 0)
+        return false;
+    s->limit_overrides = mem_grow(l->mem, s->limit_overrides,
+                                  (s->limit_override_count + 1) * sizeof *s->limit_overrides);
+    s->limit_overrides[s->limit_override_count++] = (struct setting_override){
+        mem_string(l->mem, g->name), mem_string(l->mem, g->value), mem_string(l->mem, g->origin)};
+    return true;
+}
+
 static void warn_of_unknown(struct loading *l)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -580,7 +615,7 @@ static void warn_of_unknown(struct loading *l)
         unsigned distance;
         const char *near;
 
-        if (is_setting(g->name) || is_service_link(g->name))
+        if (is_setting(g->name) || is_service_link(g->name) || keep_override(l, g))
             continue;
         near = nearest(g->name, &distance);
         if (has_our_prefix(g->name) || (in_file && distance <= 2))
@@ -589,14 +624,71 @@ static void warn_of_unknown(struct loading *l)
     }
 }
 
+static void check_local_password(struct loading *l)
+{
+    const struct secret *password = l->settings->local_password;
+
+    if (l->settings->auth_provider != PROVIDER_LOCAL)
+        return;
+    if (password == NULL)
+        problem(l, "LOCAL_AUTH_PASSWORD: is not set, but AUTH_PROVIDER is local; set it to the "
+                   "administrator's password");
+    else if (!unicode_is_valid((const char *)password->bytes, password->len) ||
+             (int64_t)unicode_length((const char *)password->bytes) < l->settings->password_min ||
+             password->len > LOCAL_PASSWORD_BYTES)
+        problem(l,
+                "LOCAL_AUTH_PASSWORD: has to be %lld characters (PASSWORD_MIN_LENGTH)"
+                " to %d bytes long",
+                (long long)l->settings->password_min, LOCAL_PASSWORD_BYTES);
+}
+
+static void check_mail(struct loading *l)
+{
+    const struct settings *s = l->settings;
+    bool has_host = s->email_host != NULL && *s->email_host != '\0';
+    bool has_from = (s->email_from != NULL && *s->email_from != '\0') ||
+                    (s->email_username != NULL && strchr(s->email_username, '@') != NULL);
+    bool only_by_server = strcasecmp(s->environment, "production") == 0;
+
+    if (has_host && !has_from)
+        warning(l, "EMAIL_HOST: is set, but there is no sender: set EMAIL_FROM, or nothing is "
+                   "handed to that server");
+    if (!only_by_server || (has_host && has_from))
+        return;
+    if (s->email_verification)
+        warning(l, "EMAIL_VERIFICATION: is on, but no mail can be sent: set EMAIL_HOST and "
+                   "EMAIL_FROM");
+    if (s->unverified_may > 0)
+        problem(l,
+                "UNVERIFIED_MAY: nobody could confirm an address, since no mail can be sent; set "
+                "EMAIL_HOST and EMAIL_FROM, or leave it at everything");
+}
+
+static void warn_of_openness(struct loading *l)
+{
+    const struct settings *s = l->settings;
+    struct address address;
+
+    if (s->auth_provider == PROVIDER_NONE && s->host != NULL && strcmp(s->host, "localhost") != 0 &&
+        (!address_parse(s->host, strlen(s->host), &address) ||
+         (address_is_v4(&address) ? address.bytes[12] != 127 : strcmp(s->host, "::1") != 0)))
+        warning(l, "AUTH_PROVIDER: is none, and HOST lets other machines in: nobody has to log in");
+}
+
 static void check_together(struct loading *l)
 {
     const struct settings *s = l->settings;
 
-    if (s->stripe_secret != NULL && s->stripe_webhook_secret == NULL &&
+    if (s->stripe_secret != NULL && s->stripe_webhook_secret.count == 0 &&
         strstr((const char *)s->stripe_secret->bytes, "_live_") != NULL)
         problem(l, "STRIPE_WEBHOOK_SECRET: is not set, but STRIPE_SECRET_KEY is a live key; set it "
                    "to the signing secret of the webhook endpoint, or anybody could send events");
+    if (s->stripe_webhook_secret.count > WEBHOOK_SECRETS)
+        problem(l, "STRIPE_WEBHOOK_SECRET: has %zu values; give %d at most",
+                s->stripe_webhook_secret.count, WEBHOOK_SECRETS);
+    check_local_password(l);
+    check_mail(l);
+    warn_of_openness(l);
 }
 
 /* Everything that is kept was copied. */

@@ -51,7 +51,9 @@ struct secrets {
 /* Positions of the values in the choices column. */
 enum { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum { PASSWORD_COMMON_ALLOW, PASSWORD_COMMON_WARN, PASSWORD_COMMON_REFUSE };
+enum { PROXY_HEADER_X_FORWARDED_FOR, PROXY_HEADER_FORWARDED };
 enum { PROVIDER_PASSWORD, PROVIDER_NONE, PROVIDER_LOCAL };
+enum { UNVERIFIED_EVERYTHING, UNVERIFIED_ACCOUNT, UNVERIFIED_NOTHING };
 
 #define SETTING_C_integer int64_t
 #define SETTING_C_boolean bool
@@ -82,6 +84,12 @@ struct settings {
 #include "core/settings.def"
 #undef SETTING
     struct setting_source sources[SETTING_COUNT];
+
+    /* RATE_LIMIT_… names that are no rows: limits of routes, which only their table can check. */
+    struct setting_override {
+        const char *name, *value, *origin;
+    } *limit_overrides;
+    size_t limit_override_count;
 };
 
 struct setting_row {

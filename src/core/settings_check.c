@@ -1,12 +1,16 @@
 #include "core/settings_check.h"
 
 #include "core/address.h"
+#include "core/email.h"
 #include "core/mem.h"
 #include "core/secret.h"
+#include "core/unicode.h"
 
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
+
+enum { MIN_TOKEN = 32 };
 
 static bool is_host_name(const char *host, size_t len)
 {
@@ -26,6 +30,35 @@ const char *check_host(const char *value)
     if (address_parse(value, strlen(value), &address) || is_host_name(value, strlen(value)))
         return NULL;
     return "is no host name and no IP address; give one of them alone, without scheme or port";
+}
+
+static const char *after_authority(const char *at);
+
+const char *check_host_port(const char *value)
+{
+    const char *end = after_authority(value);
+
+    if (end != NULL && *end == '\0' && strrchr(value, ':') != NULL &&
+        value[strlen(value) - 1] != ']')
+        return NULL;
+    return "is no HOST:PORT; give such as redis-1.example.com:26379";
+}
+
+const char *check_redis_url(const char *value)
+{
+    const char *at = strncmp(value, "rediss://", 9) == 0  ? value + 9
+                     : strncmp(value, "redis://", 8) == 0 ? value + 8
+                                                          : NULL;
+    const char *host = at == NULL ? NULL : strrchr(at, '@');
+    const char *end = at == NULL ? NULL : after_authority(host == NULL ? at : host + 1);
+
+    if (end != NULL && *end == '/')
+        end += 1 + strspn(end + 1, "0123456789");
+    if (end != NULL && *end == '\0')
+        return NULL;
+    return "is no address of Redis; give redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// "
+           "for "
+           "TLS, with what is special in USER and PASSWORD percent-encoded";
 }
 
 static const char *after_scheme(const char *url)
@@ -87,6 +120,33 @@ const char *check_signing_key(const char *value)
     return secret_weakness(value);
 }
 
+const char *check_sender(const char *value)
+{
+    auto_tree void *mem = mem_tree(0);
+    const char *open = strrchr(value, '<'), *address = value;
+
+    if (*value == '\0')
+        return NULL;
+    if (open != NULL && value[strlen(value) - 1] == '>')
+        address = mem_copy(mem, open + 1, strlen(open + 1) - 1);
+    return email_normalise(mem, address) != NULL && !unicode_has_control(value)
+               ? NULL
+               : "is no sender; give ann@example.com, or Ann Lee <ann@example.com>";
+}
+
+const char *check_token(const char *value)
+{
+    if (strlen(value) < MIN_TOKEN)
+        return "is shorter than 32 characters; give as many random ones, such as `openssl rand "
+               "-hex "
+               "32` prints";
+    for (; *value != '\0'; value++) {
+        if (*value <= ' ' || *value > '~')
+            return "has characters that no header holds; give letters and digits";
+    }
+    return NULL;
+}
+
 const char *check_mongodb_uri(const char *value)
 {
     (void)value;
@@ -94,9 +154,22 @@ const char *check_mongodb_uri(const char *value)
            "DATA_DIR";
 }
 
-const char *check_auth_provider(const char *value)
+const char *check_email(const char *value)
 {
-    if (strcasecmp(value, "password") == 0)
-        return NULL;
-    return "asks for a way to log in that this version does not serve; use password";
+    auto_tree void *mem = mem_tree(0);
+
+    return email_normalise(mem, value) != NULL
+               ? NULL
+               : "is no e-mail address; give one such as ann@example.com";
+}
+
+const char *check_price(const char *value)
+{
+    size_t len = 0;
+
+    while (isalnum((unsigned char)value[len]) || value[len] == '_')
+        len++;
+    return len > 0 && len <= 255 && value[len] == '\0'
+               ? NULL
+               : "is no id of Stripe's; give one such as price_1Abc, from the price's page there";
 }

@@ -3,10 +3,17 @@
 #pragma once
 
 const char *check_host(const char *value);
+const char *check_host_port(const char *value);
+const char *check_redis_url(const char *value);
 const char *check_url(const char *value);
 
 /* scheme://host[:port] in lower case, as browsers send it. */
 const char *check_origin(const char *value);
 const char *check_signing_key(const char *value);
 const char *check_mongodb_uri(const char *value);
-const char *check_auth_provider(const char *value);
+const char *check_sender(const char *value);
+const char *check_token(const char *value);
+const char *check_email(const char *value);
+
+/* An identifier as Stripe makes them. */
+const char *check_price(const char *value);

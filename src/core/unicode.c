@@ -142,13 +142,70 @@ char *unicode_lower(void *mem, const char *text)
     return out.s;
 }
 
-char *unicode_nfc(void *mem, const char *text)
+static char *take(void *mem, utf8proc_uint8_t *normal, const char *otherwise)
 {
-    utf8proc_uint8_t *normal = utf8proc_NFC((const utf8proc_uint8_t *)text);
-    char *copy = mem_string(mem, normal == NULL ? text : (const char *)normal);
+    char *copy = mem_string(mem, normal == NULL ? otherwise : (const char *)normal);
 
     free(normal);
     return copy;
+}
+
+char *unicode_nfc(void *mem, const char *text)
+{
+    return take(mem, utf8proc_NFC((const utf8proc_uint8_t *)text), text);
+}
+
+char *unicode_nfd(void *mem, const char *text)
+{
+    return take(mem, utf8proc_NFD((const utf8proc_uint8_t *)text), text);
+}
+
+char *unicode_fold(void *mem, const char *text)
+{
+    utf8proc_uint8_t *plain = NULL;
+    char *folded;
+
+    if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &plain,
+                     UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
+                         UTF8PROC_STRIPMARK) < 0)
+        plain = NULL;
+    folded = unicode_lower(mem, plain == NULL ? text : (const char *)plain);
+    free(plain);
+    return folded;
+}
+
+/* Bytes at the front that are of words, or that are not. */
+static size_t span(const char *text, bool of_words)
+{
+    size_t len = strlen(text), width, at = 0;
+
+    for (; at < len; at += width) {
+        unsigned char byte = (unsigned char)text[at];
+        bool is_of_word = (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+                          (byte >= 'A' && byte <= 'Z');
+
+        width = 1;
+        if (byte >= 0x80) {
+            utf8proc_category_t category = utf8proc_category(decode(text + at, len - at, &width));
+
+            is_of_word = category <= UTF8PROC_CATEGORY_LO ||
+                         (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) ||
+                         category == UTF8PROC_CATEGORY_CO;
+        }
+        if (width == 0 || is_of_word != of_words)
+            break;
+    }
+    return at;
+}
+
+size_t unicode_word_gap(const char *text)
+{
+    return span(text, false);
+}
+
+size_t unicode_word_length(const char *text)
+{
+    return span(text, true);
 }
 
 static bool any(const char *text, bool (*is)(utf8proc_int32_t))

@@ -19,8 +19,16 @@ char *unicode_trim(void *mem, const char *text);
  * addresses: Unicode's full mapping with its final sigma, no locale. */
 char *unicode_lower(void *mem, const char *text);
 
-/* Normalisation form C. */
+/* Normalisation forms C and D. */
 char *unicode_nfc(void *mem, const char *text);
+char *unicode_nfd(void *mem, const char *text);
+
+/* For searches: lower case, without accents and other marks. */
+char *unicode_fold(void *mem, const char *text);
+
+/* Bytes up to the next letter or digit, and of the letters and digits there; 0: none. */
+size_t unicode_word_gap(const char *text);
+size_t unicode_word_length(const char *text);
 
 /* Holds a control character (Cc) or a line or paragraph separator. */
 bool unicode_has_control(const char *text);

@@ -3,8 +3,16 @@
 
 #include "http/request.h"
 
+/* Is it one of TRUSTED_PROXIES? */
+bool client_is_trusted(const struct settings *settings, const struct address *peer);
+
 /* X-Forwarded-For is read from the right: trusted hops are skipped, the first other one is the
  * client; something that is no address ends the walk at the last good hop. At most 4 KiB and 32
  * hops are looked at. An untrusted peer is the client itself. */
 struct address client_address(const struct networks *trusted, const struct address *peer,
                               const char *forwarded_for);
+
+/* The same by the elements of Forwarded (RFC 7239). One that is malformed counts for nothing: the
+ * peer is the client. */
+struct address client_address_forwarded(const struct networks *trusted, const struct address *peer,
+                                        const char *forwarded);

@@ -1,8 +1,10 @@
 #include "http/connection.h"
 
 #include "core/clock.h"
+#include "http/client.h"
 #include "http/dispatch.h"
 #include "http/message.h"
+#include "http/proxy_protocol.h"
 
 #include <string.h>
 
@@ -17,6 +19,9 @@ static const int64_t state_ms[CONNECTION_STATES] = {
     [CONNECTION_WRITE] = 30000, [CONNECTION_LINGER] = 2000,
 };
 
+/* Who has the request under way, until it comes back. */
+enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_LANE };
+
 struct connection {
     uv_tcp_t tcp;
     struct worker *worker;
@@ -24,11 +29,13 @@ struct connection {
     int64_t deadline_ms;
     enum connection_state state;
     bool reading;
-    bool peer_done; /* sends no more */
+    bool peer_done;    /* sends no more */
+    bool awaits_proxy; /* its header must come first */
     bool keep_alive;
     bool replied;  /* to the request under way */
     bool received; /* it, whole */
-    bool on_lane;  /* its handler has the request */
+    bool at_head;  /* the parser stands behind the head */
+    enum holder holder;
 
     struct message message;
     struct request *req;
@@ -104,7 +111,7 @@ static void on_closed(uv_handle_t *handle)
     struct connection *c = handle->data;
 
     handle->data = NULL;
-    if (!c->on_lane)
+    if (c->holder == HOLDER_NONE)
         release(c);
 }
 
@@ -112,9 +119,9 @@ static void close_now(struct connection *c)
 {
     if (c->state == CONNECTION_CLOSED)
         return;
-    if (c->on_lane)
+    if (c->holder == HOLDER_LANE)
         atomic_store(&c->req->job.gone, true);
-    else if (c->req != NULL && c->req->method != NULL && !c->replied)
+    else if (c->holder == HOLDER_NONE && c->req != NULL && c->req->method != NULL && !c->replied)
         dispatch_log(c->req, 499, 0);
     enter(c, CONNECTION_CLOSED);
     uv_close((uv_handle_t *)&c->tcp, on_closed);
@@ -292,9 +299,27 @@ static void begin_request(struct connection *c)
     c->req->started_us = clock_mono_us();
     c->message.req = c->req;
     c->keep_alive = true;
-    c->replied = c->received = false;
+    c->replied = c->received = c->at_head = false;
     if (c->state != CONNECTION_HEAD)
         enter(c, CONNECTION_HEAD);
+}
+
+static void hold(struct connection *c, enum holder holder)
+{
+    c->holder = holder;
+    enter(c, CONNECTION_RUN);
+}
+
+/* The request came back. False: its client has gone. */
+static bool take_back(struct connection *c)
+{
+    c->holder = HOLDER_NONE;
+    if (c->state != CONNECTION_CLOSED)
+        return true;
+    dispatch_log(c->req, 499, 0);
+    if (c->tcp.data == NULL)
+        release(c);
+    return false;
 }
 
 static void on_job_done(struct job *job, enum err outcome)
@@ -302,13 +327,8 @@ static void on_job_done(struct job *job, enum err outcome)
     struct request *req = container_of(job, struct request, job);
     struct connection *c = req->connection;
 
-    c->on_lane = false;
-    if (c->state == CONNECTION_CLOSED) {
-        dispatch_log(req, 499, 0);
-        if (c->tcp.data == NULL)
-            release(c);
+    if (!take_back(c))
         return;
-    }
     if (outcome != OK)
         dispatch_unrun(req, outcome);
     send_reply(c);
@@ -336,13 +356,16 @@ static void ask_for_body(struct connection *c)
         close_now(c);
 }
 
-static void on_head(struct connection *c, bool body_has_begun)
+static void take_head(struct connection *c, enum dispatched dispatched, bool body_has_begun)
 {
-    bool answered = dispatch_head(c->worker, c->req, &c->peer);
     bool has_body = c->req->content_length != 0;
 
+    if (dispatched == DISPATCH_WAITS) {
+        hold(c, HOLDER_GATE);
+        return;
+    }
     c->message.max_body = dispatch_max_body(c->req);
-    if (answered && has_body) {
+    if (dispatched == DISPATCH_ANSWERED && has_body) {
         refuse_body(c);
         send_reply(c);
         return;
@@ -354,19 +377,39 @@ static void on_head(struct connection *c, bool body_has_begun)
         ask_for_body(c);
 }
 
+static void take_message(struct connection *c, enum dispatched dispatched)
+{
+    if (dispatched == DISPATCH_WAITS)
+        hold(c, c->req->waits ? HOLDER_ADMIT : HOLDER_LANE);
+    else
+        send_reply(c);
+}
+
 static void on_message(struct connection *c)
 {
     c->received = true;
-    if (c->replied) {
+    if (c->replied)
         end_request(c);
+    else if (c->req->reply.status != 0)
+        send_reply(c);
+    else
+        take_message(c, dispatch_body(c->worker, c->req, on_job_done));
+}
+
+void request_go_on(struct request *req)
+{
+    struct connection *c = req->connection;
+    bool at_gate = c->holder == HOLDER_GATE;
+
+    if (!take_back(c))
         return;
+    if (at_gate) {
+        enter(c, CONNECTION_HEAD);
+        take_head(c, dispatch_gate(c->worker, req), c->pending_len > 0);
+    } else {
+        take_message(c, dispatch_admit(c->worker, req, on_job_done));
     }
-    if (c->req->reply.status == 0 && !dispatch_body(c->worker, c->req, on_job_done)) {
-        c->on_lane = true;
-        enter(c, CONNECTION_RUN);
-        return;
-    }
-    send_reply(c);
+    resume(c);
 }
 
 /* What follows cannot be told apart from a request: answer, if that was not done, and end. */
@@ -387,20 +430,45 @@ static bool can_parse(const struct connection *c)
            c->state == CONNECTION_BODY;
 }
 
+/* What has come so far of the proxy's header; true once it is there, and out of the pending bytes.
+ */
+static bool take_proxy_header(struct connection *c)
+{
+    size_t used = 0;
+    enum proxy_read read = proxy_read(c->pending, c->pending_len, &used, &c->peer);
+
+    if (read == PROXY_READ_WRONG)
+        close_now(c);
+    if (read != PROXY_READ_DONE)
+        return false;
+    c->awaits_proxy = false;
+    c->pending_len -= used;
+    memmove(c->pending, c->pending + used, c->pending_len);
+    return true;
+}
+
 static void feed(struct connection *c, const char *bytes, size_t len)
 {
-    enum message_event event = MESSAGE_MORE;
+    enum message_event event;
     size_t used;
 
+    if (c->awaits_proxy) {
+        stash(c, bytes, len);
+        if (take_proxy_header(c))
+            resume(c);
+        return;
+    }
     /* The end of a message without a body shows only when the parser is asked again. */
-    while (can_parse(c) && (len > 0 || event == MESSAGE_HEAD)) {
+    while (can_parse(c) && (len > 0 || c->at_head)) {
         if (c->req == NULL)
             begin_request(c);
+        c->at_head = false;
         event = message_feed(&c->message, bytes, len, &used);
         bytes += used;
         len -= used;
+        c->at_head = event == MESSAGE_HEAD;
         if (event == MESSAGE_HEAD)
-            on_head(c, len > 0);
+            take_head(c, dispatch_head(c->worker, c->req, &c->peer), len > 0);
         else if (event == MESSAGE_END)
             on_message(c);
         else if (event == MESSAGE_REFUSED)
@@ -417,12 +485,12 @@ static void feed(struct connection *c, const char *bytes, size_t len)
 /* After a wait: what was read meanwhile, then what comes. */
 static void resume(struct connection *c)
 {
-    if (can_parse(c) && c->pending_len > 0) {
+    if (can_parse(c) && (c->pending_len > 0 || c->at_head)) {
         auto_text char *pending = take_ptr(c->pending);
         size_t len = c->pending_len;
 
         c->pending_len = 0;
-        feed(c, pending, len);
+        feed(c, len == 0 ? "" : pending, len);
     }
     if (!can_parse(c))
         return;
@@ -460,12 +528,20 @@ static struct connection *new_connection(struct worker *worker)
 
 static void begin(struct connection *c, int wrong)
 {
+    const struct settings *settings;
+
     if (wrong != 0) {
         close_now(c);
         return;
     }
     uv_tcp_nodelay(&c->tcp, 1);
     set_peer(c);
+    settings = c->worker->app->settings(c->worker->app->app);
+    c->awaits_proxy = settings->proxy_protocol;
+    if (c->awaits_proxy && !client_is_trusted(settings, &c->peer)) {
+        close_now(c);
+        return;
+    }
     message_open(&c->message);
     /* Nothing has come yet, but the first head is due as if it had begun. */
     enter(c, CONNECTION_HEAD);

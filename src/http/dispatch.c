@@ -29,12 +29,17 @@ static void identify(struct worker *worker, struct request *req, const struct ad
 {
     const char *id = request_header(req, HEADER_REQUEST_ID);
 
+    req->peer = *peer;
     req->server = worker->app;
     req->app = worker->app->app;
     req->settings = worker->app->settings(worker->app->app);
     req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->task.mem);
     req->task.deadline_ms = clock_mono_ms() + RUN_MS;
-    req->client = client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
+    if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
+        req->client = client_address_forwarded(&req->settings->trusted_proxies, peer,
+                                               req->forwarded.s);
+    else
+        req->client = client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
     address_text(req->client_text, &req->client);
 }
 
@@ -71,7 +76,7 @@ static enum err check_size(const struct request *req)
     return req->content_length > (int64_t)dispatch_max_body(req) ? ERR_BODY_TOO_LARGE : OK;
 }
 
-static enum err route(struct worker *worker, struct request *req)
+static enum err find_route(struct worker *worker, struct request *req)
 {
     bool options = strcmp(req->method, "OPTIONS") == 0;
     enum err e;
@@ -83,25 +88,36 @@ static enum err route(struct worker *worker, struct request *req)
         return e;
     if (req->match.allow == NULL)
         return ERR_NOT_FOUND;
-    if (options)
+    if (options && req->match.route == NULL)
         return answer_options(req, req->match.allow);
-    if (req->match.route == NULL)
-        return ERR_METHOD;
-    e = worker->app->gate(req);
-    if (e != OK || req->reply.status != 0)
-        return e;
-    return check_size(req);
+    return req->match.route == NULL ? ERR_METHOD : OK;
 }
 
-bool dispatch_head(struct worker *worker, struct request *req, const struct address *peer)
+enum dispatched dispatch_gate(struct worker *worker, struct request *req)
+{
+    enum err e;
+
+    req->waits = false;
+    e = worker->app->gate(req);
+    if (req->waits)
+        return DISPATCH_WAITS;
+    if (e == OK && req->reply.status == 0)
+        e = check_size(req);
+    if (e != OK)
+        reply_failure(req, e);
+    return req->reply.status != 0 ? DISPATCH_ANSWERED : DISPATCH_GOES_ON;
+}
+
+enum dispatched dispatch_head(struct worker *worker, struct request *req,
+                              const struct address *peer)
 {
     enum err e;
 
     identify(worker, req, peer);
-    e = route(worker, req);
+    e = find_route(worker, req);
     if (e != OK)
         reply_failure(req, e);
-    return req->reply.status != 0;
+    return req->reply.status != 0 ? DISPATCH_ANSWERED : dispatch_gate(worker, req);
 }
 
 void dispatch_refuse(struct worker *worker, struct request *req, const struct address *peer,
@@ -168,6 +184,8 @@ static bool read_body(struct request *req)
             return false;
         }
     }
+    if (json == NULL && req->match.route->body_optional)
+        return true;
     wrong = fields_read(req->task.mem, req->match.route->body, json, req->values);
     if (wrong != NULL)
         reply_json(req, 422, wrong);
@@ -208,26 +226,51 @@ static void run(struct job *job)
     settle(req, e);
 }
 
-bool dispatch_body(struct worker *worker, struct request *req,
-                   void (*done)(struct job *job, enum err outcome))
+static enum dispatched start(struct worker *worker, struct request *req,
+                             void (*done)(struct job *job, enum err outcome))
 {
     const struct route *row = req->match.route;
 
-    if (row->body != NULL && !read_body(req))
-        return true;
     if (row->fast != NULL && row->fast(req))
-        return true;
+        return DISPATCH_ANSWERED;
     if (row->lane == LANE_LOOP) {
         settle(req, row->handle(req));
-        return true;
+        return DISPATCH_ANSWERED;
     }
     req->job.run = run;
     req->job.done = done;
-    if (lane_submit(worker->app->lanes[row->lane], &req->job) != OK) {
-        dispatch_unrun(req, ERR_BUSY);
-        return true;
+    if (lane_submit(worker->app->lanes[row->lane], &req->job) == OK)
+        return DISPATCH_WAITS;
+    dispatch_unrun(req, ERR_BUSY);
+    return DISPATCH_ANSWERED;
+}
+
+enum dispatched dispatch_admit(struct worker *worker, struct request *req,
+                               void (*done)(struct job *job, enum err outcome))
+{
+    enum err e;
+
+    req->waits = false;
+    e = worker->app->admit(req);
+    if (req->waits)
+        return DISPATCH_WAITS;
+    if (e != OK)
+        reply_failure(req, e);
+    return req->reply.status != 0 ? DISPATCH_ANSWERED : start(worker, req, done);
+}
+
+enum dispatched dispatch_body(struct worker *worker, struct request *req,
+                              void (*done)(struct job *job, enum err outcome))
+{
+    enum err e = request_check_query(req);
+
+    if (e != OK) {
+        reply_failure(req, e);
+        return DISPATCH_ANSWERED;
     }
-    return false;
+    if (req->match.route->body != NULL && !read_body(req))
+        return DISPATCH_ANSWERED;
+    return dispatch_admit(worker, req, done);
 }
 
 void dispatch_unrun(struct request *req, enum err outcome)
@@ -257,8 +300,8 @@ static void put_cors(struct text *out, const struct request *req)
         return;
     put_header(out, "Access-Control-Allow-Origin", origin);
     put_header(out, "Access-Control-Expose-Headers",
-               "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
-               "X-Request-Id");
+               "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, "
+               "X-RateLimit-Remaining, X-RateLimit-Reset, X-Password-Warning, X-Request-Id");
 }
 
 static void put_security(struct text *out, const struct request *req)

@@ -4,17 +4,30 @@
 
 #include "http/worker.h"
 
+enum dispatched {
+    DISPATCH_GOES_ON,
+    DISPATCH_ANSWERED, /* the reply is set; a body that is still to come is not wanted */
+    DISPATCH_WAITS,    /* for request_go_on() if the request `waits`, else for its job */
+};
+
 /* Names the request and its client; routes it, answers OPTIONS, asks the gate, checks the size of
- * the body. True if the reply is set: the body is not wanted. */
-bool dispatch_head(struct worker *worker, struct request *req, const struct address *peer);
+ * the body. */
+enum dispatched dispatch_head(struct worker *worker, struct request *req,
+                              const struct address *peer);
+
+/* From the gate on, after a wait there. */
+enum dispatched dispatch_gate(struct worker *worker, struct request *req);
 
 /* The most bytes of body that the request may have. */
 size_t dispatch_max_body(const struct request *req);
 
-/* Checks the body; answers on the loop if it can. False if the handler runs on a lane, whose job
- * then ends with `done`. */
-bool dispatch_body(struct worker *worker, struct request *req,
-                   void (*done)(struct job *job, enum err outcome));
+/* Checks the body; answers on the loop if it can, else on a lane, whose job ends with `done`. */
+enum dispatched dispatch_body(struct worker *worker, struct request *req,
+                              void (*done)(struct job *job, enum err outcome));
+
+/* From the last question on, after a wait there. */
+enum dispatched dispatch_admit(struct worker *worker, struct request *req,
+                               void (*done)(struct job *job, enum err outcome));
 
 /* The reply to a request that is malformed, or has not come in time. */
 void dispatch_refuse(struct worker *worker, struct request *req, const struct address *peer,

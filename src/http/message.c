@@ -91,6 +91,14 @@ static int on_chunk_extension(llhttp_t *parser, const char *at, size_t len)
     return m->overhead > OVERHEAD_BYTES ? refuse(m, ERR_BODY_TOO_LARGE) : 0;
 }
 
+/* RFC 9110 section 5.3: several fields of one name are one list. */
+static void join(struct text *list, const char *value)
+{
+    if (list->s != NULL)
+        text_char(list, ',');
+    text_add(list, value);
+}
+
 static void sort_header(struct request *req, const char *name, const char *value)
 {
     static const struct {
@@ -108,11 +116,10 @@ static void sort_header(struct request *req, const char *name, const char *value
             continue;
         if (req->headers[i].count++ == 0)
             req->headers[i].value = value;
-        if (i == HEADER_FORWARDED_FOR) {
-            if (req->headers[i].count > 1)
-                text_char(&req->forwarded_for, ',');
-            text_add(&req->forwarded_for, value);
-        }
+        if (i == HEADER_FORWARDED_FOR)
+            join(&req->forwarded_for, value);
+        else if (i == HEADER_FORWARDED)
+            join(&req->forwarded, value);
         return;
     }
 }
@@ -238,7 +245,7 @@ static void fill_request(struct message *m)
 
     req->method = llhttp_method_name((llhttp_method_t)m->parser.method);
     req->target = at;
-    req->forwarded_for.mem = req->task.mem;
+    req->forwarded_for.mem = req->forwarded.mem = req->task.mem;
     at += strlen(at) + 1;
     for (size_t i = 0; i < m->field_count; i++) {
         const char *value = at + strlen(at) + 1;
@@ -279,7 +286,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     struct request *req = m->req;
     size_t size;
 
-    if (len > m->max_body - req->body_len)
+    if (len > m->max_body - req->body_len ||
+        (!m->discard_body && req->content_length > (int64_t)m->max_body))
         return refuse(m, ERR_BODY_TOO_LARGE);
     if (m->discard_body) {
         req->body_len += len;

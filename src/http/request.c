@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *request_header(const struct request *req, enum known_header name)
@@ -65,16 +66,89 @@ static const char *decode_value(void *mem, const char *at, size_t len)
                                                                                         : NULL;
 }
 
-const char *request_query(struct request *req, const char *name)
+/* The encoded value of the first such member from `at` on, and its length; NULL if there is none.
+ */
+static const char *find_member(const char *at, const char *name, size_t *ret_len)
 {
     size_t name_len = strlen(name);
 
-    for (const char *at = req->query; at != NULL && *at != '\0'; at += *at == '&') {
+    for (; at != NULL && *at != '\0'; at += *at == '&') {
         size_t len = strcspn(at, "&");
 
-        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0)
-            return decode_value(req->task.mem, at + name_len + 1, len - name_len - 1);
+        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0) {
+            *ret_len = len - name_len - 1;
+            return at + name_len + 1;
+        }
         at += len;
     }
     return NULL;
+}
+
+static const char *find_query(const struct request *req, const char *name, size_t *ret_len)
+{
+    return find_member(req->query, name, ret_len);
+}
+
+const char *request_query(struct request *req, const char *name)
+{
+    size_t len;
+    const char *value = find_query(req, name, &len);
+
+    return value == NULL ? NULL : decode_value(req->task.mem, value, len);
+}
+
+/* Digits only, up to the 18 that always fit. */
+static bool read_number(const char *text, int64_t *ret)
+{
+    size_t len = strspn(text, "0123456789");
+
+    *ret = strtoll(text, NULL, 10);
+    return len > 0 && len <= 18 && text[len] == '\0';
+}
+
+int64_t request_query_number(struct request *req, const char *name, int64_t otherwise)
+{
+    const char *value = request_query(req, name);
+    int64_t number;
+
+    return value != NULL && read_number(value, &number) ? number : otherwise;
+}
+
+static enum err check_member(struct request *req, const struct query_row *row, const char *value)
+{
+    int64_t number;
+
+    if (row->high == 0)
+        return value != NULL
+                   ? OK
+                   : fail(&req->task, ERR_BAD_REQUEST,
+                          mem_printf(req->task.mem, "%s must be text without control characters",
+                                     row->name));
+    if (value != NULL && read_number(value, &number) && number >= row->low && number <= row->high)
+        return OK;
+    return fail(&req->task, ERR_BAD_REQUEST,
+                mem_printf(req->task.mem, "%s must be a number from %lld to %lld", row->name,
+                           (long long)row->low, (long long)row->high));
+}
+
+enum err request_check_query(struct request *req)
+{
+    size_t len;
+    enum err e = OK;
+
+    for (const struct query_row *row = req->match.route->query;
+         e == OK && row != NULL && row->name != NULL; row++) {
+        const char *value = find_query(req, row->name, &len);
+
+        if (value == NULL)
+            continue;
+        if (len == 0)
+            return fail(&req->task, ERR_BAD_REQUEST,
+                        mem_printf(req->task.mem, "%s must not be empty", row->name));
+        if (find_member(value + len + (value[len] == '&'), row->name, &len) != NULL)
+            return fail(&req->task, ERR_BAD_REQUEST,
+                        mem_printf(req->task.mem, "%s must be given once", row->name));
+        e = check_member(req, row, request_query(req, row->name));
+    }
+    return e;
 }

@@ -33,9 +33,17 @@ enum {
     X(ORIGIN, "Origin")                                                                            \
     X(PREFLIGHT_METHOD, "Access-Control-Request-Method")                                           \
     X(REQUEST_ID, "X-Request-Id")                                                                  \
+    X(FORWARDED, "Forwarded")                                                                      \
     X(FORWARDED_FOR, "X-Forwarded-For")                                                            \
     X(USER_AGENT, "User-Agent")                                                                    \
+    X(ACCEPT_ENCODING, "Accept-Encoding")                                                          \
     X(ACCEPT_LANGUAGE, "Accept-Language")                                                          \
+    X(ORIGINAL_METHOD, "X-Original-Method")                                                        \
+    X(ORIGINAL_URI, "X-Original-URI")                                                              \
+    X(FORWARDED_METHOD, "X-Forwarded-Method")                                                      \
+    X(FORWARDED_URI, "X-Forwarded-Uri")                                                            \
+    X(STRIPE_SIGNATURE, "Stripe-Signature")                                                        \
+    X(COOKIE, "Cookie")                                                                            \
     X(IF_NONE_MATCH, "If-None-Match")
 
 enum known_header {
@@ -76,6 +84,7 @@ struct request {
         unsigned count;
     } headers[KNOWN_HEADERS];
     struct text forwarded_for; /* all X-Forwarded-For fields, joined by commas */
+    struct text forwarded;     /* all Forwarded fields likewise */
     int64_t content_length;    /* -1: chunked; 0: no body */
     bool keep_alive;
     bool expects_continue;
@@ -85,19 +94,27 @@ struct request {
 
     /* Found on the way. */
     struct route_match match;
-    struct address client;
+    struct address peer;   /* of the connection */
+    struct address client; /* that, or whom a proxy names */
     char client_text[ADDRESS_TEXT_SIZE];
     const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */
     struct user *user;               /* whoever passed the gate; NULL on public routes */
     const struct session_record *session;
     const char *bearer; /* the token, while its owner is not known yet */
     struct token_claims *claims;
+    enum err gate_error; /* of the credentials, while the limits are asked */
+    bool credentials_read;
+    void *asked; /* the application's, while it waits for an answer */
+    bool waits;  /* set by a hook: the same hook is called again after request_go_on() */
 
     struct reply reply;
     struct job job;
     struct connection *connection;
     int64_t started_us; /* monotonic */
 };
+
+/* What a hook has waited for has come. On the request's loop; the request may be gone after it. */
+void request_go_on(struct request *req);
 
 /* The one value of a header; NULL if it is absent or stands twice. */
 const char *request_header(const struct request *req, enum known_header name);
@@ -109,3 +126,9 @@ const char *request_param(const struct request *req, const char *name);
 /* The value of the first such member of the query, decoded, in the request's memory; NULL if there
  * is none, or none that is text: broken encoding, control characters, no UTF-8. */
 const char *request_query(struct request *req, const char *name);
+
+/* A number of the query that the row's check has passed; `otherwise` if it is absent. */
+int64_t request_query_number(struct request *req, const char *name, int64_t otherwise);
+
+/* The query against the rows of the route: ERR_BAD_REQUEST with its text. */
+must_check enum err request_check_query(struct request *req);

@@ -74,6 +74,8 @@ static void write_allow(struct router *router, struct place *place)
     for (size_t i = 0; i < place->row_count; i++) {
         const char *method = place->rows[i]->method;
 
+        if (strcmp(method, "*") == 0)
+            method = "GET, HEAD, POST, PUT, PATCH, DELETE";
         text_printf(&allow, "%s, ", method);
         if (strcmp(method, "GET") == 0)
             text_add(&allow, "HEAD, ");
@@ -182,9 +184,12 @@ static bool matches(const struct place *place, void *mem, const char *path, stru
         if (*pattern == '{') {
             size_t name = strcspn(pattern, "}"), len = strcspn(path, "/");
 
+            if (pattern[name - 1] == '*')
+                len = strlen(path);
+
             if (len == 0 || params == ROUTER_PARAMS)
                 return false;
-            ret->params[params].name = mem_copy(mem, pattern + 1, name - 1);
+            ret->params[params].name = mem_copy(mem, pattern + 1, strcspn(pattern + 1, "*}"));
             ret->params[params++].value = decode(mem, path, len);
             pattern += name + 1;
             path += len;
@@ -227,7 +232,8 @@ enum err router_find(const struct router *router, void *mem, const char *method,
     for (size_t i = 0; i < place->row_count; i++) {
         const char *own = place->rows[i]->method;
 
-        if (strcmp(own, method) == 0 || (is_head && strcmp(own, "GET") == 0))
+        if (strcmp(own, method) == 0 || strcmp(own, "*") == 0 ||
+            (is_head && strcmp(own, "GET") == 0))
             ret->route = place->rows[i];
     }
     return OK;

@@ -15,9 +15,12 @@ struct server_app {
     /* The settings in force; called on the loop, once per request. */
     const struct settings *(*settings)(void *app);
 
-    /* On the loop, after the head and before the body: may this request go on? Fails, or answers.
-     */
+    /* On the loop, after the head and before the body: may this request go on? Fails, answers, or
+     * waits (struct request). */
     enum err (*gate)(struct request *req);
+
+    /* On the loop, after the body was read and checked: the same question once more. */
+    enum err (*admit)(struct request *req);
 
     /* On the lane, before the handler: what the gate could not settle without waiting. */
     enum err (*prepare)(struct request *req);

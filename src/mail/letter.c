@@ -2,24 +2,54 @@
 
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/email.h"
 #include "core/text.h"
+#include "core/unicode.h"
 
 #include <sodium.h>
 #include <string.h>
 
 enum { BASE64_LINE = 76, SUBJECT_CHUNK = 42 };
 
+/* In the order in which they are read; NULL leaves one out. */
 struct letter {
-    const char *subject, *text, *html;
+    const char *subject;
+    const char *opening;
+    const char *link;
+    const char *before_code, *code;
+    const char *closing;
 };
 
-const char *letter_sender(const struct settings *settings)
+const char *const language_names[] = {"en", "ar", NULL};
+
+enum language language_of_choice(const char *choice, enum language otherwise)
+{
+    if (choice == NULL)
+        return otherwise;
+    return strcmp(choice, language_names[LANGUAGE_ARABIC]) == 0 ? LANGUAGE_ARABIC
+                                                                : LANGUAGE_ENGLISH;
+}
+
+/* EMAIL_FROM as it is set, else EMAIL_USERNAME; NULL if neither can be a sender. */
+static const char *sender_of(const struct settings *settings)
 {
     const char *from = settings->email_from == NULL || *settings->email_from == '\0'
                            ? settings->email_username
                            : settings->email_from;
 
     return from == NULL || strchr(from, '@') == NULL ? NULL : from;
+}
+
+const char *letter_sender(void *mem, const struct settings *settings)
+{
+    const char *from = sender_of(settings), *open = from == NULL ? NULL : strrchr(from, '<');
+
+    return open == NULL ? from : mem_copy(mem, open + 1, strcspn(open + 1, ">"));
+}
+
+bool letter_has_sender(const struct settings *settings)
+{
+    return sender_of(settings) != NULL;
 }
 
 static char *base64(void *mem, const char *bytes, size_t len)
@@ -31,18 +61,37 @@ static char *base64(void *mem, const char *bytes, size_t len)
     return text;
 }
 
-/* RFC 2047: words of at most 75 bytes, none of which cuts a character. */
+/* RFC 2047: words of at most 75 bytes, none of which cuts a character; each on a line of its own.
+ */
+static void put_words(struct text *out, const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strnlen(text, SUBJECT_CHUNK);
+
+        while (len > 1 && ((unsigned char)text[len] & 0xc0) == 0x80)
+            len--;
+        text_printf(out, " =?UTF-8?B?%s?=\r\n", base64(out->mem, text, len));
+        text += len;
+    }
+}
+
 static void put_subject(struct text *out, const char *subject)
 {
     text_add(out, "Subject:");
-    while (*subject != '\0') {
-        size_t len = strnlen(subject, SUBJECT_CHUNK);
+    put_words(out, subject);
+}
 
-        while (len > 1 && ((unsigned char)subject[len] & 0xc0) == 0x80)
-            len--;
-        text_printf(out, " =?UTF-8?B?%s?=\r\n", base64(out->mem, subject, len));
-        subject += len;
-    }
+/* What stands before <ADDRESS> in EMAIL_FROM, without quotes; may be empty. */
+static const char *sender_name(void *mem, const struct settings *settings)
+{
+    const char *from = sender_of(settings), *open = from == NULL ? NULL : strrchr(from, '<');
+    const char *name = open == NULL ? ""
+                                    : unicode_trim(mem, mem_copy(mem, from, (size_t)(open - from)));
+    size_t len = strlen(name);
+
+    if (len >= 2 && name[0] == '"' && name[len - 1] == '"')
+        return mem_copy(mem, name + 1, len - 2);
+    return name;
 }
 
 static void put_part(struct text *out, const char *boundary, const char *type, const char *body)
@@ -72,25 +121,74 @@ static void put_date(struct text *out)
     text_printf(out, "Date: %s+0000\r\n", date);
 }
 
-static const char *compose(void *mem, const struct settings *settings, const char *to,
-                           const struct letter *letter)
+static const char *as_text(void *mem, const struct letter *letter)
 {
-    const char *from = letter_sender(settings);
+    const char *const parts[] = {letter->opening, letter->link, letter->before_code, letter->code,
+                                 letter->closing};
+    struct text out = text_open(mem, 512);
+
+    for (size_t i = 0; i < count_of(parts); i++) {
+        if (parts[i] != NULL)
+            text_printf(&out, "%s%s\n", out.len == 0 ? "" : "\n", parts[i]);
+    }
+    return out.s;
+}
+
+static void put_paragraph(struct text *out, const char *prose)
+{
+    if (prose == NULL)
+        return;
+    text_add(out, "<p>");
+    text_html(out, prose);
+    text_add(out, "</p>");
+}
+
+static const char *as_html(void *mem, const struct letter *letter, enum language language)
+{
+    struct text out = text_open(mem, 1024);
+
+    text_printf(&out, "<!doctype html><html lang=\"%s\" dir=\"%s\"><body>",
+                language_names[language], language == LANGUAGE_ARABIC ? "rtl" : "ltr");
+    put_paragraph(&out, letter->opening);
+    if (letter->link != NULL) {
+        text_add(&out, "<p dir=\"ltr\"><a href=\"");
+        text_html(&out, letter->link);
+        text_add(&out, "\">");
+        text_html(&out, letter->link);
+        text_add(&out, "</a></p>");
+    }
+    put_paragraph(&out, letter->before_code);
+    if (letter->code != NULL)
+        text_printf(&out,
+                    "<p dir=\"ltr\" style=\"font-size:2em;letter-spacing:.2em\"><b>%s</b></p>",
+                    letter->code);
+    put_paragraph(&out, letter->closing);
+    text_add(&out, "</body></html>\n");
+    return out.s;
+}
+
+static const char *compose(void *mem, const struct settings *settings, const char *to,
+                           enum language language, const struct letter *letter)
+{
+    const char *from = letter_sender(mem, settings), *wire = email_wire(mem, to);
     const char *boundary = crypto_id(mem), *domain;
     struct text out = text_open(mem, 4096);
 
     if (from == NULL)
         from = "manus@localhost";
     domain = strrchr(from, '@') + 1;
-    text_printf(&out, "From: %s\r\nTo: %s\r\n", from, to);
+    text_add(&out, "From:");
+    put_words(&out, sender_name(mem, settings));
+    text_printf(&out, " <%s>\r\nTo: %s\r\n", from,
+                wire == NULL ? "undisclosed-recipients:;" : wire);
     put_subject(&out, letter->subject);
     put_date(&out);
     text_printf(&out,
                 "Message-ID: <%s@%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
                 "Content-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n",
                 crypto_id(mem), domain, boundary);
-    put_part(&out, boundary, "text/plain", letter->text);
-    put_part(&out, boundary, "text/html", letter->html);
+    put_part(&out, boundary, "text/plain", as_text(mem, letter));
+    put_part(&out, boundary, "text/html", as_html(mem, letter, language));
     text_printf(&out, "--%s--\r\n", boundary);
     return out.s;
 }
@@ -98,30 +196,180 @@ static const char *compose(void *mem, const struct settings *settings, const cha
 const char *letter_reset_code(void *mem, const struct settings *settings, const char *to,
                               enum language language, const char *code, int minutes)
 {
-    static const char english[] =
-        "Your code to choose a new password is %s.\n\n"
-        "It is good for %d minutes and for one use. If you did not ask for it, ignore this mail: "
-        "nothing was changed.\n";
-    static const char english_html[] =
-        "<!doctype html><html lang=\"en\"><body><p>Your code to choose a new password is</p>"
-        "<p style=\"font-size:2em;letter-spacing:.2em\"><b>%s</b></p>"
-        "<p>It is good for %d minutes and for one use. If you did not ask for it, ignore this "
-        "mail: nothing was changed.</p></body></html>\n";
-    static const char arabic[] =
-        "رمزك لاختيار كلمة مرور جديدة هو %s.\n\n"
-        "يصلح لمدة %d دقائق ولمرة واحدة. إن لم تطلبه فتجاهل هذه الرسالة: لم يتغير شيء.\n";
-    static const char arabic_html[] =
-        "<!doctype html><html lang=\"ar\" dir=\"rtl\"><body><p>رمزك لاختيار كلمة مرور جديدة هو</p>"
-        "<p dir=\"ltr\" style=\"font-size:2em;letter-spacing:.2em\"><b>%s</b></p>"
-        "<p>يصلح لمدة %d دقائق ولمرة واحدة. إن لم تطلبه فتجاهل هذه الرسالة: لم يتغير شيء.</p>"
-        "</body></html>\n";
-    struct letter letter = {"Password Reset Verification Code",
-                            mem_printf(mem, english, code, minutes),
-                            mem_printf(mem, english_html, code, minutes)};
+    struct letter letter = {
+        .subject = "Password Reset Verification Code",
+        .before_code = "Your code to choose a new password is",
+        .code = code,
+        .closing = mem_printf(mem,
+                              "It is good for %d minutes and for one use. If you did not ask for "
+                              "it, ignore this mail: nothing was changed.",
+                              minutes),
+    };
 
     if (language == LANGUAGE_ARABIC)
-        letter = (struct letter){"رمز التحقق لإعادة تعيين كلمة المرور",
-                                 mem_printf(mem, arabic, code, minutes),
-                                 mem_printf(mem, arabic_html, code, minutes)};
-    return compose(mem, settings, to, &letter);
+        letter = (struct letter){
+            .subject = "رمز التحقق لإعادة تعيين كلمة المرور",
+            .before_code = "رمزك لاختيار كلمة مرور جديدة هو",
+            .code = code,
+            .closing = mem_printf(
+                mem,
+                "يصلح لمدة %d دقائق ولمرة واحدة. إن لم تطلبه فتجاهل هذه الرسالة: لم يتغير شيء.",
+                minutes),
+        };
+    return compose(mem, settings, to, language, &letter);
+}
+
+static struct letter verify_in_arabic(void *mem, const char *code, int minutes, const char *link,
+                                      int hours)
+{
+    return (struct letter){
+        .subject = "تأكيد عنوان بريدك الإلكتروني",
+        .opening = link == NULL ? NULL : "لتأكيد أن هذا العنوان لك، افتح الرابط:",
+        .link = link,
+        .before_code = link == NULL ? "لتأكيد أن هذا العنوان لك، أدخل الرمز" : "أو أدخل الرمز",
+        .code = code,
+        .closing = mem_printf(mem,
+                              "يصلح الرمز لمدة %d دقائق، والرابط لمدة %d ساعة، ولمرة واحدة. إن لم "
+                              "تسجل بهذا العنوان فتجاهل هذه الرسالة.",
+                              minutes, hours),
+    };
+}
+
+const char *letter_verify(void *mem, const struct settings *settings, const char *to,
+                          enum language language, const char *code, int minutes, const char *link,
+                          int hours)
+{
+    struct letter letter = {
+        .subject = "Confirm your e-mail address",
+        .opening = link == NULL ? NULL : "To confirm that this address is yours, open this link:",
+        .link = link,
+        .before_code = link == NULL ? "To confirm that this address is yours, enter this code"
+                                    : "Or enter this code",
+        .code = code,
+        .closing = mem_printf(mem,
+                              "The code is good for %d minutes, a link for %d hours, and either "
+                              "for one use. If you did not register with this address, ignore "
+                              "this mail.",
+                              minutes, hours),
+    };
+
+    if (language == LANGUAGE_ARABIC)
+        letter = verify_in_arabic(mem, code, minutes, link, hours);
+    return compose(mem, settings, to, language, &letter);
+}
+
+const char *letter_password_changed(void *mem, const struct settings *settings, const char *to,
+                                    enum language language, int64_t at_ms)
+{
+    char at[TEXT_TIME_SIZE];
+    struct letter letter = {
+        .subject = "Your password was changed",
+        .closing = "If it was not you, choose a new password at once by way of a forgotten "
+                   "password: that ends every session.",
+    };
+
+    text_time(at, at_ms);
+    letter.opening = mem_printf(mem, "The password of your account %s was changed at %s.", to, at);
+    if (language == LANGUAGE_ARABIC)
+        letter = (struct letter){
+            .subject = "تم تغيير كلمة مرورك",
+            .opening = mem_printf(mem, "تم تغيير كلمة مرور حسابك %s في %s.", to, at),
+            .closing = "إن لم تكن أنت من غيّرها فاختر كلمة مرور جديدة فورًا عن طريق «نسيت كلمة "
+                       "المرور»: فذلك ينهي جميع الجلسات.",
+        };
+    return compose(mem, settings, to, language, &letter);
+}
+
+const char *letter_new_device(void *mem, const struct settings *settings, const char *to,
+                              enum language language, int64_t at_ms, const char *address,
+                              const char *agent)
+{
+    char at[TEXT_TIME_SIZE];
+    struct letter letter = {
+        .subject = "A login on a new device",
+        .closing = "If it was not you, change your password at once: that ends every other "
+                   "session.",
+    };
+
+    text_time(at, at_ms);
+    letter.opening = mem_printf(mem,
+                                "Somebody logged in to your account %s on a device or in a network "
+                                "that was not seen before.\n\nTime: %s\nAddress: %s\nDevice: %s",
+                                to, at, address, agent);
+    if (language == LANGUAGE_ARABIC)
+        letter = (struct letter){
+            .subject = "تسجيل دخول من جهاز جديد",
+            .opening = mem_printf(mem,
+                                  "تم تسجيل الدخول إلى حسابك %s من جهاز أو شبكة لم يسبق "
+                                  "استخدامهما.\n\nالوقت: %s\nالعنوان: %s\nالجهاز: %s",
+                                  to, at, address, agent),
+            .closing = "إن لم تكن أنت فغيّر كلمة مرورك فورًا: فذلك ينهي كل جلسة أخرى.",
+        };
+    return compose(mem, settings, to, language, &letter);
+}
+
+const char *letter_payment_failed(void *mem, const struct settings *settings, const char *to,
+                                  enum language language, const char *url, int grace_days)
+{
+    struct letter letter = {
+        .subject = "Your payment has failed",
+        .opening = "The payment for your subscription did not go through. Please open this page, "
+                   "choose to manage billing, and check or change the payment method:",
+        .link = url,
+        .closing = mem_printf(mem,
+                              "The payment will be tried again. Your plan goes on for %d days from "
+                              "the unpaid invoice; after that it rests until the invoice is paid.",
+                              grace_days),
+    };
+
+    if (language == LANGUAGE_ARABIC)
+        letter = (struct letter){
+            .subject = "تعذّر إتمام الدفع",
+            .opening = "لم يتم دفع اشتراكك. يُرجى فتح هذه الصفحة واختيار إدارة الفوترة، ثم التحقق "
+                       "من وسيلة الدفع أو تغييرها:",
+            .link = url,
+            .closing = mem_printf(
+                mem,
+                "ستُعاد محاولة الدفع. تستمر خطتك لمدة %d أيام من تاريخ الفاتورة غير "
+                "المدفوعة، ثم تتوقف إلى أن تُدفع الفاتورة.",
+                grace_days),
+        };
+    return compose(mem, settings, to, language, &letter);
+}
+
+const char *letter_trial_ends(void *mem, const struct settings *settings, const char *to,
+                              enum language language, const char *url, int64_t end_ms,
+                              bool is_bought)
+{
+    char at[TEXT_TIME_SIZE];
+    struct letter letter = {
+        .subject = "Your trial ends soon",
+        .link = url,
+        .closing = "Nothing is charged without your order.",
+    };
+
+    text_time(at, end_ms);
+    letter.opening = mem_printf(
+        mem,
+        is_bought
+            ? "Your trial ends at %s. Your plan goes on after that and is paid by the payment "
+              "method that you gave; change or cancel it on this page:"
+            : "Your trial ends at %s. To go on after that, choose a plan on this page:",
+        at);
+    if (is_bought)
+        letter.closing = NULL;
+    if (language == LANGUAGE_ARABIC)
+        letter = (struct letter){
+            .subject = "فترتك التجريبية تنتهي قريبًا",
+            .opening = mem_printf(
+                mem,
+                is_bought
+                    ? "تنتهي فترتك التجريبية في %s. تستمر خطتك بعد ذلك وتُدفع بوسيلة الدفع التي "
+                      "قدمتها؛ يمكنك تغييرها أو إلغاؤها في هذه الصفحة:"
+                    : "تنتهي فترتك التجريبية في %s. للاستمرار بعد ذلك اختر خطة في هذه الصفحة:",
+                at),
+            .link = url,
+            .closing = is_bought ? NULL : "لن يُخصم أي مبلغ دون طلب منك.",
+        };
+    return compose(mem, settings, to, language, &letter);
 }

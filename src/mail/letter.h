@@ -1,4 +1,7 @@
 /* Letters: what is said, in the reader's language, and the message (RFC 5322, MIME) that says it.
+ * `to` is a stored address; one that must not
+ * stand in a header does not; times are ms since the epoch. Each returns the whole message, with
+ * lines that end in CRLF. Nobody's name stands in a letter, since whoever registers chooses it.
  * Pure but for the random parts and the date; any thread. */
 #pragma once
 
@@ -6,10 +9,38 @@
 
 enum language { LANGUAGE_ENGLISH, LANGUAGE_ARABIC };
 
-/* The address that letters come from; NULL if none is configured. */
-const char *letter_sender(const struct settings *settings);
+/* "en", "ar"; NULL behind the last. By position as in enum language. */
+extern const char *const language_names[];
 
-/* A code by which its reader may choose a new password. `to` is in its stored form. The whole
- * message, with lines that end in CRLF. */
+/* What a user chose ("ar"), else the other. */
+enum language language_of_choice(const char *choice, enum language otherwise);
+
+/* The address that letters come from; NULL if none is configured. */
+const char *letter_sender(void *mem, const struct settings *settings);
+bool letter_has_sender(const struct settings *settings);
+
+/* A code by which its reader may choose a new password. */
 const char *letter_reset_code(void *mem, const struct settings *settings, const char *to,
                               enum language language, const char *code, int minutes);
+
+/* A code, and a link unless it is NULL, by which the reader confirms the address. */
+const char *letter_verify(void *mem, const struct settings *settings, const char *to,
+                          enum language language, const char *code, int minutes, const char *link,
+                          int hours);
+
+const char *letter_password_changed(void *mem, const struct settings *settings, const char *to,
+                                    enum language language, int64_t at_ms);
+
+const char *letter_new_device(void *mem, const struct settings *settings, const char *to,
+                              enum language language, int64_t at_ms, const char *address,
+                              const char *agent);
+
+/* A payment has failed: what the reader can do, and for how many days the plan goes on. `url`: the
+ * page where the portal is opened. */
+const char *letter_payment_failed(void *mem, const struct settings *settings, const char *to,
+                                  enum language language, const char *url, int grace_days);
+
+/* The trial ends. `is_bought`: the plan goes on then, and is paid for. */
+const char *letter_trial_ends(void *mem, const struct settings *settings, const char *to,
+                              enum language language, const char *url, int64_t end_ms,
+                              bool is_bought);

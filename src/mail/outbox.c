@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "mail/letter.h"
 #include "remote/smtp.h"
 
@@ -13,12 +14,20 @@
 #include <sys/stat.h>
 
 enum {
+    DELIVERERS = 3, /* at a time, so that one hanging delivery keeps no mail waiting */
     LOOK_MS = 500,
-    BATCH = 50,
+    BATCH = 1000,
     LEASE_MS = 60000, /* longer than one delivery may take */
     FIRST_WAIT_MS = 30000,
     LONGEST_WAIT_MS = 3600000,
+    STOP_MS = 2000,
     GIVE_UP_MS = 3 * 86400000,
+};
+
+struct deliverer {
+    struct outbox *outbox;
+    struct job job;
+    atomic_bool running;
 };
 
 struct outbox {
@@ -26,15 +35,15 @@ struct outbox {
     struct lane *lane;
     const struct settings *(*settings)(void *app);
     void *app;
-    struct job job;
-    atomic_bool running;
+    struct deliverer deliverers[DELIVERERS];
+    atomic_bool stopping;
     int64_t looked_ms;
 };
 
 static bool has_server(const struct settings *settings)
 {
     return settings->email_host != NULL && *settings->email_host != '\0' &&
-           letter_sender(settings) != NULL;
+           letter_has_sender(settings);
 }
 
 bool outbox_is_configured(const struct settings *settings)
@@ -73,43 +82,65 @@ static int64_t wait_after(unsigned attempts)
 }
 
 /* What is wrong; NULL: it is delivered. */
-static const char *deliver(struct task *task, const struct settings *settings,
+static const char *deliver(struct task *task, const struct settings *settings, CURL **curl,
                            const struct mail *mail, bool *ret_for_good)
 {
     *ret_for_good = false;
     if (*mail->to == '\0')
         return NULL;
     if (has_server(settings))
-        return smtp_send(settings, letter_sender(settings), mail->to, mail->content, ret_for_good);
+        return smtp_send(task->mem, curl, settings, letter_sender(task->mem, settings), mail->to,
+                         mail->content, ret_for_good);
     return outbox_is_configured(settings) ? write_file(task, settings, mail)
                                           : "no mail server is configured";
 }
 
-static enum err handle(struct task *task, struct outbox *outbox, const struct mail *mail)
+/* Nobody needs it any more. */
+static bool is_late(const struct mail *mail, int64_t now_ms)
 {
-    bool for_good;
-    const char *wrong = deliver(task, outbox->settings(outbox->app), mail, &for_good);
-    int64_t now_ms = clock_wall_ms();
+    return now_ms - mail->created_ms > GIVE_UP_MS ||
+           (mail->expires_ms != 0 && now_ms > mail->expires_ms);
+}
 
+static enum err give_up(struct task *task, struct outbox *outbox, const struct mail *mail,
+                        const char *why)
+{
+    metric_add(METRIC_mails_given_up, 1);
+    log_error(task, "a mail was given up", LOG_I("number", mail->number), LOG_S("detail", why));
+    return store_mail_done(task, outbox->store, mail->number);
+}
+
+static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
+                       const struct mail *mail)
+{
+    bool for_good = false;
+    int64_t now_ms = clock_wall_ms();
+    const char *wrong;
+
+    if (*mail->to != '\0' && is_late(mail, now_ms))
+        return give_up(task, outbox, mail,
+                       *mail->error == '\0' ? "it was too late to send it" : mail->error);
+    wrong = deliver(task, outbox->settings(outbox->app), curl, mail, &for_good);
+    if (wrong == NULL && *mail->to != '\0')
+        metric_add(METRIC_mails_sent, 1);
     if (wrong == NULL)
         return store_mail_done(task, outbox->store, mail->number);
-    if (for_good || now_ms - mail->created_ms > GIVE_UP_MS) {
-        log_error(task, "a mail was given up", LOG_I("number", mail->number),
-                  LOG_S("detail", wrong));
-        return store_mail_done(task, outbox->store, mail->number);
-    }
+    if (for_good)
+        return give_up(task, outbox, mail, wrong);
+    metric_add(METRIC_mails_postponed, 1);
     log_warning(task, "a mail was not taken, and will be tried again",
                 LOG_I("number", mail->number), LOG_I("attempts", mail->attempts),
                 LOG_S("detail", wrong));
     return store_mail_postpone(task, outbox->store, mail->number,
-                               now_ms + wait_after(mail->attempts), wrong);
+                               clock_wall_ms() + wait_after(mail->attempts), wrong);
 }
 
 static void run(struct job *job)
 {
-    struct outbox *outbox = container_of(job, struct outbox, job);
+    struct outbox *outbox = container_of(job, struct deliverer, job)->outbox;
+    auto_smtp CURL *curl = NULL;
 
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < BATCH && !atomic_load(&outbox->stopping); i++) {
         auto_tree void *mem = mem_tree(8192);
         struct task task = {.mem = mem, .id = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
         struct mail mail;
@@ -120,7 +151,7 @@ static void run(struct job *job)
         if (e == OK && !found)
             return;
         if (e == OK)
-            e = handle(&task, outbox, &mail);
+            e = handle(&task, outbox, &curl, &mail);
         if (e != OK) {
             log_warning(&task, "the outbox cannot be read", LOG_S("detail", task.text));
             return;
@@ -131,7 +162,7 @@ static void run(struct job *job)
 static void done(struct job *job, enum err outcome)
 {
     (void)outcome;
-    atomic_store(&container_of(job, struct outbox, job)->running, false);
+    atomic_store(&container_of(job, struct deliverer, job)->running, false);
 }
 
 struct outbox *outbox_open(void *mem, struct store *store, struct lane *lane,
@@ -143,18 +174,46 @@ struct outbox *outbox_open(void *mem, struct store *store, struct lane *lane,
     outbox->lane = lane;
     outbox->settings = settings;
     outbox->app = app;
-    outbox->job.run = run;
-    outbox->job.done = done;
+    for (size_t i = 0; i < DELIVERERS; i++) {
+        outbox->deliverers[i].outbox = outbox;
+        outbox->deliverers[i].job.run = run;
+        outbox->deliverers[i].job.done = done;
+    }
     return outbox;
 }
 
+/* One more than are at work: they have more to do than they do at once, or wait for a server. */
 void outbox_tick(struct outbox *outbox)
 {
     int64_t now_ms = clock_mono_ms();
+    struct deliverer *idle = outbox->deliverers;
 
-    if (now_ms - outbox->looked_ms < LOOK_MS || atomic_exchange(&outbox->running, true))
+    if (now_ms - outbox->looked_ms < LOOK_MS)
+        return;
+    while (idle < outbox->deliverers + DELIVERERS && atomic_exchange(&idle->running, true))
+        idle++;
+    if (idle == outbox->deliverers + DELIVERERS)
         return;
     outbox->looked_ms = now_ms;
-    if (lane_submit(outbox->lane, &outbox->job) != OK)
-        atomic_store(&outbox->running, false);
+    if (lane_submit(outbox->lane, &idle->job) != OK)
+        atomic_store(&idle->running, false);
+}
+
+static bool is_at_work(struct outbox *outbox)
+{
+    for (size_t i = 0; i < DELIVERERS; i++) {
+        if (atomic_load(&outbox->deliverers[i].running))
+            return true;
+    }
+    return false;
+}
+
+bool outbox_stop(struct outbox *outbox)
+{
+    int64_t until_ms = clock_mono_ms() + STOP_MS;
+
+    atomic_store(&outbox->stopping, true);
+    while (is_at_work(outbox) && clock_mono_ms() < until_ms)
+        usleep(1000);
+    return !is_at_work(outbox);
 }

@@ -2,7 +2,8 @@
  * this is no production, as files DATA_DIR/outbox/NUMBER.eml.
  *
  * Each is tried until it is taken: after 30 s, then twice as long each time up to an hour, for
- * three days. What the server refuses for good is given up at once, with a line in the log. */
+ * three days, or until what it says has expired. What can never be delivered (remote/smtp.h) is
+ * given up at once, with a line in the log. Several go out at a time. */
 #pragma once
 
 #include "core/lane.h"
@@ -18,6 +19,10 @@ bool outbox_is_configured(const struct settings *settings);
 struct outbox *outbox_open(void *mem, struct store *store, struct lane *lane,
                            const struct settings *(*settings)(void *app), void *app);
 
-/* Delivers what is due, on the lane, unless that is under way. To be called a few times a second,
+/* Delivers what is due, on the lane, unless enough is under way. To be called a few times a second,
  * on one thread. */
 void outbox_tick(struct outbox *outbox);
+
+/* No mail is begun any more. Waits two seconds at most for the one under way; false: it goes on,
+ * and the store must not be closed under it. After the last outbox_tick(). */
+bool outbox_stop(struct outbox *outbox);

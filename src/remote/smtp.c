@@ -1,16 +1,20 @@
 #include "remote/smtp.h"
 
 #include "core/address.h"
+#include "core/email.h"
+#include "core/text.h"
 
-#include <curl/curl.h>
 #include <string.h>
 #include <strings.h>
 
-enum { TIMEOUT_MS = 30000, SUBMISSION_PORT = 587, TLS_PORT = 465 };
+enum { TIMEOUT_MS = 20000, SUBMISSION_PORT = 587, TLS_PORT = 465, SAID_BYTES = 200 };
 
 struct upload {
     const char *at;
     size_t left;
+    bool judged;     /* what was said last is about this mail: who sends it to whom, or what */
+    bool takes_utf8; /* the server offers SMTPUTF8 */
+    char said[SAID_BYTES]; /* the last line of that */
 };
 
 static size_t on_read(char *to, size_t one, size_t count, void *argument)
@@ -22,6 +26,43 @@ static size_t on_read(char *to, size_t one, size_t count, void *argument)
     upload->at += len;
     upload->left -= len;
     return len;
+}
+
+static bool begins(const char *bytes, size_t len, const char *word)
+{
+    return len > strlen(word) && strncasecmp(bytes, word, strlen(word)) == 0;
+}
+
+/* Whatever the server says is one line of printable text in a log. */
+static void note_answer(struct upload *upload, const char *bytes, size_t len)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < len && kept < sizeof upload->said - 1; i++) {
+        if (bytes[i] >= ' ' && bytes[i] <= '~')
+            upload->said[kept++] = bytes[i];
+    }
+    upload->said[kept] = '\0';
+}
+
+/* Notes by the last command what the server's answer is about. */
+static int on_debug(CURL *curl, curl_infotype type, char *bytes, size_t len, void *argument)
+{
+    struct upload *upload = argument;
+
+    (void)curl;
+    if (type == CURLINFO_HEADER_IN && upload->judged)
+        note_answer(upload, bytes, len);
+    if (type == CURLINFO_HEADER_IN && len > 4 && begins(bytes + 4, len - 4, "SMTPUTF8"))
+        upload->takes_utf8 = true;
+    if (type == CURLINFO_HEADER_OUT && begins(bytes, len, "QUIT"))
+        upload->judged = false; /* after the answer that counts */
+    else if (type == CURLINFO_HEADER_OUT)
+        upload->judged = begins(bytes, len, "MAIL") || begins(bytes, len, "RCPT") ||
+                         begins(bytes, len, "DATA");
+    if (type == CURLINFO_HEADER_OUT && begins(bytes, len, "EHLO"))
+        upload->takes_utf8 = false;
+    return 0;
 }
 
 static bool is_this_machine(const char *host)
@@ -56,11 +97,16 @@ static void set_up(CURL *curl, const struct settings *settings, const char *url,
     }
     if (settings->ca_file != NULL)
         curl_easy_setopt(curl, CURLOPT_CAINFO, settings->ca_file);
-    curl_easy_setopt(curl, CURLOPT_MAIL_FROM, from);
-    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    if (to != NULL) {
+        curl_easy_setopt(curl, CURLOPT_MAIL_FROM, from);
+        curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    }
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(curl, CURLOPT_READDATA, upload);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
+    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, on_debug);
+    curl_easy_setopt(curl, CURLOPT_DEBUGDATA, upload);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
 }
@@ -86,28 +132,108 @@ static const char *explain(CURLcode code, long status)
     }
 }
 
-const char *smtp_send(const struct settings *settings, const char *from, const char *to,
-                      const char *content, bool *ret_for_good)
+void smtp_close(CURL **curl)
 {
-    auto_tree void *mem = mem_tree(1024);
+    curl_easy_cleanup(*curl);
+    *curl = NULL;
+}
+
+/* The mailbox is at fault: RFC 3463's 5.1.x, but for what is said of the sender. */
+static bool is_no_mailbox(const char *said)
+{
+    return said[0] == '5' && strlen(said) > 9 && strncmp(said + 4, "5.1.", 4) == 0 &&
+           strchr("78", said[8]) == NULL;
+}
+
+/* Without the recipient's name, which belongs in no log. */
+static const char *complain(void *mem, const struct upload *upload, const char *to, CURLcode code,
+                            long status)
+{
+    const char *at = strchr(to, '@');
+    size_t name = at == NULL ? 0 : (size_t)(at - to);
+    struct text out = text_open(mem, 256);
+
+    text_add(&out, explain(code, status));
+    if (*upload->said == '\0' || status < 400)
+        return out.s;
+    text_printf(&out, " to %s: ", at == NULL ? "" : at);
+    for (const char *said = upload->said; *said != '\0';) {
+        if (name > 0 && strncasecmp(said, to, name) == 0 && said[name] == '@')
+            said += name;
+        text_char(&out, *said++);
+    }
+    return out.s;
+}
+
+/* Who can only be written to by SMTPUTF8 is written to where the server offers that: libcurl would
+ * send the bytes all the same. *ret_known: it said what it offers. */
+static bool takes_utf8(CURL *curl, const struct settings *settings, const char *url,
+                       bool *ret_known)
+{
+    struct upload nothing = {.at = ""};
+    CURLcode code;
+
+    curl_easy_reset(curl);
+    set_up(curl, settings, url, NULL, NULL, &nothing);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    code = curl_easy_perform(curl);
+    *ret_known = code == CURLE_OK || nothing.takes_utf8;
+    return nothing.takes_utf8;
+}
+
+static const char *url_of(void *mem, const struct settings *settings)
+{
     int64_t port = port_of(settings);
-    const char *url = mem_printf(
-        mem, strchr(settings->email_host, ':') == NULL ? "%s://%s:%d" : "%s://[%s]:%d",
-        port == TLS_PORT ? "smtps" : "smtp", settings->email_host, (int)port);
-    struct curl_slist *recipients = curl_slist_append(NULL, mem_printf(mem, "<%s>", to));
-    struct upload upload = {content, strlen(content)};
-    CURL *curl = curl_easy_init();
-    CURLcode code = CURLE_OUT_OF_MEMORY;
+
+    return mem_printf(mem,
+                      strchr(settings->email_host, ':') == NULL ? "%s://%s:%d" : "%s://[%s]:%d",
+                      port == TLS_PORT ? "smtps" : "smtp", settings->email_host, (int)port);
+}
+
+/* Whether such an address can be written to; else what is wrong with that. */
+static const char *refuse_address(CURL *curl, const struct settings *settings, const char *url,
+                                  const char *to, bool *ret_for_good)
+{
+    bool known;
+
+    if (to == NULL) {
+        *ret_for_good = true;
+        return "the address cannot stand in a mail";
+    }
+    if (email_is_ascii(to) || takes_utf8(curl, settings, url, &known) || !known)
+        return NULL;
+    *ret_for_good = true;
+    return "the mail server takes no addresses beyond ASCII (SMTPUTF8)";
+}
+
+const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, const char *from,
+                      const char *to, const char *content, bool *ret_for_good)
+{
+    const char *url = url_of(mem, settings), *wire = email_wire(mem, to), *wrong;
+    struct curl_slist *recipients;
+    struct upload upload = {.at = content, .left = strlen(content)};
+    CURLcode code;
     long status = 0;
 
-    if (curl != NULL && recipients != NULL) {
-        set_up(curl, settings, url, mem_printf(mem, "<%s>", from), recipients, &upload);
-        code = curl_easy_perform(curl);
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    }
+    *ret_for_good = false;
+    if (*curl == NULL)
+        *curl = curl_easy_init();
+    if (*curl == NULL)
+        return explain(CURLE_OUT_OF_MEMORY, 0);
+    wrong = refuse_address(*curl, settings, url, wire, ret_for_good);
+    if (wrong != NULL)
+        return wrong;
+    recipients = curl_slist_append(NULL, mem_printf(mem, "<%s>", wire));
+    curl_easy_reset(*curl);
+    set_up(*curl, settings, url, mem_printf(mem, "<%s>", from), recipients, &upload);
+    code = curl_easy_perform(*curl);
+    curl_easy_getinfo(*curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(recipients);
-    curl_easy_cleanup(curl);
-    /* 5xx to a recipient or a message is for good; to a login it is mended by an operator. */
-    *ret_for_good = code != CURLE_OK && code != CURLE_LOGIN_DENIED && status >= 500;
-    return code == CURLE_OK ? NULL : explain(code, status);
+    if (code == CURLE_OK)
+        return NULL;
+    smtp_close(curl);
+    *ret_for_good = is_no_mailbox(upload.said);
+    return complain(mem, &upload, wire, code, status);
 }

@@ -1,11 +1,20 @@
-/* Hands a message to the configured mail server, on libcurl: TLS from the first byte on port 465,
+/* Hands messages to the configured mail server, on libcurl: TLS from the first byte on port 465,
  * else STARTTLS, its certificate checked. Without TLS only to this machine, or where EMAIL_PLAIN
- * allows it. Blocks for 30 s at most: a lane's work. */
+ * allows it. Blocks for 20 s at most: a lane's work. */
 #pragma once
 
 #include "core/settings.h"
 
-/* NULL if the server has taken it; else what is wrong, static. *ret_for_good: the server will never
- * take it. */
-const char *smtp_send(const struct settings *settings, const char *from, const char *to,
-                      const char *content, bool *ret_for_good);
+#include <curl/curl.h>
+
+/* Cleanup attribute of the handle that smtp_send() makes. */
+void smtp_close(CURL **curl);
+#define auto_smtp __attribute__((cleanup(smtp_close)))
+
+/* NULL if the server has taken it; else what is wrong, in `mem`: with what the server said of the
+ * mail, without the recipient's name. *ret_for_good: it can never be delivered, since the mailbox
+ * does not exist (RFC 3463, 5.1.x) or this server cannot write to such an address (RFC 6531). All
+ * else an operator may mend. *curl is NULL at the first call, and then keeps the connection for the
+ * next message; one thread at a time uses it. */
+const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, const char *from,
+                      const char *to, const char *content, bool *ret_for_good);

@@ -1,8 +1,39 @@
 #include "remote/stripe.h"
 
+#include "core/clock.h"
+#include "core/crypto.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/metrics.h"
 #include "remote/transfer.h"
 
+#include <ctype.h>
+#include <curl/curl.h>
+#include <pthread.h>
 #include <string.h>
+#include <strings.h>
+
+enum {
+    TRIES = 4,
+    TRY_MS = 6000,  /* one attempt */
+    LEAST_MS = 300, /* less than that is left: not begun */
+    FIRST_WAIT_MS = 500,
+    LONGEST_WAIT_MS = 5000,
+    MAX_REPLY = 8 << 20,
+    BUDGET = 100,     /* tenths of a retry that may be saved up; each call earns one tenth */
+    BREAKS_AFTER = 5, /* calls in a row without an answer */
+    FIRST_BREAK_MS = 1000,
+    LONGEST_BREAK_MS = 30000,
+    ID_BYTES = 255,
+};
+
+struct stripe {
+    const struct settings *settings;
+    pthread_mutex_t lock;
+    int budget;
+    unsigned failures; /* in a row */
+    int64_t broken_until_ms, break_ms;
+};
 
 bool stripe_is_configured(const struct settings *settings)
 {
@@ -10,6 +41,12 @@ bool stripe_is_configured(const struct settings *settings)
 
     return key != NULL && (strncmp((const char *)key->bytes, "sk_", 3) == 0 ||
                            strncmp((const char *)key->bytes, "rk_", 3) == 0);
+}
+
+bool stripe_is_live(const struct settings *settings)
+{
+    return stripe_is_configured(settings) &&
+           strncmp((const char *)settings->stripe_secret->bytes + 3, "live_", 5) == 0;
 }
 
 const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
@@ -21,6 +58,7 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
         .ca_file = settings->ca_file,
         .timeout_ms = timeout_ms,
         .max_reply = 64 << 10,
+        .headers = {"Stripe-Version: " STRIPE_VERSION},
     };
 
     if (transfer_run(mem, &transfer) != OK)
@@ -28,4 +66,303 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
     if (transfer.status == 401 || transfer.status == 403)
         return "API key refused";
     return transfer.status == 200 ? NULL : "Unexpected answer";
+}
+
+static int close_stripe(struct stripe *stripe)
+{
+    pthread_mutex_destroy(&stripe->lock);
+    return 0;
+}
+
+struct stripe *stripe_open(void *mem, const struct settings *settings)
+{
+    struct stripe *stripe = mem_new(mem, struct stripe);
+
+    stripe->settings = settings;
+    stripe->budget = BUDGET;
+    stripe->break_ms = FIRST_BREAK_MS;
+    pthread_mutex_init(&stripe->lock, NULL);
+    talloc_set_destructor(stripe, close_stripe);
+    return stripe;
+}
+
+/* Texts */
+
+bool stripe_is_id(const char *id, const char *prefix)
+{
+    size_t len = 0;
+
+    if (id == NULL || strncmp(id, prefix, strlen(prefix)) != 0)
+        return false;
+    while (isalnum((unsigned char)id[len]) || id[len] == '_')
+        len++;
+    return id[len] == '\0' && len > strlen(prefix) && len <= ID_BYTES;
+}
+
+static void put_encoded(struct text *form, const char *value)
+{
+    for (; *value != '\0'; value++) {
+        if (isalnum((unsigned char)*value) || strchr("-._~", *value) != NULL)
+            text_char(form, *value);
+        else
+            text_printf(form, "%%%02X", (unsigned char)*value);
+    }
+}
+
+void stripe_put(struct text *form, const char *name, const char *value)
+{
+    if (form->len > 0)
+        text_char(form, '&');
+    put_encoded(form, name);
+    text_char(form, '=');
+    put_encoded(form, value);
+}
+
+void stripe_put_int(struct text *form, const char *name, int64_t value)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof digits, "%lld", (long long)value);
+    stripe_put(form, name, digits);
+}
+
+const char *stripe_text(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text == NULL ? "" : text;
+}
+
+int64_t stripe_int(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+const char *stripe_id_of(const json_t *object, const char *name)
+{
+    const json_t *member = json_object_get(object, name);
+
+    return json_is_object(member) ? stripe_text(member, "id") : stripe_text(object, name);
+}
+
+bool stripe_is_missing(const struct stripe_call *call)
+{
+    return call->status == 404 ||
+           (call->status == 400 && strcmp(call->code, "resource_missing") == 0);
+}
+
+/* Budget and breaker */
+
+static bool is_broken(struct stripe *stripe)
+{
+    int64_t now_ms = clock_mono_ms();
+    bool broken;
+
+    pthread_mutex_lock(&stripe->lock);
+    broken = now_ms < stripe->broken_until_ms;
+    if (!broken && stripe->broken_until_ms != 0)
+        stripe->broken_until_ms = now_ms + stripe->break_ms; /* one goes to see; others wait on */
+    if (!broken && stripe->budget < BUDGET)
+        stripe->budget++;
+    pthread_mutex_unlock(&stripe->lock);
+    return broken;
+}
+
+static void note_outcome(struct stripe *stripe, bool answered)
+{
+    pthread_mutex_lock(&stripe->lock);
+    if (answered) {
+        stripe->failures = 0;
+        stripe->broken_until_ms = 0;
+        stripe->break_ms = FIRST_BREAK_MS;
+    } else if (++stripe->failures >= BREAKS_AFTER) {
+        stripe->broken_until_ms = clock_mono_ms() + stripe->break_ms;
+        stripe->break_ms = stripe->break_ms * 2 < LONGEST_BREAK_MS ? stripe->break_ms * 2
+                                                                   : LONGEST_BREAK_MS;
+    }
+    pthread_mutex_unlock(&stripe->lock);
+}
+
+static bool may_retry(struct stripe *stripe)
+{
+    bool may;
+
+    pthread_mutex_lock(&stripe->lock);
+    may = stripe->budget >= 10;
+    if (may)
+        stripe->budget -= 10;
+    pthread_mutex_unlock(&stripe->lock);
+    return may;
+}
+
+/* One attempt */
+
+struct attempt {
+    struct transfer transfer;
+    char request_id[64];
+    int should_retry; /* -1: not said */
+    int64_t retry_after_s;
+    bool replayed;
+    int64_t date_s;
+};
+
+static void on_header(struct transfer *transfer, const char *name, const char *value)
+{
+    struct attempt *a = container_of(transfer, struct attempt, transfer);
+
+    if (strcasecmp(name, "Request-Id") == 0)
+        snprintf(a->request_id, sizeof a->request_id, "%s", value);
+    else if (strcasecmp(name, "Stripe-Should-Retry") == 0)
+        a->should_retry = strcmp(value, "true") == 0;
+    else if (strcasecmp(name, "Retry-After") == 0)
+        a->retry_after_s = strtol(value, NULL, 10) % (INT64_C(1) << 31);
+    else if (strcasecmp(name, "Idempotent-Replayed") == 0)
+        a->replayed = strcmp(value, "true") == 0;
+    else if (strcasecmp(name, "Date") == 0)
+        a->date_s = (int64_t)curl_getdate(value, NULL);
+}
+
+static void prepare(struct task *task, const struct stripe *stripe, const struct stripe_call *call,
+                    struct attempt *a, int64_t timeout_ms)
+{
+    const struct settings *settings = stripe->settings;
+    bool in_query = strcmp(call->method, "GET") == 0;
+    size_t headers = 0;
+
+    *a = (struct attempt){.should_retry = -1};
+    a->transfer = (struct transfer){.method = call->method,
+                                    .bearer = settings->stripe_secret,
+                                    .ca_file = settings->ca_file,
+                                    .timeout_ms = timeout_ms,
+                                    .max_reply = MAX_REPLY,
+                                    .on_header = on_header};
+    a->transfer.url = mem_printf(task->mem, "%s%s%s%s", settings->stripe_api_base, call->path,
+                                 in_query && call->form != NULL ? "?" : "",
+                                 in_query && call->form != NULL ? call->form : "");
+    a->transfer.headers[headers++] = "Stripe-Version: " STRIPE_VERSION;
+    if (in_query || (call->form == NULL && strcmp(call->method, "DELETE") == 0))
+        return;
+    a->transfer.body = call->form == NULL ? "" : call->form;
+    a->transfer.headers[headers++] = "Content-Type: application/x-www-form-urlencoded";
+    a->transfer.headers[headers++] = "Expect:";
+    if (call->key != NULL)
+        a->transfer.headers[headers++] = mem_printf(task->mem, "Idempotency-Key: %s", call->key);
+}
+
+/* A refusal's fields, in the task's memory. */
+static void read_refusal(struct task *task, struct stripe_call *call)
+{
+    const json_t *error = json_object_get(call->reply, "error");
+
+    call->code = mem_string(task->mem, stripe_text(error, "code"));
+    call->param = mem_string(task->mem, stripe_text(error, "param"));
+    if (strcmp(stripe_text(error, "type"), "card_error") == 0)
+        call->notice = mem_string(task->mem, stripe_text(error, "message"));
+}
+
+/* Whether this is an answer that stands; else it may be asked again. */
+static bool is_settled(struct task *task, struct stripe_call *call, const struct attempt *a)
+{
+    struct json_problem problem;
+
+    call->status = (int)a->transfer.status;
+    call->date_s = a->date_s;
+    call->is_burnt = a->replayed && call->status >= 500;
+    if (call->status == 0)
+        return false;
+    json_decref(call->reply);
+    call->reply = json_read(a->transfer.reply.s == NULL ? "" : a->transfer.reply.s,
+                            a->transfer.reply.len, &problem);
+    if (!json_is_object(call->reply)) {
+        call->status = 0; /* nobody knows what it did */
+        return false;
+    }
+    if (call->status >= 200 && call->status < 300)
+        return true;
+    read_refusal(task, call);
+    if (a->should_retry >= 0)
+        return a->should_retry == 0 && call->status < 500;
+    return call->status < 500 && call->status != 409 && call->status != 429;
+}
+
+static bool is_worth_retrying(const struct stripe_call *call, const struct attempt *a)
+{
+    return !a->transfer.is_hopeless && !call->is_burnt && a->should_retry != 0;
+}
+
+static void log_attempt(struct task *task, const struct stripe_call *call, const struct attempt *a,
+                        int number, int64_t started_ms)
+{
+    log_info(task, "stripe", LOG_S("method", call->method), LOG_S("path", call->path),
+             LOG_I("status", call->status), LOG_S("problem", a->transfer.problem),
+             LOG_S("code", call->code == NULL || *call->code == '\0' ? NULL : call->code),
+             LOG_S("stripe_request", a->request_id[0] == '\0' ? NULL : a->request_id),
+             LOG_I("attempt", number), LOG_I("duration_ms", clock_mono_ms() - started_ms));
+}
+
+/* Stripe's libraries wait min(5, 0.5 * 2^n) s, times 0.5 to 1; what is too often waits longer. */
+static int64_t wait_before(int number, const struct stripe_call *call, const struct attempt *a)
+{
+    int64_t wait_ms = (int64_t)FIRST_WAIT_MS << (number - 1);
+    uint16_t random;
+
+    crypto_random(&random, sizeof random);
+    if (call->status == 429)
+        wait_ms *= 2;
+    if (wait_ms > LONGEST_WAIT_MS)
+        wait_ms = LONGEST_WAIT_MS;
+    wait_ms = wait_ms / 2 + wait_ms / 2 * random / UINT16_MAX;
+    return a->retry_after_s > 0 && a->retry_after_s * 1000 > wait_ms ? a->retry_after_s * 1000
+                                                                     : wait_ms;
+}
+
+static int64_t left_ms(const struct task *task)
+{
+    return task->deadline_ms - clock_mono_ms();
+}
+
+/* True: it is settled. */
+static bool try_on(struct task *task, struct stripe *stripe, struct stripe_call *call)
+{
+    for (int number = 1;; number++) {
+        int64_t started_ms = clock_mono_ms(), left = left_ms(task), wait_ms;
+        struct attempt a;
+        bool settled;
+
+        if (left < LEAST_MS)
+            return false;
+        prepare(task, stripe, call, &a, left < TRY_MS ? left : TRY_MS);
+        (void)!transfer_run(task->mem, &a.transfer);
+        settled = is_settled(task, call, &a);
+        log_attempt(task, call, &a, number, started_ms);
+        metric_add(METRIC_stripe_requests, 1);
+        if (settled)
+            return true;
+        metric_add(METRIC_stripe_failures, 1);
+        wait_ms = wait_before(number, call, &a);
+        if (number == TRIES || !is_worth_retrying(call, &a) || left_ms(task) < wait_ms + LEAST_MS ||
+            !may_retry(stripe))
+            return false;
+        usleep((useconds_t)(wait_ms * 1000));
+    }
+}
+
+enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call)
+{
+    bool settled;
+
+    call->code = call->param = "";
+    if (!stripe_is_configured(stripe->settings))
+        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
+    if (is_broken(stripe))
+        return fail(task, ERR_STRIPE_DOWN, "Stripe has failed several times: not asked");
+    settled = try_on(task, stripe, call);
+    note_outcome(stripe, settled || (call->status >= 400 && call->status < 500));
+    if (!settled)
+        return fail(task, ERR_STRIPE_DOWN, "Stripe does not answer, or fails");
+    if (call->status < 300)
+        return OK;
+    return fail(task, ERR_STRIPE,
+                mem_printf(task->mem, "Stripe refuses %s %s: %d %s %s", call->method, call->path,
+                           call->status, call->code, call->param));
 }

@@ -1,11 +1,71 @@
-/* Stripe's API, on libcurl. */
+/* Stripe's API, on libcurl: form-encoded requests of one pinned version, JSON replies.
+ *
+ * Retries by Stripe's rules: no connection, 409, 429 and 5xx, unless Stripe-Should-Retry says
+ * otherwise, with growing waits, within the task's deadline and a budget of the whole process;
+ * after several failures in a row nothing is asked for a while. Each POST has an idempotency key,
+ * so that a repetition does nothing twice. Request ids are logged, keys and contents never. Blocks:
+ * a lane's work. Any thread. */
 #pragma once
 
 #include "core/settings.h"
+#include "core/task.h"
+#include "core/text.h"
+
+#define STRIPE_VERSION "2026-08-26.dahlia"
+
+struct stripe;
 
 /* A secret or restricted key is set. */
 bool stripe_is_configured(const struct settings *settings);
 
+/* The key is one of live mode. */
+bool stripe_is_live(const struct settings *settings);
+
 /* Reads the account's balance, which every key may. NULL if Stripe answers; else what is wrong,
  * static. Blocks for `timeout_ms` at most, but for the name's resolution: a lane's work. */
 const char *stripe_probe(const struct settings *settings, int64_t timeout_ms);
+
+/* The settings outlive it. */
+struct stripe *stripe_open(void *mem, const struct settings *settings);
+
+/* One of Stripe's ids, such as sub_1Abc with the prefix "sub_": fit to stand in a path. */
+bool stripe_is_id(const char *id, const char *prefix);
+
+/* name=value, encoded, behind what is there. */
+void stripe_put(struct text *form, const char *name, const char *value);
+void stripe_put_int(struct text *form, const char *name, int64_t value);
+
+struct stripe_call {
+    const char *method;
+    const char *path; /* with ids that stripe_is_id() knows */
+    const char *form; /* of a GET: its query; NULL: none */
+    const char *key;  /* of a POST; a DELETE needs none */
+
+    int status;         /* from here on: the answer. 0: there was none */
+    json_t *reply;      /* an object; json_decref() is the caller's */
+    const char *code;   /* of a refusal: Stripe's; may be empty */
+    const char *param;  /* likewise */
+    const char *notice; /* what the cardholder may be told; NULL: nothing */
+    bool is_burnt;      /* the key will get this failure for a day: another one is needed */
+    int64_t date_s;     /* Stripe's clock; 0: unknown */
+};
+
+/* OK: 2xx. ERR_STRIPE: Stripe has refused, and `status` and `code` say how. ERR_STRIPE_DOWN: the
+ * outcome is unknown. ERR_STRIPE_OFF: it is not configured. */
+must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call);
+
+/* Stripe knows no such object. */
+bool stripe_is_missing(const struct stripe_call *call);
+
+/* Cleanup attribute. */
+static inline void stripe_call_end(struct stripe_call *call)
+{
+    json_decref(call->reply);
+}
+#define auto_call __attribute__((cleanup(stripe_call_end)))
+
+/* Members of a reply: "" and 0 if they are absent or something else. An object that is expanded, or
+ * not, has the same id. */
+const char *stripe_text(const json_t *object, const char *name);
+int64_t stripe_int(const json_t *object, const char *name);
+const char *stripe_id_of(const json_t *object, const char *name);

@@ -1,12 +1,35 @@
 #include "remote/transfer.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
 #include <string.h>
+
+static pthread_key_t handle_key;
+
+static void close_handle(void *curl)
+{
+    curl_easy_cleanup(curl);
+}
 
 void transfer_start(void)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
+        pthread_key_create(&handle_key, close_handle) != 0)
         abort();
+}
+
+/* This thread's, with the connections that it has; NULL if there is no memory. */
+static CURL *own_handle(void)
+{
+    CURL *curl = pthread_getspecific(handle_key);
+
+    if (curl != NULL) {
+        curl_easy_reset(curl);
+        return curl;
+    }
+    curl = curl_easy_init();
+    pthread_setspecific(handle_key, curl);
+    return curl;
 }
 
 static size_t on_bytes(char *bytes, size_t one, size_t count, void *argument)
@@ -18,6 +41,34 @@ static size_t on_bytes(char *bytes, size_t one, size_t count, void *argument)
         return CURL_WRITEFUNC_ERROR;
     text_put(&transfer->reply, bytes, len);
     return len;
+}
+
+/* One line of the reply's head. */
+static size_t on_head(char *bytes, size_t one, size_t count, void *argument)
+{
+    struct transfer *transfer = argument;
+    size_t len = one * count, name = 0, end = len;
+    char line[512];
+
+    if (len >= sizeof line)
+        return len;
+    memcpy(line, bytes, len);
+    while (end > 0 && strchr("\r\n \t", line[end - 1]) != NULL)
+        end--;
+    line[end] = '\0';
+    name = strcspn(line, ":");
+    if (line[name] == ':') {
+        line[name++] = '\0';
+        transfer->on_header(transfer, line, line + name + strspn(line + name, " \t"));
+    }
+    return len;
+}
+
+static bool is_hopeless(CURLcode code)
+{
+    return code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION ||
+           code == CURLE_SSL_CACERT_BADFILE || code == CURLE_URL_MALFORMAT ||
+           code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WRITE_ERROR;
 }
 
 static const char *explain(CURLcode code)
@@ -44,6 +95,14 @@ static CURLcode set_up(CURL *curl, struct transfer *transfer)
 {
     CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, transfer->url);
 
+    if (transfer->method != NULL && code == CURLE_OK)
+        code = curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, transfer->method);
+    if (transfer->body != NULL && code == CURLE_OK)
+        code = curl_easy_setopt(curl, CURLOPT_POSTFIELDS, transfer->body);
+    if (transfer->on_header != NULL) {
+        curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head);
+        curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
+    }
     if (transfer->bearer != NULL && code == CURLE_OK)
         code = curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
     if (transfer->bearer != NULL && code == CURLE_OK)
@@ -61,17 +120,32 @@ static CURLcode set_up(CURL *curl, struct transfer *transfer)
     return code;
 }
 
+static struct curl_slist *headers_of(const struct transfer *transfer)
+{
+    struct curl_slist *list = NULL;
+
+    for (size_t i = 0; i < TRANSFER_HEADERS && transfer->headers[i] != NULL; i++)
+        list = curl_slist_append(list, transfer->headers[i]);
+    return list;
+}
+
 enum err transfer_run(void *mem, struct transfer *transfer)
 {
-    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = headers_of(transfer);
+    CURL *curl = own_handle();
     CURLcode code = curl == NULL ? CURLE_OUT_OF_MEMORY : set_up(curl, transfer);
 
     transfer->reply = text_open(mem, 1024);
+    if (code == CURLE_OK && headers != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     if (code == CURLE_OK)
         code = curl_easy_perform(curl);
     if (code == CURLE_OK)
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer->status);
-    curl_easy_cleanup(curl);
+    if (curl != NULL)
+        curl_easy_reset(curl);
+    curl_slist_free_all(headers);
     transfer->problem = code == CURLE_OK ? NULL : explain(code);
+    transfer->is_hopeless = is_hopeless(code);
     return code == CURLE_OK ? OK : ERR_REMOTE;
 }

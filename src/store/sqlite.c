@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { READERS_KEPT = 16 };
+enum { READERS_KEPT = 32 };
 
 struct sqlite {
     struct store store;
@@ -116,6 +116,9 @@ struct user sqlite_user(struct task *task, sqlite3_stmt *s)
         .updated_ms = sqlite3_column_int64(s, 7),
         .last_login_ms = sqlite3_column_int64(s, 8),
         .valid_from_ms = sqlite3_column_int64(s, 9),
+        .language = sqlite_db_text(task, s, 10),
+        .verified_ms = sqlite3_column_int64(s, 11),
+        .spared_s = sqlite3_column_int64(s, 12),
     };
 }
 
@@ -175,6 +178,7 @@ static enum err insert_session(struct task *task, struct sqlite_db *db,
         sqlite_bind(s, 6, session->address);
         sqlite_bind(s, 7, session->agent);
         sqlite_bind(s, 8, chain_text(task->mem, &session->chain));
+        sqlite_bind(s, 9, session->device == NULL ? "" : session->device);
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }
@@ -202,6 +206,8 @@ static enum err insert_user(struct task *task, struct sqlite_db *db, const struc
         sqlite3_bind_int64(s, 8, user->updated_ms);
         sqlite3_bind_int64(s, 9, user->last_login_ms);
         sqlite3_bind_int64(s, 10, user->valid_from_ms);
+        sqlite_bind(s, 11, user->language);
+        sqlite3_bind_int64(s, 12, user->verified_ms);
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }
@@ -248,6 +254,7 @@ static enum err void_tokens(struct task *task, struct sqlite_db *db, void *argum
     if (s != NULL) {
         sqlite_bind(s, 1, void_from->id);
         sqlite3_bind_int64(s, 2, void_from->ms);
+        sqlite3_bind_int64(s, 3, 0);
     }
     return sqlite_db_run(task, db, s, NULL);
 }
@@ -262,7 +269,8 @@ static enum err user_void_tokens(struct task *task, struct store *store, const c
 
 struct open_session {
     const struct session_record *session;
-    bool *ret_opened;
+    int64_t valid_from_ms;
+    enum session_opened *ret;
 };
 
 static enum err note_login(struct task *task, struct sqlite_db *db,
@@ -290,13 +298,60 @@ static enum err cap_sessions(struct task *task, struct sqlite_db *db,
     return sqlite_db_run(task, db, s, NULL);
 }
 
+static enum err find_device(struct task *task, struct sqlite_db *db,
+                            const struct session_record *session, bool *ret_is_new)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_DEVICES);
+    bool row = false;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, session->user_id);
+        sqlite_bind(s, 2, session->device == NULL ? "" : session->device);
+    }
+    e = sqlite_db_row(task, db, s, &row);
+    *ret_is_new = row && sqlite3_column_int64(s, 0) > 0 && sqlite3_column_int64(s, 1) == 0;
+    return e;
+}
+
+struct find_known {
+    const char *email, *device;
+    bool *ret;
+};
+
+static enum err find_known(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct find_known *find = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_DEVICE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, find->email);
+        sqlite_bind(s, 2, find->device);
+    }
+    return sqlite_db_row(task, db, s, find->ret);
+}
+
+static enum err device_known(struct task *task, struct store *store, const char *email,
+                             const char *device, bool *ret)
+{
+    return sqlite_reading(task, store, find_known, &(struct find_known){email, device, ret});
+}
+
 static enum err open_session(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct open_session *open = argument;
+    bool found, is_new = false;
+    struct user user;
     int changes = 0;
-    enum err e = insert_session(task, db, open->session, &changes);
+    enum err e = sqlite_find_user(task, db, open->session->user_id, &found, &user);
 
-    *open->ret_opened = changes > 0;
+    *open->ret = SESSION_USER_CHANGED;
+    if (e != OK || !found || !user.is_active || user.valid_from_ms != open->valid_from_ms)
+        return e;
+    e = find_device(task, db, open->session, &is_new);
+    if (e == OK)
+        e = insert_session(task, db, open->session, &changes);
+    *open->ret = changes == 0 ? SESSION_EXISTS : is_new ? SESSION_OPENED_ELSEWHERE : SESSION_OPENED;
     if (e == OK && changes > 0)
         e = note_login(task, db, open->session);
     if (e == OK && changes > 0)
@@ -305,9 +360,11 @@ static enum err open_session(struct task *task, struct sqlite_db *db, void *argu
 }
 
 static enum err session_open(struct task *task, struct store *store,
-                             const struct session_record *session, bool *ret_opened)
+                             const struct session_record *session, int64_t valid_from_ms,
+                             enum session_opened *ret)
 {
-    return sqlite_writing(task, store, open_session, &(struct open_session){session, ret_opened});
+    return sqlite_writing(task, store, open_session,
+                          &(struct open_session){session, valid_from_ms, ret});
 }
 
 enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct session_record *ret)
@@ -324,6 +381,7 @@ enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct session_recor
         .address = sqlite_db_text(task, s, 6),
         .agent = sqlite_db_text(task, s, 7),
     };
+    ret->device = sqlite_db_text(task, s, 9);
     chain = (const char *)sqlite3_column_text(s, 8);
     if (!chain_parse(chain == NULL ? "" : chain, &ret->chain))
         return fail(task, ERR_STORE, "a session's chain of tokens cannot be read");
@@ -356,21 +414,32 @@ static enum err session_by_id(struct task *task, struct store *store, const char
     return sqlite_reading(task, store, find_session, &(struct find_session){id, ret_found, ret});
 }
 
+struct end_session {
+    const char *id;
+    int64_t now_ms;
+    const struct audit *audit;
+};
+
 static enum err end_session(struct task *task, struct sqlite_db *db, void *argument)
 {
-    const struct user_time *end = argument;
+    const struct end_session *end = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_END);
+    int changes = 0;
+    enum err e;
 
     if (s != NULL) {
         sqlite_bind(s, 1, end->id);
-        sqlite3_bind_int64(s, 2, end->ms);
+        sqlite3_bind_int64(s, 2, end->now_ms);
     }
-    return sqlite_db_run(task, db, s, NULL);
+    e = sqlite_db_run(task, db, s, &changes);
+    return e == OK && changes > 0 && end->audit != NULL ? sqlite_append_audit(task, db, end->audit)
+                                                        : e;
 }
 
-static enum err session_end(struct task *task, struct store *store, const char *id, int64_t now_ms)
+static enum err session_end(struct task *task, struct store *store, const char *id, int64_t now_ms,
+                            const struct audit *audit)
 {
-    return sqlite_writing(task, store, end_session, &(struct user_time){id, now_ms});
+    return sqlite_writing(task, store, end_session, &(struct end_session){id, now_ms, audit});
 }
 
 struct refresh {
@@ -409,7 +478,7 @@ static enum err refresh_session(struct task *task, struct sqlite_db *db, void *a
     if (chain_use(&session.chain, r->token_id, r->fresh, r->now_ms, r->ret_successor) ==
         CHAIN_REUSED) {
         *r->ret = SESSION_REUSED;
-        return end_session(task, db, &(struct user_time){r->id, r->now_ms});
+        return end_session(task, db, &(struct end_session){r->id, r->now_ms, NULL});
     }
     *r->ret = SESSION_REFRESHED;
     return save_chain(task, db, r, &session.chain);
@@ -517,24 +586,34 @@ static const struct store_operations operations = {
     .user_set_password = sqlite_user_set_password,
     .user_rehash = sqlite_user_rehash,
     .user_set_fullname = sqlite_user_set_fullname,
+    .user_set_email = sqlite_user_set_email,
+    .user_set_language = sqlite_user_set_language,
+    .user_verify = sqlite_user_verify,
     .user_set_active = sqlite_user_set_active,
     .user_set_role = sqlite_user_set_role,
     .user_delete = sqlite_user_delete,
     .users = sqlite_users,
     .audit_trail = sqlite_audit_trail,
+    .audit_by = sqlite_audit_by,
+    .holdings = sqlite_holdings,
     .code_issue = sqlite_code_issue,
     .code_try = sqlite_code_try,
     .mail_take = sqlite_mail_take,
     .mail_done = sqlite_mail_done,
     .mail_postpone = sqlite_mail_postpone,
+    .mail_put = sqlite_mail_put,
+    .mail_retry = sqlite_mail_retry,
+    .mail_count = sqlite_mail_count,
     .mails = sqlite_mails,
     .sessions_of = sqlite_sessions_of,
     .sessions_end = sqlite_sessions_end,
+    .device_known = device_known,
     .session_open = session_open,
     .session_by_id = session_by_id,
     .session_end = session_end,
     .session_refresh = session_refresh,
     .session_sweep = session_sweep,
+    .billing = &sqlite_billing_operations,
     .ping = ping,
     .check = check,
     .close = close_store,

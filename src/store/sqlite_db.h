@@ -3,20 +3,29 @@
 #pragma once
 
 #include "core/task.h"
+#include "store/sqlite_billing_sql.h"
+#include "store/store.h"
 
 #include <sqlite3.h>
 
 #define SQLITE_USER_COLUMNS                                                                        \
     "user_id, fullname, email, password_hash, role = 'admin', is_active, created_at, updated_at,"  \
-    " last_login_at, valid_from"
+    " last_login_at, valid_from, language, verified_at, spared_at"
+#define SQLITE_MAIL_COLUMNS                                                                        \
+    "number, recipient, content, created_at, next_at, attempts, error, expires_at"
 #define SQLITE_SESSION_COLUMNS                                                                     \
     "session_id, user_id, created_at, last_used_at, expires_at, ended_at, address, user_agent,"    \
-    " chain"
+    " chain, device"
 
-/* The row is no active administrator, or not the only one. */
+/* An administrator who counts: not the one that the settings make (STORE_SETTINGS_HASH). */
+#define SQLITE_COUNTS(row)                                                                         \
+    row "role = 'admin' AND " row "is_active AND"                                                  \
+        " coalesce(" row "password_hash, '') NOT LIKE 'local:%'"
+
+/* The row is no such administrator, or not the only one. */
 #define SQLITE_ANOTHER_ADMIN                                                                       \
-    "(role <> 'admin' OR NOT is_active OR EXISTS (SELECT 1 FROM users AS other"                    \
-    " WHERE other.role = 'admin' AND other.is_active AND other.user_id <> ?1))"
+    "(NOT (" SQLITE_COUNTS("") ") OR EXISTS (SELECT 1 FROM users AS other"                         \
+                               " WHERE " SQLITE_COUNTS("other.") " AND other.user_id <> ?1))"
 
 /* The statements, each prepared at its first use on a connection. */
 #define SQLITE_STATEMENTS(X)                                                                       \
@@ -30,36 +39,51 @@
     X(TOUCH, "INSERT INTO touched(id, at) VALUES(1, ?1)"                                           \
              " ON CONFLICT(id) DO UPDATE SET at = excluded.at")                                    \
     X(USER_INSERT, "INSERT INTO users(user_id, email, fullname, password_hash, role, is_active,"   \
-                   " created_at, updated_at, last_login_at, valid_from)"                           \
-                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"                              \
+                   " created_at, updated_at, last_login_at, valid_from, language, verified_at)"    \
+                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"                    \
                    " ON CONFLICT(email) DO NOTHING")                                               \
     X(USER_BY_EMAIL, "SELECT " SQLITE_USER_COLUMNS " FROM users WHERE email = ?1")                 \
     X(USER_BY_ID, "SELECT " SQLITE_USER_COLUMNS " FROM users WHERE user_id = ?1")                  \
     X(USER_LOGIN, "UPDATE users SET last_login_at = ?2 WHERE user_id = ?1")                        \
-    X(USER_VOID, "UPDATE users SET valid_from = ?2 WHERE user_id = ?1 AND valid_from < ?2")        \
+    X(USER_VOID, "UPDATE users SET valid_from = ?2, spared_at = ?3"                                \
+                 " WHERE user_id = ?1 AND valid_from < ?2")                                        \
     X(USER_PASSWORD, "UPDATE users SET password_hash = ?2, updated_at = ?3,"                       \
-                     " valid_from = max(valid_from, ?3) WHERE user_id = ?1")                       \
+                     " valid_from = max(valid_from, ?3), spared_at = ?4 WHERE user_id = ?1")       \
     X(USER_REHASH,                                                                                 \
       "UPDATE users SET password_hash = ?3 WHERE user_id = ?1 AND password_hash = ?2")             \
     X(USER_FULLNAME, "UPDATE users SET fullname = ?2, updated_at = ?3 WHERE user_id = ?1")         \
+    X(USER_EMAIL, "UPDATE OR IGNORE users SET email = ?2, updated_at = ?3, verified_at = ?3,"      \
+                  " valid_from = max(valid_from, ?3), spared_at = 0 WHERE user_id = ?1")           \
+    X(USER_LANGUAGE, "UPDATE users SET language = ?2, updated_at = ?3 WHERE user_id = ?1")         \
+    X(USER_VERIFY, "UPDATE users SET verified_at = ?2 WHERE user_id = ?1")                         \
     X(USER_ACTIVE, "UPDATE users SET is_active = ?2, updated_at = ?3,"                             \
-                   " valid_from = max(valid_from, iif(?2, 0, ?3))"                                 \
+                   " valid_from = max(valid_from, iif(?2, 0, ?3)), spared_at = 0"                  \
                    " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                     \
     X(USER_ROLE, "UPDATE users SET role = iif(?2, 'admin', 'user'), updated_at = ?3,"              \
-                 " valid_from = max(valid_from, ?3)"                                               \
+                 " valid_from = max(valid_from, ?3), spared_at = 0"                                \
                  " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                       \
     X(USER_DELETE, "DELETE FROM users WHERE user_id = ?1 AND " SQLITE_ANOTHER_ADMIN)               \
     X(USERS, "SELECT " SQLITE_USER_COLUMNS ", number FROM users WHERE number < ?1"                 \
              " ORDER BY number DESC LIMIT ?2")                                                     \
-    X(USERS_FOUND, "SELECT " SQLITE_USER_COLUMNS ", number FROM users WHERE number IN"             \
-                   " (SELECT rowid FROM users_words WHERE users_words MATCH ?3 AND rowid < ?1"     \
-                   " ORDER BY rowid DESC LIMIT ?2) ORDER BY number DESC")                          \
+    X(USERS_FOUND, "SELECT " SQLITE_USER_COLUMNS ", number FROM"                                   \
+                   " (SELECT rowid AS found FROM users_words WHERE users_words MATCH ?3"           \
+                   " AND rowid < ?1 ORDER BY rowid DESC LIMIT ?2)"                                 \
+                   " CROSS JOIN users ON number = found")                                          \
     X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
     X(AUDIT, "SELECT at, actor, action, subject, address, detail, number FROM audit"               \
              " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                   \
     X(AUDIT_OF, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
                 " WHERE subject = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2")               \
+    X(AUDIT_BY, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
+                " WHERE number < ?1 AND actor = ?3 AND actor <> 'user:' || subject"                \
+                " ORDER BY number DESC LIMIT ?2")                                                  \
+    X(SESSIONS_EVER, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?3"          \
+                     " AND ?1 IS NOT NULL ORDER BY last_used_at DESC, rowid DESC LIMIT ?2")        \
+    X(MAILS_TO, "SELECT " SQLITE_MAIL_COLUMNS " FROM mails WHERE recipient = ?3"                   \
+                " AND ?1 IS NOT NULL ORDER BY number LIMIT ?2")                                    \
+    X(CODES_OF, "SELECT purpose, email, created_at, expires_at FROM codes WHERE email = ?3"        \
+                " AND ?1 IS NOT NULL ORDER BY purpose LIMIT ?2")                                   \
     X(CODE_PUT, "INSERT INTO codes(purpose, email, hash, created_at, expires_at)"                  \
                 " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"            \
                 " hash = excluded.hash, created_at = excluded.created_at,"                         \
@@ -70,25 +94,31 @@
     X(CODE_USE, "DELETE FROM codes WHERE purpose = ?1 AND email = ?2")                             \
     X(CODE_SWEEP, "DELETE FROM codes WHERE rowid IN"                                               \
                   " (SELECT rowid FROM codes WHERE expires_at < ?1 LIMIT 10)")                     \
+    X(CODES_FORGET, "DELETE FROM codes WHERE email = ?1 AND (?2 IS NULL OR purpose = ?2)")         \
+    X(MAILS_FORGET, "DELETE FROM mails WHERE recipient = ?1")                                      \
     X(MAIL_COUNT, "SELECT count(*) FROM mails")                                                    \
-    X(MAIL_PUT,                                                                                    \
-      "INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?1, ?2, ?3, ?3)")         \
+    X(MAIL_PUT, "INSERT INTO mails(recipient, content, created_at, next_at, expires_at)"           \
+                " VALUES(?1, ?2, ?3, ?3, ?4)")                                                     \
+    X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE next_at > ?2 AND (?1 = 0 OR number = ?1)")  \
     X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \
                  " (SELECT number FROM mails WHERE next_at <= ?1 ORDER BY next_at LIMIT 1)"        \
-                 " RETURNING number, recipient, content, created_at, next_at, attempts, error")    \
+                 " RETURNING " SQLITE_MAIL_COLUMNS)                                                \
     X(MAIL_DONE, "DELETE FROM mails WHERE number = ?1")                                            \
     X(MAIL_POSTPONE, "UPDATE mails SET next_at = ?2, error = ?3 WHERE number = ?1")                \
-    X(MAILS, "SELECT number, recipient, content, created_at, next_at, attempts, error FROM mails"  \
-             " ORDER BY next_at LIMIT ?1")                                                         \
+    X(MAILS, "SELECT " SQLITE_MAIL_COLUMNS " FROM mails ORDER BY next_at LIMIT ?1")                \
     X(SESSIONS_OF, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?1"            \
                    " AND ended_at = 0 AND expires_at > ?2"                                         \
                    " ORDER BY last_used_at DESC, rowid DESC LIMIT ?3")                             \
     X(SESSIONS_END, "UPDATE sessions SET ended_at = ?2 WHERE user_id = ?1 AND ended_at = 0"        \
                     " AND session_id IS NOT ?3")                                                   \
     X(SESSION_INSERT, "INSERT INTO sessions(session_id, user_id, created_at, expires_at,"          \
-                      " last_used_at, address, user_agent, chain)"                                 \
-                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"                                    \
+                      " last_used_at, address, user_agent, chain, device)"                         \
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"                                \
                       " ON CONFLICT(session_id) DO NOTHING")                                       \
+    X(SESSION_DEVICES, "SELECT count(*), coalesce(sum(device = ?2), 0) FROM sessions"              \
+                       " WHERE user_id = ?1")                                                      \
+    X(SESSION_DEVICE, "SELECT 1 FROM sessions WHERE device = ?2 AND device <> ''"                  \
+                      " AND user_id = (SELECT user_id FROM users WHERE email = ?1) LIMIT 1")       \
     X(SESSION_CAP, "UPDATE sessions SET ended_at = ?2 WHERE session_id IN (SELECT session_id"      \
                    " FROM sessions WHERE user_id = ?1 AND ended_at = 0 AND expires_at > ?2"        \
                    " ORDER BY last_used_at DESC, rowid DESC LIMIT -1 OFFSET ?3)")                  \
@@ -96,7 +126,8 @@
     X(SESSION_END, "UPDATE sessions SET ended_at = ?2 WHERE session_id = ?1 AND ended_at = 0")     \
     X(SESSION_CHAIN, "UPDATE sessions SET chain = ?2, last_used_at = ?3 WHERE session_id = ?1")    \
     X(SESSION_SWEEP, "DELETE FROM sessions WHERE session_id IN"                                    \
-                     " (SELECT session_id FROM sessions WHERE expires_at < ?1 LIMIT 200)")
+                     " (SELECT session_id FROM sessions WHERE expires_at < ?1 LIMIT 200)")         \
+    SQLITE_BILLING_STATEMENTS(X)
 
 /* For the connection that writes: durable at every commit, one file of log. The schema's triggers
  * write the search index, a virtual table, which SQLite allows only where the schema is trusted. */

@@ -1,23 +1,7 @@
 /* Lists: users, sessions, the audit trail. */
-#include "core/text.h"
+#include "core/clock.h"
+#include "store/search.h"
 #include "store/sqlite_parts.h"
-
-#include <string.h>
-
-enum { SEARCH_BYTES = 256, SEARCH_WORDS = 8 };
-
-struct list {
-    enum sqlite_statement statement;
-    int64_t first; /* of the statement's parameters, in their order */
-    unsigned limit;
-    const char *text; /* NULL: it has none */
-    size_t row_size;
-    enum err (*read_row)(struct task *task, sqlite3_stmt *s, void *row);
-    int number_column; /* by which the next page is found */
-    void *rows;
-    size_t count;
-    int64_t next;
-};
 
 static int64_t before(const struct store_page *page)
 {
@@ -30,7 +14,7 @@ static unsigned limit_of(const struct store_page *page)
 }
 
 /* A row more than asked for is read, which tells whether there is a next page. */
-static enum err read_rows(struct task *task, struct sqlite_db *db, struct list *list,
+static enum err read_rows(struct task *task, struct sqlite_db *db, struct sqlite_list *list,
                           sqlite3_stmt *s)
 {
     int64_t number = 0;
@@ -54,7 +38,7 @@ static enum err read_rows(struct task *task, struct sqlite_db *db, struct list *
 
 static enum err read_page(struct task *task, struct sqlite_db *db, void *argument)
 {
-    struct list *list = argument;
+    struct sqlite_list *list = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, list->statement);
 
     if (s == NULL)
@@ -67,63 +51,128 @@ static enum err read_page(struct task *task, struct sqlite_db *db, void *argumen
     return read_rows(task, db, list, s);
 }
 
+enum err sqlite_list(struct task *task, struct store *store, struct sqlite_list *list,
+                     const struct store_page *page)
+{
+    list->first = before(page);
+    list->limit = limit_of(page);
+    return sqlite_reading(task, store, read_page, list);
+}
+
 static enum err read_user(struct task *task, sqlite3_stmt *s, void *row)
 {
     *(struct user *)row = sqlite_user(task, s);
     return OK;
 }
 
-static bool is_word_byte(char c)
+/* A search costs what is bounded here, not what there are people: it looks at the newest rows, and
+ * at some all over the table to learn which words are rare; then at the rows of the rare words, or,
+ * if there are none, at one row after the other. What is found in the time is the page, and the
+ * next one goes on from there. */
+enum { NEWEST = 1000, STRATA = 10, STRATUM = 100, AT_A_TIME = 64, BUDGET_MS = 20 };
+enum { NUMBER_COLUMN = 13 }; /* of a row of SQL_USERS and SQL_USERS_FOUND */
+
+struct find {
+    struct sqlite_list *list; /* NULL: nothing is taken in */
+    struct search search;
+    int64_t at; /* the number of the row that was looked at last */
+    bool full, over;
+};
+
+/* Takes the row in, if it is found and there is room. */
+static void look_at(struct task *task, struct find *f, sqlite3_stmt *s)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (unsigned char)c >= 0x80;
+    struct sqlite_list *list = f->list;
+    bool found = search_matches(&f->search, (const char *)sqlite3_column_text(s, 2),
+                                (const char *)sqlite3_column_text(s, 1));
+
+    f->full = found && list != NULL && list->count == list->limit;
+    if (f->full)
+        return;
+    if (found && list != NULL)
+        ((struct user *)list->rows)[list->count++] = sqlite_user(task, s);
+    f->at = sqlite3_column_int64(s, NUMBER_COLUMN);
 }
 
-/* Each word as the beginning of one, in the query language of FTS5; NULL if there is no word. */
-static const char *match_of(void *mem, const char *search)
+/* Down from f->at, `rows` at most and until `until_ms`; f->over: that was the last row. */
+static enum err look_through(struct task *task, struct sqlite_db *db, struct find *f,
+                             const char *match, int64_t rows, int64_t until_ms)
 {
-    struct text match = text_open(mem, 128);
-    const char *end = search + strnlen(search, SEARCH_BYTES);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(
+        task, db, match == NULL ? SQL_USERS : SQL_USERS_FOUND);
+    int code = SQLITE_ROW;
 
-    for (int words = 0; search < end && words < SEARCH_WORDS;) {
-        const char *word = search;
-
-        while (search < end && is_word_byte(*search))
-            search++;
-        if (search > word) {
-            text_char(&match, '"');
-            text_put(&match, word, (size_t)(search - word));
-            text_add(&match, "\" * ");
-            words++;
-        } else {
-            search++;
-        }
+    if (s == NULL)
+        return task->err;
+    sqlite3_bind_int64(s, 1, f->at);
+    sqlite3_bind_int64(s, 2, rows);
+    if (match != NULL)
+        sqlite_bind(s, 3, match);
+    for (int64_t i = 0; i < rows && !f->full; i++) {
+        if (i % AT_A_TIME == AT_A_TIME - 1 && clock_mono_ms() >= until_ms)
+            return OK;
+        code = sqlite3_step(s);
+        if (code != SQLITE_ROW)
+            break;
+        look_at(task, f, s);
     }
-    return match.len == 0 ? NULL : match.s;
+    f->over = code == SQLITE_DONE;
+    return code == SQLITE_ROW || code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
+}
+
+/* What words are rare, by rows from all over the rest of the table; nothing is taken in. */
+static enum err sample(struct task *task, struct sqlite_db *db, struct find *f)
+{
+    struct find look = *f;
+    enum err e = OK;
+
+    look.list = NULL;
+    for (int i = 1; e == OK && i <= STRATA; i++) {
+        look.at = f->at / STRATA * i + 1;
+        e = look_through(task, db, &look, NULL, STRATUM, INT64_MAX);
+    }
+    f->search = look.search;
+    return e;
+}
+
+static enum err find_users(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct find *f = argument;
+    int64_t until_ms = clock_mono_ms() + BUDGET_MS;
+    enum err e = look_through(task, db, f, NULL, NEWEST, until_ms);
+
+    if (e == OK && !f->full && !f->over)
+        e = sample(task, db, f);
+    if (e == OK && !f->full && !f->over)
+        e = look_through(task, db, f, search_rare_words(&f->search), INT64_MAX, until_ms);
+    f->list->next = f->over ? 0 : f->at;
+    return e;
+}
+
+static enum err search_users(struct task *task, struct store *store, const char *search,
+                             struct sqlite_list *list)
+{
+    struct find f = {.list = list, .search = search_parse(task->mem, search), .at = list->first};
+
+    if (f.search.count == 0)
+        return OK;
+    list->rows = mem_zero(task->mem, list->row_size * list->limit);
+    return sqlite_reading(task, store, find_users, &f);
 }
 
 enum err sqlite_users(struct task *task, struct store *store, const char *search,
                       const struct store_page *page, struct user **ret, size_t *ret_count,
                       int64_t *ret_next)
 {
-    struct list list = {.statement = SQL_USERS,
-                        .first = before(page),
-                        .limit = limit_of(page),
-                        .row_size = sizeof(struct user),
-                        .read_row = read_user,
-                        .number_column = 10};
-    enum err e;
+    struct sqlite_list list = {.statement = SQL_USERS,
+                               .first = before(page),
+                               .limit = limit_of(page),
+                               .row_size = sizeof(struct user),
+                               .read_row = read_user,
+                               .number_column = NUMBER_COLUMN};
+    enum err e = search == NULL ? sqlite_reading(task, store, read_page, &list)
+                                : search_users(task, store, search, &list);
 
-    if (search != NULL) {
-        list.statement = SQL_USERS_FOUND;
-        list.text = match_of(task->mem, search);
-    }
-    *ret = NULL;
-    *ret_count = 0;
-    *ret_next = 0;
-    if (search != NULL && list.text == NULL)
-        return OK;
-    e = sqlite_reading(task, store, read_page, &list);
     *ret = list.rows;
     *ret_count = list.count;
     *ret_next = list.next;
@@ -143,23 +192,97 @@ static enum err read_audit(struct task *task, sqlite3_stmt *s, void *row)
     return OK;
 }
 
-enum err sqlite_audit_trail(struct task *task, struct store *store, const char *subject,
-                            const struct store_page *page, struct audit **ret, size_t *ret_count,
-                            int64_t *ret_next)
+static enum err read_trail(struct task *task, struct store *store, enum sqlite_statement statement,
+                           const char *text, const struct store_page *page, struct audit **ret,
+                           size_t *ret_count, int64_t *ret_next)
 {
-    struct list list = {.statement = subject == NULL ? SQL_AUDIT : SQL_AUDIT_OF,
-                        .first = before(page),
-                        .limit = limit_of(page),
-                        .text = subject,
-                        .row_size = sizeof(struct audit),
-                        .read_row = read_audit,
-                        .number_column = 6};
+    struct sqlite_list list = {.statement = statement,
+                               .first = before(page),
+                               .limit = limit_of(page),
+                               .text = text,
+                               .row_size = sizeof(struct audit),
+                               .read_row = read_audit,
+                               .number_column = 6};
     enum err e = sqlite_reading(task, store, read_page, &list);
 
     *ret = list.rows;
     *ret_count = list.count;
     *ret_next = list.next;
     return e;
+}
+
+enum err sqlite_audit_trail(struct task *task, struct store *store, const char *subject,
+                            const struct store_page *page, struct audit **ret, size_t *ret_count,
+                            int64_t *ret_next)
+{
+    return read_trail(task, store, subject == NULL ? SQL_AUDIT : SQL_AUDIT_OF, subject, page, ret,
+                      ret_count, ret_next);
+}
+
+enum err sqlite_audit_by(struct task *task, struct store *store, const char *actor,
+                         const struct store_page *page, struct audit **ret, size_t *ret_count,
+                         int64_t *ret_next)
+{
+    return read_trail(task, store, SQL_AUDIT_BY, actor, page, ret, ret_count, ret_next);
+}
+
+struct read_holdings {
+    const struct user *user;
+    struct holdings *ret;
+};
+
+static enum err read_code(struct task *task, sqlite3_stmt *s, void *row)
+{
+    *(struct code *)row = (struct code){.purpose = sqlite_db_text(task, s, 0),
+                                        .email = sqlite_db_text(task, s, 1),
+                                        .created_ms = sqlite3_column_int64(s, 2),
+                                        .expires_ms = sqlite3_column_int64(s, 3)};
+    return OK;
+}
+
+static enum err read_mail(struct task *task, sqlite3_stmt *s, void *row)
+{
+    *(struct mail *)row = sqlite_mail(task, s);
+    return OK;
+}
+
+static enum err read_session(struct task *task, sqlite3_stmt *s, void *row)
+{
+    return sqlite_session(task, s, row);
+}
+
+static enum err read_holdings(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct read_holdings *h = argument;
+    struct sqlite_list sessions = {.statement = SQL_SESSIONS_EVER,
+                                   .text = h->user->id,
+                                   .row_size = sizeof(struct session_record),
+                                   .read_row = read_session};
+    struct sqlite_list mails = {.statement = SQL_MAILS_TO,
+                                .text = h->user->email,
+                                .row_size = sizeof(struct mail),
+                                .read_row = read_mail};
+    struct sqlite_list codes = {.statement = SQL_CODES_OF,
+                                .text = h->user->email,
+                                .row_size = sizeof(struct code),
+                                .read_row = read_code};
+    enum err e;
+
+    sessions.limit = mails.limit = codes.limit = STORE_HOLDINGS;
+    e = read_page(task, db, &sessions);
+    if (e == OK)
+        e = read_page(task, db, &mails);
+    if (e == OK)
+        e = read_page(task, db, &codes);
+    *h->ret = (struct holdings){sessions.rows,  mails.rows,  codes.rows,
+                                sessions.count, mails.count, codes.count};
+    return e;
+}
+
+enum err sqlite_holdings(struct task *task, struct store *store, const struct user *user,
+                         struct holdings *ret)
+{
+    return sqlite_reading(task, store, read_holdings, &(struct read_holdings){user, ret});
 }
 
 struct live_sessions {

@@ -25,6 +25,9 @@ static enum err read_wait(struct task *task, struct sqlite_db *db, const struct 
     *ret = 0;
     if (e == OK && found)
         *ret = sqlite3_column_int64(s, 0) + issue->wait_ms - issue->code->created_ms;
+    /* Made later than now: the clock was set back. */
+    if (*ret > issue->wait_ms)
+        *ret = 0;
     return e;
 }
 
@@ -51,23 +54,51 @@ static enum err sweep_codes(struct task *task, struct sqlite_db *db, int64_t now
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err put_mail(struct task *task, struct sqlite_db *db, const struct mail *mail)
+static enum err count_mails(struct task *task, struct sqlite_db *db, void *argument)
 {
-    auto_statement sqlite3_stmt *count = sqlite_db_statement(task, db, SQL_MAIL_COUNT);
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_PUT);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNT);
     bool row = false;
-    enum err e = sqlite_db_row(task, db, count, &row);
+    enum err e = sqlite_db_row(task, db, s, &row);
+
+    if (e == OK)
+        *(int64_t *)argument = sqlite3_column_int64(s, 0);
+    return e;
+}
+
+enum err sqlite_mail_count(struct task *task, struct store *store, int64_t *ret)
+{
+    return sqlite_reading(task, store, count_mails, ret);
+}
+
+enum err sqlite_put_mail(struct task *task, struct sqlite_db *db, const struct mail *mail)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_PUT);
+    int64_t count;
+    enum err e = count_mails(task, db, &count);
 
     if (e != OK)
         return e;
-    if (sqlite3_column_int64(count, 0) >= STORE_MAILS)
+    if (count >= STORE_MAILS)
         return fail(task, ERR_BUSY, "too many mails wait to be sent");
     if (s != NULL) {
         sqlite_bind(s, 1, mail->to);
         sqlite_bind(s, 2, mail->content);
         sqlite3_bind_int64(s, 3, mail->created_ms);
+        sqlite3_bind_int64(s, 4, mail->expires_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err put_one(struct task *task, struct sqlite_db *db, void *argument)
+{
+    return sqlite_put_mail(task, db, argument);
+}
+
+enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail)
+{
+    struct mail copy = *mail;
+
+    return sqlite_writing(task, store, put_one, &copy);
 }
 
 static enum err issue_code(struct task *task, struct sqlite_db *db, void *argument)
@@ -82,7 +113,7 @@ static enum err issue_code(struct task *task, struct sqlite_db *db, void *argume
     e = sweep_codes(task, db, issue->code->created_ms - issue->wait_ms);
     if (e == OK)
         e = put_code(task, db, issue->code);
-    return e == OK && issue->mail != NULL ? put_mail(task, db, issue->mail) : e;
+    return e == OK && issue->mail != NULL ? sqlite_put_mail(task, db, issue->mail) : e;
 }
 
 enum err sqlite_code_issue(struct task *task, struct store *store, const struct code *code,
@@ -97,6 +128,7 @@ struct try_code {
     const char *purpose, *email;
     const uint8_t *hash;
     int64_t now_ms;
+    const struct code_deed *deed;
     bool *ret_right;
 };
 
@@ -134,17 +166,18 @@ static enum err try_code(struct task *task, struct sqlite_db *db, void *argument
     }
     e = sqlite_db_run(task, db, use, NULL);
     sqlite_db_done(&use);
-    return e;
+    return e == OK && t->deed != NULL ? sqlite_do_deed(task, db, t->deed) : e;
 }
 
 enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
-                         const char *email, const uint8_t *hash, int64_t now_ms, bool *ret_right)
+                         const char *email, const uint8_t *hash, int64_t now_ms,
+                         const struct code_deed *deed, bool *ret_right)
 {
     return sqlite_writing(task, store, try_code,
-                          &(struct try_code){purpose, email, hash, now_ms, ret_right});
+                          &(struct try_code){purpose, email, hash, now_ms, deed, ret_right});
 }
 
-static struct mail read_mail(struct task *task, sqlite3_stmt *s)
+struct mail sqlite_mail(struct task *task, sqlite3_stmt *s)
 {
     return (struct mail){
         .number = sqlite3_column_int64(s, 0),
@@ -154,6 +187,7 @@ static struct mail read_mail(struct task *task, sqlite3_stmt *s)
         .next_ms = sqlite3_column_int64(s, 4),
         .attempts = (unsigned)sqlite3_column_int(s, 5),
         .error = sqlite_db_text(task, s, 6),
+        .expires_ms = sqlite3_column_int64(s, 7),
     };
 }
 
@@ -177,7 +211,7 @@ static enum err take_mail(struct task *task, struct sqlite_db *db, void *argumen
     e = sqlite_db_row(task, db, s, take->ret_found);
     if (e != OK || !*take->ret_found)
         return e;
-    *take->ret = read_mail(task, s);
+    *take->ret = sqlite_mail(task, s);
     return sqlite_db_row(task, db, s, &more);
 }
 
@@ -221,6 +255,34 @@ enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t nu
                           &(struct settle_mail){SQL_MAIL_POSTPONE, number, next_ms, error});
 }
 
+struct retry_mails {
+    int64_t number, now_ms;
+    unsigned *ret_count;
+};
+
+static enum err retry_mails(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct retry_mails *retry = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_RETRY);
+    int changes = 0;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, retry->number);
+        sqlite3_bind_int64(s, 2, retry->now_ms);
+    }
+    e = sqlite_db_run(task, db, s, &changes);
+    *retry->ret_count = (unsigned)changes;
+    return e;
+}
+
+enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
+                           unsigned *ret_count)
+{
+    return sqlite_writing(task, store, retry_mails,
+                          &(struct retry_mails){number, now_ms, ret_count});
+}
+
 struct list_mails {
     struct mail *rows;
     size_t count;
@@ -237,7 +299,7 @@ static enum err list_mails(struct task *task, struct sqlite_db *db, void *argume
     sqlite3_bind_int(s, 1, STORE_PAGE);
     list->rows = mem_array(task->mem, struct mail, STORE_PAGE);
     while ((code = sqlite3_step(s)) == SQLITE_ROW)
-        list->rows[list->count++] = read_mail(task, s);
+        list->rows[list->count++] = sqlite_mail(task, s);
     return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
 }
 

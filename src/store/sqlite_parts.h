@@ -31,36 +31,113 @@ must_check enum err sqlite_find_user(struct task *task, struct sqlite_db *db, co
 must_check enum err sqlite_append_audit(struct task *task, struct sqlite_db *db,
                                         const struct audit *audit);
 
+/* A part of a write; in sqlite_mail.c. ERR_BUSY when too many wait. */
+must_check enum err sqlite_put_mail(struct task *task, struct sqlite_db *db,
+                                    const struct mail *mail);
+
+/* Parts of a write; in sqlite_billing.c. */
+must_check enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db,
+                                             const char *user_id, bool *ret_found,
+                                             struct subscription *ret);
+must_check enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
+                                          const struct subscription *subscription, int64_t now_ms);
+
+/* A page of a list. The statement's parameters are: numbers below ?1, ?2 rows, and the text ?3. */
+struct sqlite_list {
+    enum sqlite_statement statement;
+    const char *text; /* NULL: it has none */
+    size_t row_size;
+    enum err (*read_row)(struct task *task, sqlite3_stmt *s, void *row);
+    int number_column; /* by which the next page is found */
+
+    int64_t first;
+    unsigned limit;
+    void *rows; /* from here on: what was found */
+    size_t count;
+    int64_t next;
+};
+
+/* In sqlite_lists.c. */
+must_check enum err sqlite_list(struct task *task, struct store *store, struct sqlite_list *list,
+                                const struct store_page *page);
+
+/* A part of a write; in sqlite_manage.c. */
+must_check enum err sqlite_do_deed(struct task *task, struct sqlite_db *db,
+                                   const struct code_deed *deed);
+
 /* Operations of store/store.h, in sqlite_manage.c. */
 enum err sqlite_user_set_password(struct task *task, struct store *store, const char *id,
-                                  const char *hash, const char *keep, const struct audit *audit,
+                                  const char *hash, const struct keep *keep,
+                                  const int64_t *valid_from_ms, const struct audit *audit,
                                   enum user_changed *ret);
 enum err sqlite_user_rehash(struct task *task, struct store *store, const char *id,
                             const char *old_hash, const char *new_hash);
 enum err sqlite_user_set_fullname(struct task *task, struct store *store, const char *id,
                                   const char *fullname, const struct audit *audit,
                                   enum user_changed *ret);
+enum err sqlite_user_set_email(struct task *task, struct store *store, const char *id,
+                               const char *email, const struct audit *audit,
+                               enum user_changed *ret);
+enum err sqlite_user_set_language(struct task *task, struct store *store, const char *id,
+                                  const char *language, const struct audit *audit,
+                                  enum user_changed *ret);
+enum err sqlite_user_verify(struct task *task, struct store *store, const char *id,
+                            const struct audit *audit, enum user_changed *ret);
 enum err sqlite_user_set_active(struct task *task, struct store *store, const char *id,
                                 bool is_active, const struct audit *audit, enum user_changed *ret);
 enum err sqlite_user_set_role(struct task *task, struct store *store, const char *id, bool is_admin,
                               const struct audit *audit, enum user_changed *ret);
 enum err sqlite_user_delete(struct task *task, struct store *store, const char *id,
-                            const struct audit *audit, enum user_changed *ret);
+                            const int64_t *valid_from_ms, const struct audit *audit,
+                            enum user_changed *ret);
 enum err sqlite_sessions_end(struct task *task, struct store *store, const char *user_id,
-                             const char *keep, const struct audit *audit, unsigned *ret_count);
+                             const struct keep *keep, const struct audit *audit,
+                             unsigned *ret_count);
 
 /* In sqlite_mail.c. */
+struct mail sqlite_mail(struct task *task, sqlite3_stmt *s); /* from a row of SQLITE_MAIL_COLUMNS */
 enum err sqlite_code_issue(struct task *task, struct store *store, const struct code *code,
                            int64_t wait_ms, const struct mail *mail, enum code_issued *ret,
                            int64_t *ret_left_ms);
 enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
-                         const char *email, const uint8_t *hash, int64_t now_ms, bool *ret_right);
+                         const char *email, const uint8_t *hash, int64_t now_ms,
+                         const struct code_deed *deed, bool *ret_right);
 enum err sqlite_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                           bool *ret_found, struct mail *ret);
 enum err sqlite_mail_done(struct task *task, struct store *store, int64_t number);
 enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t number,
                               int64_t next_ms, const char *error);
+enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail);
+enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
+                           unsigned *ret_count);
+enum err sqlite_mail_count(struct task *task, struct store *store, int64_t *ret);
 enum err sqlite_mails(struct task *task, struct store *store, struct mail **ret, size_t *ret_count);
+
+extern const struct billing_operations sqlite_billing_operations;
+
+/* In sqlite_events.c. */
+enum err sqlite_event_put(struct task *task, struct store *store, const struct event *event,
+                          int64_t lease_ms, bool *ret_new, const char **ret_state);
+enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
+                           bool *ret_found, struct event *ret);
+enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
+                           const char *state, const char *user_id, const char *error,
+                           int64_t now_ms);
+enum err sqlite_events_done(struct task *task, struct store *store, const char *customer_id,
+                            int64_t before_ms, const char *user_id, int64_t now_ms,
+                            unsigned *ret_count);
+enum err sqlite_event_postpone(struct task *task, struct store *store, const char *id,
+                               int64_t next_ms, const char *error);
+enum err sqlite_event_replay(struct task *task, struct store *store, const char *id, int64_t now_ms,
+                             bool *ret_found);
+enum err sqlite_event_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
+                            struct event *ret);
+enum err sqlite_events(struct task *task, struct store *store, const char *state,
+                       const struct store_page *page, struct event **ret, size_t *ret_count,
+                       int64_t *ret_next);
+enum err sqlite_event_counts(struct task *task, struct store *store, struct event_counts *ret);
+enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count);
 
 /* In sqlite_lists.c. */
 enum err sqlite_users(struct task *task, struct store *store, const char *search,
@@ -69,5 +146,10 @@ enum err sqlite_users(struct task *task, struct store *store, const char *search
 enum err sqlite_audit_trail(struct task *task, struct store *store, const char *subject,
                             const struct store_page *page, struct audit **ret, size_t *ret_count,
                             int64_t *ret_next);
+enum err sqlite_audit_by(struct task *task, struct store *store, const char *actor,
+                         const struct store_page *page, struct audit **ret, size_t *ret_count,
+                         int64_t *ret_next);
+enum err sqlite_holdings(struct task *task, struct store *store, const struct user *user,
+                         struct holdings *ret);
 enum err sqlite_sessions_of(struct task *task, struct store *store, const char *user_id,
                             int64_t now_ms, struct session_record **ret, size_t *ret_count);

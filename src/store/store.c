@@ -25,10 +25,52 @@ enum err store_user_void_tokens(struct task *task, struct store *store, const ch
     return store->operations->user_void_tokens(task, store, id, from_ms);
 }
 
-enum err store_session_open(struct task *task, struct store *store,
-                            const struct session_record *session, bool *ret_opened)
+enum err store_user_set_email(struct task *task, struct store *store, const char *id,
+                              const char *email, const struct audit *audit, enum user_changed *ret)
 {
-    return store->operations->session_open(task, store, session, ret_opened);
+    return store->operations->user_set_email(task, store, id, email, audit, ret);
+}
+
+enum err store_user_set_language(struct task *task, struct store *store, const char *id,
+                                 const char *language, const struct audit *audit,
+                                 enum user_changed *ret)
+{
+    return store->operations->user_set_language(task, store, id, language, audit, ret);
+}
+
+enum err store_user_verify(struct task *task, struct store *store, const char *id,
+                           const struct audit *audit, enum user_changed *ret)
+{
+    return store->operations->user_verify(task, store, id, audit, ret);
+}
+
+enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail)
+{
+    return store->operations->mail_put(task, store, mail);
+}
+
+enum err store_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
+                          unsigned *ret_count)
+{
+    return store->operations->mail_retry(task, store, number, now_ms, ret_count);
+}
+
+enum err store_mail_count(struct task *task, struct store *store, int64_t *ret)
+{
+    return store->operations->mail_count(task, store, ret);
+}
+
+enum err store_device_known(struct task *task, struct store *store, const char *email,
+                            const char *device, bool *ret)
+{
+    return store->operations->device_known(task, store, email, device, ret);
+}
+
+enum err store_session_open(struct task *task, struct store *store,
+                            const struct session_record *session, int64_t valid_from_ms,
+                            enum session_opened *ret)
+{
+    return store->operations->session_open(task, store, session, valid_from_ms, ret);
 }
 
 enum err store_session_by_id(struct task *task, struct store *store, const char *id,
@@ -37,9 +79,10 @@ enum err store_session_by_id(struct task *task, struct store *store, const char 
     return store->operations->session_by_id(task, store, id, ret_found, ret);
 }
 
-enum err store_session_end(struct task *task, struct store *store, const char *id, int64_t now_ms)
+enum err store_session_end(struct task *task, struct store *store, const char *id, int64_t now_ms,
+                           const struct audit *audit)
 {
-    return store->operations->session_end(task, store, id, now_ms);
+    return store->operations->session_end(task, store, id, now_ms, audit);
 }
 
 enum err store_session_refresh(struct task *task, struct store *store, const char *id,
@@ -77,11 +120,12 @@ void store_close(struct store *store)
 }
 
 enum err store_user_set_password(struct task *task, struct store *store, const char *id,
-                                 const char *password_hash, const char *keep_session,
-                                 const struct audit *audit, enum user_changed *ret)
+                                 const char *password_hash, const struct keep *keep,
+                                 const int64_t *valid_from_ms, const struct audit *audit,
+                                 enum user_changed *ret)
 {
-    return store->operations->user_set_password(task, store, id, password_hash, keep_session, audit,
-                                                ret);
+    return store->operations->user_set_password(task, store, id, password_hash, keep, valid_from_ms,
+                                                audit, ret);
 }
 
 enum err store_user_rehash(struct task *task, struct store *store, const char *id,
@@ -110,9 +154,10 @@ enum err store_user_set_role(struct task *task, struct store *store, const char 
 }
 
 enum err store_user_delete(struct task *task, struct store *store, const char *id,
-                           const struct audit *audit, enum user_changed *ret)
+                           const int64_t *valid_from_ms, const struct audit *audit,
+                           enum user_changed *ret)
 {
-    return store->operations->user_delete(task, store, id, audit, ret);
+    return store->operations->user_delete(task, store, id, valid_from_ms, audit, ret);
 }
 
 enum err store_users(struct task *task, struct store *store, const char *search,
@@ -136,10 +181,22 @@ enum err store_sessions_of(struct task *task, struct store *store, const char *u
 }
 
 enum err store_sessions_end(struct task *task, struct store *store, const char *user_id,
-                            const char *keep_session, const struct audit *audit,
-                            unsigned *ret_count)
+                            const struct keep *keep, const struct audit *audit, unsigned *ret_count)
 {
-    return store->operations->sessions_end(task, store, user_id, keep_session, audit, ret_count);
+    return store->operations->sessions_end(task, store, user_id, keep, audit, ret_count);
+}
+
+enum err store_audit_by(struct task *task, struct store *store, const char *actor,
+                        const struct store_page *page, struct audit **ret, size_t *ret_count,
+                        int64_t *ret_next)
+{
+    return store->operations->audit_by(task, store, actor, page, ret, ret_count, ret_next);
+}
+
+enum err store_holdings(struct task *task, struct store *store, const struct user *user,
+                        struct holdings *ret)
+{
+    return store->operations->holdings(task, store, user, ret);
 }
 
 enum err store_code_issue(struct task *task, struct store *store, const struct code *code,
@@ -151,9 +208,9 @@ enum err store_code_issue(struct task *task, struct store *store, const struct c
 
 enum err store_code_try(struct task *task, struct store *store, const char *purpose,
                         const char *email, const uint8_t hash[CRYPTO_HASH_BYTES], int64_t now_ms,
-                        bool *ret_right)
+                        const struct code_deed *deed, bool *ret_right)
 {
-    return store->operations->code_try(task, store, purpose, email, hash, now_ms, ret_right);
+    return store->operations->code_try(task, store, purpose, email, hash, now_ms, deed, ret_right);
 }
 
 enum err store_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/task.h"
+#include "store/billing.h"
 #include "store/chain.h"
 
 struct store;
@@ -18,10 +19,20 @@ struct user {
     const char *fullname;
     const char *email;         /* in its stored form: core/email.h */
     const char *password_hash; /* NULL: none */
+    const char *language;      /* "en", "ar"; NULL: none was chosen */
     bool is_admin;
     bool is_active;
     int64_t created_ms, updated_ms, last_login_ms;
-    int64_t valid_from_ms; /* tokens without a session that were issued before are void */
+    int64_t verified_ms;   /* when the address was proved to be theirs */
+    int64_t valid_from_ms; /* tokens without a session that were issued before are void, */
+    int64_t spared_s;      /* but for those of this second; 0: none */
+};
+
+/* The login that goes on when the others of a user end: its session, or, of tokens without one, the
+ * second in which they were issued. */
+struct keep {
+    const char *session_id; /* NULL: it has none */
+    int64_t issued_s;       /* 0: it has a session */
 };
 
 /* One login on one device. */
@@ -33,6 +44,7 @@ struct session_record {
     int64_t ended_ms;
     const char *address; /* of the client that logged in */
     const char *agent;   /* its User-Agent, cut; may be empty */
+    const char *device;  /* the same for two logins that look like one device; may be empty */
     struct chain chain;  /* its refresh tokens */
 };
 
@@ -46,7 +58,7 @@ struct audit {
     const char *actor;   /* "user:ID", or "system:NAME" for a user of the operating system */
     const char *action;  /* "user.deactivate" */
     const char *subject; /* a user's id */
-    const char *address; /* of the client; may be empty */
+    const char *address; /* of the client; "local" for a command; may be empty */
     const char *detail;  /* may be empty */
 };
 
@@ -67,13 +79,22 @@ must_check enum err store_user_by_id(struct task *task, struct store *store, con
 enum user_changed {
     USER_CHANGED,
     USER_UNKNOWN,
-    USER_LAST_ADMIN, /* the last active administrator: nothing was changed */
+    USER_VERIFIED,     /* already: nothing was changed */
+    USER_EMAIL_IN_USE, /* somebody else's: nothing was changed */
+    USER_LAST_ADMIN,   /* the last active administrator: nothing was changed */
+    USER_OUTDATED, /* their sessions were ended since valid_from_ms was read: nothing was changed */
 };
 
-/* Ends the user's sessions but `keep_session` (NULL: all), and voids tokens without one. */
+/* A hash that begins so was made from the settings. Its administrator is not counted as one: may be
+ * the last to go, and is nobody's successor. */
+#define STORE_SETTINGS_HASH "local:"
+
+/* Ends the user's logins but `keep` (NULL: all), and forgets the codes for their address.
+ * `valid_from_ms` is the user's when the old password was checked; NULL: whatever it is. */
 must_check enum err store_user_set_password(struct task *task, struct store *store, const char *id,
-                                            const char *password_hash, const char *keep_session,
-                                            const struct audit *audit, enum user_changed *ret);
+                                            const char *password_hash, const struct keep *keep,
+                                            const int64_t *valid_from_ms, const struct audit *audit,
+                                            enum user_changed *ret);
 
 /* The same password in another form: nothing happens unless `old_hash` is still the stored one. */
 must_check enum err store_user_rehash(struct task *task, struct store *store, const char *id,
@@ -83,7 +104,23 @@ must_check enum err store_user_set_fullname(struct task *task, struct store *sto
                                             const char *fullname, const struct audit *audit,
                                             enum user_changed *ret);
 
-/* Deactivating ends the user's sessions and voids tokens without one. */
+/* Ends the user's sessions, voids tokens without one, and forgets the codes for the old address.
+ * The new one is taken as verified. */
+must_check enum err store_user_set_email(struct task *task, struct store *store, const char *id,
+                                         const char *email, const struct audit *audit,
+                                         enum user_changed *ret);
+
+/* NULL: no choice any more. */
+must_check enum err store_user_set_language(struct task *task, struct store *store, const char *id,
+                                            const char *language, const struct audit *audit,
+                                            enum user_changed *ret);
+
+/* The address is theirs: noted once, and the codes that would prove it are forgotten. */
+must_check enum err store_user_verify(struct task *task, struct store *store, const char *id,
+                                      const struct audit *audit, enum user_changed *ret);
+
+/* Deactivating ends the user's sessions and voids tokens without one. Either way the codes for
+ * their address are forgotten. */
 must_check enum err store_user_set_active(struct task *task, struct store *store, const char *id,
                                           bool is_active, const struct audit *audit,
                                           enum user_changed *ret);
@@ -93,9 +130,15 @@ must_check enum err store_user_set_role(struct task *task, struct store *store, 
                                         bool is_admin, const struct audit *audit,
                                         enum user_changed *ret);
 
-/* With all sessions. The audit trail stays. */
+/* With all sessions, the codes for the address and the mails that wait for it, the subscription and
+ * what was used, the checkout and the events. Who is a customer of Stripe's leaves an event of type
+ * STORE_EVENT_GOODBYE, whose payload names {"customer":…,"subscription":…}, so that it is ended
+ * there too. The audit trail stays. `valid_from_ms` as above. */
 must_check enum err store_user_delete(struct task *task, struct store *store, const char *id,
-                                      const struct audit *audit, enum user_changed *ret);
+                                      const int64_t *valid_from_ms, const struct audit *audit,
+                                      enum user_changed *ret);
+
+#define STORE_EVENT_GOODBYE "manus.user.deleted"
 
 /* A page of a list, newest first. */
 struct store_page {
@@ -105,8 +148,10 @@ struct store_page {
 
 enum { STORE_PAGE = 200 };
 
-/* *ret_next: `before` of the next page, 0 if this is the last. `search` (NULL: everybody): each of
- * its words must begin a word of the address or the name, ignoring case and accents. */
+/* *ret_next: `before` of the next page, 0 if this is the last. A page of a search may hold less
+ * than its limit, or nobody, and yet have a next one: what is not found quickly is left to that.
+ * `search` (NULL: everybody): each of its words must begin a word of the address or the name,
+ * ignoring case and accents. */
 must_check enum err store_users(struct task *task, struct store *store, const char *search,
                                 const struct store_page *page, struct user **ret, size_t *ret_count,
                                 int64_t *ret_next);
@@ -116,22 +161,41 @@ must_check enum err store_audit_trail(struct task *task, struct store *store, co
                                       const struct store_page *page, struct audit **ret,
                                       size_t *ret_count, int64_t *ret_next);
 
+/* What `actor` did to others, newest first. */
+must_check enum err store_audit_by(struct task *task, struct store *store, const char *actor,
+                                   const struct store_page *page, struct audit **ret,
+                                   size_t *ret_count, int64_t *ret_next);
+
 /* Voids the tokens without a session that the user was issued before `from_ms`. Never goes back. */
 must_check enum err store_user_void_tokens(struct task *task, struct store *store, const char *id,
                                            int64_t from_ms);
 
-/* Opens a session of a user, who must exist, and notes the login. *ret_opened false: there is one
- * of this id already, live or ended, and nothing was changed. */
+/* Whether a session of the user of this address was opened on this device (struct session_record).
+ */
+must_check enum err store_device_known(struct task *task, struct store *store, const char *email,
+                                       const char *device, bool *ret);
+
+enum session_opened {
+    SESSION_OPENED,
+    SESSION_OPENED_ELSEWHERE, /* and no session of the user was opened on this device before, though
+                                 some were on others */
+    SESSION_EXISTS,           /* there is one of this id, live or ended: nothing was changed */
+    SESSION_USER_CHANGED, /* the user is gone, stopped, or has another valid_from_ms than the one
+                             given, which was read before the password was checked: look anew */
+};
+
+/* Opens a session of a user and notes the login. */
 must_check enum err store_session_open(struct task *task, struct store *store,
-                                       const struct session_record *session, bool *ret_opened);
+                                       const struct session_record *session, int64_t valid_from_ms,
+                                       enum session_opened *ret);
 
 /* Ended and expired sessions are found too, until they are swept. The chain is read along. */
 must_check enum err store_session_by_id(struct task *task, struct store *store, const char *id,
                                         bool *ret_found, struct session_record *ret);
 
-/* Ending an ended or unknown session changes nothing. */
+/* Ending an ended or unknown session changes nothing. `audit` may be NULL. */
 must_check enum err store_session_end(struct task *task, struct store *store, const char *id,
-                                      int64_t now_ms);
+                                      int64_t now_ms, const struct audit *audit);
 
 enum session_refreshed {
     SESSION_REFRESHED,
@@ -147,20 +211,33 @@ struct mail {
     const char *content; /* the whole message (RFC 5322), with its Message-ID */
     int64_t created_ms, next_ms;
     unsigned attempts;
-    const char *error; /* of the last attempt; may be empty */
+    const char *error;  /* of the last attempt; may be empty */
+    int64_t expires_ms; /* nobody needs it after that; 0: never */
 };
 
 enum { STORE_MAILS = 100000 }; /* that wait at most */
 
+/* What a code is good for. */
+#define CODE_RESET "reset"
+#define CODE_VERIFY "verify"
+
 /* A one-time code for an address, known or not: a newer one replaces it. */
 struct code {
-    const char *purpose; /* "reset" */
+    const char *purpose;
     const char *email;
     uint8_t hash[CRYPTO_HASH_BYTES]; /* keyed */
     int64_t created_ms, expires_ms;
 };
 
 enum { CODE_TRIES = 5 };
+
+/* What the right code does, in the write that uses it up. */
+struct code_deed {
+    const char *user_id;
+    const char *password_hash;    /* as store_user_set_password(), every session ending; NULL: no */
+    const struct audit *password; /* NULL without a hash */
+    const struct audit *verified; /* as store_user_verify() */
+};
 
 enum code_issued { CODE_ISSUED, CODE_TOO_SOON };
 
@@ -172,10 +249,11 @@ must_check enum err store_code_issue(struct task *task, struct store *store,
                                      const struct mail *mail, enum code_issued *ret,
                                      int64_t *ret_left_ms);
 
-/* Counts the try. *ret_right: the hash is the code's, which is used up by that. */
+/* Counts the try. *ret_right: the hash is the code's, which is used up by that, and the deed (NULL:
+ * none) is done. */
 must_check enum err store_code_try(struct task *task, struct store *store, const char *purpose,
                                    const char *email, const uint8_t hash[CRYPTO_HASH_BYTES],
-                                   int64_t now_ms, bool *ret_right);
+                                   int64_t now_ms, const struct code_deed *deed, bool *ret_right);
 
 /* Takes the mail that is due longest; nobody else gets it for `lease_ms`. */
 must_check enum err store_mail_take(struct task *task, struct store *store, int64_t now_ms,
@@ -188,6 +266,29 @@ must_check enum err store_mail_done(struct task *task, struct store *store, int6
 must_check enum err store_mail_postpone(struct task *task, struct store *store, int64_t number,
                                         int64_t next_ms, const char *error);
 
+/* Accepts a mail. ERR_BUSY when too many wait. */
+must_check enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail);
+
+/* Those that wait are due at `now_ms`; with a number, that one alone. *ret_count: how many. */
+must_check enum err store_mail_retry(struct task *task, struct store *store, int64_t number,
+                                     int64_t now_ms, unsigned *ret_count);
+
+/* What is stored about a person beside the user and the audit trail. */
+struct holdings {
+    struct session_record *sessions; /* live, ended and expired, until they are swept */
+    struct mail *mails;              /* that wait for the address */
+    struct code *codes;              /* for the address */
+    size_t session_count, mail_count, code_count;
+};
+
+enum { STORE_HOLDINGS = 10000 }; /* of each kind at most */
+
+must_check enum err store_holdings(struct task *task, struct store *store, const struct user *user,
+                                   struct holdings *ret);
+
+/* How many wait. */
+must_check enum err store_mail_count(struct task *task, struct store *store, int64_t *ret);
+
 /* Those that wait, due longest first; STORE_PAGE at most. */
 must_check enum err store_mails(struct task *task, struct store *store, struct mail **ret,
                                 size_t *ret_count);
@@ -197,9 +298,9 @@ must_check enum err store_sessions_of(struct task *task, struct store *store, co
                                       int64_t now_ms, struct session_record **ret,
                                       size_t *ret_count);
 
-/* Ends those but `keep_session` (NULL: all), and voids tokens without one. */
+/* Ends those but `keep` (NULL: all), and voids tokens without one. */
 must_check enum err store_sessions_end(struct task *task, struct store *store, const char *user_id,
-                                       const char *keep_session, const struct audit *audit,
+                                       const struct keep *keep, const struct audit *audit,
                                        unsigned *ret_count);
 
 /* Uses a refresh token of a session by the rule of store/chain.h. */
@@ -233,41 +334,58 @@ struct store_operations {
     enum err (*user_by_id)(struct task *, struct store *, const char *, bool *, struct user *);
     enum err (*user_void_tokens)(struct task *, struct store *, const char *, int64_t);
     enum err (*user_set_password)(struct task *, struct store *, const char *, const char *,
-                                  const char *, const struct audit *, enum user_changed *);
+                                  const struct keep *, const int64_t *, const struct audit *,
+                                  enum user_changed *);
     enum err (*user_rehash)(struct task *, struct store *, const char *, const char *,
                             const char *);
     enum err (*user_set_fullname)(struct task *, struct store *, const char *, const char *,
                                   const struct audit *, enum user_changed *);
+    enum err (*user_set_email)(struct task *, struct store *, const char *, const char *,
+                               const struct audit *, enum user_changed *);
+    enum err (*user_set_language)(struct task *, struct store *, const char *, const char *,
+                                  const struct audit *, enum user_changed *);
+    enum err (*user_verify)(struct task *, struct store *, const char *, const struct audit *,
+                            enum user_changed *);
     enum err (*user_set_active)(struct task *, struct store *, const char *, bool,
                                 const struct audit *, enum user_changed *);
     enum err (*user_set_role)(struct task *, struct store *, const char *, bool,
                               const struct audit *, enum user_changed *);
-    enum err (*user_delete)(struct task *, struct store *, const char *, const struct audit *,
-                            enum user_changed *);
+    enum err (*user_delete)(struct task *, struct store *, const char *, const int64_t *,
+                            const struct audit *, enum user_changed *);
     enum err (*users)(struct task *, struct store *, const char *, const struct store_page *,
                       struct user **, size_t *, int64_t *);
     enum err (*audit_trail)(struct task *, struct store *, const char *, const struct store_page *,
                             struct audit **, size_t *, int64_t *);
+    enum err (*audit_by)(struct task *, struct store *, const char *, const struct store_page *,
+                         struct audit **, size_t *, int64_t *);
+    enum err (*holdings)(struct task *, struct store *, const struct user *, struct holdings *);
     enum err (*code_issue)(struct task *, struct store *, const struct code *, int64_t,
                            const struct mail *, enum code_issued *, int64_t *);
     enum err (*code_try)(struct task *, struct store *, const char *, const char *, const uint8_t *,
-                         int64_t, bool *);
+                         int64_t, const struct code_deed *, bool *);
     enum err (*mail_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct mail *);
     enum err (*mail_done)(struct task *, struct store *, int64_t);
     enum err (*mail_postpone)(struct task *, struct store *, int64_t, int64_t, const char *);
+    enum err (*mail_put)(struct task *, struct store *, const struct mail *);
+    enum err (*mail_retry)(struct task *, struct store *, int64_t, int64_t, unsigned *);
+    enum err (*mail_count)(struct task *, struct store *, int64_t *);
     enum err (*mails)(struct task *, struct store *, struct mail **, size_t *);
     enum err (*sessions_of)(struct task *, struct store *, const char *, int64_t,
                             struct session_record **, size_t *);
-    enum err (*sessions_end)(struct task *, struct store *, const char *, const char *,
+    enum err (*sessions_end)(struct task *, struct store *, const char *, const struct keep *,
                              const struct audit *, unsigned *);
-    enum err (*session_open)(struct task *, struct store *, const struct session_record *, bool *);
+    enum err (*device_known)(struct task *, struct store *, const char *, const char *, bool *);
+    enum err (*session_open)(struct task *, struct store *, const struct session_record *, int64_t,
+                             enum session_opened *);
     enum err (*session_by_id)(struct task *, struct store *, const char *, bool *,
                               struct session_record *);
-    enum err (*session_end)(struct task *, struct store *, const char *, int64_t);
+    enum err (*session_end)(struct task *, struct store *, const char *, int64_t,
+                            const struct audit *);
     enum err (*session_refresh)(struct task *, struct store *, const char *, const char *,
                                 const struct chain_link *, int64_t, enum session_refreshed *,
                                 struct chain_link *);
     enum err (*session_sweep)(struct task *, struct store *, int64_t, unsigned *);
+    const struct billing_operations *billing;
     enum err (*ping)(struct task *, struct store *);
     enum err (*check)(struct task *, struct store *, const char **);
     void (*close)(struct store *);

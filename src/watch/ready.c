@@ -25,6 +25,7 @@ struct probe {
 
 struct ready {
     const struct settings *settings;
+    const struct redis_target *redis; /* NULL: none */
     struct store *store;
     struct lane *lanes[CHECKS];
     struct probe probes[CHECKS];
@@ -58,7 +59,7 @@ static bool is_configured(const struct ready *ready, enum check_name name)
     case CHECK_STORE:
         return true;
     case CHECK_REDIS:
-        return ready->settings->redis_host != NULL && *ready->settings->redis_host != '\0';
+        return ready->redis != NULL;
     case CHECK_STRIPE:
         return stripe_is_configured(ready->settings);
     default:
@@ -99,7 +100,7 @@ static const char *look_at(const struct ready *ready, enum check_name name)
     case CHECK_STORE:
         return probe_store(ready);
     case CHECK_REDIS:
-        return redis_probe(ready->settings, PROBE_MS / 2);
+        return redis_probe(ready->redis, PROBE_MS / 2);
     default:
         return stripe_probe(ready->settings, PROBE_MS);
     }
@@ -257,13 +258,15 @@ static int close_ready(struct ready *ready)
     return 0;
 }
 
-struct ready *ready_open(void *mem, const struct settings *settings, struct store *store,
+struct ready *ready_open(void *mem, const struct settings *settings,
+                         const struct redis_target *redis, struct store *store,
                          struct lane *store_lane, struct lane *remote_lane)
 {
     struct ready *ready = mem_new(mem, struct ready);
     pthread_condattr_t monotonic;
 
     ready->settings = settings;
+    ready->redis = redis;
     ready->store = store;
     for (int name = 0; name < CHECKS; name++) {
         ready->lanes[name] = name == CHECK_STORE ? store_lane : remote_lane;

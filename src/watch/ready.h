@@ -29,9 +29,12 @@ struct ready_report {
     struct check checks[CHECKS];
 };
 
+struct redis_target;
+
 /* Settings and lanes outlive it: the probes of the store run on the store's lane, the others on the
  * remote one. Close the lanes before freeing it. */
-struct ready *ready_open(void *mem, const struct settings *settings, struct store *store,
+struct ready *ready_open(void *mem, const struct settings *settings,
+                         const struct redis_target *redis, struct store *store,
                          struct lane *store_lane, struct lane *remote_lane);
 
 /* What was found within the last second, or lately while somebody is looking again; false if that

@@ -1,9 +1,14 @@
 """Register, login, me, logout, status: replies exactly as clients know them."""
+import email as email_package
+import email.policy
 import re
+import sqlite3
+import time
 
 import pytest
 
-from manus import API
+from letters import code_in
+from manus import API, SLOW
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 USER = ["id", "fullname", "email", "role", "is_active", "created_at", "updated_at", "last_login_at"]
@@ -85,11 +90,58 @@ def test_what_is_no_address_is_refused(manus, email):
 
 @pytest.mark.parametrize("email", [
     "a@b.example", "a.b@example.com", "a+tag@example.com", "a%b@example.com", "o'neil@example.com", "a_b-c@example.com",
-    "a@xn--bcher-kva.example", "a@sub.domain.example.com", "1@2.example", "ann@localhost"])
+    "a@b\u00fccher.example", "a@sub.domain.example.com", "1@2.example", "ann@localhost"])
 def test_addresses_that_people_have_are_taken(manus, email):
     reply = sign_up(manus, email=email)
     assert reply.status_code == 200, reply.text
     assert reply.json()["data"]["user"]["email"] == email
+
+
+def any_letter(manus):
+    """The first, whoever gets it."""
+    folder = manus.settings["DATA_DIR"] / "outbox"
+    deadline = time.monotonic() + 10 * SLOW
+    while not (paths := sorted(folder.glob("*.eml"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return email_package.message_from_bytes(paths[0].read_bytes(), policy=email_package.policy.default)
+
+
+SPELLINGS = {
+    "composed or not": ["ren\u00e9@example.com", "rene\u0301@example.com", "REN\u00c9@example.com"],
+    "domain of letters beyond ASCII": ["b@b\u00fccher.test", "b@xn--bcher-kva.test", "b@bu\u0308cher.test", "b@B\u00dcCHER.test", "b@\uff42\u00fccher\u3002test"],
+    "both": ["ren\u00e9@b\u00fccher.test", "rene\u0301@bu\u0308cher.test", "rene\u0301@xn--bcher-kva.test"]}
+
+
+@pytest.mark.parametrize("one, other", [(one, other) for same in SPELLINGS.values() for one in same for other in same
+                                        if "\uff42" not in one])
+def test_spellings_of_one_mailbox_are_one_account_whoever_stored_it(start, one, other):
+    """The replaced system stored an address as it was typed, in lower case."""
+    manus = start()
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.execute("UPDATE users SET email = ? WHERE user_id = ?", [one.lower(), manus.register()["user"]["id"]])
+    assert manus.post(f"{API}/auth/login", {"email": other, "password": "password123"}).status_code == 200
+    reply = sign_up(manus, email=other)
+    assert (reply.status_code, reply.json()["msg"]) == (422, "Email already exists")
+    assert manus.post(f"{API}/auth/send-verification-code", {"email": other}).status_code == 200
+    reply = manus.post(f"{API}/auth/reset-password", {"email": other, "verification_code": code_in(any_letter(manus)), "new_password": "a new password"})
+    assert reply.status_code == 200
+    assert manus.post(f"{API}/auth/login", {"email": one, "password": "a new password"}).status_code == 200
+
+
+@pytest.mark.parametrize("email", ["a@b\u00fccher..test", "a..b@example.com", "a@\u2665.test", "a@xn--a.test", "a@xn--bcher-kva-.test", "a@\u3002test", "a@b_c.test"])
+def test_a_domain_that_is_none_by_idna_is_refused(manus, email):
+    assert problem(manus, "/auth/register", {"fullname": "Ann Lee", "email": email, "password": "password123"})[2] == "Value error, Valid email is required"
+
+
+HIDDEN = ["a\u200bb@example.com", "a\u202eb@example.com", "a b@example.com"]
+
+
+@pytest.mark.parametrize("path", ["login", "send-verification-code", "reset-password", "verify-email", "register"])
+@pytest.mark.parametrize("email", ["a\nb@example.com", "a\u0085b@example.com", "a\x7fb@example.com", "a\u2028b@example.com", *HIDDEN])
+def test_an_address_with_what_nobody_sees_is_refused_but_for_who_logs_in_with_one_of_before(manus, path, email):
+    reply = manus.post(f"{API}/auth/{path}", {"fullname": "Ann Lee", "email": email, "password": "password123", "new_password": "password123", "verification_code": "123456"})
+    assert reply.status_code == (401 if path == "login" and email in HIDDEN else 422), reply.text
 
 
 @pytest.mark.parametrize("path, field, value, text", [

@@ -24,6 +24,8 @@ UNSAFE = {
     "a byte order mark": b"\xef\xbb\xbf{}",
     "a number beyond all": b'{"a":1e999}',
     "an integer beyond all": b'{"a":99999999999999999999999999}',
+    "a double beyond 64 bits": b'{"a":1e19}',
+    "a double beyond 64 bits below": b'{"a":[{"b":-9.3e18}]}',
     "UTF-16": '{"a":1}'.encode("utf-16"),
 }
 BROKEN = {

@@ -1,14 +1,13 @@
 """Who lost a password gets it back by a code; strangers learn nothing from it."""
 import concurrent.futures
-import email
-import email.policy
 import re
 import sqlite3
 import time
 
 import pytest
 
-from manus import API, SLOW
+from letters import age, code_in, letter_to, letters, rows
+from manus import API, SLOW, run
 
 WAIT = re.compile(r"Please wait (\d+) seconds before requesting a new verification code")
 WRONG = {"code": 401, "msg": "Invalid or expired verification code", "data": None}
@@ -18,37 +17,12 @@ def send(manus, address, **headers):
     return manus.post(f"{API}/auth/send-verification-code", {"email": address}, headers=headers)
 
 
-def letters(manus, address):
-    """The mails to an address that were written to files, oldest first."""
-    paths = sorted((manus.settings["DATA_DIR"] / "outbox").glob("*.eml"), key=lambda path: int(path.stem))
-    read = [email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in paths]
-    return [letter for letter in read if letter["To"] == address]
-
-
-def letter_to(manus, address):
-    deadline = time.monotonic() + 10 * SLOW
-    while not letters(manus, address):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return letters(manus, address)[-1]
-
-
-def code_in(letter):
-    return re.search(r"\b(\d{6})\b", letter.get_body(("plain",)).get_content())[1]
-
-
 def reset(manus, address, code, password="a new password"):
     return manus.post(f"{API}/auth/reset-password", {"email": address, "verification_code": code, "new_password": password})
 
 
 def login(manus, account, password):
     return manus.post(f"{API}/auth/login", {"email": account["email"], "password": password}).status_code
-
-
-def age(manus, seconds):
-    """Makes every code older, so that nobody has to wait."""
-    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
-        db.execute("UPDATE codes SET created_at = created_at - ?1, expires_at = expires_at - ?1", [seconds * 1000])
 
 
 def test_a_code_comes_by_mail_sets_the_password_once_and_ends_every_session(manus):
@@ -171,3 +145,48 @@ def test_a_code_is_kept_as_a_hash_alone(manus):
     with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
         (stored,) = db.execute("SELECT hash FROM codes WHERE email = ?", [account["email"]]).fetchone()
     assert len(stored) == 32 and code.encode() not in stored
+
+
+@pytest.mark.parametrize("by", ["its owner", "an administrator", "a stop"])
+def test_a_code_does_not_outlive_a_change_of_the_account(manus, by):
+    account = manus.register()
+    send(manus, account["email"])
+    code = code_in(letter_to(manus, account["email"]))
+    if by == "its owner":
+        assert manus.post(f"{API}/auth/change-password", {"old_password": account["password"], "new_password": "a third one"},
+                          account["access_token"]).status_code == 200
+    elif by == "an administrator":
+        assert run("admin", "reset-password", account["email"], cwd=manus.folder, **manus.settings).returncode == 0
+    else:
+        admin = manus.register()
+        rows(manus, "UPDATE users SET role = 'admin' WHERE user_id = ?", admin["user"]["id"])
+        token = manus.post(f"{API}/auth/login", {"email": admin["email"], "password": admin["password"]}).json()["data"]["access_token"]
+        for change in ("deactivate", "activate"):
+            assert manus.post(f"{API}/auth/user/{account['user']['id']}/{change}", token=token).status_code == 200
+    assert reset(manus, account["email"], code).json() == WRONG
+
+
+def test_a_reset_that_the_program_does_not_survive_leaves_the_code_as_good_as_it_was(start):
+    manus = start()
+    account = manus.register()
+    send(manus, account["email"])
+    code = code_in(letter_to(manus, account["email"]))
+    manus.stop()
+    manus = start(manus.folder, PASSWORD_ARGON2_MEMORY_KIB=262144, PASSWORD_ARGON2_PASSES=4)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(reset, manus, account["email"], code)
+        time.sleep(0.2)
+        manus.kill()
+        assert lost.exception() is not None
+    manus = start(manus.folder)
+    assert login(manus, account, account["password"]) == 200
+    assert reset(manus, account["email"], code).status_code == 200
+    assert login(manus, account, "a new password") == 200
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_a_minute(manus):
+    account = manus.register()
+    send(manus, account["email"])
+    assert 1 <= int(WAIT.fullmatch(send(manus, account["email"]).json()["msg"])[1]) <= 60
+    age(manus, -3600)
+    assert send(manus, account["email"]).status_code == 200

@@ -1,9 +1,11 @@
 """What people do to their own account, and administrators to others'."""
+import concurrent.futures
 import sqlite3
 import time
 
 import pytest
 
+from letters import age, code_in, letter_to, letters, rows
 from manus import API
 
 
@@ -210,7 +212,7 @@ def test_users_are_listed_newest_first_page_by_page(start):
 
 @pytest.mark.parametrize("search, found", [
     ("zoe", True), ("ZOË", True), ("zo", True), ("example-corp", True), ("zoe exam", True), ("mueller", False), ("Müll", True), ("muller", True),
-    ("oe", False), ("nobody", False), ("\" OR 1", False), ("*", False), ("", False), ("z:o", False), ("NEAR(zoe)", False), ("李雷", True), ("%", False)])
+    ("oe", False), ("nobody", False), ("\" OR 1", False), ("*", False), (" ", False), ("z:o", False), ("NEAR(zoe)", False), ("李雷", True), ("%", False)])
 def test_people_are_found_by_the_beginning_of_each_word(manus, admin, search, found):
     if not manus.get(f"{API}/auth/users", admin, params={"search": "zoe.m"}).json()["data"]["users"]:
         manus.register("zoe.m@example-corp.com", fullname="Zoë Müller 李雷")
@@ -242,3 +244,85 @@ def test_an_administrator_ends_all_sessions_of_somebody(manus, admin):
     assert reply.json()["data"] == {"revoked": 1}
     assert manus.me(account["access_token"]).status_code == 401
     assert manus.post(f"{API}/auth/user/nobody/revoke-sessions", token=admin).status_code == 404
+
+
+def test_of_changes_by_the_same_old_password_at_once_one_applies(manus):
+    account = manus.register()
+    change = lambda i: manus.post(f"{API}/auth/change-password", {"old_password": account["password"], "new_password": f"new password {i}"},
+                                  account["access_token"])
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(change, range(8)))
+    assert sorted(reply.status_code for reply in replies) == [200] + [400] * 7
+    (winner,) = [i for i, reply in enumerate(replies) if reply.status_code == 200]
+    assert {reply.json()["msg"] for reply in replies if reply.status_code == 400} == {"Invalid old password"}
+    login = lambda password: manus.post(f"{API}/auth/login", {"email": account["email"], "password": password}).status_code
+    assert [login(f"new password {i}") for i in range(8)] == [200 if i == winner else 401 for i in range(8)]
+
+
+def test_a_thief_with_the_old_password_does_not_undo_a_reset(manus):
+    account = manus.register()
+    resets = lambda: [letter for letter in letters(manus, account["email"]) if "Password Reset" in letter["Subject"]]
+    for number in range(6):
+        age(manus, 120)
+        token = manus.post(f"{API}/auth/login", {"email": account["email"], "password": account["password"]}).json()["data"]["access_token"]
+        assert manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]}).status_code == 200
+        while len(resets()) <= number:
+            time.sleep(0.02)
+        mine = f"the owner's {number}"
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            pool.submit(manus.post, f"{API}/auth/change-password", {"old_password": account["password"], "new_password": "stolen!!"}, token)
+            reset = pool.submit(manus.post, f"{API}/auth/reset-password",
+                                {"email": account["email"], "verification_code": code_in(resets()[-1]), "new_password": mine})
+        # A change that came first has ended the code too.
+        account["password"] = mine if reset.result().status_code == 200 else "stolen!!"
+        assert manus.post(f"{API}/auth/login", {"email": account["email"], "password": account["password"]}).status_code == 200
+
+
+def test_the_code_of_who_has_gone_serves_nobody(manus):
+    account = manus.register("gone@example.com")
+    manus.post(f"{API}/auth/send-verification-code", {"email": "gone@example.com"})
+    code = code_in(letter_to(manus, "gone@example.com"))
+    assert manus.request("DELETE", f"{API}/auth/me", json={"password": account["password"]},
+                         headers={"Authorization": f"Bearer {account['access_token']}"}).status_code == 200
+    assert rows(manus, "SELECT (SELECT count(*) FROM codes WHERE email = ?1) + (SELECT count(*) FROM mails WHERE recipient = ?1)", "gone@example.com") == [(0,)]
+    again = manus.register("gone@example.com")
+    assert manus.post(f"{API}/auth/reset-password", {"email": "gone@example.com", "verification_code": code, "new_password": "another one"}).status_code == 401
+    assert manus.me(again["access_token"]).status_code == 200
+
+
+def test_the_export_holds_everything_and_not_a_page_of_it(manus):
+    account = manus.register()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for reply in pool.map(lambda i: manus.post(f"{API}/auth/change-language", {"language": "ar"}, account["access_token"]), range(215)):
+            assert reply.status_code == 200
+    assert len(manus.get(f"{API}/auth/me/export", account["access_token"]).json()["data"]["audit"]) == 215
+
+
+@pytest.mark.parametrize("query, msg", [("search=", "search must not be empty"), ("limit=", "limit must not be empty"), ("limit=1&limit=2", "limit must be given once"),
+                                        ("search=a&limit=3&search=b", "search must be given once")])
+def test_a_query_says_each_thing_once(manus, admin, query, msg):
+    reply = manus.get(f"{API}/auth/users?{query}", admin)
+    assert (reply.status_code, reply.json()["msg"]) == (400, msg)
+
+
+def test_an_export_holds_what_is_over_what_waits_and_what_they_did(manus, admin):
+    account = manus.register()
+    gone = login(manus, account).json()["data"]
+    assert manus.post(f"{API}/auth/logout", token=gone["access_token"]).status_code == 200
+    manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]})
+    rows(manus, "INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?, 'x', 1, 99999999999999)", account["email"])
+    data = manus.get(f"{API}/auth/me/export", account["access_token"]).json()["data"]
+    assert sorted(one["ended_at"] is None for one in data["sessions"]) == [False, True] and all(one["device_id"] for one in data["sessions"])
+    assert [one["purpose"] for one in data["codes"]] == ["reset"] and data["mails"][-1]["attempts"] == 0
+    assert manus.post(f"{API}/auth/user/{account['user']['id']}/revoke-sessions", token=admin).status_code == 200
+    data = manus.get(f"{API}/auth/me/export", admin).json()["data"]
+    assert data["done_to_others"][0]["action"] == "user.revoke_sessions" and data["done_to_others"][0]["subject"] == account["user"]["id"]
+
+
+def test_who_ends_a_session_stands_in_the_trail(manus):
+    account = manus.register()
+    other = login(manus, account).json()["data"]["access_token"]
+    (ended,) = [one["id"] for one in manus.get(f"{API}/auth/sessions", other).json()["data"]["sessions"] if not one["current"]]
+    assert manus.request("DELETE", f"{API}/auth/sessions/{ended}", headers={"Authorization": f"Bearer {other}"}).status_code == 200
+    assert rows(manus, "SELECT actor, detail, address FROM audit WHERE action = 'user.end_session' AND subject = ?", account["user"]["id"]) == [
+        (f"user:{account['user']['id']}", ended, "127.0.0.1")]

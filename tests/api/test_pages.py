@@ -17,7 +17,8 @@ def test_the_home_page_says_what_this_is_and_links_work(manus):
 
 @pytest.mark.parametrize("accepted, query, language", [
     ("ar", "", "ar"), ("ar-EG,en;q=0.5", "", "ar"), ("en,ar", "", "en"), ("fr, ar;q=0.8", "", "ar"), ("", "", "en"),
-    ("arx", "", "en"), ("en", "?lang=ar", "ar"), ("ar", "?lang=en", "en"), ("*", "", "en")])
+    ("arx", "", "en"), ("en", "?lang=ar", "ar"), ("ar", "?lang=en", "en"), ("*", "", "en"),
+    ("en;q=0.2, ar;q=0.9", "", "ar"), ("ar;q=0, en;q=0.1", "", "en"), ("ar; q=0.500,en;Q=0.501", "", "en"), ("fr,ar;q=0.3,en;q=0.3", "", "ar")])
 def test_the_home_page_is_in_the_readers_language(manus, accepted, query, language):
     reply = manus.get(f"/{query}", headers={"Accept-Language": accepted})
     assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in reply.text
@@ -40,10 +41,22 @@ def test_an_unchanged_page_is_not_sent_again(manus):
         assert manus.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_the_docs_list_every_route(manus):
+def test_the_docs_show_the_document_by_a_viewer_that_is_served_here(manus):
     page = manus.get("/docs").text
-    for path in ("/api/v1/auth/register", "/api/v1/health", "/api/v1/auth/refresh"):
-        assert f"<code>{path}</code>" in page
+    for link in re.findall(r'(?:href|src)="(/[^"#]*)', page):
+        assert manus.get(link).status_code == 200, link
+    assert "/assets/swagger-ui.js" in page and "url: \"/api/v1/openapi.json\"" in manus.get("/assets/docs.js").text
+    assert 'id="source"' in page and "Apache License" in manus.get("/assets/swagger-ui.LICENSE").text
+
+
+@pytest.mark.parametrize("accepted, encoding", [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("identity", None), ("", None),
+                                                ("xgzip", None), ("gzipx", None), ("deflate", None), ("GZIP", "gzip")])
+def test_what_is_kept_compressed_is_sent_to_everybody(manus, accepted, encoding):
+    reply = manus.get("/assets/swagger-ui.css", headers={"Accept-Encoding": accepted})
+    assert reply.status_code == 200 and reply.text.startswith(".swagger-ui")
+    assert reply.headers.get("Content-Encoding") == encoding and "Accept-Encoding" in reply.headers["Vary"]
+    assert manus.request("HEAD", "/assets/swagger-ui.css", headers={"Accept-Encoding": accepted}).headers["Content-Length"] == \
+        reply.headers["Content-Length"]
 
 
 def test_the_source_is_linked_where_the_setting_says(start):

@@ -167,3 +167,19 @@ def test_a_key_is_rolled_without_logging_anybody_out(start):
     manus = start(manus.folder, JWT_SECRET_KEY=NEXT_KEY)
     assert manus.me(account["access_token"]).status_code == 401
     assert manus.me(fresh["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("path, body", [("/auth/change-password", {"old_password": "password123", "new_password": "a new password"}),
+                                        ("/auth/sessions/revoke-others", None)])
+def test_who_ends_the_other_logins_with_a_token_of_the_replaced_system_stays(manus, path, body):
+    account = manus.register()
+    mine, others = int(time.time()) - 20, int(time.time()) - 10
+    access, refresh = old_access(account["user"], iat=mine), old_refresh(account["user"], iat=mine)
+    thief, thief_refresh = old_access(account["user"], iat=others), old_refresh(account["user"], iat=others)
+    for _ in range(2):
+        assert manus.post(API + path, body, access).status_code == 200
+        assert (manus.me(access).status_code, manus.me(thief).status_code, manus.me(account["access_token"]).status_code) == (200, 401, 401)
+        body = body and {"old_password": body["new_password"], "new_password": "yet another one"}
+    assert (manus.refresh(refresh).status_code, manus.refresh(thief_refresh).status_code) == (200, 401)
+    assert manus.post(f"{API}/auth/logout", token=access).status_code == 200
+    assert manus.me(access).status_code == 401

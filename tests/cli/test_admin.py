@@ -1,12 +1,17 @@
 """manus admin: through the running server, or on the store when none runs; audited in either case."""
+import contextlib
 import getpass
 import re
+import signal
+import socket
 import sqlite3
 import stat
+import time
 
 import pytest
 
-from manus import API, DEFAULTS, run
+from letters import letter_to
+from manus import API, DEFAULTS, SLOW, run
 
 
 @pytest.fixture(params=["through the server", "on the store"])
@@ -111,6 +116,7 @@ def test_the_socket_is_for_its_owner_alone_and_survives_a_kill(start):
 def test_junk_on_the_socket_hurts_nobody(start):
     import socket
     manus = start()
+    assert manus.get(f"{API}/live").status_code == 200
     for junk in (b"", b"\n", b"{}\n", b"[1]\n", b'{"action":7}\n', b'{"action":"list","who":[]}\n', b"\xff" * 1000 + b"\n", b"x" * 100000):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
@@ -127,3 +133,73 @@ def test_junk_on_the_socket_hurts_nobody(start):
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     done = run("admin", "list", cwd=tmp_path, **{**DEFAULTS, "DATA_DIR": tmp_path / "no" / "such"})
     assert done.returncode == 69 and "DATA_DIR" in done.stderr
+
+
+def test_an_id_that_begins_with_dashes_is_an_id(folder):
+    with sqlite3.connect(folder.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        for number, dashed in enumerate(("-" + "a" * 21, "--" + "b" * 20)):
+            db.execute("UPDATE users SET user_id = ? WHERE user_id = ?", (dashed, folder.people[number]["user"]["id"]))
+    assert "admin" in admin(folder, "promote", "-" + "a" * 21).stdout
+    assert "admin" in admin(folder, "promote", "--", "--" + "b" * 20).stdout
+    assert admin(folder, "promote", "--" + "b" * 20).returncode == 64
+
+
+def test_a_name_cannot_turn_the_line_that_it_stands_in(folder):
+    folder_user = folder.people[0]["user"]["id"]
+    with sqlite3.connect(folder.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.execute("UPDATE users SET fullname = ? WHERE user_id = ?", ("ab\u202eevil\u2066\u2069x سلام", folder_user))
+    assert "\u2068ab\\u202eevil\\u2066\\u2069x سلام\u2069\n" in admin(folder, "show", "--", folder_user).stdout
+
+
+def test_a_long_answer_comes_whole(start):
+    manus = start()
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.executemany("INSERT INTO users(user_id, email, fullname, role, is_active, created_at, updated_at) VALUES(?, ?, ?, 'user', 1, 1, 1)",
+                       [(f"user-{i:017}", f"{i}@example.com", "\N{GRINNING FACE}" * 100) for i in range(300)])
+    done = admin(manus, "list")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 201 and len(done.stdout.encode()) > 80_000, done.stderr
+
+
+def test_a_running_server_takes_the_settings_in_force(start, tmp_path):
+    (tmp_path / ".env").write_text("EMAIL_FROM=before@example.com\n")
+    manus = start(tmp_path)
+    account = manus.register()
+    (tmp_path / ".env").write_text("EMAIL_FROM=after@example.com\n")
+    manus.process.send_signal(signal.SIGHUP)
+    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    assert admin(manus, "reset-password", account["email"]).returncode == 0
+    assert letter_to(manus, account["email"])["From"] == "after@example.com"
+
+
+def test_who_dribbles_into_the_socket_keeps_nobody_out_for_long(start):
+    manus = start()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() < began + 20:
+                s.sendall(b"x")
+                time.sleep(0.2)
+        assert time.monotonic() < began + 10 * SLOW
+    assert admin(manus, "list").returncode == 0
+
+
+def test_an_address_of_before_cannot_forge_a_line_or_a_mail(start):
+    """What the replaced system took: nothing of it reaches a header, a command or a terminal."""
+    manus = start()
+    account = manus.register()
+    evil = "a@example.com>\r\nbcc: eve@example.com\r\n\x1b[2j"
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.execute("UPDATE users SET email = ?", [evil])
+    user_id = account["user"]["id"]
+    for arguments in (["list"], ["show", user_id]):
+        out = admin(manus, *arguments).stdout
+        assert "\r" not in out and "\x1b" not in out and "\\x0d\\x0abcc: eve@example.com" in out
+    assert admin(manus, "reset-password", user_id).returncode == 0
+    manus.wait_for_log(lambda line: line["msg"].startswith("a mail is not sent") and line["user"] == user_id)
+    assert "eve@" not in manus.log_path.read_text()
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:  # put there by an older version
+        db.execute("INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?, 'x', ?, 0)", [evil, int(time.time() * 1000)])
+    out = run("mail", "list", cwd=manus.folder, **manus.settings).stdout
+    assert "\r" not in out and "\x1b" not in out

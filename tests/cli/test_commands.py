@@ -9,7 +9,7 @@ import pytest
 
 from manus import BINARY, KEY, free_port, run
 
-COMMANDS = ["serve", "check", "init", "admin", "settings", "routes", "version", "help"]
+COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "settings", "routes", "openapi", "version", "help"]
 
 
 def test_help_lists_every_command_and_explains_each(tmp_path):

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from manus import KEY, run
+from manus import DEFAULTS, KEY, run
 
 GOOD = {"JWT_SECRET_KEY": KEY}
 
@@ -39,7 +39,7 @@ def test_a_good_key_is_taken(tmp_path, key):
 WRONG = [
     ("PORT", "80x"), ("PORT", "0"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", ""), ("PORT", "8000.0"), ("PORT", "0x50"), ("PORT", "1e3"),
     ("PORT", " "), ("HOST", "no such host!"), ("LOG_LEVEL", "LOUD"), ("LOG_LEVEL", ""), ("LOG_FORMAT", "xml"), ("AUTH_PROVIDER", "ldap"),
-    ("AUTH_PROVIDER", "none"), ("AUTH_PROVIDER", "local"), ("JWT_ALGORITHM", "none"), ("JWT_ALGORITHM", "RS256"), ("SENTRY_TRACES_SAMPLE_RATE", "1.5"),
+    ("JWT_ALGORITHM", "none"), ("JWT_ALGORITHM", "RS256"), ("SENTRY_TRACES_SAMPLE_RATE", "1.5"),
     ("SENTRY_TRACES_SAMPLE_RATE", "-0.1"), ("SENTRY_PROFILES_SAMPLE_RATE", "half"), ("SENTRY_PROFILES_SAMPLE_RATE", "nan"),
     ("SENTRY_PROFILES_SAMPLE_RATE", "0.5x"), ("STRIPE_WEBHOOK_SECRET", ""), ("STRIPE_WEBHOOK_SECRET", "  "), ("RATE_LIMIT_ENABLED", "maybe"),
     ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "0"), ("JWT_REFRESH_TOKEN_EXPIRE_DAYS", "999999999999999999999"), ("TRUSTED_PROXIES", "10.0.0.0/33"),
@@ -164,3 +164,12 @@ def test_the_old_systems_own_environment_starts_it(start):
     start(LOG_LEVEL="info", JWT_ALGORITHM="HS256", PASSWORD_SALT="", PASSWORD_HASH_ROUNDS=10, PASSWORD_HASH_ALGORITHM="pbkdf2_sha256",
           AUTH_PROVIDER="password", REDIS_PASSWORD="", MODEL_NAME="gpt", SANDBOX_IMAGE="x", API_BASE="y", EMAIL_HOST="", MONGODB_DATABASE="manus",
           STRIPE_SECRET_KEY="", SENTRY_DSN="", S3_BUCKET="")
+
+
+@pytest.mark.parametrize("settings, status, said", [
+    ({"UNVERIFIED_MAY": "nothing"}, 78, "UNVERIFIED_MAY: nobody could confirm"), ({"EMAIL_VERIFICATION": "true"}, 0, "EMAIL_VERIFICATION: is on, but no mail"),
+    ({"EMAIL_VERIFICATION": "true", "EMAIL_HOST": "127.0.0.1"}, 0, "EMAIL_HOST: is set, but there is no sender"),
+    ({"UNVERIFIED_MAY": "nothing", "EMAIL_HOST": "127.0.0.1", "EMAIL_FROM": "a@example.com"}, 0, "")])
+def test_in_production_addresses_are_confirmed_only_where_mail_can_be_sent(tmp_path, settings, status, said):
+    done = run("check", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
+    assert done.returncode == status and said in done.stderr, done.stderr

@@ -28,6 +28,7 @@ def test_a_mixed_load_is_answered_without_a_failure_while_settings_are_read_agai
         while time.monotonic() < ends:
             data = mine.post(f"{API}/auth/login", {key: account[key] for key in ("email", "password")})
             note(data.status_code)
+            assert data.status_code == 200, data.text
             tokens = data.json()["data"]
             for reply in (mine.me(tokens["access_token"]), mine.refresh(tokens["refresh_token"]),
                           mine.get(f"{API}/health"), mine.get(f"{API}/ready"), mine.get("/"),

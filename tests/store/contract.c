@@ -150,7 +150,7 @@ static void who_is_unknown_is_not_found(struct store *store)
     assert_int_equal(store_user_by_email(new_task(), store, "", &found, &user), OK);
     assert_false(found);
     assert_false(find_session(store, "none", &session));
-    assert_int_equal(store_session_end(new_task(), store, "none", 1), OK);
+    assert_int_equal(store_session_end(new_task(), store, "none", 1, NULL), OK);
 }
 
 static void a_taken_address_is_an_outcome_that_writes_nothing(struct store *store)
@@ -168,31 +168,243 @@ static void a_session_is_opened_once_and_notes_the_login(struct store *store)
 {
     struct user user;
     struct session_record session, other;
-    bool opened;
+    enum session_opened opened;
 
     create(store, &user, &session, "ann@example.com");
     other = make_session(new_task(), &user);
-    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
-    assert_true(opened);
+    assert_int_equal(store_session_open(new_task(), store, &other, user.valid_from_ms, &opened),
+                     OK);
+    assert_int_equal(opened, SESSION_OPENED);
     assert_true(find_user(store, user.id, &user));
     assert_int_equal(user.last_login_ms, other.created_ms);
-    assert_int_equal(store_session_end(new_task(), store, other.id, clock_wall_ms()), OK);
-    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
-    assert_false(opened);
+    assert_int_equal(store_session_end(new_task(), store, other.id, clock_wall_ms(), NULL), OK);
+    assert_int_equal(store_session_open(new_task(), store, &other, user.valid_from_ms, &opened),
+                     OK);
+    assert_int_equal(opened, SESSION_EXISTS);
     assert_false(is_live(store, other.id));
+}
+
+static enum session_opened open_with(struct store *store, const struct user *user,
+                                     const char *device)
+{
+    struct session_record session = make_session(new_task(), user);
+    enum session_opened opened;
+
+    session.device = device;
+    assert_int_equal(store_session_open(new_task(), store, &session, user->valid_from_ms, &opened),
+                     OK);
+    assert_int_equal(is_live(store, session.id), opened != SESSION_USER_CHANGED);
+    return opened;
+}
+
+static void a_login_that_is_overtaken_by_a_change_opens_no_session(struct store *store)
+{
+    struct user root, user;
+    struct session_record session;
+    enum user_changed changed;
+
+    create(store, &root, &session, "root@example.com");
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(open_with(store, &user, ""), SESSION_OPENED);
+    assert_int_equal(store_user_set_password(new_task(), store, user.id, "new", NULL, NULL,
+                                             audit_at(5000), &changed),
+                     OK);
+    assert_int_equal(open_with(store, &user, ""), SESSION_USER_CHANGED);
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(open_with(store, &user, ""), SESSION_OPENED);
+    assert_int_equal(
+        store_user_set_active(new_task(), store, user.id, false, audit_at(6000), &changed), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(open_with(store, &user, ""), SESSION_USER_CHANGED);
+    assert_int_equal(store_user_delete(new_task(), store, user.id, NULL, audit_at(7000), &changed),
+                     OK);
+    assert_int_equal(open_with(store, &user, ""), SESSION_USER_CHANGED);
+}
+
+static void a_device_is_new_once_and_the_first_never(struct store *store)
+{
+    struct user user, other;
+    struct session_record session;
+    enum user_created created;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(open_with(store, &user, "laptop"), SESSION_OPENED_ELSEWHERE);
+    assert_int_equal(open_with(store, &user, "laptop"), SESSION_OPENED);
+    assert_int_equal(open_with(store, &user, "phone"), SESSION_OPENED_ELSEWHERE);
+    other = make_user(new_task(), "bob@example.com");
+    assert_int_equal(store_user_create(new_task(), store, &other, NULL, NULL, &created), OK);
+    assert_int_equal(open_with(store, &other, "laptop"), SESSION_OPENED);
+}
+
+static void a_device_is_known_where_a_session_of_the_account_was_opened(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    bool known;
+
+    create(store, &user, &session, "ann@example.com");
+    open_with(store, &user, "laptop");
+    assert_int_equal(store_device_known(new_task(), store, "ann@example.com", "laptop", &known),
+                     OK);
+    assert_true(known);
+    assert_int_equal(store_device_known(new_task(), store, "ann@example.com", "phone", &known), OK);
+    assert_false(known);
+    assert_int_equal(store_device_known(new_task(), store, "bob@example.com", "laptop", &known),
+                     OK);
+    assert_false(known);
+    assert_int_equal(store_device_known(new_task(), store, "ann@example.com", "", &known), OK);
+    assert_false(known);
+}
+
+static void a_change_that_is_overtaken_changes_nothing(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    enum user_changed changed;
+    int64_t before_ms = 0;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(store_user_set_password(new_task(), store, user.id, "one", NULL, &before_ms,
+                                             audit_at(5000), &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(store_user_set_password(new_task(), store, user.id, "two", NULL, &before_ms,
+                                             audit_at(6000), &changed),
+                     OK);
+    assert_int_equal(changed, USER_OUTDATED);
+    assert_int_equal(
+        store_user_delete(new_task(), store, user.id, &before_ms, audit_at(7000), &changed), OK);
+    assert_int_equal(changed, USER_OUTDATED);
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.password_hash, "one");
+}
+
+static void who_goes_takes_codes_and_mails_along(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    struct code code = {
+        .purpose = "reset", .email = "ann@example.com", .created_ms = 1, .expires_ms = 300001};
+    struct mail mail = {.to = "ann@example.com", .content = "hello", .created_ms = 1};
+    struct mail other = {.to = "bob@example.com", .content = "hello", .created_ms = 1}, *mails;
+    enum code_issued issued;
+    enum user_changed changed;
+    size_t count;
+    int64_t left_ms;
+    bool right;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(store_code_issue(new_task(), store, &code, 60000, &mail, &issued, &left_ms),
+                     OK);
+    assert_int_equal(store_mail_put(new_task(), store, &other), OK);
+    assert_int_equal(store_user_delete(new_task(), store, user.id, NULL, audit_at(2), &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(
+        store_code_try(new_task(), store, "reset", "ann@example.com", code.hash, 3, NULL, &right),
+        OK);
+    assert_false(right);
+    assert_int_equal(store_mails(new_task(), store, &mails, &count), OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(mails[0].to, "bob@example.com");
+}
+
+static void the_administrator_of_the_settings_is_not_counted(struct store *store)
+{
+    struct user root, local;
+    struct session_record session;
+    enum user_created created;
+    enum user_changed changed;
+
+    root = make_user(new_task(), "root@example.com");
+    root.is_admin = true;
+    local = make_user(new_task(), "local@example.com");
+    local.is_admin = true;
+    local.password_hash = STORE_SETTINGS_HASH "hash";
+    session = make_session(new_task(), &root);
+    assert_int_equal(store_user_create(new_task(), store, &root, &session, NULL, &created), OK);
+    assert_int_equal(store_user_create(new_task(), store, &local, NULL, NULL, &created), OK);
+    assert_int_equal(store_user_set_role(new_task(), store, root.id, false, audit_at(1), &changed),
+                     OK);
+    assert_int_equal(changed, USER_LAST_ADMIN);
+    assert_int_equal(
+        store_user_set_active(new_task(), store, local.id, false, audit_at(2), &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+}
+
+static void an_address_is_verified_once(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    enum user_changed changed;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_int_equal(store_user_verify(new_task(), store, user.id, audit_at(5000), &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(store_user_verify(new_task(), store, user.id, audit_at(6000), &changed), OK);
+    assert_int_equal(changed, USER_VERIFIED);
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(user.verified_ms, 5000);
+    assert_true(is_live(store, session.id));
+    assert_int_equal(store_user_verify(new_task(), store, "nobody", audit_at(1), &changed), OK);
+    assert_int_equal(changed, USER_UNKNOWN);
+}
+
+static void a_language_is_chosen_and_forgotten(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+    enum user_changed changed;
+
+    create(store, &user, &session, "ann@example.com");
+    assert_true(find_user(store, user.id, &user));
+    assert_null(user.language);
+    assert_int_equal(
+        store_user_set_language(new_task(), store, user.id, "ar", audit_at(5000), &changed), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.language, "ar");
+    assert_int_equal(
+        store_user_set_language(new_task(), store, user.id, NULL, audit_at(6000), &changed), OK);
+    assert_true(find_user(store, user.id, &user));
+    assert_null(user.language);
+    assert_true(is_live(store, session.id));
+}
+
+static void another_address_ends_the_sessions_unless_it_is_somebody_elses(struct store *store)
+{
+    struct user user, other;
+    struct session_record session, second;
+    enum user_changed changed;
+
+    create(store, &user, &session, "ann@example.com");
+    create(store, &other, &second, "bob@example.com");
+    assert_int_equal(store_user_set_email(new_task(), store, user.id, "bob@example.com",
+                                          audit_at(5000), &changed),
+                     OK);
+    assert_int_equal(changed, USER_EMAIL_IN_USE);
+    assert_true(is_live(store, session.id));
+    assert_int_equal(store_user_set_email(new_task(), store, user.id, "ann@example.org",
+                                          audit_at(6000), &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_false(is_live(store, session.id));
+    assert_true(find_user(store, user.id, &user));
+    assert_string_equal(user.email, "ann@example.org");
+    assert_int_equal(user.verified_ms, 6000);
 }
 
 static void beyond_the_most_the_session_used_longest_ago_ends(struct store *store)
 {
     struct user user;
     struct session_record first, next;
-    bool opened;
+    enum session_opened opened;
 
     create(store, &user, &first, "ann@example.com");
     for (int i = 1; i <= STORE_SESSIONS_PER_USER; i++) {
         next = make_session(new_task(), &user);
         next.last_used_ms = first.last_used_ms + i;
-        assert_int_equal(store_session_open(new_task(), store, &next, &opened), OK);
+        assert_int_equal(store_session_open(new_task(), store, &next, user.valid_from_ms, &opened),
+                         OK);
         assert_int_equal(is_live(store, first.id), i < STORE_SESSIONS_PER_USER);
     }
     assert_true(is_live(store, next.id));
@@ -274,12 +486,14 @@ static void a_new_password_ends_every_session_but_the_one_that_is_kept(struct st
     struct user user;
     struct session_record kept, other;
     enum user_changed changed;
-    bool opened;
+    enum session_opened opened;
 
     create(store, &user, &kept, "ann@example.com");
     other = make_session(new_task(), &user);
-    assert_int_equal(store_session_open(new_task(), store, &other, &opened), OK);
-    assert_int_equal(store_user_set_password(new_task(), store, user.id, "new", kept.id,
+    assert_int_equal(store_session_open(new_task(), store, &other, user.valid_from_ms, &opened),
+                     OK);
+    assert_int_equal(store_user_set_password(new_task(), store, user.id, "new",
+                                             &(struct keep){.session_id = kept.id}, NULL,
                                              audit_at(5000), &changed),
                      OK);
     assert_int_equal(changed, USER_CHANGED);
@@ -288,9 +502,9 @@ static void a_new_password_ends_every_session_but_the_one_that_is_kept(struct st
     assert_true(find_user(store, user.id, &user));
     assert_string_equal(user.password_hash, "new");
     assert_int_equal(user.valid_from_ms, 5000);
-    assert_int_equal(
-        store_user_set_password(new_task(), store, "nobody", "new", NULL, audit_at(1), &changed),
-        OK);
+    assert_int_equal(store_user_set_password(new_task(), store, "nobody", "new", NULL, NULL,
+                                             audit_at(1), &changed),
+                     OK);
     assert_int_equal(changed, USER_UNKNOWN);
 }
 
@@ -326,13 +540,13 @@ static void the_last_active_administrator_stays(struct store *store)
     assert_int_equal(store_user_set_active(new_task(), store, one.id, false, audit_at(3), &changed),
                      OK);
     assert_int_equal(changed, USER_LAST_ADMIN);
-    assert_int_equal(store_user_delete(new_task(), store, one.id, audit_at(4), &changed), OK);
+    assert_int_equal(store_user_delete(new_task(), store, one.id, NULL, audit_at(4), &changed), OK);
     assert_int_equal(changed, USER_LAST_ADMIN);
     assert_true(find_user(store, one.id, &one));
     assert_true(one.is_admin && one.is_active);
     assert_int_equal(store_user_set_role(new_task(), store, two.id, true, audit_at(5), &changed),
                      OK);
-    assert_int_equal(store_user_delete(new_task(), store, one.id, audit_at(6), &changed), OK);
+    assert_int_equal(store_user_delete(new_task(), store, one.id, NULL, audit_at(6), &changed), OK);
     assert_int_equal(changed, USER_CHANGED);
     assert_false(find_user(store, one.id, &one));
 }
@@ -457,7 +671,8 @@ static void *refresh_or_end(void *argument)
     pthread_barrier_wait(&race->start);
     if (ends)
         assert_int_equal(
-            store_session_end(new_task(), race->store, race->session.id, clock_wall_ms()), OK);
+            store_session_end(new_task(), race->store, race->session.id, clock_wall_ms(), NULL),
+            OK);
     else
         refresh(race->store, race->session.id, race->session.chain.links[0].id,
                 crypto_id(new_task()->mem), clock_wall_ms(), &successor);
@@ -550,6 +765,15 @@ const struct contract_test contract_tests[] = {
     TEST(who_is_unknown_is_not_found),
     TEST(a_taken_address_is_an_outcome_that_writes_nothing),
     TEST(a_session_is_opened_once_and_notes_the_login),
+    TEST(a_login_that_is_overtaken_by_a_change_opens_no_session),
+    TEST(a_device_is_new_once_and_the_first_never),
+    TEST(a_device_is_known_where_a_session_of_the_account_was_opened),
+    TEST(a_change_that_is_overtaken_changes_nothing),
+    TEST(who_goes_takes_codes_and_mails_along),
+    TEST(the_administrator_of_the_settings_is_not_counted),
+    TEST(an_address_is_verified_once),
+    TEST(a_language_is_chosen_and_forgotten),
+    TEST(another_address_ends_the_sessions_unless_it_is_somebody_elses),
     TEST(beyond_the_most_the_session_used_longest_ago_ends),
     TEST(refreshing_follows_the_rule_of_the_chain),
     TEST(an_expired_session_is_over_and_swept),

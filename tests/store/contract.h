@@ -18,3 +18,9 @@ void contract_end(void);
 /* Users, sessions and their races to the last rule. The store may hold other things, and keeps what
  * these write. Returns how many failed. */
 int contract_sessions_run(struct store *store);
+
+/* Codes and mails likewise; no mail may wait in the store, and none does afterwards. */
+int contract_mail_run(struct store *store);
+
+/* Subscriptions, usage, checkouts and events likewise; no event or mail may wait. */
+int contract_billing_run(struct store *store);

@@ -190,20 +190,20 @@ static void test_an_id_is_opened_once_live_or_ended_and_nothing_changes(void **s
     struct task *task = *state;
     struct login login = log_in(task);
     struct session_record again = sample_session(task->mem, login.user.id), read;
-    bool opened = true;
+    enum session_opened opened = SESSION_OPENED;
 
     again.id = login.session.id;
     again.created_ms = SAMPLE_MS + 9000;
     again.agent = "another";
-    assert_int_equal(store_session_open(task, store, &again, &opened), OK);
-    assert_false(opened);
+    assert_int_equal(store_session_open(task, store, &again, 0, &opened), OK);
+    assert_int_equal(opened, SESSION_EXISTS);
     read = sample_read_session(task, store, again.id);
     assert_same_session(&read, &login.session);
 
-    assert_int_equal(store_session_end(task, store, again.id, SAMPLE_MS + 1), OK);
-    opened = true;
-    assert_int_equal(store_session_open(task, store, &again, &opened), OK);
-    assert_false(opened);
+    assert_int_equal(store_session_end(task, store, again.id, SAMPLE_MS + 1, NULL), OK);
+    opened = SESSION_OPENED;
+    assert_int_equal(store_session_open(task, store, &again, 0, &opened), OK);
+    assert_int_equal(opened, SESSION_EXISTS);
     login.session.ended_ms = SAMPLE_MS + 1;
     read = sample_read_session(task, store, again.id);
     assert_same_session(&read, &login.session);
@@ -218,9 +218,9 @@ static void test_a_session_ends_once(void **state)
     struct session_record other = sample_session(task->mem, login.user.id), read;
 
     sample_open(task, store, &other);
-    assert_int_equal(store_session_end(task, store, login.session.id, SAMPLE_MS + 7), OK);
-    assert_int_equal(store_session_end(task, store, login.session.id, SAMPLE_MS + 8), OK);
-    assert_int_equal(store_session_end(task, store, crypto_id(task->mem), SAMPLE_MS), OK);
+    assert_int_equal(store_session_end(task, store, login.session.id, SAMPLE_MS + 7, NULL), OK);
+    assert_int_equal(store_session_end(task, store, login.session.id, SAMPLE_MS + 8, NULL), OK);
+    assert_int_equal(store_session_end(task, store, crypto_id(task->mem), SAMPLE_MS, NULL), OK);
     login.session.ended_ms = SAMPLE_MS + 7;
     read = sample_read_session(task, store, login.session.id);
     assert_same_session(&read, &login.session);
@@ -283,7 +283,7 @@ static void test_ended_and_expired_sessions_take_no_place(void **state)
     expired.created_ms = expired.last_used_ms = SAMPLE_MS + 200;
     expired.expires_ms = SAMPLE_MS + 300;
     sample_open(task, store, &expired); /* ends session 0 */
-    assert_int_equal(store_session_end(task, store, sessions[50].id, SAMPLE_MS + 400), OK);
+    assert_int_equal(store_session_end(task, store, sessions[50].id, SAMPLE_MS + 400, NULL), OK);
     for (int i = 0; i < 2; i++) {
         next[i] = sample_session(task->mem, login.user.id);
         next[i].created_ms = next[i].last_used_ms = SAMPLE_MS + 400 + i;
@@ -377,7 +377,7 @@ static void test_what_is_over_is_not_refreshed_and_not_changed(void **state)
     struct session_record read;
     struct chain_link successor;
 
-    assert_int_equal(store_session_end(task, store, ended.session.id, SAMPLE_MS + 1), OK);
+    assert_int_equal(store_session_end(task, store, ended.session.id, SAMPLE_MS + 1, NULL), OK);
     ended.session.ended_ms = SAMPLE_MS + 1;
     assert_int_equal(
         refresh(task, ended.session.id, sample_token(&ended.session), SAMPLE_MS + 2, &successor),
@@ -584,7 +584,7 @@ static void run_refresh_or_end(struct task *task, unsigned number, void *argumen
     struct refreshing *r = argument;
 
     if (number == 0)
-        r->e[0] = store_session_end(task, store, r->id, r->now_ms);
+        r->e[0] = store_session_end(task, store, r->id, r->now_ms, NULL);
     else
         run_refresh(task, number, argument);
 }
@@ -617,14 +617,14 @@ static void test_no_refresh_brings_an_ended_session_back(void **state)
 struct opening {
     struct session_record sessions[RACERS];
     enum err e[RACERS];
-    bool opened[RACERS];
+    enum session_opened opened[RACERS];
 };
 
 static void run_open(struct task *task, unsigned number, void *argument)
 {
     struct opening *o = argument;
 
-    o->e[number] = store_session_open(task, store, &o->sessions[number], &o->opened[number]);
+    o->e[number] = store_session_open(task, store, &o->sessions[number], 0, &o->opened[number]);
 }
 
 static void test_of_many_who_open_a_session_at_once_one_does(void **state)
@@ -645,8 +645,8 @@ static void test_of_many_who_open_a_session_at_once_one_does(void **state)
         read = sample_read_session(task, store, id);
         for (unsigned i = 0; i < RACERS; i++) {
             assert_int_equal(o->e[i], OK);
-            openers += o->opened[i];
-            if (o->opened[i])
+            openers += o->opened[i] == SESSION_OPENED;
+            if (o->opened[i] == SESSION_OPENED)
                 assert_same_session(&read, &o->sessions[i]);
         }
         assert_int_equal(openers, 1);
@@ -667,7 +667,7 @@ static void test_logins_at_once_leave_no_more_than_the_most(void **state)
     sample_race(RACERS, run_open, o);
     for (unsigned i = 0; i < RACERS; i++) {
         assert_int_equal(o->e[i], OK);
-        assert_true(o->opened[i]);
+        assert_int_equal(o->opened[i], SESSION_OPENED);
     }
     assert_int_equal(count_live(task, o->sessions, RACERS), RACERS);
     assert_int_equal(count_live(task, sessions, STORE_SESSIONS_PER_USER),

@@ -130,10 +130,11 @@ void sample_create(struct task *task, struct store *store, const struct user *us
 
 void sample_open(struct task *task, struct store *store, const struct session_record *session)
 {
-    bool opened;
+    int64_t valid_from_ms = sample_read_user(task, store, session->user_id).valid_from_ms;
+    enum session_opened opened;
 
-    assert_int_equal(store_session_open(task, store, session, &opened), OK);
-    assert_true(opened);
+    assert_int_equal(store_session_open(task, store, session, valid_from_ms, &opened), OK);
+    assert_int_equal(opened, SESSION_OPENED);
 }
 
 struct user sample_read_user(struct task *task, struct store *store, const char *id)

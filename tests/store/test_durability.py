@@ -89,3 +89,20 @@ def test_a_logout_survives_a_kill(start):
     for account in accounts:
         assert manus.me(account["access_token"]).status_code == 401
         assert manus.refresh(account["refresh_token"]).status_code == 401
+
+
+def test_the_store_of_an_older_version_is_brought_along(start):
+    """Schema 1 had no language, no proof of the address, and no devices."""
+    manus = start()
+    account = manus.register()
+    manus.stop()
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        for table, column in (("users", "language"), ("users", "verified_at"), ("sessions", "device"), ("users", "spared_at"), ("mails", "expires_at")):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        db.execute("DROP INDEX audit_actor")
+        for table in ("subscriptions", "usage_days", "checkouts", "events"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("PRAGMA user_version = 1")
+    manus.start()
+    assert manus.me(account["access_token"]).json()["data"] == account["user"]
+    assert manus.get(f"{API}/auth/preferences", account["access_token"]).json()["data"] == {"email_verified": False, "language": None}

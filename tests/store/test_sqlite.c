@@ -314,7 +314,8 @@ static void test_what_was_written_is_there_after_closing_and_opening(void **stat
     struct session_record read;
     struct user user;
 
-    assert_int_equal(store_session_end(place->task, place->store, login.session.id, SAMPLE_MS), OK);
+    assert_int_equal(
+        store_session_end(place->task, place->store, login.session.id, SAMPLE_MS, NULL), OK);
     login.session.ended_ms = SAMPLE_MS;
     for (int i = 0; i < 3; i++) {
         shut(place);
@@ -539,11 +540,16 @@ static void test_a_check_finds_damage_in_each_table_and_index(void **state)
         overwrite(place->file, (off_t)(page * sizeof garbage), garbage, sizeof garbage);
         e = sqlite_inspect(place->task, place->folder, &version, &fault);
         assert_true(e == ERR_STORE || fault != NULL);
-        open_again(place);
-        fault = NULL;
-        e = store_check(place->task, place->store, &fault);
-        assert_true(e == ERR_STORE || fault != NULL);
-        shut(place);
+        place->store = sqlite_open(place->task, place->task->mem, place->folder);
+        if (place->store == NULL) {
+            /* A page of the schema itself. */
+            assert_non_null(strstr(place->task->text, "restore a backup"));
+        } else {
+            fault = NULL;
+            e = store_check(place->task, place->store, &fault);
+            assert_true(e == ERR_STORE || fault != NULL);
+            shut(place);
+        }
         overwrite(place->file, 0, sound, len);
     }
     open_again(place);
@@ -973,9 +979,10 @@ static void test_a_session_of_nobody_is_not_opened(void **state)
 {
     struct place *place = *state;
     struct session_record session = sample_session(place->task->mem, crypto_id(place->task->mem));
-    bool opened;
+    enum session_opened opened;
 
-    assert_int_not_equal(store_session_open(place->task, place->store, &session, &opened), OK);
+    assert_int_equal(store_session_open(place->task, place->store, &session, 0, &opened), OK);
+    assert_int_equal(opened, SESSION_USER_CHANGED);
     assert_false(sample_has_session(place->task, place->store, session.id));
 }
 
@@ -1026,6 +1033,8 @@ int main(void)
     failed += run_contract_tests();
     begin_open((void **)&place);
     failed += contract_sessions_run(place->store);
+    failed += contract_mail_run(place->store);
+    failed += contract_billing_run(place->store);
     end((void **)&place);
     return failed;
 }

@@ -13,9 +13,11 @@ BELOW = {
     "remote": {"core", "remote"},
     "mail": {"core", "store", "remote", "mail"},
     "account": {"core", "store", "remote", "mail", "account"},
+    "billing": {"core", "store", "remote", "mail", "billing"},
+    "limit": {"core", "remote", "limit"},
     "watch": {"core", "store", "remote", "watch"},
-    "api": {"core", "http", "store", "remote", "account", "mail", "watch", "api"},
-    "cli": {"core", "http", "store", "remote", "account", "mail", "watch", "api", "cli"},
+    "api": {"core", "http", "store", "remote", "account", "billing", "mail", "watch", "limit", "api"},
+    "cli": {"core", "http", "store", "remote", "account", "billing", "mail", "watch", "limit", "api", "cli"},
 }
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|system|popen|rand|srand|alloca|tmpnam)\s*\(")
 

@@ -1,4 +1,5 @@
 #include "core/address.h"
+#include "core/text.h"
 #include "http/client.h"
 
 #include "unit.h"
@@ -116,6 +117,68 @@ static void test_an_endless_chain_of_hops_is_not_walked(void **state)
     assert_memory_equal(&client, &peer, sizeof client);
 }
 
+static void the_client_of_forwarded_is_the_first_hop_that_is_not_trusted(void **state)
+{
+    static const struct {
+        const char *peer, *forwarded, *client;
+    } rows[] = {
+        {"10.0.0.5", "for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=\"[2001:db8:c::17]:47\";proto=https", "2001:db8:c::17"},
+        {"10.0.0.5", "For=198.51.100.17;by=x, for=10.0.0.9", "198.51.100.17"},
+        {"10.0.0.5", "for=6.6.6.6, for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=\"198.51.100.17:5123\"", "198.51.100.17"},
+        {"10.0.0.5", ",, for=198.51.100.17 ,", "198.51.100.17"},
+        {"10.0.0.5", "for=\"198.51.100\\.17\"", "198.51.100.17"},
+        {"10.0.0.5", "proto=http;host=\"a, for=6.6.6.6\";for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=_secret", "10.0.0.5"},
+        {"10.0.0.5", "for=unknown", "10.0.0.5"},
+        {"10.0.0.5", "for=6.6.6.6, for=_hidden", "10.0.0.5"},
+        {"10.0.0.5", "for=6.6.6.6, proto=http", "10.0.0.5"},
+        {"10.0.0.5", "for=2001:db8::1", "10.0.0.5"},
+        {"10.0.0.5", "for=\"2001:db8::1\"", "10.0.0.5"},
+        {"10.0.0.5", "for=198.51.100.17:5123", "10.0.0.5"},
+        {"10.0.0.5", "for=\"198.51.100.17", "10.0.0.5"},
+        {"10.0.0.5", "for=\"198.51.100.17\\", "10.0.0.5"},
+        {"10.0.0.5", "for=198.51.100.17;for=6.6.6.6", "10.0.0.5"},
+        {"10.0.0.5", "for=198.51.100.17 by=x", "10.0.0.5"},
+        {"10.0.0.5", "for = 198.51.100.17", "10.0.0.5"},
+        {"10.0.0.5", "198.51.100.17", "10.0.0.5"},
+        {"10.0.0.5", "for=", "10.0.0.5"},
+        {"10.0.0.5", "", "10.0.0.5"},
+        {"203.0.113.9", "for=198.51.100.17", "203.0.113.9"},
+    };
+    struct network network;
+    struct networks trusted = {&network, 1};
+
+    (void)state;
+    assert_true(network_parse("10.0.0.0/8", &network));
+    for (size_t i = 0; i < count_of(rows); i++) {
+        struct address peer, client;
+        char text[ADDRESS_TEXT_SIZE];
+
+        assert_true(address_parse(rows[i].peer, strlen(rows[i].peer), &peer));
+        client = client_address_forwarded(&trusted, &peer, rows[i].forwarded);
+        address_text(text, &client);
+        if (strcmp(text, rows[i].client) != 0)
+            fail_msg("%s gave %s", rows[i].forwarded, text);
+    }
+}
+
+static void too_many_elements_count_for_nothing(void **state)
+{
+    struct network network;
+    struct networks trusted = {&network, 1};
+    struct text many = text_open(*state, 4096);
+    struct address peer, client;
+
+    assert_true(network_parse("10.0.0.0/8", &network));
+    assert_true(address_parse("10.0.0.5", 8, &peer));
+    for (int i = 0; i < 33; i++)
+        text_add(&many, "for=198.51.100.17, ");
+    client = client_address_forwarded(&trusted, &peer, many.s);
+    assert_memory_equal(&client, &peer, sizeof peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +187,8 @@ int main(void)
         UNIT(test_networks_hold_their_addresses_and_no_other),
         UNIT(test_the_client_is_the_last_hop_that_is_not_trusted),
         UNIT(test_an_endless_chain_of_hops_is_not_walked),
+        UNIT(the_client_of_forwarded_is_the_first_hop_that_is_not_trusted),
+        UNIT(too_many_elements_count_for_nothing),
     };
 
     return RUN_UNITS(tests);

@@ -1,0 +1,55 @@
+#include "account/notice.h"
+
+#include "core/email.h"
+#include "core/log.h"
+#include "mail/outbox.h"
+
+static bool wanted(const struct settings *settings)
+{
+    return settings->email_notices && outbox_is_configured(settings);
+}
+
+const char *notice_recipient(struct task *task, const struct user *user)
+{
+    if (email_wire(task->mem, user->email) != NULL)
+        return user->email;
+    log_warning(task, "a mail is not sent: the address cannot stand in one",
+                LOG_S("user", user->id));
+    return "";
+}
+
+static void put(struct task *task, const struct accounts *accounts, const struct user *user,
+                const char *content, int64_t at_ms)
+{
+    struct mail mail = {
+        .to = notice_recipient(task, user), .content = content, .created_ms = at_ms};
+
+    if (store_mail_put(task, accounts->sessions.store, &mail) != OK)
+        log_warning(task, "a notice could not be mailed", LOG_S("user", user->id),
+                    LOG_S("detail", task->text));
+}
+
+void notice_password_changed(struct task *task, const struct accounts *accounts,
+                             const struct settings *settings, const struct user *user,
+                             int64_t at_ms, enum language language)
+{
+    if (!wanted(settings))
+        return;
+    put(task, accounts, user,
+        letter_password_changed(task->mem, settings, user->email,
+                                language_of_choice(user->language, language), at_ms),
+        at_ms);
+}
+
+void notice_new_device(struct task *task, const struct accounts *accounts,
+                       const struct settings *settings, const struct user *user,
+                       const struct session_record *session, enum language language)
+{
+    if (!wanted(settings))
+        return;
+    put(task, accounts, user,
+        letter_new_device(task->mem, settings, user->email,
+                          language_of_choice(user->language, language), session->created_ms,
+                          session->address, session->agent),
+        session->created_ms);
+}

@@ -1,0 +1,398 @@
+/* What people see of their plan, and administrators of everybody's. */
+#include "billing/checkout.h"
+
+#include "api/app.h"
+#include "api/handlers.h"
+#include "api/shapes.h"
+#include "billing/admin.h"
+#include "core/clock.h"
+#include "http/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_PAGE = 50 };
+
+#define DAY_MS INT64_C(86400000)
+
+static struct billing *billing_of(const struct request *req)
+{
+    return app_of(req)->billing;
+}
+
+static int64_t number_of(const struct request *req, const char *name)
+{
+    const char *text = request_str(req, name);
+
+    return text == NULL ? 0 : strtoll(text, NULL, 10);
+}
+
+static enum err reply_text(struct request *req, const struct text *body)
+{
+    return reply_json_text(req, 200, body->s, body->len);
+}
+
+static enum err reply_subscription(struct request *req, const struct subscription *subscription)
+{
+    struct text body = text_open(req->task.mem, 640);
+
+    put_subscription(&body, billing_of(req)->plans, req->settings, subscription);
+    return reply_text(req, &body);
+}
+
+enum err billing_own_subscription(struct request *req)
+{
+    struct subscription subscription;
+    enum err e = billing_subscription(&req->task, billing_of(req), req->user->id, &subscription);
+
+    return e == OK ? reply_subscription(req, &subscription) : e;
+}
+
+enum err billing_activate_trial(struct request *req)
+{
+    struct subscription subscription;
+    struct text body;
+    enum err e = billing_start_trial(&req->task, billing_of(req), req->settings, req->user->id,
+                                     &subscription);
+
+    if (e != OK)
+        return e;
+    body = text_open(req->task.mem, 160);
+    text_add(&body, "{\"message\":\"Trial activated successfully\",");
+    put_time(&body, "trial_end", subscription.trial_end_ms);
+    text_printf(&body, "\"runs_limit\":%lld}", (long long)billing_of(req)->plans->trial_runs);
+    return reply_text(req, &body);
+}
+
+static void put_plan(struct text *out, const struct plan *plan)
+{
+    text_char(out, '{');
+    put_string(out, "name", plan->name);
+    text_printf(out, "\"runs\":%lld,", (long long)plan->runs);
+    if (plan->amount < 0)
+        text_add(out, "\"amount\":null,");
+    else
+        text_printf(out, "\"amount\":%lld,", (long long)plan->amount);
+    put_string(out, "currency", plan->currency);
+    text_printf(out, "\"can_be_bought\":%s,\"features\":[",
+                plan_price(plan) == NULL ? "false" : "true");
+    for (size_t i = 0; i < plan->features.count; i++) {
+        if (i > 0)
+            text_char(out, ',');
+        text_json(out, plan->features.of[i], strlen(plan->features.of[i]));
+    }
+    text_add(out, "]}");
+}
+
+enum err billing_plans(struct request *req)
+{
+    const struct plans *plans = billing_of(req)->plans;
+    struct text body = text_open(req->task.mem, 1024);
+
+    text_add(&body, "{\"plans\":[");
+    for (size_t i = 0; i < plans->count; i++) {
+        if (i > 0)
+            text_char(&body, ',');
+        put_plan(&body, &plans->of[i]);
+    }
+    if (plans->trial_days == 0)
+        text_add(&body, "],\"trial\":null}");
+    else
+        text_printf(&body, "],\"trial\":{\"days\":%lld,\"runs\":%lld}}",
+                    (long long)plans->trial_days, (long long)plans->trial_runs);
+    return reply_text(req, &body);
+}
+
+/* Buying */
+
+static json_t *plan_problem(struct request *req, const char *name)
+{
+    const struct plans *plans = billing_of(req)->plans;
+    const char *names[PLANS_MOST + 1] = {NULL};
+
+    for (size_t i = 0; i < plans->count; i++)
+        names[i] = plans->of[i].name;
+    return fields_choice_problem(req->task.mem, "plan", name, names);
+}
+
+enum err billing_create_checkout(struct request *req)
+{
+    struct checkout_wanted wanted = {request_str(req, "plan"), request_str(req, "success_url"),
+                                     request_str(req, "cancel_url")};
+    struct checkout_session session;
+    enum err e;
+
+    if (plans_by_name(billing_of(req)->plans, wanted.plan) == NULL)
+        return reply_json(req, 422, plan_problem(req, wanted.plan));
+    e = checkout_begin(&req->task, billing_of(req), req->settings, req->user, &wanted, &session);
+    if (e != OK)
+        return e;
+    return reply_json(
+        req, 200,
+        json_pack("{s:s,s:s}", "checkout_session_id", session.id, "checkout_url", session.url));
+}
+
+enum err billing_fulfil(struct request *req)
+{
+    struct subscription subscription;
+    struct sync_outcome outcome;
+    const char *status;
+    struct text body;
+    enum err e = checkout_fulfil(&req->task, billing_of(req), req->settings,
+                                 request_param(req, "session_id"), req->user->id, &status,
+                                 &outcome);
+
+    if (e == OK)
+        e = billing_subscription(&req->task, billing_of(req), req->user->id, &subscription);
+    if (e != OK)
+        return e;
+    body = text_open(req->task.mem, 700);
+    text_printf(&body, "{\"status\":\"%s\",\"subscription\":", status);
+    put_subscription(&body, billing_of(req)->plans, req->settings, &subscription);
+    text_char(&body, '}');
+    return reply_text(req, &body);
+}
+
+enum err billing_create_portal(struct request *req)
+{
+    const char *return_url = request_str(req, "return_url"), *url;
+    enum err e;
+
+    if (return_url == NULL)
+        return_url = request_query(req, "return_url");
+    e = checkout_portal(&req->task, billing_of(req), req->settings, req->user->id, return_url,
+                        &url);
+    return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : e;
+}
+
+static void put_text(struct text *out, const json_t *object, const char *name)
+{
+    const char *value = stripe_text(object, name);
+
+    if (*value == '\0')
+        text_printf(out, "\"%s\":null,", name);
+    else
+        put_string(out, name, value);
+}
+
+static void put_invoice(struct text *out, const json_t *invoice)
+{
+    text_char(out, '{');
+    put_string(out, "id", stripe_text(invoice, "id"));
+    put_text(out, invoice, "number");
+    put_text(out, invoice, "status");
+    text_printf(out, "\"amount_due\":%lld,\"amount_paid\":%lld,",
+                (long long)stripe_int(invoice, "amount_due"),
+                (long long)stripe_int(invoice, "amount_paid"));
+    put_string(out, "currency", stripe_text(invoice, "currency"));
+    put_time(out, "created_at", stripe_int(invoice, "created") * 1000);
+    put_text(out, invoice, "hosted_invoice_url");
+    put_text(out, invoice, "invoice_pdf");
+    out->s[out->len - 1] = '}';
+}
+
+enum err billing_invoices(struct request *req)
+{
+    auto_json json_t *invoices = NULL;
+    struct text body = text_open(req->task.mem, 1024);
+    const json_t *invoice;
+    size_t i;
+    enum err e = checkout_invoices(&req->task, billing_of(req), req->user->id, &invoices);
+
+    if (e != OK)
+        return e;
+    text_add(&body, "{\"invoices\":[");
+    json_array_foreach(invoices, i, invoice)
+    {
+        if (i > 0)
+            text_char(&body, ',');
+        put_invoice(&body, invoice);
+    }
+    text_add(&body, "]}");
+    return reply_text(req, &body);
+}
+
+static void put_lines(struct text *out, const json_t *invoice)
+{
+    const json_t *lines = json_object_get(json_object_get(invoice, "lines"), "data"), *line;
+    size_t i;
+
+    text_add(out, "\"lines\":[");
+    json_array_foreach(lines, i, line)
+    {
+        const char *description = stripe_text(line, "description");
+
+        text_add(out, i > 0 ? ",{\"description\":" : "{\"description\":");
+        text_json(out, description, strlen(description));
+        text_printf(out, ",\"amount\":%lld}", (long long)stripe_int(line, "amount"));
+    }
+    text_char(out, ']');
+}
+
+enum err billing_preview(struct request *req)
+{
+    const char *name = request_str(req, "plan");
+    auto_json json_t *invoice = NULL;
+    struct text body = text_open(req->task.mem, 512);
+    int64_t date_s;
+    enum err e;
+
+    if (plans_by_name(billing_of(req)->plans, name) == NULL)
+        return reply_json(req, 422, plan_problem(req, name));
+    e = checkout_preview(&req->task, billing_of(req), req->user->id, name, &date_s, &invoice);
+    if (e != OK)
+        return e;
+    text_char(&body, '{');
+    put_string(&body, "plan", plans_by_name(billing_of(req)->plans, name)->name);
+    text_printf(&body, "\"amount_due\":%lld,\"total\":%lld,",
+                (long long)stripe_int(invoice, "amount_due"),
+                (long long)stripe_int(invoice, "total"));
+    put_string(&body, "currency", stripe_text(invoice, "currency"));
+    text_printf(&body, "\"proration_date\":%lld,", (long long)date_s);
+    put_lines(&body, invoice);
+    text_char(&body, '}');
+    return reply_text(req, &body);
+}
+
+enum err billing_change_plan(struct request *req)
+{
+    const char *name = request_str(req, "plan");
+    struct subscription subscription;
+    enum err e;
+
+    if (plans_by_name(billing_of(req)->plans, name) == NULL)
+        return reply_json(req, 422, plan_problem(req, name));
+    e = checkout_change_plan(&req->task, billing_of(req), req->settings, req->user->id, name,
+                             number_of(req, "proration_date"), &subscription);
+    return e == OK ? reply_subscription(req, &subscription) : e;
+}
+
+enum err billing_cancel(struct request *req)
+{
+    struct subscription subscription;
+    enum err e = checkout_cancel(&req->task, billing_of(req), req->settings, req->user->id,
+                                 &subscription);
+
+    return e == OK ? reply_subscription(req, &subscription) : e;
+}
+
+enum err billing_resume(struct request *req)
+{
+    struct subscription subscription;
+    enum err e = checkout_resume(&req->task, billing_of(req), req->settings, req->user->id,
+                                 &subscription);
+
+    return e == OK ? reply_subscription(req, &subscription) : e;
+}
+
+/* Administrators */
+
+enum err billing_subscriptions(struct request *req)
+{
+    struct store_page page = {.before = request_query_number(req, "cursor", 0),
+                              .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
+    struct subscription_filter filter = {.status = request_query(req, "status")};
+    struct subscription *rows;
+    struct text body;
+    size_t count;
+    int64_t next;
+    enum err e = store_subscriptions(&req->task, app_of(req)->store, &filter, &page, &rows, &count,
+                                     &next);
+
+    if (e != OK)
+        return e;
+    body = reply_begin_ok(req);
+    text_add(&body, "{\"subscriptions\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            text_char(&body, ',');
+        put_managed_subscription(&body, billing_of(req)->plans, req->settings, &rows[i]);
+    }
+    text_add(&body, "],");
+    put_next(&body, next);
+    return reply_end_ok(req, &body);
+}
+
+/* "enterprise, 500 runs, 30 days"; "nothing" takes it away. */
+static const char *describe(struct request *req, const char *plan, int64_t runs, int64_t days)
+{
+    const struct plan *known = plan == NULL ? NULL : plans_by_name(billing_of(req)->plans, plan);
+    struct text detail = text_open(req->task.mem, 64);
+
+    text_add(&detail, known == NULL ? "nothing" : known->name);
+    if (plan != NULL && runs != 0)
+        text_printf(&detail, ", %lld runs", (long long)runs);
+    if (plan != NULL && days != 0)
+        text_printf(&detail, ", %lld days", (long long)days);
+    return detail.s;
+}
+
+enum err billing_set_plan(struct request *req)
+{
+    const char *user_id = request_param(req, "user_id"), *plan = request_str(req, "plan");
+    int64_t runs = number_of(req, "runs"), days = number_of(req, "days");
+    struct audit audit = {.at_ms = clock_wall_ms(),
+                          .actor = mem_printf(req->task.mem, "user:%s", req->user->id),
+                          .action = "billing.give",
+                          .subject = user_id,
+                          .address = req->client_text,
+                          .detail = describe(req, plan, runs, days)};
+    int64_t until_ms = days == 0 ? 0 : audit.at_ms + days * DAY_MS;
+    struct subscription subscription;
+    struct text body;
+    enum err e = billing_give(&req->task, billing_of(req), user_id, plan, runs, until_ms, &audit,
+                              &subscription);
+
+    if (e != OK)
+        return e;
+    body = reply_begin_ok(req);
+    put_managed_subscription(&body, billing_of(req)->plans, req->settings, &subscription);
+    return reply_end_ok(req, &body);
+}
+
+static void put_event(struct text *out, const struct event *event)
+{
+    text_char(out, '{');
+    put_string(out, "id", event->id);
+    put_string(out, "type", event->type);
+    put_string(out, "state", event->state);
+    put_string(out, "error", event->error);
+    if (event->user_id != NULL)
+        put_string(out, "user_id", event->user_id);
+    else
+        text_add(out, "\"user_id\":null,");
+    put_time(out, "received_at", event->received_ms);
+    text_printf(out, "\"attempts\":%u}", event->attempts);
+}
+
+enum err billing_events(struct request *req)
+{
+    struct store_page page = {.before = request_query_number(req, "cursor", 0),
+                              .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
+    struct event *events;
+    struct text body;
+    size_t count;
+    int64_t next;
+    enum err e = store_events(&req->task, app_of(req)->store, request_query(req, "state"), &page,
+                              &events, &count, &next);
+
+    if (e != OK)
+        return e;
+    body = reply_begin_ok(req);
+    text_add(&body, "{\"events\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            text_char(&body, ',');
+        put_event(&body, &events[i]);
+    }
+    text_add(&body, "],");
+    put_next(&body, next);
+    return reply_end_ok(req, &body);
+}
+
+enum err billing_replay_event(struct request *req)
+{
+    enum err e = billing_replay(&req->task, billing_of(req), request_param(req, "event_id"));
+
+    return e == OK ? reply_ok(req, json_object()) : e;
+}

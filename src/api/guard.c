@@ -1,0 +1,332 @@
+#include "api/guard.h"
+
+#include "account/identity.h"
+#include "account/provider.h"
+#include "api/app.h"
+#include "api/gate.h"
+#include "api/handlers.h"
+#include "api/shapes.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "http/client.h"
+#include "http/reply.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum { PATH_BYTES = 2048, METHOD_BYTES = 32 };
+
+static const char own_path[] = "/api/v1/gate";
+
+/* What is guarded, and the method that begins a run there: with it, one is charged. */
+static const struct guarded {
+    const char *path;
+    const char *metered; /* NULL: none */
+} guarded[] = {
+    {"/api/v1/sessions", "PUT"},
+    {"/api/v1/agent/execute", "POST"},
+    {"/api/v1/sandbox", NULL},
+};
+
+static int hex_value(char c)
+{
+    if (!isxdigit((unsigned char)c))
+        return -1;
+    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
+}
+
+/* Decodes the path of the target, once. False if that leaves a doubt: separators, NUL and control
+ * characters that are encoded, percent signs that are (so that decoding twice changes it), bytes
+ * beyond ASCII, parameters, backslashes. */
+static bool decode(const char *target, char out[PATH_BYTES])
+{
+    size_t len = 0;
+
+    for (const char *at = target; *at != '\0' && *at != '?'; at++) {
+        int byte = (unsigned char)*at;
+
+        if (byte == '%') {
+            int high = hex_value(at[1]), low = high < 0 ? -1 : hex_value(at[2]);
+
+            if (low < 0)
+                return false;
+            byte = high * 16 + low;
+            if (byte == '/')
+                return false;
+            at += 2;
+        }
+        if (byte <= ' ' || byte >= 0x7f || strchr("\\;%#?", byte) != NULL || len + 1 == PATH_BYTES)
+            return false;
+        out[len++] = (char)byte;
+    }
+    out[len] = '\0';
+    return out[0] == '/';
+}
+
+/* Empty and dot segments. */
+static bool has_odd_segments(const char *path)
+{
+    for (const char *at = path; *at == '/'; at += 1 + strcspn(at + 1, "/")) {
+        size_t len = strcspn(at + 1, "/");
+
+        if ((len == 0 && at[1] == '/') || (len == 1 && at[1] == '.') ||
+            (len == 2 && at[1] == '.' && at[2] == '.'))
+            return true;
+    }
+    return false;
+}
+
+enum guard_path guard_classify(const char *method, const char *target)
+{
+    char path[PATH_BYTES];
+
+    if (!decode(target, path) || has_odd_segments(path) || *method == '\0' ||
+        strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != strlen(method))
+        return GUARD_UNSAFE;
+    for (size_t i = 0; i < count_of(guarded); i++) {
+        size_t len = strlen(guarded[i].path);
+
+        if (strncmp(path, guarded[i].path, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+            continue;
+        /* With a slash behind it, some applications take it for the same. */
+        return guarded[i].metered != NULL && strcasecmp(method, guarded[i].metered) == 0 &&
+                       (path[len] == '\0' || path[len + 1] == '\0')
+                   ? GUARD_METERED
+                   : GUARD_FREE;
+    }
+    return GUARD_OUTSIDE;
+}
+
+/* What is asked about */
+
+struct question {
+    const char *method, *target;
+};
+
+/* Joins what one source says to what others have said; false if they differ, or it says half. */
+static bool agree(struct question *q, const struct request *req, enum known_header method_name,
+                  enum known_header target_name)
+{
+    const char *method = request_header(req, method_name);
+    const char *target = request_header(req, target_name);
+
+    if (req->headers[method_name].count == 0 && req->headers[target_name].count == 0)
+        return true;
+    if (method == NULL || target == NULL)
+        return false;
+    if (q->method != NULL && (strcmp(q->method, method) != 0 || strcmp(q->target, target) != 0))
+        return false;
+    *q = (struct question){method, target};
+    return true;
+}
+
+static bool read_question(const struct request *req, struct question *ret)
+{
+    const char *below = req->target + sizeof own_path - 1;
+
+    *ret = (struct question){0};
+    if (strncmp(req->target, own_path, sizeof own_path - 1) != 0)
+        return false;
+    if (*below == '/' && below[1] != '\0')
+        *ret = (struct question){req->method, below};
+    return agree(ret, req, HEADER_ORIGINAL_METHOD, HEADER_ORIGINAL_URI) &&
+           agree(ret, req, HEADER_FORWARDED_METHOD, HEADER_FORWARDED_URI) && ret->method != NULL;
+}
+
+static bool may_ask(const struct request *req)
+{
+    const struct networks *proxies = &req->settings->gate_proxies;
+
+    for (size_t i = 0; i < proxies->count; i++) {
+        if (network_has(&proxies->of[i], &req->peer))
+            return true;
+    }
+    return false;
+}
+
+/* Answers */
+
+static enum err deny(struct request *req, int status, const char *detail)
+{
+    struct text body = text_open(req->task.mem, 128);
+
+    text_add(&body, "{\"detail\":");
+    text_json(&body, detail, strlen(detail));
+    text_char(&body, '}');
+    return reply_json_text(req, status, body.s, body.len);
+}
+
+/* All of the headers, so that whatever a client has sent by these names is overwritten. */
+static enum err allow(struct request *req, const struct user *user, const char *plan)
+{
+    reply_header(req, "X-Manus-User", user == NULL ? "" : user->id);
+    reply_header(req, "X-Manus-Role", user == NULL ? "" : user->is_admin ? "admin" : "user");
+    reply_header(req, "X-Manus-Plan", plan);
+    return reply_empty(req, 200);
+}
+
+static enum err deny_stranger(struct request *req)
+{
+    reply_header(req, "WWW-Authenticate", "Bearer");
+    return deny(req, 401, "Authentication required");
+}
+
+static enum err deny_payment(struct request *req, const struct standing *standing)
+{
+    const char *why = standing_reason(req->task.mem, standing);
+    struct text body = text_open(req->task.mem, 480);
+
+    text_add(&body, "{\"code\":402,");
+    put_string(&body, "msg", why);
+    put_string(&body, "detail", why);
+    put_string(&body, "error_code", "SUBSCRIPTION_LIMIT_REACHED");
+    text_add(&body, "\"subscription\":{");
+    put_string(&body, "plan", standing->plan_name);
+    put_string(&body, "status", standing->status);
+    text_printf(&body, "\"monthly_runs\":%lld,\"monthly_runs_limit\":%lld}}",
+                (long long)standing->used, (long long)standing->limit);
+    return reply_json_text(req, 402, body.s, body.len);
+}
+
+/* What needs nobody's identity. True: answered. */
+static bool answer_path(struct request *req, enum guard_path *ret)
+{
+    struct question question;
+
+    if (!may_ask(req)) {
+        deny(req, 403, "This address may not ask");
+        return true;
+    }
+    if (!read_question(req, &question)) {
+        deny(req, 400, "It is not said, or not alike, which request this is about");
+        return true;
+    }
+    *ret = guard_classify(question.method, question.target);
+    if (*ret == GUARD_UNSAFE)
+        deny(req, 400, "This path can be understood in more than one way");
+    else if (*ret == GUARD_OUTSIDE)
+        deny(req, 403, "This path is not guarded");
+    else if (strcmp(question.method, "OPTIONS") == 0)
+        allow(req, NULL, "");
+    else if (req->claims == NULL)
+        deny_stranger(req);
+    return req->reply.status != 0;
+}
+
+/* What UNVERIFIED_MAY says of everything that is not the account itself. True: answered. */
+static bool deny_unverified(struct request *req, const struct user *user)
+{
+    if (user->verified_ms != 0 || req->settings->unverified_may == UNVERIFIED_EVERYTHING)
+        return false;
+    deny(req, 403, "Email is not verified");
+    return true;
+}
+
+static const char *plan_in_force(const struct request *req, const struct subscription *subscription)
+{
+    return standing_of(app_of(req)->billing->plans, req->settings, subscription, clock_wall_ms())
+        .plan_name;
+}
+
+/* On the loop: all that memory can answer. */
+bool guard_fast(struct request *req)
+{
+    struct app *app = app_of(req);
+    int64_t within_ms = req->settings->gate_staleness * 1000;
+    const struct subscription *known;
+    struct session_record *session;
+    enum identity_answer answer;
+    enum guard_path path;
+    struct standing standing;
+    struct user *user;
+
+    if (answer_path(req, &path))
+        return true;
+    answer = identity_peek_within(app->accounts.sessions.identity, req->task.mem, req->claims,
+                                  within_ms, &user, &session);
+    if (answer == IDENTITY_UNKNOWN)
+        return false;
+    if (answer == IDENTITY_REFUSED || !provider_admits(req->settings, user)) {
+        deny_stranger(req);
+        return true;
+    }
+    if (deny_unverified(req, user))
+        return true;
+    known = billing_peek(app->billing, req->task.mem, user->id, within_ms);
+    if (known == NULL)
+        return false;
+    if (path == GUARD_FREE) {
+        allow(req, user, plan_in_force(req, known));
+        return true;
+    }
+    standing = standing_of(app->billing->plans, req->settings, known, clock_wall_ms());
+    if (standing.verdict == STANDING_GOOD)
+        return false; /* a run is charged where one may wait for the disk */
+    deny_payment(req, &standing);
+    return true;
+}
+
+static enum err unavailable(struct request *req)
+{
+    reply_header(req, "Retry-After", "1");
+    return deny(req, 503, "Service temporarily unavailable, please try again");
+}
+
+static enum err judge(struct request *req, enum guard_path path, const struct user *user)
+{
+    struct app *app = app_of(req);
+    int64_t within_ms = req->settings->gate_staleness * 1000;
+    const struct subscription *known = billing_peek(app->billing, req->task.mem, user->id,
+                                                    within_ms);
+    struct subscription read;
+    struct standing standing;
+    enum err e = OK;
+
+    if (path == GUARD_METERED) {
+        e = billing_consume(&req->task, app->billing, req->settings, user->id, known, &standing);
+        if (e != OK)
+            return e;
+        return standing.verdict == STANDING_GOOD ? allow(req, user, standing.plan_name)
+                                                 : deny_payment(req, &standing);
+    }
+    if (known == NULL) {
+        e = billing_subscription(&req->task, app->billing, user->id, &read);
+        known = &read;
+    }
+    return e == OK ? allow(req, user, plan_in_force(req, known)) : e;
+}
+
+/* On the lane. */
+enum err guard(struct request *req)
+{
+    struct app *app = app_of(req);
+    struct session_record *session;
+    enum identity_answer answer;
+    enum guard_path path;
+    struct user *user;
+    enum err e;
+
+    if (answer_path(req, &path))
+        return OK;
+    answer = identity_peek_within(app->accounts.sessions.identity, req->task.mem, req->claims,
+                                  req->settings->gate_staleness * 1000, &user, &session);
+    e = OK;
+    if (answer == IDENTITY_UNKNOWN)
+        e = identity_load(&req->task, app->accounts.sessions.identity, req->claims, &answer, &user,
+                          &session);
+    if (e == OK && (answer == IDENTITY_REFUSED || !provider_admits(req->settings, user)))
+        return deny_stranger(req);
+    if (e == OK && deny_unverified(req, user))
+        return OK;
+    if (e == OK) {
+        req->task.user_id = user->id;
+        e = judge(req, path, user);
+    }
+    if (e == OK)
+        return OK;
+    log_warning(&req->task, "the guard cannot judge", LOG_S("error", err_info(e)->name),
+                LOG_S("detail", req->task.text));
+    return e == ERR_NOT_FOUND ? deny_stranger(req) : unavailable(req);
+}

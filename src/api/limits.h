@@ -1,0 +1,73 @@
+/* The rate limits of the routes table: compiled with the settings, asked on the loop before a
+ * request costs anything, told in the headers of every reply of a limited route.
+ *
+ * Headers: X-RateLimit-Limit, -Remaining, -Reset (epoch seconds, as SlowAPI has it) of the tightest
+ * window; RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10); Retry-After. */
+#pragma once
+
+#include "http/request.h"
+#include "limit/limiter.h"
+
+struct limits;
+struct app;
+
+/* RATE_LIMIT_DEFAULT and the overrides of single routes against the rows. NULL, and what is wrong
+ * with which setting. */
+const struct limits *limits_compile(void *mem, const struct settings *settings,
+                                    const struct route *rows, const char **ret_wrong);
+
+/* The names of the routes for the limiter, by their number; the last is that of failed logins. */
+const char *const *limits_names(void *mem, const struct route *rows, size_t *ret_count);
+
+/* How often each route admitted and refused, since the program began. One for each loop, so that
+ * counting costs no loop the other's cache, and one for all other threads. */
+struct limit_counts;
+
+struct limit_counts *limit_counts_new(void *mem, const struct route *rows, unsigned loops);
+
+/* As /metrics tells them. */
+void limits_print_metrics(const struct request *req, struct text *out);
+
+/* RATE_LIMIT_AUTH_LOGIN. The second and later routes of one path have their method in it. */
+const char *limits_setting_name(void *mem, const struct route *rows, const struct route *row);
+
+enum limits_answer {
+    LIMITS_ADMITTED,
+    LIMITS_ANSWERED, /* the reply is set */
+    LIMITS_WAIT,     /* request_go_on() comes; then the same is asked again */
+};
+
+/* After the head, with the claims of a token that verified. */
+enum limits_answer limits_admit(struct request *req);
+
+/* After the body, for the routes that count by what is in it. */
+enum limits_answer limits_admit_body(struct request *req);
+
+/* Counts a request of a route that is LIMITED_BY_REFUSALS, on a lane. False: there were too many,
+ * and it is answered. */
+bool limits_charge_refused(struct request *req);
+
+/* Failed logins: whether they are counted for this client at all. */
+bool limits_count_failures(const struct request *req);
+
+/* Counts one, on a lane. False: too many, and the request is answered. */
+struct limit_charge {
+    struct limit_key key;
+    struct verdict verdict;
+    bool charged;
+};
+bool limits_charge_failure(struct request *req, const char *name, struct limit_charge *ret);
+void limits_forgive_failure(struct request *req, const struct limit_charge *charge);
+
+/* Who asks most: {"talkers":[…]} as /limits/top and `manus limits show --top` tell it. */
+json_t *limits_top(const struct app *app, unsigned most);
+
+/* What `manus limits` asks the server; `for_s` is how long a ban lasts. What was asked wrongly is
+ * ERR_INVALID with its text. May wait for Redis; not on a loop. */
+struct limits_command {
+    const char *action; /* show, reset, top, ban, unban, bans */
+    const char *what;   /* a key, such as auth_login:ip:203.0.113.9, or a network; NULL: none */
+    int64_t for_s;
+};
+must_check enum err limits_command(struct task *task, const struct app *app,
+                                   const struct limits_command *command, struct text *out);

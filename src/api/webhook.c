@@ -1,0 +1,67 @@
+/* Where Stripe delivers its events. */
+#include "api/app.h"
+#include "api/handlers.h"
+#include "api/limits.h"
+#include "api/shapes.h"
+#include "billing/inbox.h"
+#include "billing/signature.h"
+#include "core/clock.h"
+#include "core/metrics.h"
+#include "http/reply.h"
+
+/* Whoever cannot sign is counted; Stripe itself may come as often as it likes. */
+static enum err refuse(struct request *req, int status, const char *msg)
+{
+    metric_add(METRIC_webhook_refused, 1);
+    return limits_charge_refused(req) ? reply_error(req, status, msg) : OK;
+}
+
+static enum err say(struct request *req, const char *status, const char *name, const char *value)
+{
+    struct text body = text_open(req->task.mem, 96);
+
+    text_char(&body, '{');
+    put_string(&body, "status", status);
+    if (value != NULL)
+        put_string(&body, name, value);
+    body.s[body.len - 1] = '}';
+    return reply_json_text(req, 200, body.s, body.len);
+}
+
+static enum err answer(struct request *req, const struct event_verdict *verdict)
+{
+    switch (verdict->result) {
+    case EVENT_APPLIED:
+        req->task.user_id = verdict->user_id;
+        return say(req, "success", "user_id", verdict->user_id);
+    case EVENT_SKIPPED:
+        if (verdict->message != NULL)
+            return say(req, "ignored", "message", verdict->message);
+        return say(req, "ignored", "event_type", verdict->type);
+    case EVENT_UNKNOWN:
+        return say(req, "error", "message", "Subscription not found");
+    case EVENT_UNREADABLE:
+        return reply_error(req, 400, "Webhook processing failed: this is no event");
+    default:
+        return say(req, "received", NULL, NULL);
+    }
+}
+
+enum err billing_webhook(struct request *req)
+{
+    const struct secrets *secrets = &req->settings->stripe_webhook_secret;
+    const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
+    const char *body = req->body == NULL ? "" : req->body;
+    struct event_verdict verdict;
+    enum err e;
+
+    if (secrets->count == 0)
+        return fail(&req->task, ERR_STRIPE_OFF, "Billing is not configured");
+    if (req->headers[HEADER_STRIPE_SIGNATURE].count == 0)
+        return refuse(req, 400, "Missing Stripe-Signature header");
+    if (header == NULL ||
+        !signature_is_right(secrets, header, body, req->body_len, clock_wall_ms() / 1000))
+        return refuse(req, 401, "Invalid webhook signature");
+    e = inbox_accept(&req->task, app_of(req)->inbox, req->settings, body, req->body_len, &verdict);
+    return e == OK ? answer(req, &verdict) : e;
+}

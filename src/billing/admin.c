@@ -1,0 +1,201 @@
+#include "billing/admin.h"
+
+#include "billing/reconcile.h"
+#include "core/clock.h"
+#include "core/email.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put_event(struct text *out, const struct event *event)
+{
+    char received[TEXT_TIME_SIZE];
+
+    text_time(received, event->received_ms);
+    text_printf(out, "%s  %-7s  received %s  attempts %u  %s  user %s  %s\n", event->id,
+                event->state, received, event->attempts, event->type,
+                event->user_id == NULL ? "unknown" : event->user_id, event->error);
+}
+
+static enum err list(struct task *task, struct billing *billing, const struct settings *settings,
+                     const struct billing_request *request, struct text *out)
+{
+    static const char *const states[] = {EVENT_WAITING, EVENT_DONE, EVENT_IGNORED, EVENT_DEAD};
+    const struct store_page newest = {0, STORE_PAGE};
+    struct event_counts counts;
+    struct event *events;
+    bool known = request->what == NULL;
+    size_t count;
+    int64_t next;
+    enum err e;
+
+    (void)settings;
+    for (size_t i = 0; i < count_of(states) && !known; i++)
+        known = strcmp(states[i], request->what) == 0;
+    if (!known)
+        return fail(task, ERR_INVALID, "give a state: waiting, done, ignored or dead");
+    e = store_events(task, billing->store, request->what, &newest, &events, &count, &next);
+    if (e == OK)
+        e = store_event_counts(task, billing->store, &counts);
+    if (e != OK)
+        return e;
+    for (size_t i = 0; i < count; i++)
+        put_event(out, &events[i]);
+    if (next != 0)
+        text_add(out, "… and older ones\n");
+    text_printf(out, "%lld wait, %lld were given up\n", (long long)counts.waiting,
+                (long long)counts.dead);
+    return OK;
+}
+
+static enum err show(struct task *task, struct billing *billing, const struct settings *settings,
+                     const struct billing_request *request, struct text *out)
+{
+    struct event event;
+    bool found;
+    enum err e = store_event_by_id(task, billing->store, request->what, &found, &event);
+
+    (void)settings;
+    if (e != OK)
+        return e;
+    if (!found)
+        return fail(task, ERR_NOT_FOUND, "Event not found");
+    put_event(out, &event);
+    text_add(out, event.payload);
+    text_char(out, '\n');
+    return OK;
+}
+
+enum err billing_replay(struct task *task, struct billing *billing, const char *event_id)
+{
+    bool found;
+    enum err e = store_event_replay(task, billing->store, event_id, clock_wall_ms(), &found);
+
+    if (e == OK && !found)
+        return fail(task, ERR_NOT_FOUND, "Event not found");
+    return e;
+}
+
+/* One event, or all that were given up. */
+static enum err replay(struct task *task, struct billing *billing, const struct settings *settings,
+                       const struct billing_request *request, struct text *out)
+{
+    struct store_page page = {0, STORE_PAGE};
+    unsigned replayed = 0;
+    enum err e = OK;
+
+    (void)settings;
+    if (strcmp(request->what, EVENT_DEAD) != 0) {
+        e = billing_replay(task, billing, request->what);
+        replayed = 1;
+    } else {
+        do {
+            struct event *events;
+            size_t count;
+
+            e = store_events(task, billing->store, EVENT_DEAD, &page, &events, &count,
+                             &page.before);
+            for (size_t i = 0; e == OK && i < count; i++, replayed++)
+                e = billing_replay(task, billing, events[i].id);
+        } while (e == OK && page.before != 0);
+    }
+    if (e == OK)
+        text_printf(out, "%u will be applied anew\n", replayed);
+    return e;
+}
+
+static enum err find_subscription(struct task *task, struct billing *billing, const char *who,
+                                  struct subscription *ret)
+{
+    const char *email = email_normalise(task->mem, who);
+    struct user user = {.id = who};
+    bool found = false;
+    enum err e = OK;
+
+    if (email != NULL)
+        e = store_user_by_email(task, billing->store, email, &found, &user);
+    if (e == OK)
+        e = store_subscription_by_user(task, billing->store, user.id, &found, ret);
+    if (e == OK && (!found || ret->customer_id == NULL))
+        return fail(task, ERR_NOT_FOUND, "Stripe knows no such user: give an address or an id");
+    return e;
+}
+
+static enum err sync_user(struct task *task, struct billing *billing,
+                          const struct settings *settings, const struct billing_request *request,
+                          bool dry, struct text *out)
+{
+    struct reconcile_counts counts = {0};
+    struct subscription subscription;
+    enum err e = find_subscription(task, billing, request->what, &subscription);
+
+    return e == OK ? reconcile_one(task, billing, settings, &subscription, dry, out, &counts) : e;
+}
+
+static enum err sync_one(struct task *task, struct billing *billing,
+                         const struct settings *settings, const struct billing_request *request,
+                         struct text *out)
+{
+    return sync_user(task, billing, settings, request, false, out);
+}
+
+static enum err compare_one(struct task *task, struct billing *billing,
+                            const struct settings *settings, const struct billing_request *request,
+                            struct text *out)
+{
+    return sync_user(task, billing, settings, request, true, out);
+}
+
+/* The last line is for the command: where to go on, and the counts. */
+static enum err sync_page(struct task *task, struct billing *billing,
+                          const struct settings *settings, const struct billing_request *request,
+                          bool dry, struct text *out)
+{
+    struct reconcile_counts counts = {0};
+    int64_t next = 0;
+    enum err e = reconcile_page(task, billing, settings, strtoll(request->what, NULL, 10), dry, out,
+                                &counts, &next);
+
+    text_printf(out, "next %lld %u %u %u\n", (long long)next, counts.compared, counts.different,
+                counts.failed);
+    return e;
+}
+
+static enum err sync_some(struct task *task, struct billing *billing,
+                          const struct settings *settings, const struct billing_request *request,
+                          struct text *out)
+{
+    return sync_page(task, billing, settings, request, false, out);
+}
+
+static enum err compare_some(struct task *task, struct billing *billing,
+                             const struct settings *settings, const struct billing_request *request,
+                             struct text *out)
+{
+    return sync_page(task, billing, settings, request, true, out);
+}
+
+const struct billing_action billing_actions[] = {
+    {"inbox list", false, list},
+    {"inbox show", true, show},
+    {"inbox replay", true, replay},
+    {"sync", true, sync_one},
+    {"sync --dry-run", true, compare_one},
+    {"sync page", true, sync_some},
+    {"sync page --dry-run", true, compare_some},
+    {0},
+};
+
+enum err billing_run(struct task *task, struct billing *billing, const struct settings *settings,
+                     const struct billing_request *request, struct text *out)
+{
+    const struct billing_action *action = billing_actions;
+
+    while (action->name != NULL && strcmp(action->name, request->action) != 0)
+        action++;
+    if (action->name == NULL)
+        return fail(task, ERR_INVALID, "there is no such action");
+    if (action->needs_what && request->what == NULL)
+        return fail(task, ERR_INVALID, "say which one");
+    return action->run(task, billing, settings, request, out);
+}

@@ -1,0 +1,217 @@
+#include "billing/billing.h"
+
+#include "core/clock.h"
+#include "core/crypto.h"
+#include "core/metrics.h"
+
+#include <string.h>
+
+enum { CONSUME_TRIES = 4 };
+
+#define DAY_MS INT64_C(86400000)
+
+/* Found by the user's id. */
+struct remembered {
+    const char *user_id;
+    struct subscription subscription;
+};
+
+static const char *append(char **at, const char *text)
+{
+    size_t size = text == NULL ? 0 : strlen(text) + 1;
+    char *copy = text == NULL ? NULL : memcpy(*at, text, size);
+
+    *at += size;
+    return copy;
+}
+
+static size_t size_of(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
+static void *copy_remembered(void *mem, const void *record)
+{
+    const struct subscription *from = &((const struct remembered *)record)->subscription;
+    struct remembered *copy = mem_zero(mem, sizeof *copy + size_of(from->user_id) +
+                                                size_of(from->plan) + size_of(from->status) +
+                                                size_of(from->gift_plan));
+    struct subscription *to = &copy->subscription;
+    char *at = (char *)(copy + 1);
+
+    *to = *from;
+    to->user_id = copy->user_id = append(&at, from->user_id);
+    to->plan = append(&at, from->plan);
+    to->status = append(&at, from->status);
+    to->gift_plan = append(&at, from->gift_plan);
+    to->id = to->customer_id = to->stripe_id = to->price_id = NULL;
+    return copy;
+}
+
+static int close_billing(struct billing *billing)
+{
+    for (size_t i = 0; i < BILLING_LOCKS; i++)
+        pthread_mutex_destroy(&billing->locks[i]);
+    return 0;
+}
+
+struct billing *billing_open(void *mem, struct store *store, const struct settings *settings,
+                             const struct plans *plans)
+{
+    struct billing *billing = mem_new(mem, struct billing);
+
+    billing->store = store;
+    billing->plans = plans;
+    billing->stripe = stripe_open(billing, settings);
+    for (size_t i = 0; i < BILLING_LOCKS; i++)
+        pthread_mutex_init(&billing->locks[i], NULL);
+    talloc_set_destructor(billing, close_billing);
+    billing->subscriptions = recall_open(billing, copy_remembered);
+    return billing;
+}
+
+static pthread_mutex_t *lock_of(struct billing *billing, const char *user_id)
+{
+    unsigned hash = 5381;
+
+    for (; *user_id != '\0'; user_id++)
+        hash = hash * 33 ^ (unsigned char)*user_id;
+    return &billing->locks[hash % BILLING_LOCKS];
+}
+
+void billing_lock(struct billing *billing, const char *user_id)
+{
+    pthread_mutex_lock(lock_of(billing, user_id));
+}
+
+void billing_unlock(struct billing *billing, const char *user_id)
+{
+    pthread_mutex_unlock(lock_of(billing, user_id));
+}
+
+enum err billing_subscription(struct task *task, struct billing *billing, const char *user_id,
+                              struct subscription *ret)
+{
+    uint64_t generation = recall_generation(billing->subscriptions, user_id);
+    bool found;
+    enum err e = store_subscription_open(task, billing->store, user_id, crypto_uuid(task->mem),
+                                         clock_wall_ms(), &found, ret);
+
+    if (e != OK)
+        return e;
+    if (!found)
+        return fail(task, ERR_NOT_FOUND, "User not found");
+    recall_put(billing->subscriptions, &(struct remembered){ret->user_id, *ret}, generation);
+    return OK;
+}
+
+const struct subscription *billing_peek(struct billing *billing, void *mem, const char *user_id,
+                                        int64_t within_ms)
+{
+    const struct remembered *found = recall_peek(billing->subscriptions, mem, user_id, within_ms);
+
+    return found == NULL ? NULL : &found->subscription;
+}
+
+void billing_forget(struct billing *billing, const char *user_id)
+{
+    recall_forget(billing->subscriptions, user_id);
+}
+
+enum err billing_start_trial(struct task *task, struct billing *billing,
+                             const struct settings *settings, const char *user_id,
+                             struct subscription *ret)
+{
+    const struct plans *plans = billing->plans;
+    int64_t now_ms = clock_wall_ms() / 1000 * 1000;
+    enum trial_started started;
+    enum err e;
+
+    (void)settings;
+    if (plans->trial_days == 0)
+        return fail(task, ERR_BAD_REQUEST, "Trial is not available");
+    e = billing_subscription(task, billing, user_id, ret);
+    if (e == OK)
+        e = store_trial_start(task, billing->store, user_id, now_ms,
+                              now_ms + plans->trial_days * DAY_MS, &started);
+    billing_forget(billing, user_id);
+    if (e != OK)
+        return e;
+    if (started == TRIAL_USED)
+        return fail(task, ERR_BAD_REQUEST, "Trial already activated");
+    if (started == TRIAL_PAID)
+        return fail(task, ERR_BAD_REQUEST, "Cannot activate trial for paid subscription");
+    return billing_subscription(task, billing, user_id, ret);
+}
+
+/* One attempt; *ret_outdated: the subscription has changed meanwhile. */
+static enum err charge(struct task *task, struct billing *billing,
+                       const struct subscription *subscription, int64_t now_ms,
+                       struct standing *standing, bool *ret_outdated)
+{
+    struct usage usage = {.user_id = subscription->user_id,
+                          .revision = subscription->revision,
+                          .period_ms = standing->period_ms,
+                          .limit = standing->limit,
+                          .day = now_ms / DAY_MS};
+    enum usage_consumed consumed;
+    int64_t runs;
+    enum err e = store_usage_consume(task, billing->store, &usage, &consumed, &runs);
+
+    *ret_outdated = e == OK && consumed == USAGE_OUTDATED;
+    if (e != OK || *ret_outdated)
+        return e;
+    standing->used = runs;
+    metric_add(consumed == USAGE_CONSUMED ? METRIC_runs_consumed : METRIC_runs_refused, 1);
+    if (consumed == USAGE_EXHAUSTED) {
+        standing->verdict = STANDING_EXHAUSTED;
+        billing_forget(billing, subscription->user_id);
+    }
+    return OK;
+}
+
+enum err billing_consume(struct task *task, struct billing *billing,
+                         const struct settings *settings, const char *user_id,
+                         const struct subscription *known, struct standing *ret)
+{
+    struct subscription read;
+    bool outdated = false;
+
+    for (int i = 0; i < CONSUME_TRIES; i++) {
+        int64_t now_ms = clock_wall_ms();
+        enum err e = OK;
+
+        if (known == NULL || outdated) {
+            e = billing_subscription(task, billing, user_id, &read);
+            known = &read;
+        }
+        if (e != OK)
+            return e;
+        *ret = standing_of(billing->plans, settings, known, now_ms);
+        if (ret->verdict != STANDING_GOOD)
+            return OK;
+        e = charge(task, billing, known, now_ms, ret, &outdated);
+        if (e != OK || !outdated)
+            return e;
+    }
+    return fail(task, ERR_BUSY, "the subscription changes all the time");
+}
+
+enum err billing_give(struct task *task, struct billing *billing, const char *user_id,
+                      const char *plan, int64_t runs, int64_t until_ms, const struct audit *audit,
+                      struct subscription *ret)
+{
+    const struct plan *known = plan == NULL ? NULL : plans_by_name(billing->plans, plan);
+    bool found;
+    enum err e;
+
+    if (plan != NULL && known == NULL)
+        return fail(task, ERR_BAD_REQUEST, mem_printf(task->mem, "Invalid plan: %s", plan));
+    e = billing_subscription(task, billing, user_id, ret);
+    if (e == OK)
+        e = store_subscription_give(task, billing->store, user_id,
+                                    known == NULL ? NULL : known->name, runs, until_ms, audit,
+                                    &found);
+    billing_forget(billing, user_id);
+    return e == OK ? billing_subscription(task, billing, user_id, ret) : e;
+}

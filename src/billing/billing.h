@@ -1,0 +1,63 @@
+/* Whoever has bought what, for those who ask: subscriptions by way of a memory, trials, runs.
+ *
+ * A user's subscription is made free at the first question. What this process changes is forgotten
+ * at once: whoever changes a subscription calls billing_forget() after the store has it. Calls but
+ * billing_peek() may wait for the store. */
+#pragma once
+
+#include "billing/standing.h"
+#include "core/recall.h"
+#include "remote/stripe.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { BILLING_LOCKS = 256 };
+
+struct billing {
+    struct store *store;
+    const struct plans *plans;
+    struct stripe *stripe;
+    struct recall *subscriptions; /* by user */
+
+    /* Whoever asks Stripe about a user and keeps the answer holds that user's; some users share
+     * one. */
+    pthread_mutex_t locks[BILLING_LOCKS];
+    atomic_int waiting; /* for somebody else's checkout */
+};
+
+/* `settings` are those of the start. */
+struct billing *billing_open(void *mem, struct store *store, const struct settings *settings,
+                             const struct plans *plans);
+
+/* Held until billing_unlock(); while Stripe is asked, so for seconds. */
+void billing_lock(struct billing *billing, const char *user_id);
+void billing_unlock(struct billing *billing, const char *user_id);
+
+/* ERR_NOT_FOUND if there is no such user. */
+must_check enum err billing_subscription(struct task *task, struct billing *billing,
+                                         const char *user_id, struct subscription *ret);
+
+/* What was read within the last `within_ms`, without its ids at Stripe; NULL if nothing was. */
+const struct subscription *billing_peek(struct billing *billing, void *mem, const char *user_id,
+                                        int64_t within_ms);
+
+void billing_forget(struct billing *billing, const char *user_id);
+
+/* ERR_BAD_REQUEST with its text; *ret is the subscription with the trial. */
+must_check enum err billing_start_trial(struct task *task, struct billing *billing,
+                                        const struct settings *settings, const char *user_id,
+                                        struct subscription *ret);
+
+/* Charges a run, durably, if ret->verdict is STANDING_GOOD afterwards; else nothing. `known` is
+ * what is remembered of the subscription; NULL: nothing. */
+must_check enum err billing_consume(struct task *task, struct billing *billing,
+                                    const struct settings *settings, const char *user_id,
+                                    const struct subscription *known, struct standing *ret);
+
+/* Gives a plan by hand, or takes it away again (NULL). ERR_NOT_FOUND, ERR_BAD_REQUEST with their
+ * texts. */
+must_check enum err billing_give(struct task *task, struct billing *billing, const char *user_id,
+                                 const char *plan, int64_t runs, int64_t until_ms,
+                                 const struct audit *audit, struct subscription *ret);

@@ -1,0 +1,676 @@
+#include "billing/checkout.h"
+
+#include "billing/return_url.h"
+#include "core/clock.h"
+#include "core/crypto.h"
+#include "core/log.h"
+
+#include <string.h>
+
+enum {
+    LEASE_MS = 30000, /* longer than any request may take */
+    WAITERS = 2,      /* of the lane's threads */
+    WAIT_MS = 3000,
+    LOOK_MS = 50,
+    ROUNDS = 3, /* sessions that turn out to be over, customers that are gone */
+    INVOICES = 24,
+};
+
+/* Customers */
+
+static enum err make_customer(struct task *task, struct billing *billing, const struct user *user,
+                              int64_t generation, unsigned attempt, const char **ret_id,
+                              bool *ret_burnt)
+{
+    auto_call struct stripe_call call = {.method = "POST", .path = "/v1/customers"};
+    struct text form = text_open(task->mem, 256);
+    enum err e;
+
+    stripe_put(&form, "email", user->email);
+    stripe_put(&form, "name", user->fullname);
+    stripe_put(&form, "metadata[user_id]", user->id);
+    call.form = form.s;
+    call.key = mem_printf(task->mem, "manus:customer:%s:%lld:%u", user->id, (long long)generation,
+                          attempt);
+    e = stripe_ask(task, billing->stripe, &call);
+    *ret_burnt = call.is_burnt || (call.status == 400 && strcmp(call.code, "") == 0);
+    if (e != OK)
+        return e;
+    if (!stripe_is_id(stripe_text(call.reply, "id"), "cus_"))
+        return fail(task, ERR_STRIPE_DOWN, "Stripe's customer has no id");
+    *ret_id = mem_string(task->mem, stripe_text(call.reply, "id"));
+    return OK;
+}
+
+/* The user's customer, made if there is none. Under the user's lock. */
+static enum err customer_of(struct task *task, struct billing *billing, const struct user *user,
+                            const struct subscription *subscription, const char **ret_id)
+{
+    bool burnt = false;
+    enum err e;
+
+    *ret_id = subscription->customer_id;
+    if (*ret_id != NULL)
+        return OK;
+    e = make_customer(task, billing, user, subscription->generation, 1, ret_id, &burnt);
+    /* A failure that Stripe has stored, or the address has changed since: another key. */
+    if (e != OK && burnt)
+        e = make_customer(task, billing, user, subscription->generation,
+                          (unsigned)(clock_wall_ms() / 1000), ret_id, &burnt);
+    if (e == OK)
+        e = store_customer_link(task, billing->store, user->id, subscription->generation, *ret_id,
+                                clock_wall_ms(), ret_id);
+    billing_forget(billing, user->id);
+    if (e == OK && *ret_id == NULL)
+        return fail(task, ERR_CONFLICT, "The account changes: try again");
+    return e;
+}
+
+/* Checkout */
+
+static enum err refuse_subscribed(struct task *task)
+{
+    return fail(task, ERR_CONFLICT,
+                "You have a subscription already: change its plan, or manage it in the portal");
+}
+
+/* A second subscription beside this one would be billed beside it. */
+static bool is_subscribed(const struct subscription *subscription)
+{
+    return subscription->stripe_id != NULL && (strcmp(subscription->status, "active") == 0 ||
+                                               strcmp(subscription->status, "trialing") == 0 ||
+                                               strcmp(subscription->status, "past_due") == 0 ||
+                                               strcmp(subscription->status, "unpaid") == 0);
+}
+
+static enum err expire_session(struct task *task, struct billing *billing, const char *session_id)
+{
+    auto_call struct stripe_call call = {
+        .method = "POST",
+        .path = mem_printf(task->mem, "/v1/checkout/sessions/%s/expire", session_id),
+        .key = mem_printf(task->mem, "manus:expire:%s", session_id)};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+
+    if (e == ERR_STRIPE) {
+        auto_call struct stripe_call look = {
+            .method = "GET", .path = mem_printf(task->mem, "/v1/checkout/sessions/%s", session_id)};
+        e = stripe_ask(task, billing->stripe, &look);
+        if (e == ERR_STRIPE && stripe_is_missing(&look))
+            return OK;
+        if (e == OK && strcmp(stripe_text(look.reply, "status"), "complete") == 0)
+            return refuse_subscribed(task);
+    }
+    return e;
+}
+
+static const char *form_of(struct task *task, const struct checkout *checkout,
+                           const char *customer_id)
+{
+    struct text form = text_open(task->mem, 512);
+
+    stripe_put(&form, "mode", "subscription");
+    stripe_put(&form, "customer", customer_id);
+    stripe_put(&form, "client_reference_id", checkout->user_id);
+    stripe_put(&form, "line_items[0][price]", checkout->price_id);
+    stripe_put(&form, "line_items[0][quantity]", "1");
+    stripe_put(&form, "payment_method_types[0]", "card");
+    stripe_put(&form, "success_url", checkout->success_url);
+    stripe_put(&form, "cancel_url", checkout->cancel_url);
+    stripe_put(&form, "metadata[user_id]", checkout->user_id);
+    stripe_put(&form, "metadata[plan]", checkout->plan);
+    stripe_put(&form, "subscription_data[metadata][user_id]", checkout->user_id);
+    stripe_put(&form, "subscription_data[metadata][plan]", checkout->plan);
+    return form.s;
+}
+
+enum made {
+    MADE,
+    MADE_NOT,      /* the failure stands */
+    MADE_ANOTHER,  /* another key is needed */
+    MADE_STRANGER, /* Stripe has lost the customer */
+};
+
+static enum err make_session(struct task *task, struct billing *billing,
+                             const struct checkout *checkout, const char *customer_id,
+                             struct checkout_session *ret, enum made *ret_made)
+{
+    auto_call struct stripe_call call = {.method = "POST",
+                                         .path = "/v1/checkout/sessions",
+                                         .form = form_of(task, checkout, customer_id),
+                                         .key = checkout->key};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+    bool kept;
+
+    *ret_made = MADE_NOT;
+    if (call.is_burnt)
+        *ret_made = MADE_ANOTHER;
+    if (e == ERR_STRIPE && stripe_is_missing(&call) && strcmp(call.param, "customer") == 0)
+        *ret_made = MADE_STRANGER;
+    if (e != OK)
+        return e;
+    ret->id = mem_string(task->mem, stripe_text(call.reply, "id"));
+    ret->url = mem_string(task->mem, stripe_text(call.reply, "url"));
+    if (!stripe_is_id(ret->id, "cs_") || *ret->url == '\0') {
+        *ret_made = MADE_ANOTHER; /* a repeated key gets the session as it was, without its page */
+        return fail(task, ERR_STRIPE_DOWN, "Stripe's session has no page");
+    }
+    *ret_made = MADE;
+    return store_checkout_opened(task, billing->store, checkout->key, ret->id, ret->url,
+                                 stripe_int(call.reply, "expires_at") * 1000, &kept);
+}
+
+/* With the reservation, under the user's lock. */
+static enum err make_reserved(struct task *task, struct billing *billing,
+                              const struct settings *settings, const struct user *user,
+                              const struct checkout *checkout, struct checkout_session *ret,
+                              enum made *ret_made)
+{
+    struct subscription subscription;
+    struct sync_outcome outcome;
+    const char *customer_id;
+    enum err e = billing_subscription(task, billing, user->id, &subscription);
+
+    *ret_made = MADE_NOT;
+    if (e == OK && subscription.customer_id != NULL) {
+        /* What was bought meanwhile, and not heard of. */
+        e = sync_locked(task, billing, settings, user->id, subscription.customer_id, &outcome);
+        if (e == OK && outcome.result != SYNC_NOBODY)
+            subscription = outcome.found;
+        if (e == OK && is_subscribed(&subscription))
+            return refuse_subscribed(task);
+    }
+    if (e == OK)
+        e = customer_of(task, billing, user, &subscription, &customer_id);
+    if (e == OK && checkout->session_id != NULL)
+        e = expire_session(task, billing, checkout->session_id);
+    if (e == OK)
+        e = make_session(task, billing, checkout, customer_id, ret, ret_made);
+    if (*ret_made == MADE_STRANGER) {
+        (void)!store_customer_unlink(task, billing->store, customer_id, clock_wall_ms());
+        billing_forget(billing, user->id);
+    }
+    return e;
+}
+
+/* Gives the reservation back as the failure asks for; *ret_again: it is worth another round. */
+static void settle_failure(struct task *task, struct billing *billing,
+                           const struct checkout *checkout, enum err e, enum made made,
+                           bool *ret_again)
+{
+    const char *text = task->text, *where = task->where;
+    bool is_unknown = err_info(e)->blame == BLAME_REMOTE && e != ERR_STRIPE && made == MADE_NOT;
+
+    if (made == MADE) /* at Stripe; only our note of it failed */
+        is_unknown = true;
+    *ret_again = made == MADE_ANOTHER || made == MADE_STRANGER;
+    if (is_unknown)
+        (void)!store_checkout_release(task, billing->store, checkout->key);
+    else
+        (void)!store_checkout_close(task, billing->store, checkout->key);
+    task->err = e;
+    task->text = text;
+    task->where = where;
+}
+
+/* One that is open here: is it at Stripe too? *ret_over: no. */
+static enum err reuse(struct task *task, struct billing *billing, const struct settings *settings,
+                      const struct user *user, const struct checkout *checkout,
+                      struct checkout_session *ret, bool *ret_over)
+{
+    struct sync_outcome outcome;
+    const char *status;
+    enum err e = checkout_fulfil(task, billing, settings, checkout->session_id, user->id, &status,
+                                 &outcome);
+
+    *ret_over = false;
+    if (e == OK && strcmp(status, "open") == 0) {
+        *ret = (struct checkout_session){checkout->session_id, checkout->url};
+        return OK;
+    }
+    if (e == OK && strcmp(status, "complete") == 0 && is_subscribed(&outcome.found))
+        return refuse_subscribed(task);
+    if (e == OK && strcmp(status, "pending") == 0)
+        return fail(task, ERR_CONFLICT, "A payment is under way: wait until it has come");
+    if (e != OK && e != ERR_NOT_FOUND)
+        return e;
+    *ret_over = true;
+    return store_checkout_close(task, billing->store, checkout->session_id);
+}
+
+/* Somebody makes one for the same user: a few wait for it. True: look again. */
+static bool wait_for_other(struct task *task, struct billing *billing, int64_t until_ms)
+{
+    bool may = atomic_fetch_add(&billing->waiting, 1) < WAITERS;
+    int64_t now_ms = clock_mono_ms();
+
+    if (may && now_ms < until_ms && now_ms < task->deadline_ms)
+        usleep(LOOK_MS * 1000);
+    else
+        may = false;
+    atomic_fetch_sub(&billing->waiting, 1);
+    return may;
+}
+
+static enum err begin(struct task *task, struct billing *billing, const struct settings *settings,
+                      const struct user *user, struct checkout *wanted,
+                      struct checkout_session *ret)
+{
+    int64_t until_ms = clock_mono_ms() + WAIT_MS;
+
+    for (int round = 0; round < ROUNDS;) {
+        enum checkout_reserved reserved;
+        struct checkout checkout;
+        bool again = false;
+        enum made made;
+        enum err e;
+
+        wanted->key = mem_printf(task->mem, "manus:checkout:%s", crypto_id(task->mem));
+        wanted->created_ms = clock_wall_ms();
+        e = store_checkout_reserve(task, billing->store, wanted, LEASE_MS, &reserved, &checkout);
+        if (e != OK)
+            return e;
+        if (reserved == CHECKOUT_BUSY) {
+            if (wait_for_other(task, billing, until_ms))
+                continue;
+            return fail(task, ERR_CONFLICT, "A checkout is being opened: try again");
+        }
+        round++;
+        if (reserved == CHECKOUT_OPEN) {
+            e = reuse(task, billing, settings, user, &checkout, ret, &again);
+        } else {
+            billing_lock(billing, user->id);
+            e = make_reserved(task, billing, settings, user, &checkout, ret, &made);
+            billing_unlock(billing, user->id);
+            if (e != OK)
+                settle_failure(task, billing, &checkout, e, made, &again);
+        }
+        if (!again)
+            return e;
+    }
+    return fail(task, ERR_STRIPE_DOWN, "no session could be had");
+}
+
+static const char *chosen_url(struct task *task, const struct settings *settings, const char *given,
+                              const char *suffix)
+{
+    return given != NULL
+               ? given
+               : mem_printf(task->mem, "%s?%s", return_url_default(task->mem, settings), suffix);
+}
+
+enum err checkout_begin(struct task *task, struct billing *billing, const struct settings *settings,
+                        const struct user *user, const struct checkout_wanted *wanted,
+                        struct checkout_session *ret)
+{
+    const struct plan *plan = plans_by_name(billing->plans, wanted->plan);
+    struct subscription subscription;
+    struct checkout checkout = {.user_id = user->id};
+    enum err e;
+
+    if (plan == NULL || (plan_price(plan) == NULL && stripe_is_configured(settings)))
+        return fail(
+            task, ERR_BAD_REQUEST,
+            mem_printf(task->mem, "Invalid plan: %s", plan == NULL ? wanted->plan : plan->name));
+    if ((wanted->success_url != NULL && !return_url_is_allowed(settings, wanted->success_url)) ||
+        (wanted->cancel_url != NULL && !return_url_is_allowed(settings, wanted->cancel_url)))
+        return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
+    if (!stripe_is_configured(settings))
+        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
+    e = billing_subscription(task, billing, user->id, &subscription);
+    if (e != OK)
+        return e;
+    if (is_subscribed(&subscription))
+        return refuse_subscribed(task);
+    checkout.plan = plan->name;
+    checkout.price_id = plan_price(plan);
+    checkout.success_url = chosen_url(task, settings, wanted->success_url,
+                                      "success=true&session_id={CHECKOUT_SESSION_ID}");
+    checkout.cancel_url = chosen_url(task, settings, wanted->cancel_url, "canceled=true");
+    return begin(task, billing, settings, user, &checkout, ret);
+}
+
+/* Coming back */
+
+static const char *status_of(const json_t *session)
+{
+    const char *status = stripe_text(session, "status");
+
+    if (strcmp(status, "complete") != 0)
+        return strcmp(status, "open") == 0 ? "open" : "expired";
+    return strcmp(stripe_text(session, "payment_status"), "unpaid") == 0 ? "pending" : "complete";
+}
+
+static const char *text_or_null(struct task *task, const char *text)
+{
+    return *text == '\0' ? NULL : mem_string(task->mem, text);
+}
+
+/* Whose session it is, by what is stored of its customer, else by what it says itself. */
+static bool is_theirs(struct task *task, struct billing *billing, const json_t *session,
+                      const char *user_id)
+{
+    struct subscription subscription;
+    bool found = false;
+    const char *customer_id = stripe_id_of(session, "customer");
+
+    if (user_id == NULL)
+        return true;
+    if (*customer_id != '\0' &&
+        store_subscription_by_customer(task, billing->store, customer_id, &found, &subscription) ==
+            OK &&
+        found)
+        return strcmp(subscription.user_id, user_id) == 0;
+    return strcmp(stripe_text(session, "client_reference_id"), user_id) == 0;
+}
+
+enum err checkout_fulfil(struct task *task, struct billing *billing,
+                         const struct settings *settings, const char *session_id,
+                         const char *user_id, const char **ret_status, struct sync_outcome *ret)
+{
+    auto_call struct stripe_call call = {.method = "GET"};
+    struct sync_links links;
+    const char *named;
+    enum err e;
+
+    *ret = (struct sync_outcome){.result = SYNC_NOBODY};
+    *ret_status = "expired";
+    if (!stripe_is_id(session_id, "cs_"))
+        return fail(task, ERR_NOT_FOUND, "Checkout session not found");
+    call.path = mem_printf(task->mem, "/v1/checkout/sessions/%s", session_id);
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return fail(task, ERR_NOT_FOUND, "Checkout session not found");
+    if (e != OK)
+        return e;
+    if (!is_theirs(task, billing, call.reply, user_id))
+        return fail(task, ERR_NOT_FOUND, "Checkout session not found");
+    *ret_status = status_of(call.reply);
+    if (strcmp(*ret_status, "open") == 0)
+        return OK;
+    if (strcmp(*ret_status, "pending") != 0)
+        e = store_checkout_close(task, billing->store, session_id);
+    named = stripe_text(call.reply, "client_reference_id");
+    if (*named == '\0')
+        named = stripe_text(json_object_get(call.reply, "metadata"), "user_id");
+    links = (struct sync_links){text_or_null(task, stripe_id_of(call.reply, "customer")),
+                                text_or_null(task, stripe_id_of(call.reply, "subscription")),
+                                text_or_null(task, named)};
+    return e == OK ? sync_subscription(task, billing, settings, &links, ret) : e;
+}
+
+/* Portal and invoices */
+
+enum err checkout_portal(struct task *task, struct billing *billing,
+                         const struct settings *settings, const char *user_id,
+                         const char *return_url, const char **ret_url)
+{
+    auto_call struct stripe_call call = {.method = "POST", .path = "/v1/billing_portal/sessions"};
+    struct subscription subscription;
+    struct text form = text_open(task->mem, 256);
+    enum err e;
+
+    if (return_url != NULL && !return_url_is_allowed(settings, return_url))
+        return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
+    e = billing_subscription(task, billing, user_id, &subscription);
+    if (e != OK)
+        return e;
+    if (!stripe_is_configured(settings))
+        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
+    if (subscription.customer_id == NULL)
+        return fail(task, ERR_BAD_REQUEST,
+                    mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
+    stripe_put(&form, "customer", subscription.customer_id);
+    stripe_put(&form, "return_url",
+               return_url != NULL ? return_url : return_url_default(task->mem, settings));
+    call.form = form.s;
+    call.key = mem_printf(task->mem, "manus:portal:%s", crypto_id(task->mem));
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call)) {
+        (void)!store_customer_unlink(task, billing->store, subscription.customer_id,
+                                     clock_wall_ms());
+        billing_forget(billing, user_id);
+        return fail(task, ERR_BAD_REQUEST,
+                    mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
+    }
+    if (e == OK)
+        *ret_url = mem_string(task->mem, stripe_text(call.reply, "url"));
+    return e;
+}
+
+enum err checkout_invoices(struct task *task, struct billing *billing, const char *user_id,
+                           json_t **ret)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/invoices"};
+    struct subscription subscription;
+    struct text query = text_open(task->mem, 96);
+    enum err e = billing_subscription(task, billing, user_id, &subscription);
+
+    *ret = NULL;
+    if (e != OK || subscription.customer_id == NULL)
+        return e;
+    stripe_put(&query, "customer", subscription.customer_id);
+    stripe_put_int(&query, "limit", INVOICES);
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return OK;
+    if (e == OK)
+        *ret = json_incref(json_object_get(call.reply, "data"));
+    return e;
+}
+
+/* Changing */
+
+/* The live subscription as it is now, and its item that has our plan. */
+static enum err read_live(struct task *task, struct billing *billing,
+                          const struct subscription *subscription, json_t **ret)
+{
+    auto_call struct stripe_call call = {.method = "GET"};
+    enum err e;
+
+    if (!is_subscribed(subscription) || !stripe_is_id(subscription->stripe_id, "sub_"))
+        return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
+    call.path = mem_printf(task->mem, "/v1/subscriptions/%s", subscription->stripe_id);
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
+    if (e == OK)
+        *ret = json_incref(call.reply);
+    return e;
+}
+
+/* The item whose price is one of the plans'; the first if none is. */
+static const char *item_to_change(const struct billing *billing, const json_t *live)
+{
+    const json_t *items = json_object_get(json_object_get(live, "items"), "data"), *item;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        if (plans_by_price(billing->plans, stripe_id_of(item, "price")) != NULL)
+            return stripe_text(item, "id");
+    }
+    return stripe_text(json_array_get(items, 0), "id");
+}
+
+static enum err find_plan(struct task *task, const struct billing *billing,
+                          const struct subscription *subscription, const char *name,
+                          const struct plan **ret)
+{
+    *ret = plans_by_name(billing->plans, name);
+    if (*ret == NULL || plan_price(*ret) == NULL)
+        return fail(task, ERR_BAD_REQUEST, mem_printf(task->mem, "Invalid plan: %s", name));
+    if (strcmp((*ret)->name, subscription->plan) == 0)
+        return fail(task, ERR_BAD_REQUEST, "This is your plan already");
+    return OK;
+}
+
+enum err checkout_preview(struct task *task, struct billing *billing, const char *user_id,
+                          const char *name, int64_t *ret_date_s, json_t **ret)
+{
+    auto_call struct stripe_call call = {.method = "POST", .path = "/v1/invoices/create_preview"};
+    auto_json json_t *live = NULL;
+    struct subscription subscription;
+    struct text form = text_open(task->mem, 512);
+    const struct plan *plan;
+    enum err e = billing_subscription(task, billing, user_id, &subscription);
+
+    if (e == OK)
+        e = find_plan(task, billing, &subscription, name, &plan);
+    if (e == OK)
+        e = read_live(task, billing, &subscription, &live);
+    if (e != OK)
+        return e;
+    *ret_date_s = clock_wall_ms() / 1000;
+    stripe_put(&form, "customer", subscription.customer_id);
+    stripe_put(&form, "subscription", subscription.stripe_id);
+    stripe_put(&form, "subscription_details[items][0][id]", item_to_change(billing, live));
+    stripe_put(&form, "subscription_details[items][0][price]", plan_price(plan));
+    stripe_put(&form, "subscription_details[proration_behavior]", "always_invoice");
+    stripe_put_int(&form, "subscription_details[proration_date]", *ret_date_s);
+    call.form = form.s;
+    call.key = mem_printf(task->mem, "manus:preview:%s", crypto_id(task->mem));
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == OK)
+        *ret = json_incref(call.reply);
+    return e;
+}
+
+/* Asks Stripe, then takes over what has come of it. Under the user's lock. */
+static enum err change(struct task *task, struct billing *billing, const struct settings *settings,
+                       const struct subscription *subscription, struct stripe_call *call,
+                       struct subscription *ret)
+{
+    struct sync_outcome outcome;
+    enum err e = stripe_ask(task, billing->stripe, call);
+
+    if (e == ERR_STRIPE && call->status == 402)
+        return fail(task, ERR_PAYMENT,
+                    call->notice == NULL ? "The payment did not go through" : call->notice);
+    if (e != OK)
+        return e;
+    e = sync_locked(task, billing, settings, subscription->user_id, subscription->customer_id,
+                    &outcome);
+    *ret = outcome.found;
+    return e;
+}
+
+static enum err switch_plan(struct task *task, struct billing *billing,
+                            const struct settings *settings, const char *user_id, const char *name,
+                            int64_t date_s, struct subscription *ret)
+{
+    auto_call struct stripe_call call = {.method = "POST"};
+    auto_json json_t *live = NULL;
+    struct text form = text_open(task->mem, 384);
+    const struct plan *plan;
+    enum err e = billing_subscription(task, billing, user_id, ret);
+
+    if (e == OK)
+        e = find_plan(task, billing, ret, name, &plan);
+    if (e == OK)
+        e = read_live(task, billing, ret, &live);
+    if (e != OK)
+        return e;
+    stripe_put(&form, "items[0][id]", item_to_change(billing, live));
+    stripe_put(&form, "items[0][price]", plan_price(plan));
+    stripe_put(&form, "proration_behavior", "always_invoice");
+    stripe_put(&form, "payment_behavior", "error_if_incomplete");
+    if (date_s != 0)
+        stripe_put_int(&form, "proration_date", date_s);
+    call.form = form.s;
+    call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
+    call.key = mem_printf(task->mem, "manus:switch:%s", crypto_id(task->mem));
+    return change(task, billing, settings, ret, &call, ret);
+}
+
+enum err checkout_change_plan(struct task *task, struct billing *billing,
+                              const struct settings *settings, const char *user_id,
+                              const char *plan, int64_t date_s, struct subscription *ret)
+{
+    enum err e;
+
+    billing_lock(billing, user_id);
+    e = switch_plan(task, billing, settings, user_id, plan, date_s, ret);
+    billing_unlock(billing, user_id);
+    return e;
+}
+
+/* Whichever of the two marks stands is taken away; both at once Stripe refuses. */
+static const char *form_to_resume(const json_t *live)
+{
+    if (json_is_true(json_object_get(live, "cancel_at_period_end")))
+        return "cancel_at_period_end=false";
+    return stripe_int(live, "cancel_at") != 0 ? "cancel_at=" : NULL;
+}
+
+static enum err set_end(struct task *task, struct billing *billing, const struct settings *settings,
+                        const char *user_id, bool ends, struct subscription *ret)
+{
+    auto_call struct stripe_call call = {.method = "POST", .form = "cancel_at_period_end=true"};
+    auto_json json_t *live = NULL;
+    enum err e = billing_subscription(task, billing, user_id, ret);
+
+    if (e == OK)
+        e = read_live(task, billing, ret, &live);
+    if (e != OK)
+        return e;
+    if (!ends)
+        call.form = form_to_resume(live);
+    if (ends ? form_to_resume(live) != NULL : call.form == NULL) {
+        /* It is so already. */
+        struct sync_outcome outcome;
+
+        e = sync_locked(task, billing, settings, user_id, ret->customer_id, &outcome);
+        *ret = outcome.found;
+        return e;
+    }
+    call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
+    call.key = mem_printf(task->mem, "manus:%s:%s", ends ? "cancel" : "resume",
+                          crypto_id(task->mem));
+    return change(task, billing, settings, ret, &call, ret);
+}
+
+enum err checkout_cancel(struct task *task, struct billing *billing,
+                         const struct settings *settings, const char *user_id,
+                         struct subscription *ret)
+{
+    enum err e;
+
+    billing_lock(billing, user_id);
+    e = set_end(task, billing, settings, user_id, true, ret);
+    billing_unlock(billing, user_id);
+    return e;
+}
+
+enum err checkout_resume(struct task *task, struct billing *billing,
+                         const struct settings *settings, const char *user_id,
+                         struct subscription *ret)
+{
+    enum err e;
+
+    billing_lock(billing, user_id);
+    e = set_end(task, billing, settings, user_id, false, ret);
+    billing_unlock(billing, user_id);
+    return e;
+}
+
+static enum err remove_at_stripe(struct task *task, struct billing *billing, const char *path)
+{
+    auto_call struct stripe_call call = {.method = "DELETE", .path = path};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+
+    return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
+}
+
+enum err checkout_goodbye(struct task *task, struct billing *billing, const char *customer_id,
+                          const char *subscription_id)
+{
+    enum err e = OK;
+
+    if (stripe_is_id(subscription_id, "sub_"))
+        e = remove_at_stripe(task, billing,
+                             mem_printf(task->mem, "/v1/subscriptions/%s", subscription_id));
+    if (e == OK && stripe_is_id(customer_id, "cus_"))
+        e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/customers/%s", customer_id));
+    return e;
+}

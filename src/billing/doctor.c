@@ -1,0 +1,224 @@
+#include "billing/doctor.h"
+
+#include "billing/inbox.h"
+#include "core/clock.h"
+#include "remote/stripe.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { SKEW_S = 60 };
+
+static const char webhook_path[] = "/api/v1/billing/webhook";
+
+struct doctor {
+    struct task *task;
+    const struct settings *settings;
+    const struct plans *plans;
+    struct stripe *stripe;
+    struct text *out;
+    int64_t skew_s;
+    bool good;
+};
+
+static void say(struct doctor *d, bool good, const char *format, ...) printf_like(3, 4);
+
+static void say(struct doctor *d, bool good, const char *format, ...)
+{
+    va_list arguments;
+
+    text_add(d->out, good ? "ok     " : "WRONG  ");
+    va_start(arguments, format);
+    text_add(d->out, talloc_vasprintf(d->task->mem, format, arguments));
+    va_end(arguments);
+    text_char(d->out, '\n');
+    d->good = d->good && good;
+}
+
+static enum err ask(struct doctor *d, struct stripe_call *call)
+{
+    enum err e = stripe_ask(d->task, d->stripe, call);
+
+    if (call->date_s != 0)
+        d->skew_s = clock_wall_ms() / 1000 - call->date_s;
+    return e;
+}
+
+static void check_mode(struct doctor *d)
+{
+    bool production = strcasecmp(d->settings->environment, "production") == 0;
+    bool live = stripe_is_live(d->settings);
+
+    if (production == live)
+        say(d, true, "the key is of %s mode, as ENVIRONMENT=%s wants it", live ? "live" : "test",
+            d->settings->environment);
+    else
+        say(d, false, "the key is of %s mode, but ENVIRONMENT is %s; use the key of the other mode",
+            live ? "live" : "test", d->settings->environment);
+}
+
+static void check_secret(struct doctor *d)
+{
+    if (d->settings->stripe_webhook_secret.count > 0)
+        say(d, true, "a webhook secret is set");
+    else
+        say(d, false, "there is no webhook secret; set STRIPE_WEBHOOK_SECRET to the endpoint's");
+}
+
+static void check_price(struct doctor *d, const struct plan *plan, const char *price)
+{
+    auto_call struct stripe_call call = {.method = "GET",
+                                         .path = mem_printf(d->task->mem, "/v1/prices/%s", price)};
+    enum err e = ask(d, &call);
+
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        say(d, false,
+            "%s: Stripe knows no price %s in this mode; correct STRIPE_PRICE_ID_… or "
+            "PLANS_FILE",
+            plan->name, price);
+    else if (e != OK)
+        say(d, false, "%s: its price cannot be read: %s", plan->name, d->task->text);
+    else if (!json_is_true(json_object_get(call.reply, "active")))
+        say(d, false, "%s: its price %s is archived; make it active, or give another", plan->name,
+            price);
+    else if (strcmp(stripe_text(call.reply, "type"), "recurring") != 0)
+        say(d, false, "%s: its price %s is paid once; give one that recurs", plan->name, price);
+    else if (plan->amount != stripe_int(call.reply, "unit_amount") ||
+             strcmp(plan->currency, stripe_text(call.reply, "currency")) != 0)
+        say(d, false, "%s: shown as %lld %s, but Stripe takes %lld %s; give the same in PLANS_FILE",
+            plan->name, (long long)plan->amount, plan->currency,
+            (long long)stripe_int(call.reply, "unit_amount"), stripe_text(call.reply, "currency"));
+    else
+        say(d, true, "%s: its price is as it is shown", plan->name);
+}
+
+static void check_prices(struct doctor *d)
+{
+    unsigned sold = 0;
+
+    for (size_t i = 0; i < d->plans->count; i++) {
+        const char *price = plan_price(&d->plans->of[i]);
+
+        if (price != NULL) {
+            check_price(d, &d->plans->of[i], price);
+            sold++;
+        }
+    }
+    if (sold == 0)
+        say(d, false, "no plan can be bought; set STRIPE_PRICE_ID_BASIC and _PRO, or PLANS_FILE");
+}
+
+static bool is_ours(const struct doctor *d, const char *url)
+{
+    size_t len = strlen(url), path = sizeof webhook_path - 1;
+    const char *origin = d->settings->public_url;
+
+    if (len < path || strcmp(url + len - path, webhook_path) != 0)
+        return false;
+    return origin == NULL || *origin == '\0' ||
+           (strlen(origin) == len - path && strncasecmp(origin, url, len - path) == 0);
+}
+
+static bool has_event(const json_t *endpoint, const char *type)
+{
+    const json_t *events = json_object_get(endpoint, "enabled_events"), *event;
+    size_t i;
+
+    json_array_foreach(events, i, event)
+    {
+        const char *name = json_string_value(event);
+
+        if (name != NULL && (strcmp(name, "*") == 0 || strcmp(name, type) == 0))
+            return true;
+    }
+    return false;
+}
+
+static void check_events(struct doctor *d, const json_t *endpoint)
+{
+    struct text missing = text_open(d->task->mem, 256);
+
+    for (size_t i = 0; inbox_types[i] != NULL; i++) {
+        if (!has_event(endpoint, inbox_types[i]))
+            text_printf(&missing, " %s", inbox_types[i]);
+    }
+    if (missing.len == 0)
+        say(d, true, "the webhook endpoint is sent every event that is needed");
+    else
+        say(d, false, "the webhook endpoint is not sent:%s; add them to it", missing.s);
+}
+
+static void check_endpoint(struct doctor *d, const json_t *endpoint)
+{
+    const char *version = stripe_text(endpoint, "api_version");
+
+    if (strcmp(stripe_text(endpoint, "status"), "enabled") == 0)
+        say(d, true, "the webhook endpoint %s is enabled", stripe_text(endpoint, "url"));
+    else
+        say(d, false, "the webhook endpoint %s is disabled; enable it",
+            stripe_text(endpoint, "url"));
+    if (strcmp(version, STRIPE_VERSION) == 0)
+        say(d, true, "its API version is this program's, " STRIPE_VERSION);
+    else
+        say(d, false,
+            "its API version is %s, this program's is " STRIPE_VERSION
+            "; make an endpoint of that version",
+            *version == '\0' ? "the account's" : version);
+    check_events(d, endpoint);
+}
+
+static void check_endpoints(struct doctor *d)
+{
+    auto_call struct stripe_call call = {
+        .method = "GET", .path = "/v1/webhook_endpoints", .form = "limit=100"};
+    const json_t *data, *endpoint;
+    size_t i;
+    enum err e = ask(d, &call);
+
+    if (e != OK) {
+        say(d, false,
+            "the webhook endpoints cannot be read: %s; give the key the right to read "
+            "them, or look at them in the dashboard",
+            d->task->text);
+        return;
+    }
+    data = json_object_get(call.reply, "data");
+    json_array_foreach(data, i, endpoint)
+    {
+        if (is_ours(d, stripe_text(endpoint, "url"))) {
+            check_endpoint(d, endpoint);
+            return;
+        }
+    }
+    say(d, false, "Stripe has no webhook endpoint for %s%s; make one",
+        d->settings->public_url == NULL ? "" : d->settings->public_url, webhook_path);
+}
+
+static void check_clock(struct doctor *d)
+{
+    if (labs((long)d->skew_s) <= SKEW_S)
+        say(d, true, "the clocks agree");
+    else
+        say(d, false,
+            "this machine's clock is %lld s off Stripe's; set it by NTP, or signatures "
+            "are refused",
+            (long long)d->skew_s);
+}
+
+bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
+                    struct text *out)
+{
+    struct doctor d = {task, settings, plans, stripe_open(task->mem, settings), out, 0, true};
+
+    if (!stripe_is_configured(settings)) {
+        say(&d, false, "STRIPE_SECRET_KEY is not set; nothing is billed");
+        return false;
+    }
+    check_mode(&d);
+    check_secret(&d);
+    check_prices(&d);
+    check_endpoints(&d);
+    check_clock(&d);
+    return d.good;
+}

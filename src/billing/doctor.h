@@ -1,0 +1,11 @@
+/* Whether Stripe is set up as this program needs it: the key, the mode, the prices of the plans,
+ * the webhook endpoint, the clock. Waits for Stripe. */
+#pragma once
+
+#include "billing/plans.h"
+#include "core/task.h"
+#include "core/text.h"
+
+/* A line for each thing looked at; what is wrong with its mend. True: nothing is wrong. */
+bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
+                    struct text *out);

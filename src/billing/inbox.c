@@ -1,0 +1,575 @@
+#include "billing/inbox.h"
+
+#include "billing/checkout.h"
+#include "billing/notice.h"
+#include "core/clock.h"
+#include "core/crypto.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/unicode.h"
+
+#include <string.h>
+
+enum {
+    WORKERS = 2,
+    INLINE = 4, /* that are applied while Stripe waits for the reply */
+    INLINE_MS = 4000,
+    LEASE_MS = 8000, /* longer than one may take */
+    APPLY_MS = 7000,
+    LOOK_MS = 200,
+    BATCH = 1000,
+    LONGEST_WAIT_S = 3600,
+    NOBODY_TRIES = 8, /* some minutes: who is concerned may be told by an event to come */
+    PRICE_TRIES = 6,
+    STOP_MS = 9000,
+    SWEEP_MS = 3600 * 1000,
+};
+
+#define GIVE_UP_MS (3 * INT64_C(86400000))
+#define KEPT_MS (30 * INT64_C(86400000))
+
+/* What is done about each type */
+
+enum deed {
+    DEED_SYNC,
+    DEED_INVOICE, /* sync, if it has a subscription */
+    DEED_SESSION, /* fulfil */
+    DEED_TRIAL,   /* sync, and a mail */
+    DEED_DELETED, /* sync, and the customer is unlinked */
+    DEED_ALERT,   /* told in the log: money goes back; what that means is for people to decide */
+    DEED_GOODBYE, /* our own: a user was removed */
+};
+
+static const struct row {
+    const char *type;
+    enum deed deed;
+} rows[] = {
+    {"checkout.session.completed", DEED_SESSION},
+    {"checkout.session.async_payment_succeeded", DEED_SESSION},
+    {"checkout.session.async_payment_failed", DEED_SESSION},
+    {"checkout.session.expired", DEED_SESSION},
+    {"customer.subscription.created", DEED_SYNC},
+    {"customer.subscription.updated", DEED_SYNC},
+    {"customer.subscription.deleted", DEED_SYNC},
+    {"customer.subscription.paused", DEED_SYNC},
+    {"customer.subscription.resumed", DEED_SYNC},
+    {"customer.subscription.pending_update_applied", DEED_SYNC},
+    {"customer.subscription.pending_update_expired", DEED_SYNC},
+    {"customer.subscription.trial_will_end", DEED_TRIAL},
+    {"invoice.paid", DEED_INVOICE},
+    {"invoice.payment_succeeded", DEED_INVOICE},
+    {"invoice.payment_failed", DEED_INVOICE},
+    {"invoice.payment_action_required", DEED_INVOICE},
+    {"invoice.finalization_failed", DEED_INVOICE},
+    {"invoice.voided", DEED_INVOICE},
+    {"invoice.marked_uncollectible", DEED_INVOICE},
+    {"customer.deleted", DEED_DELETED},
+    {"charge.refunded", DEED_ALERT},
+    {"charge.dispute.created", DEED_ALERT},
+    {"charge.dispute.closed", DEED_ALERT},
+    {STORE_EVENT_GOODBYE, DEED_GOODBYE},
+};
+
+const char *const inbox_types[] = {
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.trial_will_end",
+    "invoice.paid",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "customer.deleted",
+    "charge.refunded",
+    "charge.dispute.created",
+    NULL,
+};
+
+static const struct row *row_of(const char *type)
+{
+    for (size_t i = 0; i < count_of(rows); i++) {
+        if (strcmp(rows[i].type, type) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+/* Links */
+
+static const char *text_or_null(void *mem, const char *text)
+{
+    return *text == '\0' ? NULL : mem_string(mem, text);
+}
+
+/* Below `parent` since 2025-03-31, on the invoice itself before. */
+static const char *subscription_of_invoice(const json_t *invoice)
+{
+    const json_t *parent = json_object_get(json_object_get(invoice, "parent"),
+                                           "subscription_details");
+    const char *id = stripe_id_of(parent, "subscription");
+
+    return *id != '\0' ? id : stripe_id_of(invoice, "subscription");
+}
+
+static struct sync_links links_of(void *mem, const json_t *object)
+{
+    const char *kind = stripe_text(object, "object"), *user_id;
+    struct sync_links links = {.customer_id = text_or_null(mem, stripe_id_of(object, "customer"))};
+
+    if (strcmp(kind, "customer") == 0)
+        links.customer_id = text_or_null(mem, stripe_text(object, "id"));
+    if (strcmp(kind, "subscription") == 0)
+        links.subscription_id = text_or_null(mem, stripe_text(object, "id"));
+    else if (strcmp(kind, "invoice") == 0)
+        links.subscription_id = text_or_null(mem, subscription_of_invoice(object));
+    else
+        links.subscription_id = text_or_null(mem, stripe_id_of(object, "subscription"));
+    user_id = stripe_text(object, "client_reference_id");
+    if (*user_id == '\0')
+        user_id = stripe_text(json_object_get(object, "metadata"), "user_id");
+    links.user_id = text_or_null(mem, user_id);
+    return links;
+}
+
+static const json_t *object_of(const json_t *event)
+{
+    return json_object_get(json_object_get(event, "data"), "object");
+}
+
+/* Applying */
+
+/* The event's own links serve where Stripe does not know the session any more. */
+static enum err apply_session(struct task *task, struct billing *billing,
+                              const struct settings *settings, const json_t *object,
+                              const struct sync_links *links, struct sync_outcome *ret)
+{
+    const char *status;
+    enum err e = checkout_fulfil(task, billing, settings, stripe_text(object, "id"), NULL, &status,
+                                 ret);
+
+    if (e == ERR_NOT_FOUND)
+        return sync_subscription(task, billing, settings, links, ret);
+    if (e == OK && (strcmp(status, "open") == 0 ||
+                    (strcmp(status, "expired") == 0 && ret->result == SYNC_NOBODY)))
+        ret->result = SYNC_DONE; /* nothing was bought */
+    return e;
+}
+
+static enum err apply_deleted(struct task *task, struct billing *billing,
+                              const struct settings *settings, const struct sync_links *links,
+                              struct sync_outcome *ret)
+{
+    enum err e = sync_subscription(task, billing, settings, links, ret);
+
+    if (e == OK && links->customer_id != NULL)
+        e = store_customer_unlink(task, billing->store, links->customer_id, clock_wall_ms());
+    if (ret->user_id != NULL)
+        billing_forget(billing, ret->user_id);
+    if (e == OK && ret->result == SYNC_NOBODY)
+        ret->result = SYNC_GONE;
+    return e;
+}
+
+static enum err apply_trial(struct task *task, struct billing *billing,
+                            const struct settings *settings, const json_t *object,
+                            const struct sync_links *links, struct sync_outcome *ret)
+{
+    int64_t end_ms = stripe_int(object, "trial_end") * 1000;
+    enum err e = sync_subscription(task, billing, settings, links, ret);
+
+    if (e == OK && ret->result == SYNC_DONE && strcmp(ret->found.status, "trialing") == 0 &&
+        end_ms > clock_wall_ms())
+        notice_trial_ends(task, billing, settings, ret->user_id, end_ms, true);
+    return e;
+}
+
+static enum err apply_goodbye(struct task *task, struct billing *billing, const json_t *payload,
+                              struct sync_outcome *ret)
+{
+    ret->result = SYNC_GONE;
+    return checkout_goodbye(task, billing, stripe_text(payload, "customer"),
+                            stripe_text(payload, "subscription"));
+}
+
+static enum err do_deed(struct task *task, struct billing *billing, const struct settings *settings,
+                        const struct event *event, const json_t *payload, enum deed deed,
+                        struct sync_outcome *ret)
+{
+    const json_t *object = object_of(payload);
+    struct sync_links links = links_of(task->mem, object);
+
+    *ret = (struct sync_outcome){.result = SYNC_DONE};
+    switch (deed) {
+    case DEED_SESSION:
+        return apply_session(task, billing, settings, object, &links, ret);
+    case DEED_TRIAL:
+        return apply_trial(task, billing, settings, object, &links, ret);
+    case DEED_DELETED:
+        return apply_deleted(task, billing, settings, &links, ret);
+    case DEED_GOODBYE:
+        return apply_goodbye(task, billing, payload, ret);
+    case DEED_ALERT:
+        log_warning(task, "money goes back: look at it in Stripe's dashboard",
+                    LOG_S("event", event->id), LOG_S("type", event->type),
+                    LOG_S("customer", links.customer_id));
+        return OK;
+    default:
+        return sync_subscription(task, billing, settings, &links, ret);
+    }
+}
+
+/* Settling */
+
+static enum err put_off(struct task *task, struct billing *billing, const struct event *event,
+                        const char *why)
+{
+    unsigned doubled = event->attempts < 12 ? event->attempts : 12;
+    int64_t wait_s = INT64_C(1) << doubled;
+
+    if (wait_s > LONGEST_WAIT_S)
+        wait_s = LONGEST_WAIT_S;
+    return store_event_postpone(task, billing->store, event->id, clock_wall_ms() + wait_s * 1000,
+                                why);
+}
+
+static enum err give_up(struct task *task, struct billing *billing, const struct event *event,
+                        const char *why)
+{
+    metric_add(METRIC_events_dead, 1);
+    log_error(task, "an event was given up: see manus billing inbox", LOG_S("event", event->id),
+              LOG_S("type", event->type), LOG_S("detail", why));
+    return store_event_done(task, billing->store, event->id, EVENT_DEAD, NULL, why,
+                            clock_wall_ms());
+}
+
+static enum err finish(struct task *task, struct billing *billing, const struct event *event,
+                       const char *state, const struct sync_outcome *outcome, const char *why)
+{
+    unsigned settled = 0;
+    enum err e = store_event_done(task, billing->store, event->id, state, outcome->user_id, why,
+                                  clock_wall_ms());
+
+    metric_add(METRIC_events_applied, 1);
+    if (e == OK && outcome->user_id != NULL && outcome->customer_id != NULL &&
+        outcome->asked_ms != 0)
+        e = store_events_done(task, billing->store, outcome->customer_id, outcome->asked_ms,
+                              outcome->user_id, clock_wall_ms(), &settled);
+    metric_add(METRIC_events_applied, settled);
+    return e;
+}
+
+/* It did not go through: Stripe or the store is down, or Stripe refuses us. */
+static enum err settle_failure(struct task *task, struct billing *billing,
+                               const struct event *event, enum err failure)
+{
+    const char *why = task->text == NULL ? err_info(failure)->name : task->text;
+
+    log_warning(task, "an event could not be applied, and will be tried again",
+                LOG_S("event", event->id), LOG_S("error", err_info(failure)->name),
+                LOG_S("detail", why));
+    if (clock_wall_ms() - event->received_ms > GIVE_UP_MS)
+        return give_up(task, billing, event, why);
+    return put_off(task, billing, event, why);
+}
+
+static enum err settle(struct task *task, struct billing *billing, const struct event *event,
+                       const struct sync_outcome *outcome, struct event_verdict *ret)
+{
+    switch (outcome->result) {
+    case SYNC_NOBODY:
+        ret->result = EVENT_UNKNOWN;
+        if (event->attempts < NOBODY_TRIES)
+            return put_off(task, billing, event, "nobody of ours is concerned so far");
+        return finish(task, billing, event, EVENT_IGNORED, outcome, "nobody of ours is concerned");
+    case SYNC_PRICE_UNKNOWN:
+        ret->result = EVENT_LATER;
+        if (event->attempts < PRICE_TRIES)
+            return put_off(task, billing, event,
+                           "its price stands in no plan: add it to PLANS_FILE or "
+                           "STRIPE_PRICE_ID_…");
+        return give_up(task, billing, event,
+                       "its price stands in no plan: add it to PLANS_FILE or STRIPE_PRICE_ID_…, "
+                       "then replay this");
+    default:
+        ret->result = EVENT_APPLIED;
+        ret->user_id = outcome->user_id;
+        return finish(task, billing, event, EVENT_DONE, outcome, "");
+    }
+}
+
+enum err inbox_apply(struct task *task, struct billing *billing, const struct settings *settings,
+                     const struct event *event, struct event_verdict *ret)
+{
+    const struct row *row = row_of(event->type);
+    struct json_problem problem;
+    auto_json json_t *payload = json_read(event->payload, strlen(event->payload), &problem);
+    struct sync_outcome outcome = {.result = SYNC_DONE};
+    enum err e;
+
+    *ret = (struct event_verdict){.result = EVENT_LATER, .type = event->type};
+    if (row == NULL || payload == NULL) {
+        ret->result = EVENT_SKIPPED;
+        return finish(task, billing, event, EVENT_IGNORED, &outcome, "of no concern");
+    }
+    e = do_deed(task, billing, settings, event, payload, row->deed, &outcome);
+    if (e != OK)
+        return settle_failure(task, billing, event, e);
+    return settle(task, billing, event, &outcome, ret);
+}
+
+/* Accepting */
+
+struct inbox {
+    struct billing *billing;
+    struct lane *lane;
+    const struct settings *(*settings)(void *app);
+    void *app;
+    atomic_int inlined;
+    struct inbox_worker {
+        struct job job;
+        struct inbox *inbox;
+        atomic_bool running;
+    } workers[WORKERS];
+    atomic_bool stopping;
+    int64_t looked_ms, swept_ms;
+    struct job sweep;
+    atomic_bool sweeping;
+};
+
+/* Why an event is recorded and not applied; NULL: it is to be applied. `*ret_message` as in struct
+ * event_verdict. */
+static const char *reason_to_skip(const struct settings *settings, const json_t *event,
+                                  const struct row *row, const char **ret_message)
+{
+    const json_t *live = json_object_get(event, "livemode");
+
+    *ret_message = NULL;
+    if (row == NULL || row->deed == DEED_GOODBYE)
+        return "its type is of no concern";
+    if (stripe_is_configured(settings) && json_is_boolean(live) &&
+        json_is_true(live) != stripe_is_live(settings))
+        *ret_message = "Event of the other mode (livemode)";
+    else if (*stripe_text(event, "account") != '\0')
+        *ret_message = "Event of another account";
+    else if (row->deed == DEED_INVOICE && *subscription_of_invoice(object_of(event)) == '\0')
+        *ret_message = "No subscription in invoice";
+    return *ret_message;
+}
+
+static bool is_event(const json_t *event)
+{
+    return strcmp(stripe_text(event, "object"), "event") == 0 &&
+           stripe_is_id(stripe_text(event, "id"), "evt_") && *stripe_text(event, "type") != '\0' &&
+           json_is_object(object_of(event));
+}
+
+/* What was signed and is no event is kept for whoever wants to know. */
+static enum err keep_unreadable(struct task *task, struct inbox *inbox, const char *body,
+                                size_t len, struct event_verdict *ret)
+{
+    uint8_t digest[CRYPTO_HASH_BYTES];
+    struct event event = {.type = "unreadable",
+                          .state = EVENT_DEAD,
+                          .error = "it is no event of Stripe's",
+                          .received_ms = clock_wall_ms()};
+    const char *state;
+    bool is_new;
+
+    crypto_sha256(digest, body, len);
+    event.id = mem_printf(task->mem, "body_%s", text_base64url(task->mem, digest, 16));
+    event.done_ms = event.received_ms;
+    event.payload = strlen(body) == len && unicode_is_valid(body, len) ? body : "";
+    ret->result = EVENT_UNREADABLE;
+    return store_event_put(task, inbox->billing->store, &event, 0, &is_new, &state);
+}
+
+static enum err read_again(struct task *task, struct inbox *inbox, const char *id,
+                           struct event_verdict *ret)
+{
+    struct event event;
+    bool found;
+    enum err e = store_event_by_id(task, inbox->billing->store, id, &found, &event);
+
+    ret->result = EVENT_LATER;
+    if (e != OK || !found)
+        return e;
+    ret->user_id = event.user_id;
+    if (strcmp(event.state, EVENT_DONE) == 0)
+        ret->result = EVENT_APPLIED;
+    else if (strcmp(event.state, EVENT_IGNORED) == 0)
+        ret->result = EVENT_SKIPPED;
+    return OK;
+}
+
+/* While Stripe waits, if not too many do that already. */
+static enum err apply_now(struct task *task, struct inbox *inbox, const struct settings *settings,
+                          const struct event *event, struct event_verdict *ret)
+{
+    int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + INLINE_MS;
+    enum err e = OK;
+
+    ret->result = EVENT_LATER;
+    if (atomic_fetch_add(&inbox->inlined, 1) < INLINE && !atomic_load(&inbox->stopping)) {
+        task->deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms;
+        e = inbox_apply(task, inbox->billing, settings, event, ret);
+        task->deadline_ms = deadline_ms;
+    }
+    atomic_fetch_sub(&inbox->inlined, 1);
+    if (e == OK)
+        return OK;
+    /* It is stored: whatever went wrong, it will be applied. */
+    log_warning(task, "an event waits", LOG_S("event", event->id), LOG_S("detail", task->text));
+    ret->result = EVENT_LATER;
+    return OK;
+}
+
+enum err inbox_accept(struct task *task, struct inbox *inbox, const struct settings *settings,
+                      const char *body, size_t len, struct event_verdict *ret)
+{
+    struct json_problem problem;
+    auto_json json_t *json = json_read(body, len, &problem);
+    struct event event = {.received_ms = clock_wall_ms(), .payload = body, .attempts = 1};
+    const struct row *row;
+    const char *state;
+    bool is_new;
+    enum err e;
+
+    *ret = (struct event_verdict){0};
+    if (json == NULL || !is_event(json))
+        return keep_unreadable(task, inbox, body, len, ret);
+    event.id = mem_string(task->mem, stripe_text(json, "id"));
+    event.type = ret->type = mem_string(task->mem, stripe_text(json, "type"));
+    event.customer_id = links_of(task->mem, object_of(json)).customer_id;
+    row = row_of(event.type);
+    event.error = reason_to_skip(settings, json, row, &ret->message);
+    event.state = event.error != NULL ? EVENT_IGNORED : EVENT_WAITING;
+    event.done_ms = event.error != NULL ? event.received_ms : 0;
+    e = store_event_put(task, inbox->billing->store, &event, LEASE_MS, &is_new, &state);
+    if (e != OK)
+        return e;
+    if (is_new)
+        metric_add(METRIC_webhook_events, 1);
+    ret->result = EVENT_SKIPPED;
+    if (event.error != NULL)
+        return OK;
+    if (!is_new && strcmp(state, EVENT_WAITING) != 0)
+        return read_again(task, inbox, event.id, ret);
+    return apply_now(task, inbox, settings, &event, ret);
+}
+
+/* Working off */
+
+static void work(struct job *job)
+{
+    struct inbox *inbox = container_of(job, struct inbox_worker, job)->inbox;
+
+    for (int i = 0; i < BATCH && !atomic_load(&inbox->stopping); i++) {
+        auto_tree void *mem = mem_tree(16384);
+        struct task task = {.mem = mem, .id = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
+        struct event_verdict verdict;
+        struct event event;
+        bool found = false;
+        enum err e = store_event_take(&task, inbox->billing->store, clock_wall_ms(), LEASE_MS,
+                                      &found, &event);
+
+        if (e == OK && !found)
+            return;
+        if (e == OK)
+            e = inbox_apply(&task, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
+        if (e != OK) {
+            log_warning(&task, "the inbox cannot be worked off", LOG_S("detail", task.text));
+            return;
+        }
+    }
+}
+
+static void worked(struct job *job, enum err outcome)
+{
+    (void)outcome;
+    atomic_store(&container_of(job, struct inbox_worker, job)->running, false);
+}
+
+static void run_sweep(struct job *job)
+{
+    struct inbox *inbox = container_of(job, struct inbox, sweep);
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {.mem = mem, .id = "inbox sweep", .deadline_ms = clock_mono_ms() + APPLY_MS};
+    unsigned count = 1;
+    enum err e = OK;
+
+    while (e == OK && count > 0 && !atomic_load(&inbox->stopping))
+        e = store_event_sweep(&task, inbox->billing->store, clock_wall_ms() - KEPT_MS, &count);
+    if (e != OK)
+        log_warning(&task, "old events cannot be removed", LOG_S("detail", task.text));
+}
+
+static void swept(struct job *job, enum err outcome)
+{
+    (void)outcome;
+    atomic_store(&container_of(job, struct inbox, sweep)->sweeping, false);
+}
+
+struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
+                         const struct settings *(*settings)(void *app), void *app)
+{
+    struct inbox *inbox = mem_new(mem, struct inbox);
+
+    inbox->billing = billing;
+    inbox->lane = lane;
+    inbox->settings = settings;
+    inbox->app = app;
+    inbox->sweep.run = run_sweep;
+    inbox->sweep.done = swept;
+    for (size_t i = 0; i < WORKERS; i++) {
+        inbox->workers[i].inbox = inbox;
+        inbox->workers[i].job.run = work;
+        inbox->workers[i].job.done = worked;
+    }
+    return inbox;
+}
+
+void inbox_tick(struct inbox *inbox)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (now_ms - inbox->looked_ms < LOOK_MS)
+        return;
+    inbox->looked_ms = now_ms;
+    for (size_t i = 0; i < WORKERS; i++) {
+        struct inbox_worker *worker = &inbox->workers[i];
+
+        if (!atomic_exchange(&worker->running, true) &&
+            lane_submit(inbox->lane, &worker->job) != OK)
+            atomic_store(&worker->running, false);
+    }
+    if (now_ms - inbox->swept_ms < SWEEP_MS || atomic_exchange(&inbox->sweeping, true))
+        return;
+    inbox->swept_ms = now_ms;
+    if (lane_submit(inbox->lane, &inbox->sweep) != OK)
+        atomic_store(&inbox->sweeping, false);
+}
+
+static bool is_busy(const struct inbox *inbox)
+{
+    bool busy = atomic_load(&inbox->sweeping);
+
+    for (size_t i = 0; i < WORKERS; i++)
+        busy = busy || atomic_load(&inbox->workers[i].running);
+    return busy;
+}
+
+bool inbox_stop(struct inbox *inbox)
+{
+    int64_t until_ms = clock_mono_ms() + STOP_MS;
+
+    atomic_store(&inbox->stopping, true);
+    while (is_busy(inbox) && clock_mono_ms() < until_ms)
+        usleep(1000);
+    return !is_busy(inbox);
+}

@@ -1,0 +1,54 @@
+/* Stripe's events: each is stored before it is acknowledged, and applied from the store until that
+ * has succeeded, whatever happens to this process meanwhile.
+ *
+ * Applying asks Stripe for the present state (billing/sync.h); of an event only its links count.
+ * What fails waits for 2 s, then twice as long each time up to an hour, and is given up (dead)
+ * after three days, or at once where nothing but an operator can mend it; then it stays until it is
+ * replayed. What was done is kept for 30 days. */
+#pragma once
+
+#include "billing/sync.h"
+#include "core/lane.h"
+
+struct inbox;
+
+/* `settings` gives those in force. Close the lane before freeing it. */
+struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
+                         const struct settings *(*settings)(void *app), void *app);
+
+/* Applies what is due, on the lane, unless enough of that is under way. To be called a few times a
+ * second, on one thread. */
+void inbox_tick(struct inbox *inbox);
+
+/* Nothing is begun any more. Waits some seconds at most for what is under way; false: it goes on,
+ * and the store must not be closed under it. After the last inbox_tick(). */
+bool inbox_stop(struct inbox *inbox);
+
+enum event_result {
+    EVENT_APPLIED,
+    EVENT_SKIPPED,   /* recorded; of no concern */
+    EVENT_LATER,     /* will be applied */
+    EVENT_UNKNOWN,   /* will be applied when somebody is found whom it concerns */
+    EVENT_UNREADABLE /* recorded as dead */
+};
+
+struct event_verdict {
+    enum event_result result;
+    const char *type;
+    const char *user_id; /* with EVENT_APPLIED; NULL: nobody's */
+    const char *message; /* with EVENT_SKIPPED: why; NULL: the type says it */
+};
+
+/* Stores the body of a delivery whose signature was right, and applies it if that can be now. OK is
+ * durable. */
+must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
+                                 const struct settings *settings, const char *body, size_t len,
+                                 struct event_verdict *ret);
+
+/* Applies a stored event, or puts it off. */
+must_check enum err inbox_apply(struct task *task, struct billing *billing,
+                                const struct settings *settings, const struct event *event,
+                                struct event_verdict *ret);
+
+/* The events that a webhook endpoint needs; NULL ends them. */
+extern const char *const inbox_types[];

@@ -1,0 +1,202 @@
+#include "billing/reconcile.h"
+
+#include "billing/notice.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/metrics.h"
+
+#include <string.h>
+
+enum {
+    PAGE = 20,
+    PAGE_MS = 60000,
+    PACE_MS = 50, /* between two of the daily comparison: Stripe's rates are for customers */
+    HOUR_MS = 3600 * 1000,
+    DAY_MS = 24 * HOUR_MS,
+    TOLD_MS = 3 * DAY_MS, /* before a trial ends */
+    STOP_MS = 9000,
+};
+
+struct reconcile {
+    struct billing *billing;
+    struct lane *lane;
+    const struct settings *(*settings)(void *app);
+    void *app;
+    struct job job;
+    atomic_bool running, stopping;
+    int64_t begun_ms, compared_ms; /* monotonic */
+};
+
+static const char *or_none(const char *text)
+{
+    return text == NULL ? "none" : text;
+}
+
+static void tell(struct text *out, const struct subscription *before,
+                 const struct sync_outcome *outcome, bool dry)
+{
+    if (out == NULL)
+        return;
+    text_printf(out, "%s  %s", before->user_id, or_none(before->customer_id));
+    if (outcome->result == SYNC_PRICE_UNKNOWN)
+        text_add(out, "  its price stands in no plan");
+    if (!outcome->differs)
+        text_printf(out, "  same: %s, %s\n", before->plan, before->status);
+    else
+        text_printf(out, "  %s: was %s, %s, %s%s\n", dry ? "differs" : "mended", before->plan,
+                    before->status, or_none(before->stripe_id),
+                    dry ? ""
+                        : mem_printf(out->mem, "; is %s, %s, %s", outcome->found.plan,
+                                     outcome->found.status, or_none(outcome->found.stripe_id)));
+}
+
+enum err reconcile_one(struct task *task, struct billing *billing, const struct settings *settings,
+                       const struct subscription *subscription, bool dry, struct text *out,
+                       struct reconcile_counts *counts)
+{
+    struct sync_outcome outcome;
+    enum err e;
+
+    billing_lock(billing, subscription->user_id);
+    e = sync_compare(task, billing, settings, subscription->user_id, subscription->customer_id, dry,
+                     &outcome);
+    billing_unlock(billing, subscription->user_id);
+    counts->compared++;
+    if (e != OK) {
+        counts->failed++;
+        return e;
+    }
+    tell(out, subscription, &outcome, dry);
+    if (!outcome.differs)
+        return OK;
+    counts->different++;
+    metric_add(METRIC_sync_differences, 1);
+    log_warning(task,
+                dry ? "a subscription differs from Stripe's"
+                    : "a subscription differed from Stripe's, and was mended",
+                LOG_S("user", subscription->user_id), LOG_S("plan", subscription->plan),
+                LOG_S("status", subscription->status), LOG_S("now_plan", outcome.found.plan),
+                LOG_S("now_status", outcome.found.status));
+    return OK;
+}
+
+enum err reconcile_page(struct task *task, struct billing *billing, const struct settings *settings,
+                        int64_t cursor, bool dry, struct text *out, struct reconcile_counts *counts,
+                        int64_t *ret_next)
+{
+    const struct subscription_filter known = {.with_customer = true};
+    const struct store_page page = {cursor, PAGE};
+    struct subscription *rows;
+    size_t count;
+    enum err e = store_subscriptions(task, billing->store, &known, &page, &rows, &count, ret_next);
+
+    for (size_t i = 0; e == OK && i < count; i++) {
+        e = reconcile_one(task, billing, settings, &rows[i], dry, out, counts);
+        if (e == ERR_STRIPE)
+            e = OK; /* this one alone */
+    }
+    return e;
+}
+
+/* The daily job */
+
+static void compare_all(struct reconcile *r)
+{
+    struct reconcile_counts counts = {0};
+    int64_t cursor = 0;
+    enum err e = OK;
+
+    do {
+        auto_tree void *mem = mem_tree(65536);
+        struct task task = {
+            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+
+        e = reconcile_page(&task, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
+                           &cursor);
+        if (e != OK)
+            log_warning(&task, "the comparison with Stripe was broken off",
+                        LOG_S("detail", task.text));
+        usleep(PAGE * PACE_MS * 1000);
+    } while (e == OK && cursor != 0 && !atomic_load(&r->stopping));
+    log_info(NULL, "compared with Stripe", LOG_I("compared", counts.compared),
+             LOG_I("different", counts.different), LOG_I("failed", counts.failed));
+}
+
+static void tell_of_trials(struct reconcile *r)
+{
+    auto_tree void *mem = mem_tree(65536);
+    struct task task = {.mem = mem, .id = "trials", .deadline_ms = clock_mono_ms() + PAGE_MS};
+    int64_t now_ms = clock_wall_ms();
+    struct subscription *rows;
+    size_t count = 1;
+    enum err e = OK;
+
+    while (e == OK && count > 0 && !atomic_load(&r->stopping)) {
+        e = store_trials_ending(&task, r->billing->store, now_ms, now_ms + TOLD_MS, &rows, &count);
+        for (size_t i = 0; e == OK && i < count; i++) {
+            const struct mail *mail = notice_of_trial(&task, r->billing, r->settings(r->app),
+                                                      &rows[i]);
+            bool told;
+
+            e = store_trial_told(&task, r->billing->store, rows[i].user_id, mail, &told);
+        }
+    }
+    if (e != OK)
+        log_warning(&task, "people whose trial ends could not be told", LOG_S("detail", task.text));
+}
+
+static void run(struct job *job)
+{
+    struct reconcile *r = container_of(job, struct reconcile, job);
+    int64_t now_ms = clock_mono_ms();
+
+    tell_of_trials(r);
+    if (now_ms - r->compared_ms < DAY_MS || !stripe_is_configured(r->settings(r->app)))
+        return;
+    r->compared_ms = now_ms;
+    compare_all(r);
+}
+
+static void done(struct job *job, enum err outcome)
+{
+    (void)outcome;
+    atomic_store(&container_of(job, struct reconcile, job)->running, false);
+}
+
+struct reconcile *reconcile_open(void *mem, struct billing *billing, struct lane *lane,
+                                 const struct settings *(*settings)(void *app), void *app)
+{
+    struct reconcile *r = mem_new(mem, struct reconcile);
+
+    r->billing = billing;
+    r->lane = lane;
+    r->settings = settings;
+    r->app = app;
+    r->job.run = run;
+    r->job.done = done;
+    r->begun_ms = clock_mono_ms() - HOUR_MS;
+    /* What was missed while nothing ran is found an hour after the start. */
+    r->compared_ms = clock_mono_ms() - DAY_MS + HOUR_MS / 2;
+    return r;
+}
+
+void reconcile_tick(struct reconcile *r)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (now_ms - r->begun_ms < HOUR_MS || atomic_exchange(&r->running, true))
+        return;
+    r->begun_ms = now_ms;
+    if (lane_submit(r->lane, &r->job) != OK)
+        atomic_store(&r->running, false);
+}
+
+bool reconcile_stop(struct reconcile *r)
+{
+    int64_t until_ms = clock_mono_ms() + STOP_MS;
+
+    atomic_store(&r->stopping, true);
+    while (atomic_load(&r->running) && clock_mono_ms() < until_ms)
+        usleep(1000);
+    return !atomic_load(&r->running);
+}

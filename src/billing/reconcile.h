@@ -1,0 +1,36 @@
+/* Comparing with Stripe what is stored, and mending what differs: once a day for everybody whom
+ * Stripe knows, and by `manus billing sync`. And, every hour, the mails to those whose trial ends
+ * within three days. */
+#pragma once
+
+#include "billing/sync.h"
+#include "core/lane.h"
+
+struct reconcile;
+
+/* `settings` gives those in force. Close the lane before freeing it. */
+struct reconcile *reconcile_open(void *mem, struct billing *billing, struct lane *lane,
+                                 const struct settings *(*settings)(void *app), void *app);
+
+/* Begins what is due, on the lane. To be called a few times a second, on one thread. */
+void reconcile_tick(struct reconcile *reconcile);
+
+/* Nothing is begun any more; waits some seconds at most. False: it goes on. */
+bool reconcile_stop(struct reconcile *reconcile);
+
+struct reconcile_counts {
+    unsigned compared, different, failed;
+};
+
+/* One of them; a line about it goes to `out` (NULL: none). */
+must_check enum err reconcile_one(struct task *task, struct billing *billing,
+                                  const struct settings *settings,
+                                  const struct subscription *subscription, bool dry,
+                                  struct text *out, struct reconcile_counts *counts);
+
+/* Those below the cursor (0: all), some of them; *ret_next 0: that was the last of them. A failure
+ * of one is counted, and ends the page when Stripe is down. */
+must_check enum err reconcile_page(struct task *task, struct billing *billing,
+                                   const struct settings *settings, int64_t cursor, bool dry,
+                                   struct text *out, struct reconcile_counts *counts,
+                                   int64_t *ret_next);

@@ -1,0 +1,121 @@
+#include "billing/standing.h"
+
+#include <string.h>
+#include <time.h>
+
+/* A paid period that is over is good for so long: its renewal may not have been heard of yet. */
+#define DAY_MS INT64_C(86400000)
+enum { SLACK_DAYS = 2 };
+
+static int64_t month_ms(int64_t now_ms, int months_on)
+{
+    time_t now_s = (time_t)(now_ms / 1000);
+    struct tm at;
+
+    gmtime_r(&now_s, &at);
+    at = (struct tm){.tm_year = at.tm_year, .tm_mon = at.tm_mon + months_on, .tm_mday = 1};
+    return (int64_t)timegm(&at) * 1000;
+}
+
+static void use_month(struct standing *s, int64_t now_ms)
+{
+    s->period_ms = month_ms(now_ms, 0);
+    s->resets_ms = month_ms(now_ms, 1);
+}
+
+static bool has_gift(const struct subscription *sub, int64_t now_ms)
+{
+    return sub->gift_plan != NULL && (sub->gift_until_ms == 0 || sub->gift_until_ms > now_ms);
+}
+
+static void judge_gift(struct standing *s, const struct plans *plans,
+                       const struct subscription *sub, int64_t now_ms)
+{
+    const struct plan *plan = plans_by_name(plans, sub->gift_plan);
+
+    s->is_gift = true;
+    s->plan = plan == NULL ? plans_free(plans) : plan;
+    s->plan_name = sub->gift_plan;
+    s->status = "active";
+    s->limit = sub->gift_runs != 0 ? sub->gift_runs : s->plan->runs;
+    use_month(s, now_ms);
+}
+
+static void judge_trial(struct standing *s, const struct plans *plans,
+                        const struct subscription *sub, int64_t now_ms)
+{
+    s->in_trial = sub->trial_end_ms > now_ms;
+    s->status = s->in_trial ? "trialing" : "canceled";
+    s->verdict = s->in_trial ? STANDING_GOOD : STANDING_TRIAL_OVER;
+    if (!s->in_trial)
+        return;
+    s->limit = plans->trial_runs;
+    s->period_ms = sub->trial_start_ms;
+    s->resets_ms = 0;
+}
+
+static enum standing_verdict judge_paid(const struct settings *settings,
+                                        const struct subscription *sub, int64_t now_ms)
+{
+    int64_t grace_ms = settings->past_due_grace_days * DAY_MS;
+
+    if (strcmp(sub->status, "canceled") == 0 || strcmp(sub->status, "unpaid") == 0)
+        return STANDING_INACTIVE;
+    if (strcmp(sub->status, "past_due") == 0)
+        return now_ms < sub->past_due_ms + grace_ms ? STANDING_GOOD : STANDING_NOT_PAID;
+    if (strcmp(sub->status, "active") != 0 && strcmp(sub->status, "trialing") != 0)
+        return STANDING_NOT_PAID;
+    return sub->period_end_ms == 0 || now_ms < sub->period_end_ms + SLACK_DAYS * DAY_MS
+               ? STANDING_GOOD
+               : STANDING_NOT_PAID;
+}
+
+struct standing standing_of(const struct plans *plans, const struct settings *settings,
+                            const struct subscription *sub, int64_t now_ms)
+{
+    const struct plan *plan = plans_by_name(plans, sub->plan);
+    struct standing s = {.plan = plan == NULL ? plans_free(plans) : plan,
+                         .plan_name = sub->plan,
+                         .status = sub->status,
+                         .is_paid = strcmp(sub->plan, PLAN_FREE) != 0};
+
+    s.limit = s.plan->runs;
+    use_month(&s, now_ms);
+    if (has_gift(sub, now_ms)) {
+        judge_gift(&s, plans, sub, now_ms);
+    } else if (s.is_paid) {
+        s.verdict = judge_paid(settings, sub, now_ms);
+        if (sub->period_start_ms != 0) {
+            /* Stripe's times are whole seconds: later than a trial of the same second. */
+            s.period_ms = sub->period_start_ms + 1;
+            s.resets_ms = sub->period_end_ms;
+        }
+    } else if (sub->is_trial) {
+        judge_trial(&s, plans, sub, now_ms);
+    } else if (strcmp(sub->status, "active") != 0) {
+        s.verdict = STANDING_INACTIVE;
+    }
+    s.used = sub->usage_period_ms < s.period_ms ? 0 : sub->runs;
+    if (s.verdict == STANDING_GOOD && s.limit >= 0 && s.used >= s.limit)
+        s.verdict = STANDING_EXHAUSTED;
+    return s;
+}
+
+const char *standing_reason(void *mem, const struct standing *s)
+{
+    switch (s->verdict) {
+    case STANDING_GOOD:
+        return NULL;
+    case STANDING_INACTIVE:
+        return mem_printf(mem, "Your subscription is inactive (%s). Please subscribe to continue.",
+                          s->status);
+    case STANDING_TRIAL_OVER:
+        return "Your trial has expired. Please subscribe to continue.";
+    case STANDING_EXHAUSTED:
+        return mem_printf(mem,
+                          "%s of %lld agent runs reached. Please upgrade your plan to continue.",
+                          s->in_trial ? "Trial limit" : "Monthly limit", (long long)s->limit);
+    default:
+        return "Your subscription is not paid. Please update your payment method to continue.";
+    }
+}

@@ -1,0 +1,37 @@
+/* Where somebody stands: what a stored subscription means at a moment. The one place that knows
+ * which plan is in force, what is left of it, and why not. Pure; any thread.
+ *
+ * A period is a calendar month (UTC) for the free plan and for gifts, Stripe's for what is paid,
+ * the trial for who tries. */
+#pragma once
+
+#include "billing/plans.h"
+#include "store/billing.h"
+
+enum standing_verdict {
+    STANDING_GOOD, /* a run may begin */
+    STANDING_INACTIVE,
+    STANDING_TRIAL_OVER,
+    STANDING_NOT_PAID, /* past its grace, or never paid */
+    STANDING_EXHAUSTED,
+};
+
+struct standing {
+    const struct plan *plan; /* in force; never NULL */
+    const char *plan_name;   /* the wire's */
+    const char *status;      /* the wire's */
+    int64_t limit;           /* runs in a period; PLAN_UNLIMITED */
+    int64_t used;
+    int64_t period_ms; /* when the period of `used` began */
+    int64_t resets_ms; /* when the next begins; 0: never */
+    bool in_trial;
+    bool is_paid; /* by Stripe: a plan that is not free */
+    bool is_gift;
+    enum standing_verdict verdict;
+};
+
+struct standing standing_of(const struct plans *plans, const struct settings *settings,
+                            const struct subscription *subscription, int64_t now_ms);
+
+/* Why no run may begin, for people; NULL if one may. */
+const char *standing_reason(void *mem, const struct standing *standing);

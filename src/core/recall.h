@@ -1,0 +1,31 @@
+/* What was read lately, so that busy readers cost the store nothing: a memory of fixed size for
+ * records that begin with their id.
+ *
+ * Whoever changes a record forgets it after the store has the change. A reader that was overtaken
+ * by that puts nothing back: it takes the generation before it reads. Any thread; never waits. */
+#pragma once
+
+#include "core/mem.h"
+
+#include <stdint.h>
+
+struct recall;
+
+/* A deep copy of a record in `mem`, whose first member is its id. */
+typedef void *recall_copy(void *mem, const void *record);
+
+struct recall *recall_open(void *mem, recall_copy *copy);
+
+/* To be taken before the store is read for what will be put. */
+uint64_t recall_generation(struct recall *recall, const char *id);
+void recall_put(struct recall *recall, const void *record, uint64_t generation);
+
+/* A copy of what was put within the last `within_ms`; NULL if there is none. */
+void *recall_peek(struct recall *recall, void *mem, const char *id, int64_t within_ms);
+
+void recall_forget(struct recall *recall, const char *id);
+
+/* Every one that `is_one` is true of. */
+void recall_forget_those(struct recall *recall,
+                         bool (*is_one)(const void *record, const void *argument),
+                         const void *argument);

@@ -1,0 +1,384 @@
+#include "limit/limiter_parts.h"
+
+#include "core/clock.h"
+#include "core/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { RESETS_KEPT_US = 55000000 /* Redis keeps them for a minute */ };
+
+/* The clock of Redis was set: the instances agree on a shift that makes up for it. */
+
+static void go_on_waiting(struct limiter_link *link)
+{
+    struct limiter_ask *ask = take_ptr(link->waiting), *next;
+
+    link->sets_clock = false;
+    for (; ask != NULL; ask = next) {
+        next = ask->next;
+        if (redis_link_is_up(link->redis))
+            limiter_send(ask);
+        else
+            limiter_land_here(ask);
+    }
+}
+
+static bool read_clock(struct limiter_link *link, const redisReply *reply)
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER ||
+        reply->element[2]->type != REDIS_REPLY_INTEGER)
+        return false;
+    link->shift_us = reply->element[2]->integer;
+    link->offset_us = reply->element[1]->integer + link->shift_us - clock_mono_us();
+    return true;
+}
+
+static void on_clock(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply != NULL && !read_clock(link, reply))
+        redis_link_fail(link->redis, "Its clock cannot be read");
+    go_on_waiting(link);
+}
+
+static void call_whole(struct limiter_link *link, enum script script, unsigned keys,
+                       const char *const *words, unsigned count, redis_answer *done)
+{
+    const char *all[16] = {"EVAL", script_text(script), keys == 2 ? "2" : "4"};
+    char buffer[LIMITER_COMMAND_BYTES * 4];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+
+    memcpy(all + 3, words, count * sizeof *words);
+    script_put_words(&command, count + 3, all);
+    redis_link_call(link->redis, command.s, command.len, done, link);
+    if (!command.borrowed)
+        talloc_free(command.s);
+}
+
+static void ask_clock(struct limiter_link *link, int64_t expected_us, redis_answer *done)
+{
+    char expected[24];
+
+    snprintf(expected, sizeof expected, "%lld", (long long)expected_us);
+    call_whole(
+        link, SCRIPT_CLOCK, 2,
+        (const char *[]){LIMITER_LIVE_KEY, LIMITER_CLOCK_KEY, expected, link->limiter->instance}, 4,
+        done);
+}
+
+void limiter_set_clock(struct limiter_link *link)
+{
+    if (link->sets_clock)
+        return;
+    link->sets_clock = true;
+    log_warning(NULL, "the clock of Redis was set: limits go on by the old one");
+    ask_clock(link, clock_mono_us() + link->offset_us, on_clock);
+}
+
+/* Bans */
+
+/* On the loop: the list that was handed over is the one in force there. */
+void limiter_take_bans(struct post *post)
+{
+    struct limiter_link *link = container_of(post, struct limiter_link, banned);
+    struct bans *fresh = atomic_exchange(&link->fresh_bans, NULL);
+
+    if (fresh == NULL)
+        return;
+    free(link->bans);
+    link->bans = fresh;
+}
+
+/* Under the lock: every loop gets a copy of its own. */
+void limiter_spread_bans(struct limiter *limiter)
+{
+    size_t bytes = sizeof *limiter->bans + limiter->bans->count * sizeof limiter->bans->of[0];
+
+    for (unsigned i = 0; i < limiter->link_count; i++) {
+        struct limiter_link *link = &limiter->links[i];
+        struct bans *copy = mem_malloc(bytes), *unread;
+
+        memcpy(copy, limiter->bans, bytes);
+        unread = atomic_exchange(&link->fresh_bans, copy);
+        if (unread == NULL)
+            loop_post(link->loop, &link->banned);
+        free(unread);
+    }
+}
+
+/* Under the lock. */
+void limiter_replace_bans(struct limiter *limiter, struct bans *bans)
+{
+    talloc_free(limiter->bans);
+    limiter->bans = talloc_steal(limiter, bans);
+    limiter_spread_bans(limiter);
+    if (limiter->settings.bans_file != NULL && !bans_write(bans, limiter->settings.bans_file))
+        log_warning(NULL, "bans cannot be written, and end with this process",
+                    LOG_S("error", strerror(errno)));
+}
+
+int64_t limiter_banned_ms(const struct limiter *limiter, const struct address *client)
+{
+    const struct limiter_link *link = limiter_link_here(limiter);
+    int64_t now_ms, until_ms;
+
+    if (link == NULL || link->bans == NULL || link->bans->count == 0)
+        return 0;
+    now_ms = clock_wall_ms();
+    until_ms = bans_find(link->bans, client, now_ms);
+    return until_ms == 0 ? 0 : until_ms - now_ms;
+}
+
+/* Beats: this instance lives, and hears what was decided elsewhere */
+
+/* Keys that were reset, and networks that are banned no longer. */
+static void hear_resets(struct limiter *limiter, const redisReply *list)
+{
+    for (size_t i = 0; i < list->elements; i++) {
+        const char *text = list->element[i]->str;
+        struct network network;
+        struct limit_key key;
+
+        if (list->element[i]->type != REDIS_REPLY_STRING)
+            continue;
+        if (limiter_read_key(limiter, text, &key))
+            memory_limiter_reset(limiter->memory, &key);
+        else if (strncmp(text, LIMITER_UNBAN, strlen(LIMITER_UNBAN)) == 0 &&
+                 network_parse(text + strlen(LIMITER_UNBAN), &network))
+            limiter_lift_ban(limiter, &network);
+    }
+}
+
+void limiter_lift_ban(struct limiter *limiter, const struct network *network)
+{
+    struct bans *bans;
+
+    pthread_mutex_lock(&limiter->lock);
+    bans = bans_with(limiter, limiter->bans, network, 0, clock_wall_ms());
+    if (bans != NULL && !bans_same(bans, limiter->bans))
+        limiter_replace_bans(limiter, bans);
+    else
+        talloc_free(bans);
+    pthread_mutex_unlock(&limiter->lock);
+}
+
+static void on_told(void *arg, const redisReply *reply)
+{
+    (void)arg;
+    (void)reply;
+}
+
+/* Of all bans, those that Redis does not have: it may have lost them, or was away. */
+static void tell_bans(struct limiter_link *link, const struct bans *all, const struct bans *there)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        auto_tree void *mem = mem_tree(1024);
+        struct text command = text_open(mem, 256);
+        const struct ban *ban = &all->of[i];
+
+        if (bans_find(there, &ban->network.address, 0) >= ban->until_ms)
+            continue;
+        script_put_words(&command, 4,
+                         (const char *[]){"ZADD", LIMITER_BANS_KEY,
+                                          mem_printf(mem, "%lld", (long long)ban->until_ms),
+                                          ban_text(mem, &ban->network)});
+        redis_link_call(link->redis, command.s, command.len, on_told, link);
+    }
+}
+
+static void hear_bans(struct limiter_link *link, const redisReply *list)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct limiter *limiter = link->limiter;
+    struct bans *there = mem_new(mem, struct bans), *all;
+    int64_t now_ms = clock_wall_ms();
+
+    pthread_mutex_lock(&limiter->lock);
+    all = bans_with(mem, limiter->bans, &(struct network){.bits = 128}, 0, now_ms);
+    for (size_t i = 0; i + 1 < list->elements; i += 2) {
+        const redisReply *name = list->element[i], *until = list->element[i + 1];
+        struct network network;
+
+        if (name->type != REDIS_REPLY_STRING || until->type != REDIS_REPLY_STRING ||
+            !network_parse(name->str, &network) || there->count >= BANS_MOST ||
+            all->count >= BANS_MOST)
+            continue;
+        there = bans_with(mem, there, &network, (int64_t)strtod(until->str, NULL), 0);
+        all = bans_with(mem, all, &network, (int64_t)strtod(until->str, NULL), now_ms);
+    }
+    tell_bans(link, all, there);
+    if (!bans_same(all, limiter->bans))
+        limiter_replace_bans(limiter, talloc_steal(limiter, all));
+    pthread_mutex_unlock(&limiter->lock);
+}
+
+/* False: it is none. */
+static bool hear(struct limiter_link *link, const redisReply *reply)
+{
+    int64_t now_us = clock_mono_us();
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return false;
+    if (reply->element[0]->integer == 2) {
+        limiter_set_clock(link);
+        return true;
+    }
+    if (reply->elements != 5 || reply->element[2]->type != REDIS_REPLY_INTEGER ||
+        reply->element[3]->type != REDIS_REPLY_ARRAY ||
+        reply->element[4]->type != REDIS_REPLY_ARRAY)
+        return false;
+    link->offset_us = reply->element[1]->integer - now_us;
+    if (link->index == 0) {
+        uint32_t live = (uint32_t)reply->element[2]->integer;
+
+        atomic_store(&link->limiter->live, live < 1 ? 1 : live);
+        hear_resets(link->limiter, reply->element[3]);
+        hear_bans(link, reply->element[4]);
+        /* What was reset while nobody could tell us is not known. */
+        if (link->beaten_us != 0 && now_us - link->beaten_us > RESETS_KEPT_US)
+            memory_limiter_forget_refusals(link->limiter->memory);
+    }
+    link->cursor_us = reply->element[1]->integer;
+    link->beaten_us = now_us;
+    return true;
+}
+
+static const char *wrong_with(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR ? redis_error_text(reply->str)
+                                            : "Its answer makes no sense";
+}
+
+static void on_beat(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply != NULL && !hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
+}
+
+static void send_beat(struct limiter_link *link, bool leaves, redis_answer *done)
+{
+    struct script_clock clock = limiter_clock(link, clock_mono_us());
+    char shift[24], expected[24], cursor[24];
+
+    snprintf(shift, sizeof shift, "%lld", (long long)clock.shift_us);
+    snprintf(expected, sizeof expected, "%lld", (long long)clock.expected_us);
+    snprintf(cursor, sizeof cursor, "%lld", (long long)link->cursor_us);
+    call_whole(link, SCRIPT_BEAT, 4,
+               (const char *[]){LIMITER_LIVE_KEY, LIMITER_RESETS_KEY, LIMITER_BANS_KEY,
+                                LIMITER_CLOCK_KEY, shift, expected, link->limiter->instance, cursor,
+                                leaves ? "1" : "0"},
+               9, done);
+}
+
+void limiter_on_beat(uv_timer_t *timer)
+{
+    struct limiter_link *link = timer->data;
+
+    if (redis_link_is_up(link->redis))
+        send_beat(link, false, on_beat);
+}
+
+/* Greeting: the clock, the scripts, a first beat */
+
+static void on_greeted(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply == NULL)
+        return;
+    if (!hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
+    else if (clock_mono_us() - link->greeted_us > link->limiter->settings.deadline_ms * 1000)
+        redis_link_fail(link->redis, "Answers too late");
+    else
+        redis_link_greeted(link->redis);
+}
+
+static void on_loaded(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR)
+        redis_link_fail(link->redis, redis_error_text(reply->str));
+}
+
+void limiter_leave(struct limiter_link *link)
+{
+    send_beat(link, true, on_loaded);
+}
+
+static void load_scripts(struct limiter_link *link)
+{
+    static const enum script scripts[] = {SCRIPT_SMALL, SCRIPT_LARGE, SCRIPT_PAIR};
+
+    for (size_t i = 0; i < count_of(scripts); i++) {
+        char buffer[LIMITER_COMMAND_BYTES * 4];
+        struct text command = text_borrow(NULL, buffer, sizeof buffer);
+
+        script_put_words(&command, 3, (const char *[]){"SCRIPT", "LOAD", script_text(scripts[i])});
+        redis_link_call(link->redis, command.s, command.len, on_loaded, link);
+        if (!command.borrowed)
+            talloc_free(command.s);
+    }
+}
+
+static void on_greeting_clock(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply == NULL)
+        return;
+    if (!read_clock(link, reply)) {
+        redis_link_fail(link->redis, wrong_with(reply));
+        return;
+    }
+    if (link->cursor_us == 0)
+        link->cursor_us = link->offset_us + clock_mono_us();
+    load_scripts(link);
+    link->greeted_us = clock_mono_us();
+    send_beat(link, false, on_greeted);
+}
+
+void limiter_greet(void *arg, struct redis_link *redis)
+{
+    struct limiter_link *link = arg;
+
+    (void)redis;
+    ask_clock(link, link->offset_us == 0 ? 0 : clock_mono_us() + link->offset_us,
+              on_greeting_clock);
+}
+
+static void say_away(struct limiter *limiter, const char *why)
+{
+    if (!atomic_exchange(&limiter->is_away, true))
+        log_warning(NULL, "Redis is away: this process counts limits by itself", LOG_S("why", why),
+                    LOG_S("redis", redis_target_shown(limiter->settings.target)),
+                    LOG_I("instances", atomic_load(&limiter->live)));
+}
+
+void limiter_on_changed(void *arg, struct redis_link *redis, const char *why)
+{
+    struct limiter_link *link = arg;
+    struct limiter *limiter = link->limiter;
+
+    (void)redis;
+    if (why != NULL) {
+        atomic_fetch_add_explicit(&link->failures, 1, memory_order_relaxed);
+        if (link->was_up)
+            atomic_fetch_sub(&limiter->up, 1);
+        link->was_up = false;
+        say_away(limiter, why);
+        return;
+    }
+    link->was_up = true;
+    if (atomic_fetch_add(&limiter->up, 1) + 1 == limiter->link_count &&
+        atomic_exchange(&limiter->is_away, false))
+        log_info(NULL, "Redis counts the limits again");
+}

@@ -1,0 +1,215 @@
+#include "limit/limiter_parts.h"
+
+#include "core/clock.h"
+
+#include <string.h>
+
+enum { OPERATOR_MS = 1000 };
+
+/* For operators */
+
+static void free_context(redisContext **context)
+{
+    if (*context != NULL)
+        redisFree(*context);
+}
+
+static void free_reply(redisReply **reply)
+{
+    freeReplyObject(*reply);
+}
+
+/* NULL, and the task has failed. */
+static redisContext *open_redis(struct task *task, const struct limiter *limiter)
+{
+    const char *wrong;
+    redisContext *context = redis_open(limiter->settings.target, OPERATOR_MS, &wrong);
+
+    if (context == NULL)
+        (void)fail(task, ERR_REMOTE, mem_printf(task->mem, "Redis: %s", wrong));
+    return context;
+}
+
+/* The reply of a type; NULL, and the task has failed. */
+static redisReply *ask_redis(struct task *task, redisContext *context, int type, unsigned count,
+                             const char **words)
+{
+    redisReply *reply = redisCommandArgv(context, (int)count, words, NULL);
+
+    if (reply != NULL && reply->type == type)
+        return reply;
+    (void)fail(task, ERR_REMOTE,
+               mem_printf(task->mem, "Redis: %s",
+                          reply == NULL                      ? "No answer in time"
+                          : reply->type == REDIS_REPLY_ERROR ? redis_error_text(reply->str)
+                                                             : "Its answer makes no sense"));
+    freeReplyObject(reply);
+    return NULL;
+}
+
+enum err limiter_look(struct task *task, struct limiter *limiter, const struct limit_key *key,
+                      const struct rule *rule, struct verdict *ret)
+{
+    struct text name = text_open(task->mem, LIMITER_KEY_BYTES);
+
+    if (limiter->settings.target == NULL) {
+        *ret = memory_limiter_look(limiter->memory, key, 1, rule, clock_mono_us());
+        return OK;
+    }
+
+    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+
+    if (context == NULL)
+        return task->err;
+
+    __attribute__((cleanup(free_reply))) redisReply *reply = ask_redis(
+        task, context, REDIS_REPLY_ARRAY, 5,
+        (const char *[]){"EVAL", script_text(SCRIPT_LOOK), "2",
+                         limiter_key_text(&name, limiter, key), LIMITER_CLOCK_KEY});
+
+    if (reply == NULL)
+        return task->err;
+    if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_STRING)
+        return fail(task, ERR_REMOTE, "Redis: Its answer makes no sense");
+    *ret = script_judge(reply->element[1]->str, reply->element[1]->len, rule,
+                        reply->element[0]->integer);
+    return OK;
+}
+
+enum err limiter_reset(struct task *task, struct limiter *limiter, const struct limit_key *key,
+                       bool *ret_found)
+{
+    struct text name = text_open(task->mem, LIMITER_KEY_BYTES);
+
+    *ret_found = memory_limiter_reset(limiter->memory, key);
+    if (limiter->settings.target == NULL)
+        return OK;
+
+    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+
+    if (context == NULL)
+        return task->err;
+    limiter_key_text(&name, limiter, key);
+
+    __attribute__((cleanup(free_reply))) redisReply *reply = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 7,
+        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", name.s, LIMITER_RESETS_KEY,
+                         LIMITER_CLOCK_KEY, name.s + strlen(LIMITER_PREFIX)});
+
+    if (reply == NULL)
+        return task->err;
+    *ret_found = *ret_found || reply->integer > 0;
+    return OK;
+}
+
+/* A ban goes to Redis with the next beat; that one was lifted has to be told to all. */
+static enum err tell_lifted(struct task *task, struct limiter *limiter,
+                            const struct network *network)
+{
+    const char *name = ban_text(task->mem, network);
+
+    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+
+    if (context == NULL)
+        return task->err;
+
+    __attribute__((cleanup(free_reply))) redisReply *removed = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 3, (const char *[]){"ZREM", LIMITER_BANS_KEY, name});
+
+    if (removed == NULL)
+        return task->err;
+
+    __attribute__((cleanup(free_reply))) redisReply *told = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 7,
+        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", LIMITER_UNBAN_KEY,
+                         LIMITER_RESETS_KEY, LIMITER_CLOCK_KEY,
+                         mem_printf(task->mem, LIMITER_UNBAN "%s", name)});
+
+    return told == NULL ? task->err : OK;
+}
+
+enum err limiter_ban(struct task *task, struct limiter *limiter, const struct network *network,
+                     int64_t until_ms)
+{
+    bool lifts = until_ms <= clock_wall_ms();
+    struct bans *bans;
+    enum err e = OK;
+
+    if (lifts && limiter->settings.target != NULL)
+        e = tell_lifted(task, limiter, network);
+    if (e != OK)
+        return e;
+    pthread_mutex_lock(&limiter->lock);
+    bans = bans_with(limiter, limiter->bans, network, until_ms, clock_wall_ms());
+    if (bans != NULL)
+        limiter_replace_bans(limiter, bans);
+    pthread_mutex_unlock(&limiter->lock);
+    if (bans == NULL)
+        return fail(task, ERR_INVALID, "there are 1000 bans already; lift some first");
+    return OK;
+}
+
+struct bans *limiter_list_bans(struct limiter *limiter, void *mem)
+{
+    struct bans *copy;
+    size_t bytes;
+
+    pthread_mutex_lock(&limiter->lock);
+    bytes = sizeof *copy + limiter->bans->count * sizeof copy->of[0];
+    copy = mem_zero(mem, bytes);
+    memcpy(copy, limiter->bans, bytes);
+    pthread_mutex_unlock(&limiter->lock);
+    return copy;
+}
+
+size_t limiter_top(struct limiter *limiter, struct limit_talker *talkers, size_t most)
+{
+    return memory_limiter_top(limiter->memory, talkers, most, clock_mono_us());
+}
+
+static void print_redis_metrics(struct limiter *limiter, struct text *out)
+{
+    int64_t calls = 0, call_us = 0, failures = 0;
+
+    for (unsigned i = 0; i < limiter->link_count; i++) {
+        calls += atomic_load_explicit(&limiter->links[i].calls, memory_order_relaxed);
+        call_us += atomic_load_explicit(&limiter->links[i].call_us, memory_order_relaxed);
+        failures += atomic_load_explicit(&limiter->links[i].failures, memory_order_relaxed);
+    }
+    text_printf(out,
+                "# HELP manus_limit_fallback Whether limits are counted in this process because "
+                "Redis is away.\n# TYPE manus_limit_fallback gauge\nmanus_limit_fallback %d\n"
+                "# HELP manus_limit_redis_links Connections to Redis: open ones, and ones that the "
+                "circuit breaker holds back.\n# TYPE manus_limit_redis_links gauge\n"
+                "manus_limit_redis_links{state=\"up\"} %u\n"
+                "manus_limit_redis_links{state=\"down\"} %u\n",
+                atomic_load(&limiter->up) < limiter->link_count, atomic_load(&limiter->up),
+                limiter->link_count - atomic_load(&limiter->up));
+    text_printf(
+        out,
+        "# HELP manus_limit_instances Instances that count together.\n"
+        "# TYPE manus_limit_instances gauge\nmanus_limit_instances %u\n"
+        "# HELP manus_limit_redis_failures_total Times that a connection to Redis failed or "
+        "could not be made.\n# TYPE manus_limit_redis_failures_total counter\n"
+        "manus_limit_redis_failures_total %lld\n"
+        "# HELP manus_limit_local_total Requests that this process decided because Redis "
+        "was away.\n# TYPE manus_limit_local_total counter\nmanus_limit_local_total %lld\n",
+        atomic_load(&limiter->live), (long long)failures,
+        (long long)atomic_load(&limiter->decided_here));
+    text_printf(out,
+                "# HELP manus_limit_redis_seconds Time that Redis took to decide, and the way "
+                "there.\n# TYPE manus_limit_redis_seconds summary\n"
+                "manus_limit_redis_seconds_sum %.6f\nmanus_limit_redis_seconds_count %lld\n",
+                (double)call_us / 1e6, (long long)calls);
+}
+
+void limiter_print_metrics(struct limiter *limiter, struct text *out)
+{
+    text_printf(out,
+                "# HELP manus_limit_keys Clients and users, times routes, that are counted.\n"
+                "# TYPE manus_limit_keys gauge\nmanus_limit_keys %zu\n",
+                memory_limiter_keys(limiter->memory));
+    if (limiter->settings.target != NULL)
+        print_redis_metrics(limiter, out);
+}

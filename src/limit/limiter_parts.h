@@ -1,0 +1,105 @@
+/* What the parts of the limiter share: limiter.c decides and asks, limiter_wait.c does so for
+ * lanes, limiter_beat.c keeps the instances in touch, limiter_operator.c is for operators. */
+#pragma once
+
+#include "limit/limiter.h"
+#include "limit/script.h"
+#include "remote/redis_link.h"
+
+#include <pthread.h>
+
+enum {
+    LIMITER_SETTLED_MS = 50, /* beyond the deadline: what was asked before was done, or was not */
+    LIMITER_COMMAND_BYTES = 800,
+    LIMITER_KEY_BYTES = 160,
+};
+
+#define LIMITER_PREFIX "manus:limit:"
+#define LIMITER_LIVE_KEY "manus:{limits}:live"
+#define LIMITER_RESETS_KEY "manus:{limits}:resets"
+#define LIMITER_BANS_KEY "manus:{limits}:bans"
+#define LIMITER_UNBAN_KEY "manus:{limits}:unban"
+#define LIMITER_UNBAN "unban:"
+#define LIMITER_CLOCK_KEY "manus:{limits}:clock"
+
+/* A loop's part. Its own, but for the counters, which others read. */
+struct limiter_link {
+    struct limiter *limiter;
+    unsigned index;
+    struct loop *loop;
+    struct redis_link *redis; /* NULL: no Redis */
+    uv_timer_t beat;
+    bool was_up;
+
+    int64_t shift_us;            /* of Redis's clock */
+    int64_t offset_us;           /* Redis's clock and the shift, less our own; 0: not known */
+    bool sets_clock;             /* it is being found out */
+    struct limiter_ask *waiting; /* for that */
+    struct limiter_ask *parked;  /* until others of their key have landed */
+    uv_timer_t retry;
+    int64_t cursor_us, beaten_us; /* the last beat, by Redis's clock and by ours */
+    int64_t greeted_us;           /* when the greeting's beat was sent */
+
+    struct post start, stop, banned;
+    struct bans *bans;                 /* in force on this loop; malloc */
+    _Atomic(struct bans *) fresh_bans; /* on their way here */
+
+    _Atomic(int64_t) calls, call_us, failures;
+};
+
+struct limiter {
+    struct memory_limiter *memory;
+    struct limiter_settings settings;
+    atomic_int fallback;
+    char *instance;
+    struct lane *lane;
+    struct limiter_link *links;
+    unsigned link_count;
+    _Atomic(uint32_t) live; /* instances, this one among them */
+    atomic_uint up;         /* links */
+    atomic_bool is_away;    /* it was said so */
+    _Atomic(int64_t) decided_here;
+
+    pthread_mutex_t lock;
+    struct bans *bans; /* under the lock */
+};
+
+/* PREFIX, the route's name, kind and id; the text is out->s. */
+const char *limiter_key_text(struct text *out, const struct limiter *limiter,
+                             const struct limit_key *key);
+
+/* A key as text, such as another instance names it; false if there is none like that. */
+bool limiter_read_key(const struct limiter *limiter, const char *text, struct limit_key *ret);
+
+/* This loop's; NULL on other threads. */
+struct limiter_link *limiter_link_here(const struct limiter *limiter);
+
+/* Without Redis, by the fallback. Any thread. */
+void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask);
+
+/* On its loop: sends it; or decides it here although it was under way, and answers. */
+void limiter_send(struct limiter_ask *ask);
+void limiter_land_here(struct limiter_ask *ask);
+
+/* What a call says of the time. */
+struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us);
+
+/* The clock of Redis was set: finds the shift that makes up for it, then sends what waits for it.
+ */
+void limiter_set_clock(struct limiter_link *link);
+
+/* For the link: what is said first, and what was found. */
+void limiter_greet(void *arg, struct redis_link *redis);
+void limiter_on_changed(void *arg, struct redis_link *redis, const char *why);
+
+/* Tells Redis that this instance lives, or leaves. */
+void limiter_leave(struct limiter_link *link);
+void limiter_on_beat(uv_timer_t *timer);
+
+/* Under the lock: the list in force, on every loop and in the file. */
+void limiter_replace_bans(struct limiter *limiter, struct bans *bans);
+void limiter_spread_bans(struct limiter *limiter);
+void limiter_take_bans(struct post *post);
+
+/* It was lifted elsewhere. */
+void limiter_lift_ban(struct limiter *limiter, const struct network *network);

@@ -1,0 +1,166 @@
+#include "limit/limiter_parts.h"
+
+#include "core/clock.h"
+
+#include <string.h>
+
+/* From a lane: the ask runs on a loop, and outlives whoever stops waiting for it */
+
+struct waiting_ask {
+    struct post post;
+    struct limiter *limiter;
+    struct limiter_ask ask;
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    bool done;
+    unsigned holders;
+};
+
+static void let_go(struct waiting_ask *waiting)
+{
+    bool last;
+
+    pthread_mutex_lock(&waiting->lock);
+    last = --waiting->holders == 0;
+    pthread_mutex_unlock(&waiting->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&waiting->answered);
+    pthread_mutex_destroy(&waiting->lock);
+    free(waiting);
+}
+
+static void on_waited_for(struct limiter_ask *ask)
+{
+    struct waiting_ask *waiting = container_of(ask, struct waiting_ask, ask);
+
+    pthread_mutex_lock(&waiting->lock);
+    waiting->done = true;
+    pthread_cond_signal(&waiting->answered);
+    pthread_mutex_unlock(&waiting->lock);
+    let_go(waiting);
+}
+
+static void ask_there(struct post *post)
+{
+    struct waiting_ask *waiting = container_of(post, struct waiting_ask, post);
+
+    if (limiter_ask(waiting->limiter, &waiting->ask))
+        on_waited_for(&waiting->ask);
+}
+
+static struct waiting_ask *new_waiting(struct limiter *limiter, const struct limiter_ask *ask)
+{
+    struct waiting_ask *waiting = mem_malloc(sizeof *waiting);
+    pthread_condattr_t monotonic;
+
+    memset(waiting, 0, sizeof *waiting);
+    waiting->post.run = ask_there;
+    waiting->limiter = limiter;
+    waiting->ask = *ask;
+    waiting->ask.done = on_waited_for;
+    waiting->holders = 2;
+    pthread_mutex_init(&waiting->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&waiting->answered, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return waiting;
+}
+
+/* A loop that stands still answers nobody: then this process decides, after twice the deadline. */
+static bool wait_for(struct waiting_ask *waiting, int64_t ms)
+{
+    struct timespec until;
+    bool done;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&waiting->lock);
+    while (!waiting->done &&
+           pthread_cond_timedwait(&waiting->answered, &waiting->lock, &until) == 0)
+        ;
+    done = waiting->done;
+    pthread_mutex_unlock(&waiting->lock);
+    return done;
+}
+
+void limiter_ask_waiting(struct limiter *limiter, struct limiter_ask *ask)
+{
+    static atomic_uint next;
+    struct waiting_ask *waiting;
+
+    if (limiter->settings.target == NULL) {
+        ask->verdict = memory_limiter_ask(limiter->memory, ask->keys, ask->count, ask->rule,
+                                          clock_mono_us());
+        return;
+    }
+    waiting = new_waiting(limiter, ask);
+    if (!loop_post(limiter->links[atomic_fetch_add(&next, 1) % limiter->link_count].loop,
+                   &waiting->post)) {
+        waiting->holders = 1; /* the loop has ended */
+        let_go(waiting);
+        limiter_decide_here(limiter, ask);
+        return;
+    }
+    if (wait_for(waiting, 2 * limiter->settings.deadline_ms + LIMITER_SETTLED_MS))
+        ask->verdict = waiting->ask.verdict;
+    else
+        limiter_decide_here(limiter, ask);
+    let_go(waiting);
+}
+
+/* Taking back */
+
+struct taking_back {
+    struct post post;
+    struct limiter_link *link;
+    int64_t at_us;
+    char key[LIMITER_KEY_BYTES];
+};
+
+static void on_taken_back(void *arg, const redisReply *reply)
+{
+    (void)reply;
+    free(arg);
+}
+
+static void take_back_there(struct post *post)
+{
+    struct taking_back *taking = container_of(post, struct taking_back, post);
+    char buffer[LIMITER_COMMAND_BYTES * 2];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+
+    script_put_forgive(&command, true, taking->key, taking->at_us);
+    if (redis_link_is_up(taking->link->redis))
+        redis_link_call(taking->link->redis, command.s, command.len, on_taken_back, taking);
+    else
+        on_taken_back(taking, NULL);
+    if (!command.borrowed)
+        talloc_free(command.s);
+}
+
+void limiter_forgive(struct limiter *limiter, const struct limit_key *key,
+                     const struct verdict *verdict)
+{
+    struct taking_back *taking;
+    struct text text;
+
+    if (verdict->at_us != 0)
+        memory_limiter_forgive(limiter->memory, key, verdict->at_us);
+    if (verdict->shared_us == 0)
+        return;
+    taking = mem_malloc(sizeof *taking);
+    taking->post.run = take_back_there;
+    taking->link = &limiter->links[0];
+    taking->at_us = verdict->shared_us;
+    text = text_borrow(NULL, taking->key, sizeof taking->key);
+    limiter_key_text(&text, limiter, key);
+    if (!loop_post(taking->link->loop, &taking->post))
+        free(taking);
+}

@@ -1,0 +1,112 @@
+/* The limiter in this process's memory: exact sliding windows, bounded.
+ *
+ * For each key a log of the times at which it was admitted, as long as the largest limit at most: a
+ * request passes a window of limit L when the L-th newest time is at least as old as the window. So
+ * no span of the window's length holds more than L, and nothing is refused that such a log admits.
+ * A refused request charges nothing.
+ *
+ * Beside Redis (limiter.h) the same log is this process's shadow of what Redis keeps for all of
+ * them: times that Redis may not know are marked apart until they were handed over, and what Redis
+ * refused is remembered, so that who hammers costs Redis nothing.
+ *
+ * Kept in shards by a keyed hash, each under its own lock that is held for the time of one
+ * decision. When full, a shard forgets the key whose last window ends first among those that were
+ * quiet for longest, so never one that is hammered. Costs about 120 bytes a key and 8 for each
+ * time. Any thread; times are monotonic us. */
+#pragma once
+
+#include "limit/key.h"
+#include "limit/verdict.h"
+
+struct memory_limiter;
+
+enum { LIMIT_KEYS = 2 /* that one request is counted by at most */ };
+
+/* `max_keys` of all shards together. */
+struct memory_limiter *memory_limiter_open(void *mem, size_t max_keys);
+void memory_limiter_close(struct memory_limiter *limiter);
+
+/* Checks every window of the rule for every key and charges all of them, or none. */
+struct verdict memory_limiter_ask(struct memory_limiter *limiter, const struct limit_key *keys,
+                                  unsigned count, const struct rule *rule, int64_t now_us);
+
+/* The same without charging. */
+struct verdict memory_limiter_look(struct memory_limiter *limiter, const struct limit_key *keys,
+                                   unsigned count, const struct rule *rule, int64_t now_us);
+
+/* Takes back what was noted under that time, if it is still there. */
+void memory_limiter_forgive(struct memory_limiter *limiter, const struct limit_key *key,
+                            int64_t at_us);
+
+/* Forgets the key. False if it was not there. */
+bool memory_limiter_reset(struct memory_limiter *limiter, const struct limit_key *key);
+
+size_t memory_limiter_keys(struct memory_limiter *limiter);
+
+/* Who asks most: keys by what they were refused and admitted within their longest window. */
+struct limit_talker {
+    struct limit_key key;
+    uint32_t admitted;
+    uint32_t refused; /* since the key is known */
+};
+
+/* Fills `talkers` with at most `most`, those who ask most first, and returns how many. */
+size_t memory_limiter_top(struct memory_limiter *limiter, struct limit_talker *talkers, size_t most,
+                          int64_t now_us);
+
+/* Beside Redis */
+
+/* As memory_limiter_ask(), and the time is marked apart. */
+struct verdict memory_limiter_ask_apart(struct memory_limiter *limiter,
+                                        const struct limit_key *keys, unsigned count,
+                                        const struct rule *rule, int64_t now_us);
+
+/* True if it is sure without asking Redis that the request is refused: it said so, or what was
+ * admitted here alone fills a window. Never true where Redis would admit: its word, and a time here
+ * is a little older than the same time there. */
+bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *key,
+                            const struct rule *rule, int64_t now_us, struct verdict *ret);
+
+enum limit_start {
+    LIMIT_REFUSED, /* surely */
+    LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it has landed */
+    LIMIT_ASK      /* Redis is to be asked; counted as under way until memory_limiter_landed() */
+};
+
+/* The same before Redis is asked. What was admitted here and what is under way never exceed a limit
+ * together, whatever Redis may have forgotten. *ret_apart: some times are marked apart. */
+enum limit_start memory_limiter_start(struct memory_limiter *limiter, const struct limit_key *keys,
+                                      unsigned count, const struct rule *rule, int64_t now_us,
+                                      struct verdict *ret, bool *ret_apart);
+void memory_limiter_landed(struct memory_limiter *limiter, const struct limit_key *keys,
+                           unsigned count);
+
+/* Redis refused, for the time of the verdict from `asked_us` on. */
+void memory_limiter_remember(struct memory_limiter *limiter, const struct limit_key *key,
+                             const struct rule *rule, int64_t asked_us,
+                             const struct verdict *verdict);
+
+/* Redis admitted what was asked at `asked_us`, and held `held` times before. Where times are
+ * missing there that it must have known before `settled_us`, it has lost them: all of ours but the
+ * newest, which are those that it holds, are marked apart. */
+void memory_limiter_note(struct memory_limiter *limiter, const struct limit_key *key,
+                         const struct rule *rule, int64_t asked_us, uint32_t held,
+                         int64_t settled_us);
+
+/* The times of a key that were handed over together. */
+struct limit_span {
+    int64_t from_us, to_us;
+};
+
+/* The ages of the times that are marked apart, as 8 bytes each (big-endian, us), added to `out`;
+ * they are marked no longer. Returns how many. */
+uint32_t memory_limiter_take_apart(struct memory_limiter *limiter, const struct limit_key *key,
+                                   const struct rule *rule, int64_t now_us, struct text *out,
+                                   struct limit_span *ret);
+
+/* What was taken has arrived; or may not have, and is marked again. */
+void memory_limiter_handed_over(struct memory_limiter *limiter, const struct limit_key *key,
+                                const struct limit_span *span, bool arrived, int64_t now_us);
+
+/* Forgets what Redis refused: it may have been reset since. */
+void memory_limiter_forget_refusals(struct memory_limiter *limiter);

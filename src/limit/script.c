@@ -1,0 +1,439 @@
+#include "limit/script.h"
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <string.h>
+
+/* Times of day of all scripts: ARGV[1] is the shift, ARGV[2] the time that is expected. */
+#define NOW                                                                                        \
+    "local c = redis.call('TIME')\n"                                                               \
+    "local t = c[1] * 1000000 + c[2] + ARGV[1]\n"                                                  \
+    "if ARGV[2] ~= '0' and math.abs(t - ARGV[2]) > 1000000 then return {2, t} end\n"
+
+/* Of `log`: what is no log counts for nothing; no time lies in the future, and none goes back. */
+#define TIDY                                                                                       \
+    "if #log % 8 > 0 then log = '' end\n"                                                          \
+    "if #log > 0 then\n"                                                                           \
+    "  local last = struct.unpack('>I8', log, #log - 7)\n"                                         \
+    "  if last > t + 1000000 then\n"                                                               \
+    "    local clipped = {}\n"                                                                     \
+    "    for i = 1, #log, 8 do\n"                                                                  \
+    "      clipped[#clipped + 1] = struct.pack('>I8', math.min(struct.unpack('>I8', log, i), "     \
+    "t))\n"                                                                                        \
+    "    end\n"                                                                                    \
+    "    log = table.concat(clipped)\n"                                                            \
+    "  elseif last > t then t = last end\n"                                                        \
+    "end\n"
+
+/* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
+ * (us) of each window. */
+static const char small_text[] = NOW
+    "local log = redis.call('GET', KEYS[1]) or ''\n" TIDY "local n = #log / 8\n"
+    "for i = 5, #ARGV, 2 do\n"
+    "  local limit = ARGV[i] + 0\n"
+    "  if n >= limit and struct.unpack('>I8', log, (n - limit) * 8 + 1) + ARGV[i + 1] > t then\n"
+    "    return {1, t, n, log}\n"
+    "  end\n"
+    "end\n"
+    "local kept, most = log, ARGV[4] + 0\n"
+    "if n >= most then kept = string.sub(log, (n - most + 1) * 8 + 1) end\n"
+    "redis.call('SET', KEYS[1], kept .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
+    "return {0, t, n, log}\n";
+
+/* Answers the newest times, and for each window that is longer than they reach how many are within
+ * it and the first of them. */
+static const char large_text[] = NOW
+    "local key = KEYS[1]\n"
+    "local tail = redis.call('GETRANGE', key, -512, -1)\n"
+    "local n = #tail / 8\n"
+    "if n >= 64 then n = redis.call('STRLEN', key) / 8 end\n"
+    "if n % 1 > 0 then\n"
+    "  redis.call('DEL', key)\n"
+    "  n, tail = 0, ''\n"
+    "end\n"
+    "if n > 0 then\n"
+    "  local last = struct.unpack('>I8', tail, #tail - 7)\n"
+    "  if last > t + 1000000 then\n"
+    "    local log = redis.call('GET', key)\n" TIDY
+    "    redis.call('SET', key, log, 'PX', ARGV[3])\n"
+    "    tail = string.sub(log, -64 * 8)\n"
+    "  elseif last > t then t = last end\n"
+    "end\n"
+    "local answer, refused = {0, t, n, tail}, false\n"
+    "for i = 5, #ARGV, 2 do\n"
+    "  local limit, since = ARGV[i] + 0, t - ARGV[i + 1]\n"
+    "  local young, first = -1, -1\n"
+    "  if limit > 64 and n > 64 and struct.unpack('>I8', tail, 1) > since then\n"
+    "    local low, high = math.max(n - limit, 0), n - 64\n"
+    "    first = struct.unpack('>I8', tail, 1)\n"
+    "    while low < high do\n"
+    "      local middle = math.floor((low + high) / 2)\n"
+    "      local at = struct.unpack('>I8', redis.call('GETRANGE', key, middle * 8, middle * 8 + "
+    "7))\n"
+    "      if at > since then high, first = middle, at else low = middle + 1 end\n"
+    "    end\n"
+    "    young = n - high\n"
+    "    refused = refused or young >= limit\n"
+    "  elseif n >= limit and limit <= 64 then\n"
+    "    refused = refused or struct.unpack('>I8', tail, #tail - limit * 8 + 1) > since\n"
+    "  end\n"
+    "  answer[#answer + 1] = young\n"
+    "  answer[#answer + 1] = first\n"
+    "end\n"
+    "if refused then\n"
+    "  answer[1] = 1\n"
+    "  return answer\n"
+    "end\n"
+    "local most = ARGV[4] + 0\n"
+    "if n < 64 then\n"
+    "  redis.call('SET', key, tail .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
+    "elseif n >= 2 * most then\n"
+    "  local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, -1)\n"
+    "  redis.call('SET', key, kept .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
+    "else\n"
+    "  redis.call('APPEND', key, struct.pack('>I8', t))\n"
+    "  redis.call('PEXPIRE', key, ARGV[3])\n"
+    "end\n"
+    "return answer\n";
+
+static const char pair_text[] = NOW
+    "local logs, most = {}, ARGV[4] + 0\n"
+    "for k = 1, #KEYS do\n"
+    "  local log = redis.call('GET', KEYS[k]) or ''\n" TIDY
+    "  logs[k] = string.sub(log, -most * 8)\n"
+    "end\n"
+    "local refused = 0\n"
+    "for k = 1, #KEYS do\n"
+    "  for i = 5, #ARGV, 2 do\n"
+    "    local limit, n = ARGV[i] + 0, #logs[k] / 8\n"
+    "    if n >= limit and\n"
+    "       struct.unpack('>I8', logs[k], (n - limit) * 8 + 1) + ARGV[i + 1] > t then\n"
+    "      refused = 1\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "for k = 1, #KEYS do\n"
+    "  if refused == 0 then\n"
+    "    redis.call('SET', KEYS[k],\n"
+    "      string.sub(logs[k], #logs[k] >= most * 8 and 9 or 1) .. struct.pack('>I8', t),\n"
+    "      'PX', ARGV[3])\n"
+    "  end\n"
+    "end\n"
+    "return {refused, t, #logs[1] / 8, logs[1], #logs[2] / 8, logs[2]}\n";
+
+/* ARGV[5]: ages in us, 8 bytes each. */
+static const char merge_text[] = NOW
+    "local log, stamps, packed = redis.call('GET', KEYS[1]) or '', {}, {}\n" TIDY
+    "for i = 1, #log, 8 do stamps[#stamps + 1] = struct.unpack('>I8', log, i) end\n"
+    "for i = 1, #ARGV[5], 8 do stamps[#stamps + 1] = t - struct.unpack('>I8', ARGV[5], i) end\n"
+    "table.sort(stamps)\n"
+    "for i = math.max(#stamps - ARGV[4], 0) + 1, #stamps do\n"
+    "  packed[#packed + 1] = struct.pack('>I8', stamps[i])\n"
+    "end\n"
+    "redis.call('SET', KEYS[1], table.concat(packed), 'PX', ARGV[3])\n"
+    "return {0, t}\n";
+
+/* ARGV[1]: the time that is taken back. */
+static const char forgive_text[] =
+    "local log, stamp = redis.call('GET', KEYS[1]) or '', ARGV[1] + 0\n"
+    "for i = #log - 7, 1, -8 do\n"
+    "  local at = struct.unpack('>I8', log, i)\n"
+    "  if at == stamp then\n"
+    "    redis.call('SET', KEYS[1], string.sub(log, 1, i - 1) .. string.sub(log, i + 8), "
+    "'KEEPTTL')\n"
+    "    return {0, 1}\n"
+    "  end\n"
+    "  if at < stamp then break end\n"
+    "end\n"
+    "return {0, 0}\n";
+
+/* KEYS: who lives, keys that were reset, networks that are banned (until, in ms since the epoch),
+ * the shift. ARGV[3] is this instance, ARGV[4] the time since when it knows of resets, ARGV[5]
+ * whether it leaves. */
+static const char beat_text[] = NOW
+    "local function number(x) return string.format('%.0f', x) end\n"
+    "local wall = number((t - ARGV[1]) / 1000)\n"
+    "redis.call('SET', KEYS[4], ARGV[1])\n"
+    "if ARGV[5] == '1' then redis.call('ZREM', KEYS[1], ARGV[3])\n"
+    "else redis.call('ZADD', KEYS[1], number(t), ARGV[3]) end\n"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', number(t - 3000000))\n"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', number(t - 60000000))\n"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', wall)\n"
+    "return {0, t, redis.call('ZCARD', KEYS[1]),\n"
+    "  redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[4], '+inf', 'LIMIT', 0, 1000),\n"
+    "  redis.call('ZRANGE', KEYS[3], 0, 999, 'WITHSCORES')}\n";
+
+/* KEYS: who lives, the shift. ARGV[1] is the time that this instance expects, 0 if it knows none;
+ * ARGV[2] is this instance. The clock was set if no other lives by what it says now. */
+static const char clock_text[] =
+    "local c = redis.call('TIME')\n"
+    "local raw = c[1] * 1000000 + c[2]\n"
+    "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
+    "local t, expected = raw + shift, ARGV[1] + 0\n"
+    "if expected ~= 0 and math.abs(t - expected) > 1000000 then\n"
+    "  local others = 0\n"
+    "  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1],\n"
+    "      string.format('%.0f', t - 1200000), string.format('%.0f', t + 1200000))) do\n"
+    "    if who ~= ARGV[2] then others = others + 1 end\n"
+    "  end\n"
+    "  if others == 0 then\n"
+    "    shift = expected - raw\n"
+    "    redis.call('SET', KEYS[2], string.format('%.0f', shift))\n"
+    "  end\n"
+    "end\n"
+    "return {0, raw, shift}\n";
+
+/* KEYS: the log, the shift. */
+static const char look_text[] =
+    "local c = redis.call('TIME')\n"
+    "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
+    "return {c[1] * 1000000 + c[2] + shift, redis.call('GET', KEYS[1]) or ''}\n";
+
+/* KEYS: the log, keys that were reset, the shift. ARGV[1] names the log to the instances. */
+static const char reset_text[] = "local c = redis.call('TIME')\n"
+                                 "local shift = tonumber(redis.call('GET', KEYS[3]) or '0') or 0\n"
+                                 "local t = string.format('%.0f', c[1] * 1000000 + c[2] + shift)\n"
+                                 "redis.call('ZADD', KEYS[2], t, ARGV[1])\n"
+                                 "return redis.call('DEL', KEYS[1])\n";
+
+static const char *const texts[SCRIPTS] = {
+    [SCRIPT_SMALL] = small_text, [SCRIPT_LARGE] = large_text,     [SCRIPT_PAIR] = pair_text,
+    [SCRIPT_MERGE] = merge_text, [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,
+    [SCRIPT_CLOCK] = clock_text, [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text,
+};
+
+static char hashes[SCRIPTS][SCRIPT_HASH_HEX + 1];
+
+static void hash_texts(void)
+{
+    for (int i = 0; i < SCRIPTS; i++) {
+        uint8_t digest[20];
+
+        EVP_Digest(texts[i], strlen(texts[i]), digest, NULL, EVP_sha1(), NULL);
+        for (size_t at = 0; at < sizeof digest; at++)
+            snprintf(hashes[i] + 2 * at, 3, "%02x", digest[at]);
+    }
+}
+
+const char *script_text(enum script script)
+{
+    return texts[script];
+}
+
+const char *script_hash(enum script script)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, hash_texts);
+    return hashes[script];
+}
+
+/* Requests */
+
+static void put_bulk(struct text *out, const char *bytes, size_t len)
+{
+    text_char(out, '$');
+    text_int(out, (int64_t)len);
+    text_put(out, "\r\n", 2);
+    text_put(out, bytes, len);
+    text_put(out, "\r\n", 2);
+}
+
+static void put_number(struct text *out, int64_t number)
+{
+    char digits[24];
+    struct text text = text_borrow(out->mem, digits, sizeof digits);
+
+    text_int(&text, number);
+    put_bulk(out, text.s, text.len);
+}
+
+void script_put_command(struct text *out, unsigned count, const char *const *words,
+                        const size_t *lengths)
+{
+    text_char(out, '*');
+    text_int(out, count);
+    text_put(out, "\r\n", 2);
+    for (unsigned i = 0; i < count; i++)
+        put_bulk(out, words[i], lengths[i]);
+}
+
+void script_put_words(struct text *out, unsigned count, const char *const *words)
+{
+    size_t lengths[16];
+
+    for (unsigned i = 0; i < count; i++)
+        lengths[i] = strlen(words[i]);
+    script_put_command(out, count, words, lengths);
+}
+
+void script_compile_rule(void *mem, struct rule *rule)
+{
+    struct text wire = text_open(mem, 160);
+
+    put_number(&wire, (int64_t)rule->longest * 1000 + 1000);
+    put_number(&wire, rule->most);
+    for (unsigned i = 0; i < rule->count; i++) {
+        put_number(&wire, rule->windows[i].limit);
+        put_number(&wire, (int64_t)rule->windows[i].seconds * 1000000);
+    }
+    rule->wire = wire.s;
+    rule->wire_len = wire.len;
+}
+
+enum script script_for(unsigned count, const struct rule *rule)
+{
+    if (count > 1)
+        return SCRIPT_PAIR;
+    return rule->most <= SCRIPT_SMALL_MOST ? SCRIPT_SMALL : SCRIPT_LARGE;
+}
+
+/* EVALSHA or EVAL, up to the keys. */
+static void put_head(struct text *out, enum script script, bool whole, unsigned keys,
+                     unsigned arguments)
+{
+    text_char(out, '*');
+    text_int(out, 3 + keys + arguments);
+    text_put(out, "\r\n", 2);
+    if (whole) {
+        put_bulk(out, "EVAL", 4);
+        put_bulk(out, texts[script], strlen(texts[script]));
+    } else {
+        put_bulk(out, "EVALSHA", 7);
+        put_bulk(out, script_hash(script), SCRIPT_HASH_HEX);
+    }
+    put_number(out, keys);
+}
+
+void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
+                    unsigned count, const struct rule *rule, const struct script_clock *clock)
+{
+    put_head(out, script, whole, count, 4 + 2 * rule->count);
+    for (unsigned i = 0; i < count; i++)
+        put_bulk(out, keys[i], strlen(keys[i]));
+    put_number(out, clock->shift_us);
+    put_number(out, clock->expected_us);
+    text_put(out, rule->wire, rule->wire_len);
+}
+
+void script_put_merge(struct text *out, bool whole, const char *key, const struct rule *rule,
+                      const struct script_clock *clock, const char *ages, size_t ages_len)
+{
+    put_head(out, SCRIPT_MERGE, whole, 1, 5);
+    put_bulk(out, key, strlen(key));
+    put_number(out, clock->shift_us);
+    put_number(out, clock->expected_us);
+    put_number(out, (int64_t)rule->longest * 1000 + 1000);
+    put_number(out, rule->most);
+    put_bulk(out, ages, ages_len);
+}
+
+void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us)
+{
+    put_head(out, SCRIPT_FORGIVE, whole, 1, 1);
+    put_bulk(out, key, strlen(key));
+    put_number(out, at_us);
+}
+
+/* Replies */
+
+struct packed {
+    const uint8_t *bytes;
+    uint32_t count;
+};
+
+static int64_t packed_time(const void *log, uint32_t n)
+{
+    const struct packed *packed = log;
+    const uint8_t *at = packed->bytes + (size_t)(packed->count - n) * 8;
+    uint64_t time = 0;
+
+    for (int i = 0; i < 8; i++)
+        time = time << 8 | at[i];
+    return (int64_t)time;
+}
+
+struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
+{
+    struct packed packed = {(const uint8_t *)log, (uint32_t)(len / 8)};
+
+    return verdict_of(&packed, packed.count, packed_time, rule, now_us);
+}
+
+static bool is_number(const redisReply *reply, size_t at)
+{
+    return at < reply->elements && reply->element[at]->type == REDIS_REPLY_INTEGER;
+}
+
+/* What the tail does not reach to, the script has counted. */
+static void correct(struct verdict *verdict, const redisReply *reply, const struct rule *rule,
+                    int64_t now_us)
+{
+    verdict->wait_us = 0;
+    verdict->admitted = true;
+    for (unsigned i = 0; i < rule->count; i++) {
+        size_t at = 4 + 2 * (size_t)i;
+        uint32_t limit = rule->windows[i].limit;
+        int64_t young;
+
+        if (is_number(reply, at) && is_number(reply, at + 1) && reply->element[at]->integer >= 0) {
+            young = reply->element[at]->integer;
+            verdict->remaining[i] = young < limit ? limit - (uint32_t)young : 0;
+            verdict->reset_us[i] = reply->element[at + 1]->integer +
+                                   (int64_t)rule->windows[i].seconds * 1000000 - now_us;
+        }
+        if (verdict->remaining[i] > 0)
+            continue;
+        verdict->admitted = false;
+        if (verdict->reset_us[i] > verdict->wait_us)
+            verdict->wait_us = verdict->reset_us[i];
+    }
+}
+
+/* One log of the reply, which begins at element `at`; false if it is none. */
+static bool read_log(const redisReply *reply, size_t at, const struct rule *rule,
+                     struct script_answer *ret, unsigned key)
+{
+    const redisReply *log = at + 1 < reply->elements ? reply->element[at + 1] : NULL;
+
+    if (!is_number(reply, at) || log == NULL || log->type != REDIS_REPLY_STRING ||
+        log->len % 8 != 0)
+        return false;
+    ret->held[key] = (uint32_t)reply->element[at]->integer;
+    ret->each[key] = script_judge(log->str, log->len, rule, ret->now_us);
+    ret->refused[key] = !ret->each[key].admitted;
+    return true;
+}
+
+void script_read_ask(const redisReply *reply, enum script script, unsigned count,
+                     const struct rule *rule, struct script_answer *ret)
+{
+    *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE};
+    if (reply->type != REDIS_REPLY_ARRAY || !is_number(reply, 0) || !is_number(reply, 1))
+        return;
+    ret->now_us = reply->element[1]->integer;
+    if (reply->element[0]->integer == 2) {
+        ret->outcome = SCRIPT_CLOCK_IS_OFF;
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (!read_log(reply, 2 + 2 * (size_t)i, rule, ret, i))
+            return;
+    }
+    if (script == SCRIPT_LARGE) {
+        correct(&ret->each[0], reply, rule, ret->now_us);
+        ret->refused[0] = !ret->each[0].admitted;
+    }
+    ret->verdict = ret->each[0];
+    if (count > 1)
+        verdict_join(&ret->verdict, &ret->each[1], rule);
+    /* What was done there is what counts. */
+    ret->verdict.admitted = reply->element[0]->integer == 0;
+    if (ret->verdict.admitted) {
+        ret->verdict.shared_us = ret->now_us;
+        verdict_spend(&ret->verdict, rule);
+    } else if (ret->verdict.wait_us < 1) {
+        ret->verdict.wait_us = 1;
+    }
+    ret->outcome = ret->verdict.admitted ? SCRIPT_ADMITTED : SCRIPT_REFUSED;
+}

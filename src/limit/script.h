@@ -1,0 +1,71 @@
+/* What the limiter has Redis do: Lua scripts that each decide and write in one step, the requests
+ * that run them, and what their replies mean. Pure; any thread.
+ *
+ * A key's value is its log: times in us, 8 bytes each (big-endian), oldest first, at most twice the
+ * largest limit of its rule. Times are Redis's own (TIME) plus a shift, in us, by which all
+ * instances make up for a clock that was set; each call says what time it expects, and one that is
+ * off by more than a second answers SCRIPT_CLOCK and does nothing. */
+#pragma once
+
+#include "limit/memory.h"
+
+#include <hiredis/hiredis.h>
+
+enum script {
+    SCRIPT_SMALL, /* one key, largest limit of SCRIPT_SMALL_MOST at most: the log is rewritten */
+    SCRIPT_LARGE, /* one key: the log is appended to */
+    SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
+    SCRIPT_MERGE, /* adds times by their ages */
+    SCRIPT_FORGIVE,
+    SCRIPT_BEAT,  /* this instance lives; what do the others say? */
+    SCRIPT_CLOCK, /* which shift makes the clock right? */
+    SCRIPT_LOOK,  /* the time, and a key's log */
+    SCRIPT_RESET, /* removes a key, and tells all instances */
+    SCRIPTS
+};
+
+enum { SCRIPT_SMALL_MOST = 50, SCRIPT_HASH_HEX = 40, SCRIPT_TAIL = 64 };
+
+/* The text, and its SHA-1 by which Redis knows it. */
+const char *script_text(enum script script);
+const char *script_hash(enum script script);
+
+/* Prepares what every call for the rule says; the text is in `mem`. */
+void script_compile_rule(void *mem, struct rule *rule);
+
+/* The script that decides for so many keys and this rule. */
+enum script script_for(unsigned count, const struct rule *rule);
+
+struct script_clock {
+    int64_t shift_us, expected_us; /* 0: no time is expected */
+};
+
+/* Adds a whole command (RESP) that decides. `whole`: with the script's text, for a Redis that does
+ * not know it. */
+void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
+                    unsigned count, const struct rule *rule, const struct script_clock *clock);
+void script_put_merge(struct text *out, bool whole, const char *key, const struct rule *rule,
+                      const struct script_clock *clock, const char *ages, size_t ages_len);
+void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us);
+
+/* Any command: words and their lengths. */
+void script_put_command(struct text *out, unsigned count, const char *const *words,
+                        const size_t *lengths);
+void script_put_words(struct text *out, unsigned count, const char *const *words);
+
+enum script_outcome { SCRIPT_ADMITTED, SCRIPT_REFUSED, SCRIPT_CLOCK_IS_OFF, SCRIPT_NONSENSE };
+
+struct script_answer {
+    enum script_outcome outcome;
+    struct verdict verdict;
+    int64_t now_us;            /* Redis's clock and the shift */
+    uint32_t held[LIMIT_KEYS]; /* times that each log held before */
+    bool refused[LIMIT_KEYS];  /* which of the keys refuses */
+    struct verdict each[LIMIT_KEYS];
+};
+
+void script_read_ask(const redisReply *reply, enum script script, unsigned count,
+                     const struct rule *rule, struct script_answer *ret);
+
+/* The rule against a log as Redis keeps it, at a time of Redis's clock. */
+struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us);

@@ -1,0 +1,301 @@
+/* What the store keeps of billing: subscriptions, what was used, checkouts under way, and the inbox
+ * of Stripe's events. A part of the contract of store/store.h, whose rules hold here. */
+#pragma once
+
+#include "core/task.h"
+
+struct store;
+struct audit;
+struct mail;
+struct store_page;
+
+/* One for each user at most. */
+struct subscription {
+    const char *id; /* a UUID */
+    const char *user_id;
+
+    /* What Stripe says; of who has bought nothing, "free" and "active". */
+    const char *plan;
+    const char *status; /* active, past_due, canceled, unpaid, trialing, incomplete */
+    const char *customer_id, *stripe_id, *price_id; /* at Stripe; NULL: none */
+    int64_t period_start_ms, period_end_ms;
+    int64_t canceled_ms; /* when it ended, or when its end was asked for */
+    int64_t past_due_ms; /* since when an invoice is unpaid */
+    bool cancel_at_period_end;
+    int64_t synced_ms;  /* when Stripe was asked for all this */
+    int64_t generation; /* of the customer: grows when Stripe has lost it */
+
+    /* The trial of our own: trial_start_ms stays for ever, is_trial until something is bought. */
+    bool is_trial;
+    int64_t trial_start_ms, trial_end_ms;
+
+    /* What an administrator gave, whatever Stripe says. */
+    const char *gift_plan; /* NULL: nothing */
+    int64_t gift_runs;     /* a period; -1: unlimited, 0: as the plan says */
+    int64_t gift_until_ms; /* 0: without end */
+
+    int64_t runs;            /* used in the period that began at */
+    int64_t usage_period_ms; /* which never goes back */
+
+    int64_t created_ms, updated_ms;
+    int64_t revision; /* grows with every change but usage */
+};
+
+must_check enum err store_subscription_by_user(struct task *task, struct store *store,
+                                               const char *user_id, bool *ret_found,
+                                               struct subscription *ret);
+must_check enum err store_subscription_by_customer(struct task *task, struct store *store,
+                                                   const char *customer_id, bool *ret_found,
+                                                   struct subscription *ret);
+
+/* The user's, made free and active (with `id`) if there is none. *ret_found false: there is no such
+ * user. */
+must_check enum err store_subscription_open(struct task *task, struct store *store,
+                                            const char *user_id, const char *id, int64_t now_ms,
+                                            bool *ret_found, struct subscription *ret);
+
+/* Newest first; *ret_next as store_users(). `status` NULL: all. `with_customer`: those that Stripe
+ * knows. */
+struct subscription_filter {
+    const char *status;
+    bool with_customer;
+};
+must_check enum err store_subscriptions(struct task *task, struct store *store,
+                                        const struct subscription_filter *filter,
+                                        const struct store_page *page, struct subscription **ret,
+                                        size_t *ret_count, int64_t *ret_next);
+
+enum trial_started {
+    TRIAL_STARTED,
+    TRIAL_USED, /* once for ever: nothing was changed */
+    TRIAL_PAID, /* something is bought or given: nothing was changed */
+    TRIAL_NOBODY,
+};
+
+/* What was used counts on. */
+must_check enum err store_trial_start(struct task *task, struct store *store, const char *user_id,
+                                      int64_t start_ms, int64_t end_ms, enum trial_started *ret);
+
+/* Users whose trial ends before `before_ms` and after `now_ms`, and who have not been told;
+ * *ret_count at most TRIALS_ENDING. */
+enum { TRIALS_ENDING = 100 };
+must_check enum err store_trials_ending(struct task *task, struct store *store, int64_t now_ms,
+                                        int64_t before_ms, struct subscription **ret,
+                                        size_t *ret_count);
+
+/* They are told, once: with the mail (NULL: none), or not at all. */
+must_check enum err store_trial_told(struct task *task, struct store *store, const char *user_id,
+                                     const struct mail *mail, bool *ret_told);
+
+/* What one run is charged to: worked out from a subscription that was read. */
+struct usage {
+    const char *user_id;
+    int64_t revision;  /* of that subscription */
+    int64_t period_ms; /* when the present period began */
+    int64_t limit;     /* -1: none */
+    int64_t day;       /* since the epoch */
+};
+
+enum usage_consumed {
+    USAGE_CONSUMED,
+    USAGE_EXHAUSTED, /* nothing was charged */
+    USAGE_OUTDATED,  /* the subscription has another revision, or is gone: read it anew */
+};
+
+/* Charges one run, and the day's history with it. A period later than the stored one begins at 0;
+ * an earlier one goes on counting in the later. *ret_runs: used in the period, with this one. */
+must_check enum err store_usage_consume(struct task *task, struct store *store,
+                                        const struct usage *usage, enum usage_consumed *ret,
+                                        int64_t *ret_runs);
+
+struct usage_day {
+    int64_t day; /* since the epoch */
+    int64_t runs;
+};
+
+/* Newest first, USAGE_DAYS at most. */
+enum { USAGE_DAYS = 400 };
+must_check enum err store_usage_days(struct task *task, struct store *store, const char *user_id,
+                                     struct usage_day **ret, size_t *ret_count);
+
+enum subscription_applied {
+    APPLIED,
+    APPLY_OUTDATED, /* the subscription has another revision: nothing was changed */
+    APPLY_OLDER,    /* what is stored was asked for later: nothing was changed */
+};
+
+/* Takes over plan to generation of `state`, and is_trial; the rest of it only says which one and
+ * which revision. With the mail (NULL: none) or nothing of it. */
+must_check enum err store_subscription_apply(struct task *task, struct store *store,
+                                             const struct subscription *state,
+                                             const struct mail *mail, int64_t now_ms,
+                                             enum subscription_applied *ret);
+
+/* Links a customer, if the user has none and the generation is still this one. *ret_customer: the
+ * one that is linked now; NULL: none. */
+must_check enum err store_customer_link(struct task *task, struct store *store, const char *user_id,
+                                        int64_t generation, const char *customer_id, int64_t now_ms,
+                                        const char **ret_customer);
+
+/* The customer is gone: the user has none, and the next generation begins. */
+must_check enum err store_customer_unlink(struct task *task, struct store *store,
+                                          const char *customer_id, int64_t now_ms);
+
+/* Gives a plan by hand; NULL takes it away. *ret_found false: there is no such subscription. */
+must_check enum err store_subscription_give(struct task *task, struct store *store,
+                                            const char *user_id, const char *plan, int64_t runs,
+                                            int64_t until_ms, const struct audit *audit,
+                                            bool *ret_found);
+
+/* A checkout that a user has begun: one each at most. */
+struct checkout {
+    const char *user_id;
+    const char *plan, *price_id, *success_url, *cancel_url;
+    const char *key;        /* the idempotency key of the call that makes the session */
+    const char *session_id; /* NULL: not made yet */
+    const char *url;
+    int64_t created_ms, expires_ms;
+};
+
+enum checkout_reserved {
+    CHECKOUT_RESERVED, /* make the session with ret->key; ret->session_id, if any, is replaced by
+                          it */
+    CHECKOUT_OPEN,     /* there is one for the same: *ret */
+    CHECKOUT_BUSY,     /* somebody is making one */
+};
+
+/* Reserves for `lease_ms`. A reservation that nobody finished is taken over with its key, if it is
+ * for the same and less than STORE_KEY_MS old. */
+enum { STORE_KEY_MS = 20 * 3600 * 1000 };
+must_check enum err store_checkout_reserve(struct task *task, struct store *store,
+                                           const struct checkout *wanted, int64_t lease_ms,
+                                           enum checkout_reserved *ret, struct checkout *ret_one);
+
+/* The session of the key was made. *ret_kept false: the reservation is another's by now. */
+must_check enum err store_checkout_opened(struct task *task, struct store *store, const char *key,
+                                          const char *session_id, const char *url,
+                                          int64_t expires_ms, bool *ret_kept);
+
+/* The outcome is unknown: whoever comes next takes over. */
+must_check enum err store_checkout_release(struct task *task, struct store *store, const char *key);
+
+/* It is over: by its key or its session. */
+must_check enum err store_checkout_close(struct task *task, struct store *store,
+                                         const char *key_or_session);
+
+/* An event, kept until it is applied, and for a while after. */
+struct event {
+    int64_t number; /* given by the store */
+    const char *id; /* Stripe's */
+    const char *type;
+    const char *customer_id; /* whom it concerns, if it says so; may be NULL */
+    const char *user_id;     /* likewise, once that is known */
+    const char *payload;     /* as it came */
+    const char *state;       /* one of those below */
+    const char *error;       /* of the last attempt; may be empty */
+    int64_t received_ms, next_ms, done_ms;
+    unsigned attempts;
+};
+
+#define EVENT_WAITING "waiting"
+#define EVENT_DONE "done"
+#define EVENT_IGNORED "ignored"
+#define EVENT_DEAD "dead" /* given up: an operator looks at it */
+
+/* Accepts an event once. A waiting one is taken by that for `lease_ms`; a state other than waiting
+ * is final. *ret_new false: it was here before, and *ret_state is what became of it. */
+must_check enum err store_event_put(struct task *task, struct store *store,
+                                    const struct event *event, int64_t lease_ms, bool *ret_new,
+                                    const char **ret_state);
+
+/* Takes the waiting event that is due longest; nobody else gets it for `lease_ms`. */
+must_check enum err store_event_take(struct task *task, struct store *store, int64_t now_ms,
+                                     int64_t lease_ms, bool *ret_found, struct event *ret);
+
+/* It has come to `state`. */
+must_check enum err store_event_done(struct task *task, struct store *store, const char *id,
+                                     const char *state, const char *user_id, const char *error,
+                                     int64_t now_ms);
+
+/* The waiting events of the customer that were received before `before_ms` are done, if they are of
+ * those that say only that something has changed: of invoices, and of subscriptions, but for
+ * trial_will_end. */
+must_check enum err store_events_done(struct task *task, struct store *store,
+                                      const char *customer_id, int64_t before_ms,
+                                      const char *user_id, int64_t now_ms, unsigned *ret_count);
+
+/* It could not be applied: it is due again at `next_ms`. */
+must_check enum err store_event_postpone(struct task *task, struct store *store, const char *id,
+                                         int64_t next_ms, const char *error);
+
+/* Waits again, due at `now_ms`, with no attempts. *ret_found false: it is unknown. */
+must_check enum err store_event_replay(struct task *task, struct store *store, const char *id,
+                                       int64_t now_ms, bool *ret_found);
+
+must_check enum err store_event_by_id(struct task *task, struct store *store, const char *id,
+                                      bool *ret_found, struct event *ret);
+
+/* Newest first, without their payloads. `state` NULL: all. */
+must_check enum err store_events(struct task *task, struct store *store, const char *state,
+                                 const struct store_page *page, struct event **ret,
+                                 size_t *ret_count, int64_t *ret_next);
+
+struct event_counts {
+    int64_t waiting, dead;
+};
+must_check enum err store_event_counts(struct task *task, struct store *store,
+                                       struct event_counts *ret);
+
+/* Removes some of those that were done or ignored before `before_ms`. */
+must_check enum err store_event_sweep(struct task *task, struct store *store, int64_t before_ms,
+                                      unsigned *ret_count);
+
+/* The implementations' side: a part of struct store_operations. */
+struct billing_operations {
+    enum err (*subscription_by_user)(struct task *, struct store *, const char *, bool *,
+                                     struct subscription *);
+    enum err (*subscription_by_customer)(struct task *, struct store *, const char *, bool *,
+                                         struct subscription *);
+    enum err (*subscription_open)(struct task *, struct store *, const char *, const char *,
+                                  int64_t, bool *, struct subscription *);
+    enum err (*subscriptions)(struct task *, struct store *, const struct subscription_filter *,
+                              const struct store_page *, struct subscription **, size_t *,
+                              int64_t *);
+    enum err (*trial_start)(struct task *, struct store *, const char *, int64_t, int64_t,
+                            enum trial_started *);
+    enum err (*trials_ending)(struct task *, struct store *, int64_t, int64_t,
+                              struct subscription **, size_t *);
+    enum err (*trial_told)(struct task *, struct store *, const char *, const struct mail *,
+                           bool *);
+    enum err (*usage_consume)(struct task *, struct store *, const struct usage *,
+                              enum usage_consumed *, int64_t *);
+    enum err (*usage_days)(struct task *, struct store *, const char *, struct usage_day **,
+                           size_t *);
+    enum err (*subscription_apply)(struct task *, struct store *, const struct subscription *,
+                                   const struct mail *, int64_t, enum subscription_applied *);
+    enum err (*customer_link)(struct task *, struct store *, const char *, int64_t, const char *,
+                              int64_t, const char **);
+    enum err (*customer_unlink)(struct task *, struct store *, const char *, int64_t);
+    enum err (*subscription_give)(struct task *, struct store *, const char *, const char *,
+                                  int64_t, int64_t, const struct audit *, bool *);
+    enum err (*checkout_reserve)(struct task *, struct store *, const struct checkout *, int64_t,
+                                 enum checkout_reserved *, struct checkout *);
+    enum err (*checkout_opened)(struct task *, struct store *, const char *, const char *,
+                                const char *, int64_t, bool *);
+    enum err (*checkout_release)(struct task *, struct store *, const char *);
+    enum err (*checkout_close)(struct task *, struct store *, const char *);
+    enum err (*event_put)(struct task *, struct store *, const struct event *, int64_t, bool *,
+                          const char **);
+    enum err (*event_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct event *);
+    enum err (*event_done)(struct task *, struct store *, const char *, const char *, const char *,
+                           const char *, int64_t);
+    enum err (*events_done)(struct task *, struct store *, const char *, int64_t, const char *,
+                            int64_t, unsigned *);
+    enum err (*event_postpone)(struct task *, struct store *, const char *, int64_t, const char *);
+    enum err (*event_replay)(struct task *, struct store *, const char *, int64_t, bool *);
+    enum err (*event_by_id)(struct task *, struct store *, const char *, bool *, struct event *);
+    enum err (*events)(struct task *, struct store *, const char *, const struct store_page *,
+                       struct event **, size_t *, int64_t *);
+    enum err (*event_counts)(struct task *, struct store *, struct event_counts *);
+    enum err (*event_sweep)(struct task *, struct store *, int64_t, unsigned *);
+};

@@ -1,0 +1,115 @@
+/* The statements of billing: a part of SQLITE_STATEMENTS in store/sqlite_db.h. */
+#pragma once
+
+#define SQLITE_SUBSCRIPTION_COLUMNS                                                                \
+    "subscription_id, user_id, plan, status, stripe_customer_id, stripe_subscription_id,"          \
+    " stripe_price_id, current_period_start, current_period_end, canceled_at, past_due_at,"        \
+    " cancel_at_period_end, synced_at, customer_generation, is_trial, trial_start, trial_end,"     \
+    " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
+    " revision"
+#define SQLITE_CHECKOUT_COLUMNS                                                                    \
+    "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
+    " expires_at, leased_until"
+#define SQLITE_EVENT_COLUMNS                                                                       \
+    "number, event_id, type, customer_id, user_id, state, error, received_at, next_at, done_at,"   \
+    " attempts"
+
+/* What was used so far in the period that begins at ?3. */
+#define SQLITE_USED "iif(usage_period < ?3, 0, monthly_agent_runs)"
+
+#define SQLITE_BILLING_STATEMENTS(X)                                                               \
+    X(SUBSCRIPTION_OF,                                                                             \
+      "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions WHERE user_id = ?1")              \
+    X(SUBSCRIPTION_OF_CUSTOMER,                                                                    \
+      "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions WHERE stripe_customer_id = ?1")   \
+    X(SUBSCRIPTION_INSERT,                                                                         \
+      "INSERT INTO subscriptions(subscription_id, user_id, plan, status, created_at, updated_at)"  \
+      " SELECT ?2, ?1, 'free', 'active', ?3, ?3 WHERE EXISTS"                                      \
+      " (SELECT 1 FROM users WHERE user_id = ?1) ON CONFLICT(user_id) DO NOTHING")                 \
+    X(SUBSCRIPTIONS, "SELECT " SQLITE_SUBSCRIPTION_COLUMNS ", number FROM subscriptions"           \
+                     " WHERE number < ?1 AND (?3 IS NULL OR status = ?3)"                          \
+                     " ORDER BY number DESC LIMIT ?2")                                             \
+    X(SUBSCRIPTIONS_SOLD,                                                                          \
+      "SELECT " SQLITE_SUBSCRIPTION_COLUMNS ", number FROM subscriptions"                          \
+      " WHERE number < ?1 AND (?3 IS NULL OR status = ?3) AND stripe_customer_id IS NOT NULL"      \
+      " ORDER BY number DESC LIMIT ?2")                                                            \
+    X(TRIAL_START, "UPDATE subscriptions SET is_trial = 1, status = 'trialing', trial_start = ?2," \
+                   " trial_end = ?3, usage_period = max(usage_period, ?2),"                        \
+                   " updated_at = ?2, revision = revision + 1"                                     \
+                   " WHERE user_id = ?1 AND trial_start = 0 AND plan = 'free'"                     \
+                   " AND (gift_plan IS NULL OR (gift_until <> 0 AND gift_until <= ?2))")           \
+    X(TRIALS_ENDING, "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions"                   \
+                     " WHERE is_trial AND NOT trial_told AND trial_end > ?1 AND trial_end < ?2"    \
+                     " ORDER BY trial_end LIMIT ?3")                                               \
+    X(TRIAL_TOLD, "UPDATE subscriptions SET trial_told = 1"                                        \
+                  " WHERE user_id = ?1 AND is_trial AND NOT trial_told")                           \
+    X(USAGE_CONSUME, "UPDATE subscriptions SET monthly_agent_runs = " SQLITE_USED " + 1,"          \
+                     " usage_period = max(usage_period, ?3)"                                       \
+                     " WHERE user_id = ?1 AND revision = ?2 AND (?4 < 0 OR " SQLITE_USED " < ?4)"  \
+                     " RETURNING monthly_agent_runs")                                              \
+    X(USAGE_LOOK, "SELECT revision, " SQLITE_USED " FROM subscriptions WHERE user_id = ?1")        \
+    X(USAGE_DAY, "INSERT INTO usage_days(user_id, day, runs) VALUES(?1, ?2, 1)"                    \
+                 " ON CONFLICT(user_id, day) DO UPDATE SET runs = runs + 1")                       \
+    X(USAGE_DAYS,                                                                                  \
+      "SELECT day, runs FROM usage_days WHERE user_id = ?1 ORDER BY day DESC LIMIT ?2")            \
+    X(SUBSCRIPTION_APPLY,                                                                          \
+      "UPDATE subscriptions SET plan = ?3, status = ?4, stripe_customer_id = ?5,"                  \
+      " stripe_subscription_id = ?6, stripe_price_id = ?7, current_period_start = ?8,"             \
+      " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                            \
+      " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"   \
+      " updated_at = ?16, revision = revision + 1"                                                 \
+      " WHERE user_id = ?1 AND revision = ?2 AND synced_at <= ?13")                                \
+    X(CUSTOMER_LINK,                                                                               \
+      "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
+      " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
+      " AND stripe_customer_id IS NULL")                                                           \
+    X(CUSTOMER_UNLINK, "UPDATE subscriptions SET stripe_customer_id = NULL,"                       \
+                       " customer_generation = customer_generation + 1, updated_at = ?2,"          \
+                       " revision = revision + 1 WHERE stripe_customer_id = ?1")                   \
+    X(SUBSCRIPTION_GIVE, "UPDATE subscriptions SET gift_plan = ?2, gift_runs = ?3,"                \
+                         " gift_until = ?4, updated_at = ?5, revision = revision + 1"              \
+                         " WHERE user_id = ?1")                                                    \
+    X(CHECKOUT_OF, "SELECT " SQLITE_CHECKOUT_COLUMNS " FROM checkouts WHERE user_id = ?1")         \
+    X(CHECKOUT_PUT,                                                                                \
+      "INSERT INTO checkouts(user_id, plan, price_id, success_url, cancel_url, key, created_at,"   \
+      " leased_until) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"                                      \
+      " ON CONFLICT(user_id) DO UPDATE SET plan = excluded.plan, price_id = excluded.price_id,"    \
+      " success_url = excluded.success_url, cancel_url = excluded.cancel_url,"                     \
+      " key = excluded.key, session_id = NULL, url = NULL, created_at = excluded.created_at,"      \
+      " expires_at = 0, leased_until = excluded.leased_until")                                     \
+    X(CHECKOUT_OPENED,                                                                             \
+      "UPDATE checkouts SET session_id = ?2, url = ?3, expires_at = ?4 WHERE key = ?1")            \
+    X(CHECKOUT_RELEASE,                                                                            \
+      "UPDATE checkouts SET leased_until = 0 WHERE key = ?1 AND session_id IS NULL")               \
+    X(CHECKOUT_CLOSE, "DELETE FROM checkouts WHERE key = ?1 OR session_id = ?1")                   \
+    X(EVENT_PUT,                                                                                   \
+      "INSERT INTO events(event_id, type, customer_id, user_id, payload, state, error,"            \
+      " received_at, next_at, done_at, attempts) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"  \
+      " 1) ON CONFLICT(event_id) DO NOTHING")                                                      \
+    X(EVENT_TAKE, "UPDATE events SET next_at = ?2, attempts = attempts + 1 WHERE number ="         \
+                  " (SELECT number FROM events WHERE state = 'waiting' AND next_at <= ?1"          \
+                  " ORDER BY next_at LIMIT 1) RETURNING " SQLITE_EVENT_COLUMNS ", payload")        \
+    X(EVENT_DONE, "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"     \
+                  " done_at = ?5 WHERE event_id = ?1")                                             \
+    X(EVENTS_DONE, "UPDATE events SET state = 'done', user_id = ?3, error = '', done_at = ?4"      \
+                   " WHERE customer_id = ?1 AND state = 'waiting' AND received_at < ?2"            \
+                   " AND (type LIKE 'invoice.%' OR (type LIKE 'customer.subscription.%'"           \
+                   " AND type <> 'customer.subscription.trial_will_end'))")                        \
+    X(EVENT_POSTPONE, "UPDATE events SET next_at = ?2, error = ?3"                                 \
+                      " WHERE event_id = ?1 AND state = 'waiting'")                                \
+    X(EVENT_REPLAY, "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = ''," \
+                    " done_at = 0 WHERE event_id = ?1")                                            \
+    X(EVENT_BY_ID, "SELECT " SQLITE_EVENT_COLUMNS ", payload FROM events WHERE event_id = ?1")     \
+    X(EVENTS, "SELECT " SQLITE_EVENT_COLUMNS " FROM events"                                        \
+              " WHERE number < ?1 AND (?3 IS NULL OR state = ?3) ORDER BY number DESC LIMIT ?2")   \
+    X(EVENT_COUNTS, "SELECT (SELECT count(*) FROM events WHERE state = 'waiting'),"                \
+                    " (SELECT count(*) FROM events WHERE state = 'dead')")                         \
+    X(EVENT_SWEEP, "DELETE FROM events WHERE number IN (SELECT number FROM events"                 \
+                   " WHERE done_at > 0 AND done_at < ?1 AND state IN ('done', 'ignored')"          \
+                   " LIMIT 200)")                                                                  \
+    X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2")                  \
+    X(EVENT_GOODBYE,                                                                               \
+      "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
+      " next_at, done_at, attempts) VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2,"       \
+      " json_object('customer', ?2, 'subscription', ?3), 'waiting', '', ?4, ?4, 0, 0)"             \
+      " ON CONFLICT(event_id) DO NOTHING")

@@ -1,0 +1,302 @@
+/* The inbox of events. */
+#include "store/sqlite_parts.h"
+
+static struct event read_event(struct task *task, sqlite3_stmt *s)
+{
+    return (struct event){
+        .number = sqlite3_column_int64(s, 0),
+        .id = sqlite_db_text(task, s, 1),
+        .type = sqlite_db_text(task, s, 2),
+        .customer_id = sqlite_db_text(task, s, 3),
+        .user_id = sqlite_db_text(task, s, 4),
+        .state = sqlite_db_text(task, s, 5),
+        .error = sqlite_db_text(task, s, 6),
+        .received_ms = sqlite3_column_int64(s, 7),
+        .next_ms = sqlite3_column_int64(s, 8),
+        .done_ms = sqlite3_column_int64(s, 9),
+        .attempts = (unsigned)sqlite3_column_int(s, 10),
+    };
+}
+
+static struct event read_whole(struct task *task, sqlite3_stmt *s)
+{
+    struct event event = read_event(task, s);
+
+    event.payload = sqlite_db_text(task, s, 11);
+    return event;
+}
+
+struct find_event {
+    const char *id;
+    bool *ret_found;
+    struct event *ret;
+};
+
+static enum err find_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct find_event *find = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_BY_ID);
+    enum err e;
+
+    *find->ret_found = false;
+    if (s != NULL)
+        sqlite_bind(s, 1, find->id);
+    e = sqlite_db_row(task, db, s, find->ret_found);
+    if (e == OK && *find->ret_found)
+        *find->ret = read_whole(task, s);
+    return e;
+}
+
+enum err sqlite_event_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
+                            struct event *ret)
+{
+    return sqlite_reading(task, store, find_event, &(struct find_event){id, ret_found, ret});
+}
+
+struct put_event {
+    const struct event *event;
+    int64_t lease_ms;
+    bool *ret_new;
+    const char **ret_state;
+};
+
+static enum err insert_event(struct task *task, struct sqlite_db *db, const struct put_event *put,
+                             int *ret_changes)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_PUT);
+    const struct event *event = put->event;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, event->id);
+        sqlite_bind(s, 2, event->type);
+        sqlite_bind(s, 3, event->customer_id);
+        sqlite_bind(s, 4, event->user_id);
+        sqlite_bind(s, 5, event->payload);
+        sqlite_bind(s, 6, event->state);
+        sqlite_bind(s, 7, event->error == NULL ? "" : event->error);
+        sqlite3_bind_int64(s, 8, event->received_ms);
+        sqlite3_bind_int64(s, 9, event->received_ms + put->lease_ms);
+        sqlite3_bind_int64(s, 10, event->done_ms);
+    }
+    return sqlite_db_run(task, db, s, ret_changes);
+}
+
+static enum err put_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct put_event *put = argument;
+    struct event stored;
+    bool found;
+    int changes = 0;
+    enum err e = insert_event(task, db, put, &changes);
+
+    *put->ret_new = changes > 0;
+    *put->ret_state = put->event->state;
+    if (e != OK || changes > 0)
+        return e;
+    e = find_event(task, db, &(struct find_event){put->event->id, &found, &stored});
+    if (e == OK && found)
+        *put->ret_state = stored.state;
+    return e;
+}
+
+enum err sqlite_event_put(struct task *task, struct store *store, const struct event *event,
+                          int64_t lease_ms, bool *ret_new, const char **ret_state)
+{
+    return sqlite_writing(task, store, put_event,
+                          &(struct put_event){event, lease_ms, ret_new, ret_state});
+}
+
+struct take_event {
+    int64_t now_ms, lease_ms;
+    bool *ret_found;
+    struct event *ret;
+};
+
+static enum err take_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct take_event *take = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_TAKE);
+    bool more;
+    enum err e;
+
+    *take->ret_found = false;
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, take->now_ms);
+        sqlite3_bind_int64(s, 2, take->now_ms + take->lease_ms);
+    }
+    e = sqlite_db_row(task, db, s, take->ret_found);
+    if (e != OK || !*take->ret_found)
+        return e;
+    *take->ret = read_whole(task, s);
+    return sqlite_db_row(task, db, s, &more);
+}
+
+enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
+                           bool *ret_found, struct event *ret)
+{
+    return sqlite_writing(task, store, take_event,
+                          &(struct take_event){now_ms, lease_ms, ret_found, ret});
+}
+
+struct settle_event {
+    const char *id, *state, *user_id, *error;
+    int64_t at_ms;
+    int changes;
+};
+
+static enum err finish_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct settle_event *settle = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_DONE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, settle->id);
+        sqlite_bind(s, 2, settle->state);
+        sqlite_bind(s, 3, settle->user_id);
+        sqlite_bind(s, 4, settle->error);
+        sqlite3_bind_int64(s, 5, settle->at_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
+                           const char *state, const char *user_id, const char *error,
+                           int64_t now_ms)
+{
+    return sqlite_writing(
+        task, store, finish_event,
+        &(struct settle_event){id, state, user_id, error == NULL ? "" : error, now_ms, 0});
+}
+
+struct finish_events {
+    const char *customer_id, *user_id;
+    int64_t before_ms, now_ms;
+    int changes;
+};
+
+static enum err finish_events(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct finish_events *finish = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENTS_DONE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, finish->customer_id);
+        sqlite3_bind_int64(s, 2, finish->before_ms);
+        sqlite_bind(s, 3, finish->user_id);
+        sqlite3_bind_int64(s, 4, finish->now_ms);
+    }
+    return sqlite_db_run(task, db, s, &finish->changes);
+}
+
+enum err sqlite_events_done(struct task *task, struct store *store, const char *customer_id,
+                            int64_t before_ms, const char *user_id, int64_t now_ms,
+                            unsigned *ret_count)
+{
+    struct finish_events finish = {customer_id, user_id, before_ms, now_ms, 0};
+    enum err e = sqlite_writing(task, store, finish_events, &finish);
+
+    *ret_count = (unsigned)finish.changes;
+    return e;
+}
+
+static enum err postpone_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct settle_event *settle = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_POSTPONE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, settle->id);
+        sqlite3_bind_int64(s, 2, settle->at_ms);
+        sqlite_bind(s, 3, settle->error);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+enum err sqlite_event_postpone(struct task *task, struct store *store, const char *id,
+                               int64_t next_ms, const char *error)
+{
+    return sqlite_writing(task, store, postpone_event,
+                          &(struct settle_event){.id = id, .error = error, .at_ms = next_ms});
+}
+
+static enum err replay_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct settle_event *settle = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_REPLAY);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, settle->id);
+        sqlite3_bind_int64(s, 2, settle->at_ms);
+    }
+    return sqlite_db_run(task, db, s, &settle->changes);
+}
+
+enum err sqlite_event_replay(struct task *task, struct store *store, const char *id, int64_t now_ms,
+                             bool *ret_found)
+{
+    struct settle_event settle = {.id = id, .at_ms = now_ms};
+    enum err e = sqlite_writing(task, store, replay_event, &settle);
+
+    *ret_found = settle.changes > 0;
+    return e;
+}
+
+static enum err read_row(struct task *task, sqlite3_stmt *s, void *row)
+{
+    *(struct event *)row = read_event(task, s);
+    return OK;
+}
+
+enum err sqlite_events(struct task *task, struct store *store, const char *state,
+                       const struct store_page *page, struct event **ret, size_t *ret_count,
+                       int64_t *ret_next)
+{
+    struct sqlite_list list = {.statement = SQL_EVENTS,
+                               .text = state,
+                               .row_size = sizeof(struct event),
+                               .read_row = read_row,
+                               .number_column = 0};
+    enum err e = sqlite_list(task, store, &list, page);
+
+    *ret = list.rows;
+    *ret_count = list.count;
+    *ret_next = list.next;
+    return e;
+}
+
+static enum err count_events(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct event_counts *counts = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_COUNTS);
+    bool row = false;
+    enum err e = sqlite_db_row(task, db, s, &row);
+
+    if (e == OK && row)
+        *counts = (struct event_counts){sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1)};
+    return e;
+}
+
+enum err sqlite_event_counts(struct task *task, struct store *store, struct event_counts *ret)
+{
+    return sqlite_reading(task, store, count_events, ret);
+}
+
+static enum err sweep_events(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct settle_event *sweep = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_SWEEP);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, sweep->at_ms);
+    return sqlite_db_run(task, db, s, &sweep->changes);
+}
+
+enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count)
+{
+    struct settle_event sweep = {.at_ms = before_ms};
+    enum err e = sqlite_writing(task, store, sweep_events, &sweep);
+
+    *ret_count = (unsigned)sweep.changes;
+    return e;
+}

@@ -1,0 +1,194 @@
+"""An address is proved by a code or a link, once; what may be done before is a setting."""
+import concurrent.futures
+import re
+
+import pytest
+
+from letters import age, code_in, letter_to, letters, nobody_waits, rows, text_of
+from manus import API
+
+CODE = {"code": 401, "msg": "Invalid or expired verification code", "data": None}
+LINK = {"code": 401, "msg": "Invalid or expired verification link", "data": None}
+NOT_VERIFIED = {"code": 403, "msg": "Email is not verified", "data": None}
+
+
+@pytest.fixture(scope="module")
+def manus(tmp_path_factory):
+    from manus import Manus, check_no_reports
+    one = Manus(tmp_path_factory.mktemp("manus"), EMAIL_VERIFICATION="true", PUBLIC_URL="https://app.example.com").start()
+    yield one
+    assert one.stop() == 0
+    check_no_reports(one)
+
+
+def verify(manus, **body):
+    return manus.post(f"{API}/auth/verify-email", body)
+
+
+def is_verified(manus, account):
+    return manus.get(f"{API}/auth/preferences", account["access_token"]).json()["data"]["email_verified"]
+
+
+def letter(manus, account):
+    return letter_to(manus, account["email"], "Confirm your e-mail address")
+
+
+def token_in(letter):
+    return re.search(r"^https://app\.example\.com/verify-email#(\S+)$", text_of(letter), re.M)[1]
+
+
+def test_who_registers_is_mailed_a_link_and_a_code(manus):
+    account = manus.register()
+    assert is_verified(manus, account) is False
+    mail = letter(manus, account)
+    token = token_in(mail)
+    assert f'href="https://app.example.com/verify-email#{token}"' in mail.get_body(("html",)).get_content()
+    assert verify(manus, email=account["email"].upper(), verification_code=code_in(mail)).text == '{"code":0,"msg":"success","data":{}}'
+    assert is_verified(manus, account) is True
+    assert token not in manus.log_path.read_text()
+
+
+def test_a_link_is_good_once(manus):
+    account = manus.register()
+    token = token_in(letter(manus, account))
+    assert verify(manus, token=token).status_code == 200
+    assert is_verified(manus, account) is True
+    assert verify(manus, token=token).json() == LINK
+    assert verify(manus, email=account["email"], verification_code=code_in(letter(manus, account))).status_code == 401  # of the same mail
+
+
+def test_of_a_link_used_many_times_at_once_one_use_is_right(manus):
+    account = manus.register()
+    token = token_in(letter(manus, account))
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda _: verify(manus, token=token).status_code, range(16)))
+    assert sorted(replies) == [200] + [401] * 15
+    assert rows(manus, "SELECT count(*) FROM audit WHERE subject = ? AND action = 'user.verify_email'", account["user"]["id"]) == [(1,)]
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: "", lambda t: "x", lambda t: t[:-1], lambda t: t + "A", lambda t: t.replace(".", ""), lambda t: ".." + t, lambda t: t + ".",
+    lambda t: t.split(".")[0] + ".99999999999." + t.split(".")[2], lambda t: t.split(".")[0] + ".-1." + t.split(".")[2],
+    lambda t: t.split(".")[0] + ".99999999999999999999999." + t.split(".")[2], lambda t: "A" * 22 + t[22:], lambda t: t.swapcase(),
+    *[lambda t, sign=sign: t.replace(".", "." + sign, 1) for sign in ("0", "+", " ", "\n", "00")],
+    lambda t: "x" * 300, lambda t: t.replace(".", "%2e"), lambda t: " " + t])
+def test_a_link_that_was_altered_is_refused(manus, change):
+    account = manus.register()
+    token = change(token_in(letter(manus, account)))
+    reply = verify(manus, token=token)
+    assert (reply.json() == LINK) if 0 < len(token) <= 256 else reply.status_code == 422
+    assert is_verified(manus, account) is False
+
+
+def test_a_link_expires_after_a_day_and_binds_the_address(manus):
+    account = manus.register()
+    token = token_in(letter(manus, account))
+    user, expires, _ = token.split(".")
+    assert user == account["user"]["id"] and 86000 < int(expires) - account_time(account) < 86800
+    rows(manus, "UPDATE users SET email = 'other' || email WHERE user_id = ?", user)
+    assert verify(manus, token=token).json() == LINK
+
+
+def account_time(account):
+    import datetime
+    return datetime.datetime.fromisoformat(account["user"]["created_at"].replace("Z", "+00:00")).timestamp()
+
+
+def test_a_code_for_a_password_confirms_no_address_and_the_other_way_round(manus):
+    account = manus.register()
+    confirm = code_in(letter(manus, account))
+    assert manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]}).status_code == 200
+    reset = code_in(letter_to(manus, account["email"], "Password Reset"))
+    if reset != confirm:
+        assert verify(manus, email=account["email"], verification_code=reset).json() == CODE
+        assert manus.post(f"{API}/auth/reset-password", {"email": account["email"], "verification_code": confirm,
+                                                         "new_password": "another one"}).status_code == 401
+
+
+def test_codes_guessed_at_once_use_up_the_code(manus):
+    account = manus.register()
+    code = code_in(letter(manus, account))
+    wrong = [f"{n:06}" for n in range(61) if f"{n:06}" != code][:60]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        assert {reply.text for reply in pool.map(lambda c: verify(manus, email=account["email"], verification_code=c), wrong)} == \
+            {'{"code":401,"msg":"Invalid or expired verification code","data":null}'}
+    assert verify(manus, email=account["email"], verification_code=code).json() == CODE
+    assert verify(manus, email="nobody@example.com", verification_code="123456").json() == CODE
+
+
+def test_another_mail_can_be_asked_for_after_a_minute(manus):
+    account = manus.register()
+    letter(manus, account)
+    send = lambda: manus.post(f"{API}/auth/send-email-verification", token=account["access_token"])
+    assert re.fullmatch(r"Please wait \d\d? seconds before requesting a new verification code", send().json()["msg"])
+    age(manus, 61)
+    assert send().status_code == 200
+    nobody_waits(manus)
+    assert len(letters(manus, account["email"])) == 2
+    assert verify(manus, token=token_in(letter(manus, account))).status_code == 200
+    assert send().json() == {"code": 400, "msg": "Email is already verified", "data": None}
+    assert manus.post(f"{API}/auth/send-email-verification").status_code == 401
+
+
+def test_half_a_proof_is_a_clear_error(manus):
+    for body in ({}, {"email": "ann@example.com"}, {"verification_code": "123456"}, {"token": None}):
+        reply = verify(manus, **body)
+        assert (reply.status_code, reply.json()["msg"]) == (422, "Give token, or email and verification_code")
+    assert verify(manus, email="ann@example.com", verification_code="12345x").json()["msg"] == "Verification code must be 6 digits"
+
+
+def test_a_password_chosen_by_mail_proves_the_address(manus):
+    account = manus.register()
+    manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]})
+    code = code_in(letter_to(manus, account["email"], "Password Reset"))
+    manus.post(f"{API}/auth/reset-password", {"email": account["email"], "verification_code": code, "new_password": "another one"})
+    assert rows(manus, "SELECT verified_at > 0 FROM users WHERE email = ?", account["email"]) == [(1,)]
+
+
+def test_the_page_behind_the_link_sends_nothing_by_itself(manus):
+    for language, title in (("en", "Confirm your e-mail address"), ("ar", "تأكيد عنوان بريدك الإلكتروني")):
+        page = manus.get(f"/verify-email?lang={language}")
+        assert page.status_code == 200 and f"<h1>{title}</h1>" in page.text and "<button>" in page.text
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"] and "unsafe" not in page.headers["Content-Security-Policy"]
+    assert "submit" in manus.get("/assets/verify.js").text
+
+
+def test_without_the_setting_registration_mails_nothing(start):
+    manus = start()
+    account = manus.register()
+    assert manus.post(f"{API}/auth/send-email-verification", token=account["access_token"]).status_code == 200
+    nobody_waits(manus)
+    (mail,) = letters(manus, account["email"])
+    assert "http" not in text_of(mail)
+    assert verify(manus, email=account["email"], verification_code=code_in(mail)).status_code == 200
+
+
+USE = [  # what an account does, and from which value on it may while it is not verified
+    ("GET", "/auth/me", None, "nothing"), ("GET", "/auth/preferences", None, "nothing"), ("GET", "/auth/me/export", None, "nothing"),
+    ("GET", "/auth/sessions", None, "account"), ("POST", "/auth/sessions/revoke-others", None, "account"),
+    ("POST", "/auth/change-fullname", {"fullname": "Ann"}, "account"), ("POST", "/auth/change-language", {"language": "en"}, "account"),
+    ("POST", "/auth/change-password", {"old_password": "password123", "new_password": "password123"}, "account"),
+]
+
+
+@pytest.mark.parametrize("may", ["everything", "account", "nothing"])
+def test_what_an_unverified_account_may_do_is_a_setting(start, may):
+    manus = start(UNVERIFIED_MAY=may)
+    account = manus.register()
+    for method, path, body, least in USE:
+        reply = manus.request(method, API + path, json=body, headers={"Authorization": f"Bearer {account['access_token']}"})
+        allowed = may == "everything" or least == "nothing" or may == least
+        assert (reply.status_code == 200) == allowed, (path, reply.text)
+        assert allowed or reply.json() == NOT_VERIFIED
+    manus.post(f"{API}/auth/send-email-verification", token=account["access_token"])
+    assert verify(manus, email=account["email"], verification_code=code_in(letter(manus, account))).status_code == 200
+    for method, path, body, _ in USE:
+        assert manus.request(method, API + path, json=body, headers={"Authorization": f"Bearer {account['access_token']}"}).status_code == 200
+
+
+def test_an_unverified_administrator_administers_only_where_everything_is_allowed(start, tmp_path):
+    for may, status in (("everything", 200), ("account", 403)):
+        manus = start(tmp_path / may if (tmp_path / may).mkdir() is None else None, UNVERIFIED_MAY=may)
+        account = manus.register()
+        rows(manus, "UPDATE users SET role = 'admin'")
+        assert manus.get(f"{API}/auth/users", account["access_token"]).status_code == status

@@ -1,0 +1,472 @@
+"""What Stripe knows of one account and how it changes: customers, sessions, subscriptions, invoices, and the events of each change.
+
+Stripe's clock is the real one. Time passes by making everything older: see pass_time().
+"""
+import calendar
+import collections
+import datetime
+import json
+import secrets
+import threading
+import time
+
+from stripe_spec import NEW, OLD, Refused, blank, document, expandable, fixtures
+
+PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
+            "subscription_item": "si", "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
+            "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du"}
+LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
+FINAL = ("canceled", "incomplete_expired")
+DAY = 86400
+
+
+def month_after(stamp):
+    at = datetime.datetime.fromtimestamp(stamp, datetime.UTC)
+    year, month = (at.year, at.month + 1) if at.month < 12 else (at.year + 1, 1)
+    return int(at.replace(year=year, month=month, day=min(at.day, calendar.monthrange(year, month)[1])).timestamp())
+
+
+def copied(thing):
+    """The quickest way that there is."""
+    return json.loads(json.dumps(thing))
+
+
+def listed(things, url):
+    return {"object": "list", "data": things, "has_more": False, "url": url}
+
+
+def older(thing, seconds):
+    """The same with every time in it that much earlier."""
+    if isinstance(thing, dict):
+        return {key: older(value, seconds) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [older(value, seconds) for value in thing]
+    return thing - seconds if type(thing) is int and 10**9 < thing < 10**10 else thing
+
+
+def changed(before, after):
+    """previous_attributes: what stood there before, of what is different."""
+    result = {}
+    for key in before:
+        if before[key] != after.get(key):
+            both = isinstance(before[key], dict) and isinstance(after.get(key), dict) and "data" not in before[key]
+            result[key] = changed(before[key], after[key]) if both else before[key]
+    return result
+
+
+class State:
+    def __init__(self, livemode=False, account="acct_1Double"):
+        self.lock = threading.RLock()
+        self.livemode, self.account = livemode, account
+        self.things = {}  # by id, oldest first
+        self.ids = collections.defaultdict(dict)  # of each kind, oldest first
+        self.orders = {}  # of a checkout session: what is bought
+        self.cards = {}  # customer: "good", "declined", "authentication", or none
+        self.on_event = lambda event: None
+        self.request = {"id": None, "idempotency_key": None}  # that causes what happens now
+        self.after_failures = "unpaid"  # what the account's settings do when all retries have failed
+        self.flexible = True  # billing_mode of new subscriptions
+
+    # Things
+
+    def now(self):
+        return int(time.time())
+
+    def new(self, kind, kept=True, **values):
+        """Parts that are found through their owner are not kept."""
+        thing = blank(kind)
+        thing.update(id=f"{PREFIXES[kind]}_{secrets.token_hex(12)}", **values)
+        for key, value in (("created", self.now()), ("livemode", self.livemode)):
+            if key in document()["components"]["schemas"][kind]["properties"]:
+                thing.setdefault(key, value)
+                thing[key] = values.get(key, value)
+        if "metadata" in thing:
+            thing["metadata"] = values.get("metadata") or {}
+        if kept:
+            self.things[thing["id"]] = thing
+            self.ids[kind][thing["id"]] = None
+        return thing
+
+    def find(self, kind, name, status=404, param="id"):
+        thing = self.things.get(name)
+        if thing is None or thing["object"] != kind:
+            raise Refused(status, f"No such {kind}: '{name}'", "resource_missing", param)
+        return thing
+
+    def every(self, kind, **values):
+        """Newest first."""
+        found = [self.things[name] for name in reversed(self.ids[kind])]
+        return [thing for thing in found if all(thing.get(key) == value for key, value in values.items() if value is not None)]
+
+    def forget(self, name):
+        """As if it had never been: 404."""
+        with self.lock:
+            del self.ids[self.things.pop(name)["object"]][name]
+
+    # Events
+
+    def emit(self, kind, thing, before=None):
+        data = {"object": copied(thing)}
+        if before is not None:
+            data["previous_attributes"] = changed(before, thing)
+        event = self.new("event", type=kind, data=data, api_version=NEW, request=dict(self.request), pending_webhooks=0)
+        self.on_event(event)
+        return event
+
+    def events(self, *kinds):
+        """Oldest first."""
+        return [event for event in reversed(self.every("event")) if not kinds or event["type"] in kinds]
+
+    def change(self, thing, kind, **values):
+        before = copied(thing)
+        thing.update(values)
+        if changed(before, thing):
+            self.emit(kind, thing, before)
+
+    # Subscriptions
+
+    def start_subscription(self, customer, items, metadata=None, trial_end=None, settings=None, pays=True):
+        """items: [(price, quantity)]. In the order of Stripe's events."""
+        now = self.now()
+        end = trial_end or month_after(now)
+        sub = self.new("subscription", customer=customer, status="trialing" if trial_end else "incomplete", metadata=metadata,
+                       billing_mode={"type": "flexible" if self.flexible else "classic", "flexible": {"proration_discounts": "itemized"} if self.flexible else None},
+                       billing_cycle_anchor=end if trial_end else now, start_date=now, currency="usd", collection_method="charge_automatically",
+                       trial_start=now if trial_end else None, trial_end=trial_end, discounts=[], cancel_at_period_end=False,
+                       trial_settings={"end_behavior": (settings or {}).get("end_behavior", {"missing_payment_method": "create_invoice"})})
+        sub["items"] = listed([], f"/v1/subscription_items?subscription={sub['id']}")
+        for price, quantity in items:
+            self.add_item(sub, price, quantity, now, end)
+        self.emit("customer.subscription.created", sub)
+        invoice = self.bill(sub, "subscription_create", 0 if trial_end else None)
+        self.collect(invoice, pays)
+        return sub
+
+    def add_item(self, sub, price, quantity, start, end):
+        item = self.new("subscription_item", kept=False, subscription=sub["id"], price=self.find("price", price), quantity=quantity, discounts=[], tax_rates=[],
+                        current_period_start=start, current_period_end=end)
+        sub["items"]["data"].append(item)
+
+    def period_of(self, sub):
+        items = sub["items"]["data"]
+        return min(item["current_period_start"] for item in items), max(item["current_period_end"] for item in items)
+
+    def bill(self, sub, reason, amount=None, lines=None):
+        """A finalized invoice. None for the amount: what its items cost."""
+        start, end = self.period_of(sub)
+        lines = lines if lines is not None else [self.line(sub, item, None if amount is None else 0) for item in sub["items"]["data"]]
+        total = sum(line["amount"] for line in lines)
+        due, before, after = self.with_balance(sub["customer"], total)
+        settled = sub["items"]["data"][0]["current_period_start"]
+        invoice = self.new("invoice", customer=sub["customer"], status="draft", billing_reason=reason, collection_method=sub["collection_method"],
+                           currency="usd", amount_due=due, amount_remaining=due, amount_paid=0, amount_overpaid=0, subtotal=total, total=total,
+                           starting_balance=before, ending_balance=after,
+                           period_start=settled, period_end=settled if reason == "subscription_create" else end, attempt_count=0, attempted=False,
+                           auto_advance=True, metadata={}, payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+                           number=f"DOUBLE-{len(self.every('invoice')) + 1:04d}",
+                           parent={"type": "subscription_details", "quote_details": None,
+                                   "subscription_details": {"subscription": sub["id"], "metadata": dict(sub["metadata"])}})
+        for line in lines:
+            line["invoice"] = invoice["id"]
+        invoice["lines"] = listed(lines, f"/v1/invoices/{invoice['id']}/lines")
+        self.emit("invoice.created", invoice)
+        self.change(invoice, "invoice.finalized", status="open", hosted_invoice_url=f"https://invoice.stripe.example/{invoice['id']}",
+                    invoice_pdf=f"https://invoice.stripe.example/{invoice['id']}/pdf", effective_at=self.now(),
+                    status_transitions={**invoice["status_transitions"], "finalized_at": self.now()})
+        sub["latest_invoice"] = invoice["id"]
+        return invoice
+
+    def with_balance(self, customer, total):
+        """(what is due, the customer's balance before and after): a credit is a negative balance, which pays later invoices."""
+        customer = self.things[customer]
+        before, whole = customer.get("balance", 0), total + customer.get("balance", 0)
+        after = min(0, whole)
+        if "balance" in customer:
+            customer["balance"] = after
+        return max(0, whole), before, after
+
+    def line(self, sub, item, amount=None, proration=False, description=None, period=None):
+        amount = item["price"]["unit_amount"] * item["quantity"] if amount is None else amount
+        line = self.new("line_item", kept=False, amount=amount, subtotal=amount, currency="usd", quantity=item["quantity"], discounts=[], discount_amounts=[], metadata={},
+                        description=description or f"{item['quantity']} × {item['price']['id']}", subscription=sub["id"],
+                        period=period or {"start": item["current_period_start"], "end": item["current_period_end"]},
+                        pricing={"type": "price_details", "unit_amount_decimal": str(item["price"]["unit_amount"]),
+                                 "price_details": {"price": item["price"]["id"], "product": item["price"]["product"]}},
+                        parent={"type": "subscription_item_details", "invoice_item_details": None,
+                                "subscription_item_details": {"invoice_item": None, "proration": proration, "proration_details": None,
+                                                              "subscription": sub["id"], "subscription_item": item["id"]}})
+        return line
+
+    def collect(self, invoice, pays=None):
+        """Tries to take the money; with it the subscription's status follows. True if it is paid."""
+        sub = self.things[invoice["parent"]["subscription_details"]["subscription"]]
+        card = self.cards.get(invoice["customer"])
+        if pays is None:
+            pays = card == "good"
+        if invoice["amount_due"] == 0 or pays:
+            return self.settle(invoice, sub)
+        self.new("payment_intent", amount=invoice["amount_due"], currency="usd", customer=invoice["customer"], payment_method_types=["card"],
+                 status="requires_action" if card == "authentication" else "requires_payment_method")
+        attempts = invoice["attempt_count"] + 1
+        invoice.update(attempted=True, attempt_count=attempts, next_payment_attempt=self.now() + 3 * DAY)
+        if card == "authentication":
+            self.emit("invoice.payment_action_required", invoice)
+        self.emit("invoice.payment_failed", invoice)
+        if sub["status"] in ("active", "trialing"):
+            self.change(sub, "customer.subscription.updated", status="past_due")
+        return False
+
+    def settle(self, invoice, sub):
+        if invoice["amount_due"]:
+            intent = self.new("payment_intent", amount=invoice["amount_due"], amount_received=invoice["amount_due"], currency="usd",
+                              customer=invoice["customer"], payment_method_types=["card"], status="succeeded")
+            charge = self.new("charge", amount=invoice["amount_due"], amount_captured=invoice["amount_due"], amount_refunded=0, currency="usd", captured=True,
+                              paid=True, refunded=False, disputed=False, status="succeeded", customer=invoice["customer"], payment_intent=intent["id"])
+            intent["latest_charge"] = charge["id"]
+            self.new("invoice_payment", amount_paid=invoice["amount_due"], amount_requested=invoice["amount_due"], currency="usd", invoice=invoice["id"],
+                     is_default=True, status="paid", payment={"type": "payment_intent", "payment_intent": intent["id"]},
+                     status_transitions={"canceled_at": None, "paid_at": self.now()})
+            self.emit("charge.succeeded", charge)
+        invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, attempted=True, attempt_count=max(1, invoice["attempt_count"]),
+                       auto_advance=False, next_payment_attempt=None, status_transitions={**invoice["status_transitions"], "paid_at": self.now()})
+        if sub["status"] in ("incomplete", "past_due", "unpaid") and invoice["id"] == sub["latest_invoice"]:
+            self.change(sub, "customer.subscription.updated", status="active")
+        self.emit("invoice.paid", invoice)
+        self.emit("invoice.payment_succeeded", invoice)
+        return True
+
+    def payments_of(self, invoice):
+        return listed(list(reversed(self.every("invoice_payment", invoice=invoice["id"]))), f"/v1/invoice_payments?invoice={invoice['id']}")
+
+    def end_subscription(self, sub, reason, prorate=False, invoice_now=False):
+        """The rest of what was paid comes back only if it is asked for, and at once only by an invoice."""
+        rest = self.prorations(sub, [(item, None, 0) for item in sub["items"]["data"]], self.now()) if prorate else []
+        if invoice_now and rest:
+            self.collect(self.bill(sub, "subscription_update", lines=rest))
+        sub["ended_at"] = self.now()
+        details = {**(sub["cancellation_details"] or {"comment": None, "feedback": None}), "reason": reason}
+        sub.update(status="canceled", canceled_at=sub["canceled_at"] or self.now(), cancellation_details=details)
+        self.emit("customer.subscription.deleted", sub)
+
+    def schedule_cancel(self, sub, at=None, flag=False):
+        """At the period's end; how that shows depends on who asked (reference of flexible billing)."""
+        self.change(sub, "customer.subscription.updated", cancel_at=at, cancel_at_period_end=flag, canceled_at=self.now(),
+                    cancellation_details={"comment": None, "feedback": None, "reason": "cancellation_requested"})
+
+    def unschedule_cancel(self, sub, **values):
+        self.change(sub, "customer.subscription.updated", **values)
+        if sub["cancel_at"] is None and not sub["cancel_at_period_end"]:
+            sub.update(canceled_at=None, cancellation_details={"comment": None, "feedback": None, "reason": None})
+
+    # Switching
+
+    def prorations(self, sub, changes, when):
+        """Lines of credit and charge for the rest of the period. changes: [(item, new price or None, new quantity)]"""
+        lines = []
+        for item, price, quantity in changes:
+            start, end = item["current_period_start"], item["current_period_end"]
+            left = max(0, end - when) / max(1, end - start) if sub["status"] != "trialing" else 0
+            period = {"start": when, "end": end}
+            if item["id"]:
+                credit = -round(item["price"]["unit_amount"] * item["quantity"] * left)
+                lines.append(self.line(sub, item, credit, True, f"Unused time on {item['price']['id']}", period))
+            if price:
+                after = {**item, "price": price, "quantity": quantity}
+                lines.append(self.line(sub, after, round(price["unit_amount"] * quantity * left), True, f"Remaining time on {price['id']}", period))
+        return lines
+
+    def item_changes(self, sub, wanted):
+        """(changes for prorations(), the items as they will be), for the parameter `items`."""
+        items, changes = copied(sub["items"]["data"]), []
+        start, end = self.period_of(sub)
+        for i, one in enumerate(wanted):
+            price = self.find("price", one["price"], 400, f"items[{i}][price]") if "price" in one else None
+            if price and not price["active"]:
+                raise Refused(400, f"The price specified is inactive. This field only accepts active prices: {price['id']}", param=f"items[{i}][price]")
+            if "id" in one:
+                item = next((item for item in items if item["id"] == one["id"]), None)
+                if item is None:
+                    raise Refused(400, f"No such subscription item: '{one['id']}'", "resource_missing", f"items[{i}][id]")
+                if one.get("deleted"):
+                    changes.append((copied(item), None, 0))
+                    items.remove(item)
+                    continue
+                quantity = one.get("quantity", item["quantity"])
+                if (price and price["id"] != item["price"]["id"]) or quantity != item["quantity"]:
+                    changes.append((copied(item), price or item["price"], quantity))
+                item.update(price=price or item["price"], quantity=quantity)
+            else:
+                if price is None:
+                    raise Refused(400, f"Missing required param: items[{i}][price].", "parameter_missing", f"items[{i}][price]")
+                if any(item["price"]["id"] == price["id"] for item in items):
+                    raise Refused(400, f"Cannot add multiple subscription items with the same price: {price['id']}", param="items")
+                stub = {"id": None, "price": price, "quantity": one.get("quantity", 1), "current_period_start": start, "current_period_end": end}
+                changes.append((stub, price, stub["quantity"]))
+                items.append(stub)
+        if not items:
+            raise Refused(400, "A subscription must have at least one active plan.", param="items")
+        return changes, items
+
+    def switch(self, sub, wanted, behavior="create_prorations", when=None, payment_behavior="allow_incomplete", extra=None):
+        changes, items = self.item_changes(sub, wanted)
+        lines = self.prorations(sub, changes, when or self.now()) if behavior != "none" else []
+        pays = self.cards.get(sub["customer"]) == "good"
+        due = behavior == "always_invoice" and sum(line["amount"] for line in lines) > 0
+        if due and not pays and payment_behavior == "error_if_incomplete":
+            raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
+        before = copied(sub)
+        sub["items"]["data"] = []
+        for item in items:
+            if item["id"]:
+                sub["items"]["data"].append(item)
+            else:
+                self.add_item(sub, item["price"]["id"], item["quantity"], item["current_period_start"], item["current_period_end"])
+        sub.update(extra or {})
+        if changed(before, sub):
+            self.emit("customer.subscription.updated", sub, before)
+        if behavior == "always_invoice" and lines:
+            self.collect(self.bill(sub, "subscription_update", lines=lines))
+
+    # Time
+
+    def pass_time(self, seconds):
+        """Everything gets older, then whatever is due happens."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
+        with self.lock:
+            for name, thing in self.things.items():
+                self.things[name] = older(thing, int(seconds))
+            for session in self.every("checkout.session", status="open"):
+                if session["expires_at"] <= self.now():
+                    self.change(session, "checkout.session.expired", status="expired", url=None)
+            for sub in reversed(self.every("subscription")):
+                self.catch_up(sub)
+
+    def catch_up(self, sub):
+        now = self.now()
+        if sub["status"] == "incomplete" and sub["created"] + 23 * 3600 <= now:
+            self.change(sub, "customer.subscription.updated", status="incomplete_expired", ended_at=now)
+        while sub["status"] in LIVE:
+            start, end = self.period_of(sub)
+            over = sub["cancel_at"] or (end if sub["cancel_at_period_end"] else None)
+            if over and over <= now:
+                self.end_subscription(sub, "cancellation_requested")
+            elif end > now or sub["status"] == "paused":
+                break
+            elif sub["status"] == "trialing" and self.end_trial(sub):
+                pass
+            elif sub["status"] in LIVE:
+                self.renew(sub, end)
+        if sub["status"] == "trialing" and sub["trial_end"] - 3 * DAY <= now and not any(
+                event["data"]["object"]["id"] == sub["id"] for event in self.events("customer.subscription.trial_will_end")):
+            self.emit("customer.subscription.trial_will_end", sub)
+
+    def end_trial(self, sub):
+        """True if that was the end of it: no way to pay."""
+        if self.cards.get(sub["customer"]) is None:
+            missing = sub["trial_settings"]["end_behavior"]["missing_payment_method"]
+            if missing == "cancel":
+                self.end_subscription(sub, "cancellation_requested")
+                return True
+            if missing == "pause":
+                before = copied(sub)
+                sub["status"] = "paused"
+                self.emit("customer.subscription.updated", sub, before)
+                self.emit("customer.subscription.paused", sub)
+                return True
+        return False
+
+    def renew(self, sub, start):
+        before = copied(sub)
+        for item in sub["items"]["data"]:
+            item.update(current_period_start=start, current_period_end=month_after(start))
+        if sub["status"] == "trialing":
+            sub["status"] = "active"
+        self.emit("customer.subscription.updated", sub, before)
+        if sub["status"] == "unpaid":
+            return  # its invoices stay drafts
+        self.collect(self.bill(sub, "subscription_cycle"))
+
+    def give_up(self, sub):
+        """All retries of the payment have failed."""
+        if self.after_failures == "canceled":
+            self.end_subscription(sub, "payment_failed")
+        else:
+            self.change(sub, "customer.subscription.updated", status=self.after_failures)
+
+    def resume(self, sub):
+        if sub["status"] != "paused":
+            raise Refused(400, "Only paused subscriptions can be resumed.")
+        before, now = copied(sub), self.now()
+        for item in sub["items"]["data"]:
+            item.update(current_period_start=now, current_period_end=month_after(now))
+        invoice = self.bill(sub, "subscription_update")
+        if self.collect(invoice):
+            sub["status"] = "active"
+            self.emit("customer.subscription.updated", sub, before)
+            self.emit("customer.subscription.resumed", sub)
+
+    def delete_customer(self, customer):
+        for sub in reversed(self.every("subscription", customer=customer["id"])):
+            if sub["status"] not in FINAL:
+                self.end_subscription(sub, "cancellation_requested")
+        self.emit("customer.deleted", customer)
+        gone = {"id": customer["id"], "object": "customer", "deleted": True}
+        self.things[customer["id"]] = gone
+        return gone
+
+    # What a reply shows
+
+    def expand(self, thing, path, whole):
+        """Replaces what the path names by the object itself; lists are gone through."""
+        if isinstance(thing, dict) and thing.get("object") == "list":
+            head, _, rest = path.partition(".")
+            if head != "data" or not rest:
+                raise Refused(400, f"This property cannot be expanded ({whole}).", param="expand")
+            for one in thing["data"]:
+                self.expand(one, rest, whole)
+            return
+        head, _, rest = path.partition(".")
+        if "object" in thing and not expandable(thing["object"], head):
+            raise Refused(400, f"This property cannot be expanded ({whole}). You may want to try expanding something else.", param="expand")
+        if thing.get("object") == "invoice" and head == "payments":
+            thing["payments"] = copied(self.payments_of(thing))
+        if isinstance(thing.get(head), str) and thing[head] in self.things:
+            thing[head] = copied(self.things[thing[head]])
+        if rest and isinstance(thing.get(head), dict):
+            self.expand(thing[head], rest, whole)
+
+
+# The shapes of an older version
+
+def as_old(thing):
+    """The object as the version before 2025-03-31 showed it."""
+    if isinstance(thing, list):
+        return [as_old(one) for one in thing]
+    if not isinstance(thing, dict):
+        return thing
+    kind = thing.get("object") if isinstance(thing.get("object"), str) else None
+    inner = {key: as_old(value) for key, value in thing.items()}
+    if kind == "event":
+        return {**inner, "api_version": OLD}
+    if thing.get("deleted") or kind not in fixtures(OLD):
+        return inner
+    allowed = document(OLD)["components"]["schemas"][kind]["properties"]
+    result = {**blank(kind, OLD), **{key: value for key, value in inner.items() if key in allowed}}
+    if kind == "checkout.session":
+        result["ui_mode"] = "hosted"
+    if kind == "subscription":
+        items = thing["items"]["data"]
+        result.update(current_period_start=min(item["current_period_start"] for item in items), current_period_end=max(item["current_period_end"] for item in items))
+    if kind == "invoice":
+        result.update(subscription=thing["parent"]["subscription_details"]["subscription"], paid=thing["status"] == "paid",
+                      subscription_details={"metadata": thing["parent"]["subscription_details"]["metadata"]}, discount=None)
+    if kind == "line_item":
+        details = thing["parent"]["subscription_item_details"]
+        result.update(subscription=details["subscription"], subscription_item=details["subscription_item"], proration=details["proration"], type="subscription",
+                      price=None, plan=None, proration_details=None)
+    return result
+
+
+def in_version(thing, version):
+    return as_old(thing) if version == OLD else thing

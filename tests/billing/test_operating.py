@@ -1,0 +1,167 @@
+"""What operators do: look into the inbox, replay, compare with Stripe, examine the setup; and the mail before a trial ends."""
+import time
+
+import pytest
+
+from letters import letter_to, rows, text_of
+from manus import API, run
+from stripe_courier import forged
+from stripe_double import Stripe
+from stripe_spec import OLD
+from test_subscription import admin
+from world import APP, SECRET, World, unknown
+
+
+def command(world, *arguments, **settings):
+    return run("billing", *arguments, cwd=world.manus.folder, timeout=60, **{**world.manus.settings, **settings})
+
+
+def dead_event(world):
+    event = forged("invoice.paid", {"id": unknown("in"), "object": "invoice", "customer": unknown("cus"), "subscription": unknown("sub")})
+    world.send(event)
+    rows(world.manus, "UPDATE events SET state = 'dead', error = 'tried long enough' WHERE event_id = ?", event["id"])
+    return event["id"]
+
+
+def test_the_inbox_is_listed_shown_and_replayed(world):
+    name = dead_event(world)
+    done = command(world, "inbox", "list", "dead")
+    assert done.returncode == 0 and name in done.stdout and "tried long enough" in done.stdout and "1 were given up" in done.stdout
+    done = command(world, "inbox", "show", name)
+    assert name in done.stdout and '"object": "event"' in done.stdout
+    assert command(world, "inbox", "replay", name).stdout == "1 will be applied anew\n"
+    deadline = time.monotonic() + 10
+    while rows(world.manus, "SELECT state, attempts FROM events WHERE event_id = ?", name)[0] in (("dead", 1), ("waiting", 0)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    dead_event(world)
+    assert command(world, "inbox", "replay", "dead").stdout == "1 will be applied anew\n"
+
+
+def test_what_is_asked_wrongly_is_told(world):
+    for arguments in (["inbox", "show", "evt_none"], ["inbox", "list", "lost"], ["inbox", "show"], ["inbox", "burn"], ["sync", "--user", "nobody@example.com"]):
+        done = command(world, *arguments)
+        assert done.returncode == 65 and done.stderr.startswith("manus billing: "), arguments
+    for arguments in ([], ["sync"], ["inbox"], ["heal"]):
+        assert command(world, *arguments).returncode == 64
+
+
+def test_administrators_see_and_replay_events(world):
+    boss = admin(world.manus)["access_token"]
+    name = dead_event(world)
+    (event,) = world.manus.get(f"{API}/billing/admin/events?state=dead", boss).json()["data"]["events"]
+    assert (event["id"], event["type"], event["state"], event["error"]) == (name, "invoice.paid", "dead", "tried long enough")
+    assert world.manus.post(f"{API}/billing/admin/events/{name}/replay", token=boss).status_code == 200
+    assert world.manus.get(f"{API}/billing/admin/events?state=dead", boss).json()["data"]["events"] == []
+    assert world.manus.post(f"{API}/billing/admin/events/evt_none/replay", token=boss).status_code == 404
+    for method, path in (("GET", "events"), ("POST", f"events/{name}/replay")):
+        reply = world.manus.request(method, f"{API}/billing/admin/{path}", headers={"Authorization": f"Bearer {world.user()['token']}"})
+        assert reply.status_code == 403
+
+
+def test_the_comparison_says_what_differs_and_mends_it(world):
+    user, person = world.subscriber()
+    same, _ = world.subscriber()
+    person.switches(world.pro)
+    done = command(world, "sync", "--user", user["email"], "--dry-run")
+    assert "differs: was basic, active" in done.stdout
+    assert world.subscription(user)["plan"] == "basic"
+    done = command(world, "sync", "--all", "--dry-run")
+    assert done.stdout.splitlines()[-1] == "2 compared, 1 different, 0 failed"
+    done = command(world, "sync", "--all")
+    assert done.stdout.splitlines()[-1] == "2 compared, 1 mended, 0 failed" and "same: basic, active" in done.stdout
+    world.settle(user, person)
+    world.manus.wait_for_log(lambda line: line["msg"].endswith("and was mended") and line["user"] == user["id"])
+    person.cancels_now()
+    assert "is free, canceled" in command(world, "sync", "--user", user["id"]).stdout
+    world.settle(user, person)
+
+
+def test_the_comparison_goes_through_all_pages(world):
+    for _ in range(45):
+        world.checkout(world.user())
+    done = command(world, "sync", "--all", "--dry-run")
+    assert done.stdout.splitlines()[-1] == "45 compared, 0 different, 0 failed"
+
+
+def test_without_a_server_the_commands_act_on_the_store(world):
+    user, person = world.subscriber()
+    person.switches(world.pro)
+    world.manus.stop()
+    done = command(world, "sync", "--all")
+    assert done.stdout.splitlines()[-1] == "1 compared, 1 mended, 0 failed", done.stderr
+    assert command(world, "inbox", "list", "dead").stdout == "0 wait, 0 were given up\n"
+    world.manus.start()
+    assert rows(world.manus, "SELECT plan FROM subscriptions WHERE user_id = ?", user["id"]) == [("pro",)]
+
+
+def test_a_comparison_while_stripe_is_down_says_so(world):
+    world.subscriber()
+    world.stripe.fails(500, times=100, should_retry="false")
+    done = command(world, "sync", "--all")
+    assert done.returncode != 0 and "Stripe does not answer" in done.stderr
+
+
+EVENTS = ["checkout.session.completed", "checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed", "checkout.session.expired",
+          "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted", "customer.subscription.paused", "customer.subscription.resumed",
+          "customer.subscription.trial_will_end", "invoice.paid", "invoice.payment_failed", "invoice.payment_action_required", "customer.deleted", "charge.refunded",
+          "charge.dispute.created"]
+URL = f"{APP}{API}/billing/webhook"
+
+
+def test_a_right_setup_is_found_right(world):
+    world.stripe.endpoint("https://other.example/hook")
+    world.stripe.endpoint(URL, events=EVENTS)
+    done = command(world, "doctor")
+    assert done.returncode == 0, done.stdout
+    assert all(line.startswith("ok ") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("spoil, word", [
+    (lambda world: None, "make one"),
+    (lambda world: world.stripe.endpoint(URL, events=EVENTS[:5]), "invoice.paid"),
+    (lambda world: world.stripe.endpoint(URL, version=OLD), "API version"),
+    (lambda world: world.stripe.things[world.stripe.endpoint(URL)].update(status="disabled"), "enable it"),
+    (lambda world: world.stripe.things[world.basic].update(active=False), "archived"),
+    (lambda world: world.stripe.things[world.basic].update(unit_amount=2000), "Stripe takes 2000 usd"),
+    (lambda world: world.stripe.forget(world.pro), "knows no price"),
+    (lambda world: setattr(world.stripe, "skew", -600), "NTP"),
+    (lambda world: setattr(world.stripe, "key", "sk_test_rolled"), "cannot be read")])
+def test_what_is_wrong_at_stripe_is_told_with_its_mend(world, spoil, word):
+    spoil(world)
+    done = command(world, "doctor")
+    assert done.returncode == 69
+    assert word in " ".join(line for line in done.stdout.splitlines() if line.startswith("WRONG")), done.stdout
+    assert world.stripe.key not in done.stdout and SECRET not in done.stdout
+
+
+@pytest.mark.parametrize("settings, word", [({"STRIPE_SECRET_KEY": None}, "nothing is billed"), ({"STRIPE_WEBHOOK_SECRET": None}, "no webhook secret"),
+                                            ({"ENVIRONMENT": "production"}, "test mode"), ({"STRIPE_PRICE_ID_BASIC": None, "STRIPE_PRICE_ID_PRO": None}, "no plan can be bought")])
+def test_what_is_wrong_in_the_settings_is_told_with_its_mend(world, settings, word):
+    done = command(world, "doctor", **settings)
+    assert done.returncode == 69 and word in done.stdout, done.stdout
+
+
+def test_a_restricted_key_with_the_documented_rights_suffices(tmp_path):
+    rights = {"customers": "write", "checkout": "write", "billing_portal": "write", "subscriptions": "write", "invoices": "write", "prices": "read"}
+    with World(tmp_path, Stripe(key="rk_test_double", rights=rights)) as world:
+        user, person = world.subscriber()
+        assert world.post(user, "create-portal-session").status_code == 200
+        assert world.get(user, "invoices").status_code == 200
+        assert world.post(user, "change-plan/preview", {"plan": "pro"}).status_code == 200
+        assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+        assert world.post(user, "cancel").status_code == 200
+        assert "cannot be read" in command(world, "doctor").stdout
+
+
+def test_who_is_in_a_trial_is_told_three_days_before_its_end(world):
+    user, other = world.user(), world.user()
+    for person, days in ((user, 2), (other, 5)):
+        world.post(person, "activate-trial")
+        rows(world.manus, "UPDATE subscriptions SET trial_end = ? WHERE user_id = ?", int((time.time() + days * 86400) * 1000), person["id"])
+    for _ in range(2):
+        world.manus.stop()
+        world.manus.start()
+        letter = letter_to(world.manus, user["email"], "trial ends")
+    assert f"{APP}/settings/subscription" in text_of(letter)
+    assert len(list((world.manus.settings["DATA_DIR"] / "outbox").glob("*.eml"))) == 1

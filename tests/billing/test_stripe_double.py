@@ -1,0 +1,558 @@
+"""The double of Stripe: what it promises to the tests that stand on it."""
+import concurrent.futures
+import hashlib
+import hmac
+import http.server
+import json
+import subprocess
+import threading
+import time
+
+import pytest
+import requests
+
+import stripe_courier
+import stripe_spec
+from manus import ROOT
+from stripe_double import Stripe
+from stripe_person import Person
+from stripe_spec import NEW, OLD
+from stripe_state import in_version
+
+DAY = 86400
+
+
+@pytest.fixture
+def stripe():
+    with Stripe() as one:
+        one.basic, one.pro = one.plan("basic", 1900), one.plan("pro", 4900)
+        yield one
+
+
+def call(stripe, method, path, params=None, key=None, version=NEW, timeout=10, **headers):
+    headers = {"Authorization": f"Bearer {stripe.key}", "Stripe-Version": version, **({"Idempotency-Key": key} if key else {}), **headers}
+    where = {"data" if method == "POST" else "params": params or {}}
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, stripe.base + path, headers={name: value for name, value in headers.items() if value}, timeout=timeout, **where)
+
+
+def made(stripe, path, **params):
+    reply = call(stripe, "POST", path, params)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def checkout(stripe, price=None, **more):
+    customer = made(stripe, "/v1/customers", email="ann@example.com")["id"]
+    session = made(stripe, "/v1/checkout/sessions", **{"mode": "subscription", "customer": customer, "line_items[0][price]": price or stripe.basic,
+                   "line_items[0][quantity]": 1, "success_url": "https://app.example.com/ok", **more})
+    return Person(stripe, customer), session["id"]
+
+
+def subscriber(stripe, **more):
+    person, session = checkout(stripe, **more)
+    assert person.pay(session)
+    return person
+
+
+def error(reply, status):
+    assert reply.status_code == status, reply.text
+    return reply.json()["error"]
+
+
+def kinds(stripe, since=0):
+    return [event["type"] for event in stripe.events()][since:]
+
+
+# The contract of a request
+
+def test_only_the_right_key_and_a_known_version_are_served(stripe):
+    assert call(stripe, "GET", "/v1/balance").status_code == 200
+    error(call(stripe, "GET", "/v1/balance", Authorization=None), 401)
+    error(call(stripe, "GET", "/v1/balance", Authorization="Bearer sk_test_other"), 401)
+    error(call(stripe, "GET", "/v1/balance", version=None), 400)
+    error(call(stripe, "GET", "/v1/balance", version="2020-01-01"), 400)
+
+
+def test_a_restricted_key_does_what_it_may(stripe):
+    stripe.rights = {"customers": "write", "subscriptions": "read"}
+    person = made(stripe, "/v1/customers")
+    assert call(stripe, "GET", "/v1/subscriptions", {"customer": person["id"]}).status_code == 200
+    error(call(stripe, "GET", "/v1/invoices"), 403)
+    error(call(stripe, "DELETE", "/v1/subscriptions/sub_1"), 403)
+
+
+@pytest.mark.parametrize("path,params,param", [
+    ("/v1/customers", {"emial": "a@b.c"}, "emial"),
+    ("/v1/customers", {"metadata[a][b]": "c"}, "metadata[a]"),
+    ("/v1/customers", {"balance": "12.5"}, "balance"),
+    ("/v1/customers", {"email": ["a@b.c", "d@b.c"]}, "email"),
+    ("/v1/customers", {"email[]": "a@b.c"}, "email"),
+    ("/v1/checkout/sessions", {"mode": "subscribe"}, "mode"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "line_items": "price_1"}, "line_items"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "line_items[0][price]": ""}, "line_items[0][price]"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "ui_mode": "hosted"}, "ui_mode"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "subscription_data[metdata][a]": "b"}, "subscription_data[metdata]"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "client_reference_id": "x" * 201}, "client_reference_id"),
+    ("/v1/checkout/sessions", {"mode": "subscription", "customer": "cus_none"}, "customer"),
+    ("/v1/webhook_endpoints", {"url": "https://a.example"}, "enabled_events"),
+    ("/v1/billing_portal/sessions", {"customer": "cus_none"}, "customer"),
+])
+def test_what_the_document_does_not_allow_is_refused_and_named(stripe, path, params, param):
+    assert error(call(stripe, "POST", path, params), 400)["param"] == param
+
+
+def test_bodies_are_forms(stripe):
+    error(call(stripe, "POST", "/v1/customers", json.dumps({"email": "a@b.c"}), **{"Content-Type": "application/json"}), 400)
+
+
+def test_unknown_paths_and_objects_are_404(stripe):
+    error(call(stripe, "GET", "/v1/subscribers"), 404)
+    assert error(call(stripe, "GET", "/v1/subscriptions/sub_none"), 404)["code"] == "resource_missing"
+    assert error(call(stripe, "GET", f"/v1/customers/{stripe.basic}"), 404)["code"] == "resource_missing"
+
+
+@pytest.mark.parametrize("values", [{"line_items[0][quantity]": None}, {"line_items[0][price]": "price_none"}, {"success_url": "javascript:alert(1)"},
+                                    {"success_url": None}, {"customer_email": "a@b.c"}, {"expires_at": 1}, {"automatic_tax[enabled]": "true"},
+                                    {"subscription_data[trial_period_days]": 0}, {"allow_promotion_codes": "true", "discounts[0][coupon]": "c"}])
+def test_a_checkout_that_stripe_would_refuse_is_refused(stripe, values):
+    customer = made(stripe, "/v1/customers")["id"]
+    good = {"mode": "subscription", "customer": customer, "line_items[0][price]": stripe.basic, "line_items[0][quantity]": 1, "success_url": "https://a.example"}
+    assert call(stripe, "POST", "/v1/checkout/sessions", good).status_code == 200
+    error(call(stripe, "POST", "/v1/checkout/sessions", {**good, **values}), 400)
+
+
+def test_pages_follow_each_other_without_gap(stripe):
+    names = [made(stripe, "/v1/customers")["id"] for _ in range(7)]
+    seen, more = [], {}
+    while True:
+        page = call(stripe, "GET", "/v1/customers", {"limit": 3, **more}).json()
+        seen += [one["id"] for one in page["data"]]
+        if not page["has_more"]:
+            break
+        more = {"starting_after": seen[-1]}
+    assert seen == names[::-1]
+    back = call(stripe, "GET", "/v1/customers", {"limit": 2, "ending_before": names[0]}).json()
+    assert [one["id"] for one in back["data"]] == [names[2], names[1]] and back["has_more"]
+    error(call(stripe, "GET", "/v1/customers", {"limit": 101}), 400)
+    error(call(stripe, "GET", "/v1/customers", {"starting_after": "cus_none"}), 400)
+
+
+def test_what_can_be_expanded_is_and_the_rest_refused(stripe):
+    person = subscriber(stripe)
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    assert isinstance(call(stripe, "GET", path).json()["latest_invoice"], str)
+    wide = call(stripe, "GET", path, {"expand[0]": "latest_invoice.payments", "expand[1]": "customer"}).json()
+    assert wide["customer"]["email"] == "ann@example.com"
+    assert wide["latest_invoice"]["payments"]["data"][0]["status"] == "paid"
+    assert "payments" not in call(stripe, "GET", path, {"expand[]": "latest_invoice"}).json()["latest_invoice"]
+    error(call(stripe, "GET", path, {"expand[]": "status"}), 400)
+    listed = call(stripe, "GET", "/v1/subscriptions", {"customer": person.customer, "expand[]": "data.latest_invoice"}).json()
+    assert listed["data"][0]["latest_invoice"]["status"] == "paid"
+
+
+# Idempotency
+
+def test_a_key_used_again_gets_the_first_reply(stripe):
+    first = call(stripe, "POST", "/v1/customers", {"email": "a@b.c"}, key="k1")
+    again = call(stripe, "POST", "/v1/customers", {"email": "a@b.c"}, key="k1")
+    assert first.json() == again.json() and again.headers["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first.headers
+    assert len(stripe.every("customer")) == 1
+
+
+def test_a_key_with_other_parameters_is_refused(stripe):
+    call(stripe, "POST", "/v1/customers", {"email": "a@b.c"}, key="k1")
+    assert error(call(stripe, "POST", "/v1/customers", {"email": "d@b.c"}, key="k1"), 400)["type"] == "idempotency_error"
+    error(call(stripe, "POST", "/v1/customers", key="k" * 256), 400)
+
+
+def test_a_key_in_use_is_a_conflict(stripe):
+    stripe.slowness = 0.5
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        replies = list(pool.map(lambda _: call(stripe, "POST", "/v1/customers", {}, key="k1"), range(4)))
+    assert sorted(reply.status_code for reply in replies) == [200, 409, 409, 409]
+    assert {error(reply, 409)["code"] for reply in replies if reply.status_code == 409} == {"idempotency_key_in_use"}
+    assert len(stripe.every("customer")) == 1
+
+
+def test_a_refused_request_does_not_use_up_its_key_but_a_failed_deed_does(stripe):
+    error(call(stripe, "POST", "/v1/customers", {"emial": "x"}, key="k1"), 400)
+    assert call(stripe, "POST", "/v1/customers", {"email": "a@b.c"}, key="k1").status_code == 200
+    form = {"customer": "cus_none"}
+    error(call(stripe, "POST", "/v1/billing_portal/sessions", form, key="k2"), 400)
+    assert call(stripe, "POST", "/v1/billing_portal/sessions", form, key="k2").headers["Idempotent-Replayed"] == "true"
+
+
+def test_keys_mean_nothing_to_get_and_delete(stripe):
+    person = subscriber(stripe)
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    assert call(stripe, "DELETE", path, key="k1").json()["status"] == "canceled"
+    error(call(stripe, "DELETE", path, key="k1"), 404)
+
+
+# Failing and lying
+
+def test_it_fails_as_told_and_as_often(stripe):
+    stripe.fails(500, on="POST /v1/customers", times=2)
+    stripe.fails(429, on="GET /v1/balance", retry_after=7)
+    stripe.fails(503, on="GET /v1/balance", should_retry="false")
+    error(call(stripe, "POST", "/v1/customers"), 500)
+    error(call(stripe, "POST", "/v1/customers"), 500)
+    assert call(stripe, "POST", "/v1/customers").status_code == 200
+    assert len(stripe.every("customer")) == 1
+    assert call(stripe, "GET", "/v1/balance").headers["Retry-After"] == "7"
+    assert call(stripe, "GET", "/v1/balance").headers["Stripe-Should-Retry"] == "false"
+
+
+def test_a_failure_after_the_deed_leaves_the_deed_to_the_key(stripe):
+    stripe.fails(500, on="POST /v1/customers", after=True)
+    error(call(stripe, "POST", "/v1/customers", key="k1"), 500)
+    assert call(stripe, "POST", "/v1/customers", key="k1").headers["Idempotent-Replayed"] == "true"
+    assert len(stripe.every("customer")) == 1
+    stripe.fails(500, on="POST /v1/customers", after=True, stored=True)
+    assert [call(stripe, "POST", "/v1/customers", key="k2").status_code for _ in range(3)] == [500, 500, 500]
+    assert len(stripe.every("customer")) == 2
+    stripe.fails(500, on="POST /v1/customers", stored=True)
+    assert [call(stripe, "POST", "/v1/customers", key="k3").status_code for _ in range(3)] == [500, 500, 500]
+    assert len(stripe.every("customer")) == 2 and call(stripe, "POST", "/v1/customers", key="k4").status_code == 200
+
+
+def test_something_can_happen_while_a_request_is_under_way(stripe):
+    customer = made(stripe, "/v1/customers")["id"]
+    stripe.meanwhile(lambda: stripe.forget(customer), on="GET /v1/customers/.*")
+    assert call(stripe, "GET", f"/v1/customers/{customer}").status_code == 404
+
+
+def test_it_hangs_hangs_up_cuts_and_garbles(stripe):
+    stripe.hangs(30, on="GET /v1/balance")
+    with pytest.raises(requests.Timeout):
+        call(stripe, "GET", "/v1/balance", timeout=0.3)
+    stripe.hangs_up(on="POST /v1/customers", after=True)
+    with pytest.raises(requests.ConnectionError):
+        call(stripe, "POST", "/v1/customers")
+    assert len(stripe.every("customer")) == 1
+    stripe.cuts(on="GET /v1/balance")
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError, ValueError)):
+        call(stripe, "GET", "/v1/balance").json()
+    stripe.garbles(on="GET /v1/balance")
+    with pytest.raises(ValueError):
+        call(stripe, "GET", "/v1/balance").json()
+    assert call(stripe, "GET", "/v1/balance").json()["object"] == "balance"
+
+
+def test_more_connections_than_it_has_room_for_are_closed(stripe):
+    assert stripe.server.room._value == 256
+    reply = requests.post(stripe.base + "/v1/customers", data=b"x" * (1 << 20 | 1), timeout=10)
+    assert reply.status_code == 400
+
+
+# A subscription's life
+
+def test_a_paid_checkout_makes_a_subscription_with_stripes_events(stripe):
+    person, session = checkout(stripe, **{"client_reference_id": "u1", "metadata[user_id]": "u1", "subscription_data[metadata][user_id]": "u2"})
+    assert not person.pay(session, card="declined") and person.subscription is None
+    since = len(kinds(stripe))
+    assert person.pay(session)
+    assert person.subscription["status"] == "active" and person.subscription["metadata"] == {"user_id": "u2"}
+    done = call(stripe, "GET", f"/v1/checkout/sessions/{session}").json()
+    assert (done["status"], done["payment_status"], done["subscription"], done["url"]) == ("complete", "paid", person.subscription["id"], None)
+    assert kinds(stripe, since) == ["customer.subscription.created", "invoice.created", "invoice.finalized", "charge.succeeded", "customer.subscription.updated",
+                                    "invoice.paid", "invoice.payment_succeeded", "checkout.session.completed"]
+    created = stripe.events("customer.subscription.created")[0]
+    assert created["data"]["object"]["status"] == "incomplete", "events tell how it was, not how it is"
+    assert stripe.events("customer.subscription.updated")[0]["data"]["previous_attributes"] == {"status": "incomplete"}
+
+
+def test_periods_follow_each_other_and_are_billed(stripe):
+    person = subscriber(stripe)
+    first = stripe.period_of(person.subscription)
+    person.waits_for_the_next_period()
+    second = stripe.period_of(person.subscription)
+    assert second[0] > first[0] and abs(second[0] - time.time()) < 5 and person.subscription["status"] == "active"
+    invoices = call(stripe, "GET", "/v1/invoices", {"subscription": person.subscription["id"]}).json()["data"]
+    assert [one["billing_reason"] for one in invoices] == ["subscription_cycle", "subscription_create"]
+    person.waits(95 * DAY)
+    assert len(stripe.every("invoice")) == 5
+
+
+def test_a_card_that_fails_is_past_due_until_it_pays(stripe):
+    person = subscriber(stripe)
+    person.card_fails()
+    person.waits_for_the_next_period()
+    assert person.subscription["status"] == "past_due"
+    assert kinds(stripe)[-2:] == ["invoice.payment_failed", "customer.subscription.updated"]
+    person.pays_what_is_due()
+    assert person.subscription["status"] == "active"
+    person.card_fails("authentication")
+    person.waits_for_the_next_period()
+    assert "invoice.payment_action_required" in kinds(stripe)
+    person.retries_are_exhausted()
+    assert person.subscription["status"] == "unpaid"
+    stripe.after_failures = "canceled"
+    person.pays_what_is_due()
+    person.retries_are_exhausted()
+    assert person.subscription["status"] == "canceled" and person.subscription["cancellation_details"]["reason"] == "payment_failed"
+
+
+@pytest.mark.parametrize("style,shown", [("portal", (True, False)), ("flag", (False, True)), ("both", (True, True))])
+def test_a_cancelled_subscription_ends_with_its_period(stripe, style, shown):
+    person = subscriber(stripe)
+    person.cancels(style)
+    assert (person.subscription["cancel_at"] is not None, person.subscription["cancel_at_period_end"]) == shown
+    person.thinks_again()
+    assert person.subscription["cancel_at"] is None and not person.subscription["cancel_at_period_end"]
+    person.cancels(style)
+    assert person.subscription["status"] == "active"
+    person.waits_for_the_next_period()
+    assert person.subscription["status"] == "canceled" and kinds(stripe)[-1] == "customer.subscription.deleted"
+    assert call(stripe, "GET", "/v1/subscriptions", {"customer": person.customer}).json()["data"] == []
+    assert len(call(stripe, "GET", "/v1/subscriptions", {"customer": person.customer, "status": "all"}).json()["data"]) == 1
+
+
+def test_the_api_cancels_and_takes_it_back_by_the_field_that_was_set(stripe):
+    person = subscriber(stripe)
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    assert call(stripe, "POST", path, {"cancel_at_period_end": "true"}).json()["cancel_at_period_end"]
+    assert call(stripe, "POST", path, {"cancel_at_period_end": "false"}).json()["cancel_at"] is None
+    assert call(stripe, "POST", path, {"cancel_at": "min_period_end"}).json()["cancel_at"] == stripe.period_of(person.subscription)[1]
+    assert call(stripe, "POST", path, {"cancel_at_period_end": "false"}).json()["cancel_at"] is not None
+    assert call(stripe, "POST", path, {"cancel_at": ""}).json()["cancel_at"] is None
+    error(call(stripe, "POST", path, {"cancel_at": "", "cancel_at_period_end": "false"}), 400)
+
+
+def test_a_switch_costs_what_its_preview_said(stripe):
+    person = subscriber(stripe)
+    person.waits(10 * DAY)
+    sub = person.subscription
+    item, when = sub["items"]["data"][0]["id"], stripe.now()
+    preview = made(stripe, "/v1/invoices/create_preview", **{"customer": person.customer, "subscription": sub["id"], "subscription_details[items][0][id]": item,
+                   "subscription_details[items][0][price]": stripe.pro, "subscription_details[proration_behavior]": "always_invoice",
+                   "subscription_details[proration_date]": when})
+    assert 0 < preview["total"] < 3000 and len(preview["lines"]["data"]) == 2
+    assert len(stripe.every("invoice")) == 1, "a preview is kept nowhere"
+    made(stripe, f"/v1/subscriptions/{sub['id']}", **{"items[0][id]": item, "items[0][price]": stripe.pro, "proration_behavior": "always_invoice",
+         "proration_date": when})
+    assert stripe.every("invoice")[0]["amount_paid"] == preview["total"]
+    assert [one["price"]["id"] for one in person.subscription["items"]["data"]] == [stripe.pro]
+
+
+def test_a_price_without_the_items_id_is_billed_beside_the_old_one(stripe):
+    person = subscriber(stripe)
+    made(stripe, f"/v1/subscriptions/{person.subscription['id']}", **{"items[0][price]": stripe.pro})
+    assert len(person.subscription["items"]["data"]) == 2
+
+
+def test_a_switch_that_cannot_be_paid_changes_nothing_if_so_asked(stripe):
+    person = subscriber(stripe)
+    person.card_fails()
+    sub = person.subscription
+    form = {"items[0][id]": sub["items"]["data"][0]["id"], "items[0][price]": stripe.pro, "proration_behavior": "always_invoice"}
+    assert error(call(stripe, "POST", f"/v1/subscriptions/{sub['id']}", {**form, "payment_behavior": "error_if_incomplete"}), 402)["type"] == "card_error"
+    assert person.subscription == sub
+    assert call(stripe, "POST", f"/v1/subscriptions/{sub['id']}", form).json()["status"] == "past_due"
+
+
+def test_who_cancels_at_once_gets_the_rest_back_only_by_an_invoice(stripe):
+    for form, balance in (({}, 0), ({"prorate": "true"}, 0), ({"prorate": "true", "invoice_now": "true"}, -1900)):
+        person = subscriber(stripe)
+        assert call(stripe, "DELETE", f"/v1/subscriptions/{person.subscription['id']}", form).json()["status"] == "canceled"
+        assert abs(call(stripe, "GET", f"/v1/customers/{person.customer}").json()["balance"] - balance) < 10
+    again = made(stripe, "/v1/checkout/sessions", **{"mode": "subscription", "customer": person.customer, "line_items[0][price]": stripe.pro,
+                 "line_items[0][quantity]": 1, "success_url": "https://app.example.com/ok"})
+    assert person.pay(again["id"])
+    assert abs(stripe.every("invoice")[0]["amount_paid"] - 3000) < 10 and stripe.things[person.customer]["balance"] == 0
+
+
+@pytest.mark.parametrize("missing,after", [("cancel", "canceled"), ("pause", "paused"), ("create_invoice", "past_due")])
+def test_a_trial_ends_as_its_settings_say(stripe, missing, after):
+    person, session = checkout(stripe, **{"subscription_data[trial_period_days]": 14, "payment_method_collection": "if_required",
+                               "subscription_data[trial_settings][end_behavior][missing_payment_method]": missing})
+    person.start_trial_without_card(session)
+    assert person.subscription["status"] == "trialing"
+    person.waits(12 * DAY)
+    assert kinds(stripe)[-1] == "customer.subscription.trial_will_end" and person.subscription["status"] == "trialing"
+    person.waits(3 * DAY)
+    assert person.subscription["status"] == after
+    if after == "paused":
+        person.card_works()
+        assert made(stripe, f"/v1/subscriptions/{person.subscription['id']}/resume")["status"] == "active"
+
+
+def test_a_debit_is_completed_long_before_it_is_paid(stripe):
+    person, session = checkout(stripe)
+    person.pay_by_debit(session)
+    assert kinds(stripe)[-1] == "checkout.session.completed" and person.subscription is None
+    person.debit_comes(session)
+    assert kinds(stripe)[-1] == "checkout.session.async_payment_succeeded" and person.subscription["status"] == "active"
+
+
+def test_an_abandoned_session_expires(stripe):
+    person, session = checkout(stripe)
+    person.abandon(session)
+    assert call(stripe, "GET", f"/v1/checkout/sessions/{session}").json()["status"] == "expired" and kinds(stripe)[-1] == "checkout.session.expired"
+
+
+def test_a_deleted_customer_takes_the_subscriptions_along(stripe):
+    person = subscriber(stripe)
+    person.is_deleted()
+    assert kinds(stripe)[-2:] == ["customer.subscription.deleted", "customer.deleted"]
+    assert call(stripe, "GET", f"/v1/customers/{person.customer}").json()["deleted"] is True
+    error(call(stripe, "POST", "/v1/billing_portal/sessions", {"customer": person.customer}), 400)
+
+
+def test_money_back_and_disputes_change_no_subscription(stripe):
+    person = subscriber(stripe)
+    person.disputes()
+    person.is_refunded()
+    assert {"charge.dispute.created", "charge.refunded", "refund.created"} <= set(kinds(stripe)) and person.subscription["status"] == "active"
+
+
+# The shapes
+
+def whole_life(stripe):
+    person = subscriber(stripe)
+    person.switches(stripe.pro, "always_invoice")
+    person.card_fails()
+    person.waits_for_the_next_period()
+    person.pays_what_is_due()
+    person.disputes()
+    person.is_refunded()
+    person.cancels()
+    person.waits_for_the_next_period()
+    trial, session = checkout(stripe, **{"subscription_data[trial_period_days]": 14})
+    trial.pay(session)
+    made(stripe, "/v1/billing_portal/sessions", customer=trial.customer, return_url="https://app.example.com")
+    stripe.endpoint("https://app.example.com/hook")
+
+
+@pytest.mark.parametrize("version", [NEW, OLD])
+def test_every_object_and_event_has_the_shape_of_stripes_document(stripe, version):
+    whole_life(stripe)
+    things = [thing for thing in stripe.things.values() if version == NEW or thing["object"] != "invoice_payment"]  # there was none
+    for thing in things:
+        shown = in_version(thing, version)
+        assert stripe_spec.problems(shown, version) == [], json.dumps(shown)[:2000]
+        if thing["object"] == "event":
+            assert stripe_spec.problems(shown["data"]["object"], version) == []
+    assert {thing["object"] for thing in things} >= {"customer", "checkout.session", "billing_portal.session", "subscription", "invoice", "charge", "refund",
+                                                     "dispute", "event", "price", "product", "webhook_endpoint", "payment_intent"}
+    for path in ("/v1/balance", "/v1/account"):
+        assert stripe_spec.problems(call(stripe, "GET", path).json()) == []
+
+
+def test_fields_stand_where_each_version_has_them(stripe):
+    person = subscriber(stripe)
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    new, old = call(stripe, "GET", path).json(), call(stripe, "GET", path, version=OLD).json()
+    assert "current_period_end" not in new and "current_period_end" not in old["items"]["data"][0]
+    assert old["current_period_end"] == new["items"]["data"][0]["current_period_end"]
+    path = f"/v1/invoices/{new['latest_invoice']}"
+    new, old = call(stripe, "GET", path).json(), call(stripe, "GET", path, version=OLD).json()
+    assert "subscription" not in new and "parent" not in old
+    assert old["subscription"] == new["parent"]["subscription_details"]["subscription"] == person.subscription["id"]
+
+
+def test_stripe_mock_accepts_and_refuses_the_same_requests(stripe, mock):
+    whole_life(stripe)
+    sub = stripe.every("subscription")[0]
+    for method, path, params in [
+            ("GET", "/v1/subscriptions", {"customer": sub["customer"], "status": "all", "limit": 100, "expand[]": "data.latest_invoice"}),
+            ("GET", "/v1/events", {"types[]": "invoice.paid", "created[gt]": 5, "delivery_success": "false"}),
+            ("GET", "/v1/subscriptions", {"state": "all"}), ("POST", "/v1/customers", {"emial": "x"}), ("POST", "/v1/customers", {"balance": "many"}),
+            ("POST", f"/v1/subscriptions/{sub['id']}", {"cancel_at_period_end": "maybe"}), ("GET", "/v1/nothing", {}),
+            ("POST", f"/v1/subscriptions/{sub['id']}", {"items[0][id]": sub["items"]["data"][0]["id"], "items[0][price]": stripe.pro})]:
+        call(stripe, method, path, params)
+    assert len(stripe.log) > 10
+    for one in stripe.log:
+        reply = mock.send(one["method"], one["path"], one["query"], one["body"], one["headers"])
+        assert (reply.status_code == 200) == (one["status"] == 200), (one, reply.text)
+
+
+def test_stripes_own_library_is_at_home_here(stripe):
+    """Its forms, pages, idempotency, errors and signatures."""
+    body = stripe_courier.payload(subscriber(stripe) and stripe.events()[-1])
+    script = f"""
+import stripe
+stripe.api_key, stripe.api_base, stripe.max_network_retries = {stripe.key!r}, {stripe.base!r}, 2
+customer = stripe.Customer.create(email="ann@example.com", metadata={{"user_id": "u1"}}, idempotency_key="k1")
+assert stripe.Customer.create(email="ann@example.com", metadata={{"user_id": "u1"}}, idempotency_key="k1").id == customer.id
+session = stripe.checkout.Session.create(mode="subscription", customer=customer.id, success_url="https://a.example/?s={{CHECKOUT_SESSION_ID}}",
+    line_items=[{{"price": {stripe.basic!r}, "quantity": 1}}], subscription_data={{"metadata": {{"user_id": "u1"}}}})
+assert session.status == "open" and session.success_url.endswith("{{CHECKOUT_SESSION_ID}}")
+sub = stripe.Subscription.list(status="all", expand=["data.latest_invoice.payments"]).data[0]
+assert sub.latest_invoice.payments.data[0].status == "paid"
+assert len(list(stripe.Event.list(limit=3).auto_paging_iter())) == {len(stripe.events()) + 1}
+try:
+    stripe.Subscription.retrieve("sub_none")
+    raise SystemExit("found what is not there")
+except stripe.InvalidRequestError as error:
+    assert error.code == "resource_missing" and error.http_status == 404
+event = stripe.Webhook.construct_event({body!r}, {stripe_courier.signature(body, ["whsec_new", "whsec_old"])!r}, "whsec_old")
+assert event.type == "checkout.session.completed"
+"""
+    stripe.fails(500, on="POST /v1/customers", after=True)
+    done = subprocess.run([ROOT / "build-tools" / "venv" / "bin" / "python", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(stripe.every("customer")) == 2
+
+
+# Deliveries
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((json.loads(body), self.headers["Stripe-Signature"], body))
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hook():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got, server.answers = [], []
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    server.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_events_are_delivered_signed_and_again_until_they_are_taken(stripe, hook):
+    stripe.endpoint(hook.url, "whsec_1")
+    stripe.courier.work = True
+    hook.answers += [500, 302, 404]
+    made(stripe, "/v1/customers", email="ann@example.com")
+    stripe.courier.drain()
+    assert [status for *_, status in stripe.courier.done] == [500, 302, 404, 200] and stripe.courier.succeeded(stripe.events()[0]["id"])
+    _, header, body = hook.got[-1]
+    stamp, sign = header.split(",")[0][2:], header.split(",")[1][3:]
+    assert sign == hmac.new(b"whsec_1", stamp.encode() + b"." + body, hashlib.sha256).hexdigest() and abs(int(stamp) - time.time()) < 5
+
+
+def test_an_endpoint_gets_what_it_asked_for_in_its_version(stripe, hook):
+    name = stripe.endpoint(hook.url, events=["customer.subscription.updated"], version=OLD)
+    stripe.courier.work = True
+    stripe.courier.roll(name, "whsec_2")
+    subscriber(stripe)
+    stripe.courier.drain()
+    assert [event["type"] for event, *_ in hook.got] == ["customer.subscription.updated"]
+    assert hook.got[0][0]["api_version"] == OLD and "current_period_end" in hook.got[0][0]["data"]["object"]
+    assert hook.got[0][1].count("v1=") == 2
+
+
+def test_deliveries_are_lost_doubled_and_out_of_order_if_so_asked(stripe, hook):
+    stripe.endpoint(hook.url)
+    stripe.courier.work, stripe.courier.doubled, stripe.courier.late = True, 1.0, 0.3
+    subscriber(stripe)
+    stripe.courier.drain()
+    every, came = [event["id"] for event in stripe.events()], [event["id"] for event, *_ in hook.got]
+    assert sorted(came) == sorted(every * 2) and came != [one for one in every for _ in range(2)]
+    stripe.courier.lost = 1.0
+    made(stripe, "/v1/customers")
+    stripe.courier.drain()
+    assert len(hook.got) == 2 * len(every)

@@ -1,0 +1,70 @@
+"""What an operator sees of the limits of one server, and does about it."""
+import pytest
+
+from manus import API, run
+
+HEALTH = f"{API}/health"
+LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_HEALTH": "3/hour"}
+
+
+@pytest.fixture
+def manus(start):
+    return start(**LIMITED)
+
+
+def limits(manus, *words):
+    return run("limits", *words, cwd=manus.folder, **manus.settings)
+
+
+def get(manus, ip, path=HEALTH):
+    return manus.get(path, headers={"X-Forwarded-For": ip})
+
+
+def administrator(manus):
+    account = manus.register()
+    assert run("admin", "promote", account["email"], cwd=manus.folder, **manus.settings).returncode == 0
+    return manus.post(f"{API}/auth/login", {"email": account["email"], "password": account["password"]}).json()["data"]["access_token"]
+
+
+def test_who_asks_most_stands_first(manus):
+    for _ in range(9):
+        get(manus, "192.0.2.66")
+    get(manus, "192.0.2.1")
+    lines = limits(manus, "show", "--top").stdout.splitlines()
+    assert lines[0].split() == ["3", "admitted", "6", "refused", "health:ip:192.0.2.66"]
+    assert any("health:ip:192.0.2.1" in line for line in lines)
+    token = administrator(manus)
+    top = manus.get(f"{API}/limits/top?limit=1", token).json()["data"]["talkers"]
+    assert top == [{"key": "health:ip:192.0.2.66", "admitted": 3, "refused": 6}]
+    assert manus.get(f"{API}/limits/top").status_code == 401
+    assert manus.get(f"{API}/limits/top?limit=101", token).status_code in (400, 422)
+    assert manus.get(f"{API}/limits/top", manus.register()["access_token"]).status_code == 403
+
+
+def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_restart(manus):
+    assert limits(manus, "ban", "198.51.100.0/24", "--for", "30m").stdout.startswith("198.51.100.0/24 is banned until 20")
+    assert limits(manus, "ban", "2001:db8::/32").returncode == 0
+    reply = get(manus, "198.51.100.7", f"{API}/version")
+    assert reply.status_code == 429 and 1790 <= int(reply.headers["Retry-After"]) <= 1800
+    assert reply.json()["retry_after"] == int(reply.headers["Retry-After"])
+    assert get(manus, "2001:db8::5", "/").status_code == 429
+    assert get(manus, "198.51.101.7").status_code == 200
+    assert manus.stop() == 0
+    manus.start()
+    assert get(manus, "198.51.100.7").status_code == 429
+    listed = limits(manus, "bans").stdout
+    assert "198.51.100.0/24 until" in listed and "2001:db8::/32 until" in listed
+    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is banned no longer\n"
+    assert get(manus, "198.51.100.7").status_code == 200
+    assert limits(manus, "unban", "2001:db8::/32").returncode == 0
+    assert limits(manus, "bans").stdout == "nobody is banned\n"
+
+
+@pytest.mark.parametrize("words, status", [
+    (("ban", "nobody"), 65), (("ban", "10.0.0.1/8"), 65), (("ban", "0.0.0.0/0"), 65), (("ban", "::/0"), 65), (("ban", "192.0.2.1", "--for", "ever"), 64),
+    (("ban", "192.0.2.1", "--for", "400d"), 64), (("ban", "192.0.2.1", "--for", "-1h"), 64), (("ban",), 64), (("show",), 64), (("unban", "x"), 65)])
+def test_what_is_asked_wrongly_is_told_and_bans_nobody(manus, words, status):
+    done = limits(manus, *words)
+    assert done.returncode == status and done.stderr.startswith("manus limits: ")
+    assert get(manus, "192.0.2.1").status_code == 200
+    assert limits(manus, "bans").stdout == "nobody is banned\n"

@@ -1,0 +1,473 @@
+"""Limits that instances count together in Redis, and what happens when Redis is slow, wrong or gone."""
+import itertools
+import signal
+import socketserver
+import subprocess
+import threading
+import time
+
+import pytest
+
+from flood import Load, flood
+from manus import API, BINARY, SLOW, free_port, run
+from redis_server import Redis
+
+HEALTH, VERSION = f"{API}/health", f"{API}/version"
+LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_READY": "unlimited"}
+DEADLINE_MS = 100 * SLOW
+SLOWEST = (DEADLINE_MS + 50 * SLOW) / 1000
+
+
+@pytest.fixture
+def redis(tmp_path):
+    server = Redis(tmp_path / "redis").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def instances(start, tmp_path):
+    """Starts instances that share a Redis; returns once all of them count there."""
+    numbers = itertools.count()
+
+    def start_some(count, redis, ready=True, **settings):
+        servers = [start(folder=folder(tmp_path, next(numbers)), **LIMITED,
+                         **{"REDIS_TIMEOUT_MS": int(DEADLINE_MS), **(redis.settings() if redis else {}), **settings})
+                   for _ in range(count)]
+        if ready:
+            for server in servers:
+                wait_for_links(server)
+            wait_until(lambda: metric(servers[0], "manus_limit_instances") == count)
+        return servers
+
+    return start_some
+
+
+def folder(tmp_path, number):
+    path = tmp_path / f"instance{number}"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+TOKEN = "a-token-of-the-metrics-with-32-characters"
+LIMITED["METRICS_TOKEN"] = TOKEN
+
+
+def metric(server, name):
+    text = server.get("/metrics", TOKEN).text
+    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith((name + " ", name + "{"))), None)
+
+
+def wait_until(true, seconds=10):
+    deadline = time.monotonic() + seconds * SLOW
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def wait_for_links(server, seconds=10):
+    wait_until(lambda: metric(server, "manus_limit_fallback") == 0, seconds)
+
+
+def get(server, path, ip="192.0.2.1", **headers):
+    return server.get(path, headers={"X-Forwarded-For": ip, **headers})
+
+
+def ready(server):
+    return server.get(f"{API}/ready")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_instances_admit_the_limit_together_and_not_one_more(redis, instances, count):
+    servers = instances(count, redis, RATE_LIMIT_HEALTH="100/minute")
+    statuses = flood(servers, HEALTH, 40000 if SLOW == 1 else 4000)
+    assert statuses[200] == 100 and set(statuses) == {200, 429}
+
+
+def test_large_limits_are_exact_together_too(redis, instances):
+    servers = instances(2, redis, RATE_LIMIT_HEALTH="70/2s;3000/hour")
+    assert flood(servers, HEALTH, 4000)[200] == 70
+    time.sleep(2.1)
+    assert flood(servers, HEALTH, 4000)[200] == 70
+    assert flood(servers, VERSION, 400)[200] == 100, "each route by itself"
+
+
+def test_what_a_reply_says_comes_from_the_count_of_all(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="3/minute;200/hour")
+    assert [get(server, HEALTH).headers["X-RateLimit-Remaining"] for server in (one, two, one)] == ["2", "1", "0"]
+    reply = get(two, HEALTH)
+    assert reply.status_code == 429 and reply.headers["X-RateLimit-Remaining"] == "0"
+    assert 50 <= int(reply.headers["Retry-After"]) <= 60
+    assert reply.headers["RateLimit-Policy"] == '"minute";q=3;w=60, "hour";q=200;w=3600'
+    for number in range(90):
+        reply = get(one, VERSION, "192.0.2.9")
+        assert reply.headers["X-RateLimit-Remaining"] == str(99 - number), "beyond what one read of the log reaches"
+
+
+def test_a_restart_refills_nothing(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="10/minute")
+    assert flood([server], HEALTH, 160)[200] == 10
+    assert server.stop() == 0
+    server.start()
+    wait_for_links(server)
+    assert flood([server], HEALTH, 160)[200] == 0
+
+
+def test_codes_are_counted_by_client_and_address_or_not_at_all(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_AUTH_SEND_VERIFICATION_CODE="3/minute")
+    ask = lambda server, email, ip: server.post(f"{API}/auth/send-verification-code", {"email": email},
+                                                headers={"X-Forwarded-For": ip}).status_code
+    assert [ask(server, "a@example.com", f"192.0.2.{n}") == 429 for n, server in enumerate((one, two, one, two, one))] == [False] * 3 + [True] * 2
+    # Refused for its address, it did not count for its client.
+    assert [ask(two, f"{n}@example.com", "192.0.2.3") == 429 for n in range(4)] == [False] * 3 + [True]
+
+
+def test_failed_logins_are_counted_together(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_AUTH_LOGIN="unlimited")
+    codes = [(one, two)[n % 2].post(f"{API}/auth/login", {"email": "a@example.com", "password": "guess it"},
+                                    headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in range(14)]
+    assert codes == [401] * 10 + [429] * 4
+
+
+def test_a_right_login_is_taken_back_in_redis_too(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_AUTH_LOGIN="unlimited")
+    (account,) = [one.register()]
+    two.settings["DATA_DIR"] = one.settings["DATA_DIR"]
+    for n in range(15):
+        reply = one.post(f"{API}/auth/login", {"email": account["email"], "password": account["password"]},
+                         headers={"X-Forwarded-For": f"192.0.2.{n}", "User-Agent": f"agent {n}"})
+        assert reply.status_code == 200
+
+
+def test_an_attack_of_refused_requests_costs_redis_nothing(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/minute")
+    flood([server], HEALTH, 160)
+    before = redis.script_calls()
+    assert flood([server], HEALTH, 4000)[429] == 4000
+    assert redis.script_calls() == before
+
+
+def test_an_operators_reset_and_ban_reach_every_instance_within_a_second(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="2/hour")
+    assert [get(server, HEALTH).status_code for server in (one, two, one, two)] == [200, 200, 429, 429]
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **{**one.settings})
+    assert "0 left" in limits("show", "health:ip:192.0.2.1").stdout
+    assert limits("reset", "health:ip:192.0.2.1").stdout == "reset\n"
+    time.sleep(1 * SLOW)
+    assert [get(server, HEALTH).status_code for server in (two, one, two)] == [200, 200, 429]
+    assert limits("ban", "192.0.2.0/24", "--for", "1h").returncode == 0
+    time.sleep(1 * SLOW)
+    reply = get(two, VERSION, "192.0.2.77")
+    assert reply.status_code == 429 and 3590 <= int(reply.headers["Retry-After"]) <= 3600
+    assert get(two, VERSION, "192.0.3.1").status_code == 200
+    assert limits("unban", "192.0.2.0/24").returncode == 0
+    time.sleep(1 * SLOW)
+    assert get(two, VERSION, "192.0.2.77").status_code == 200
+
+
+def test_who_waits_as_long_as_told_is_admitted(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="1/3s;5/hour")
+    for number in range(4):
+        ip = f"192.0.2.{number + 20}"
+        assert get(server, HEALTH, ip).status_code == 200
+        time.sleep(0.3 * number)
+        reply = get(server, HEALTH, ip)
+        assert reply.status_code == 429
+        time.sleep(int(reply.headers["Retry-After"]))
+        assert get(server, HEALTH, ip).status_code == 200
+    for _ in range(2):
+        get(server, VERSION, "192.0.2.30")
+    assert flood([server], HEALTH, 16, ip="192.0.2.31", connections=2)[200] == 1
+
+
+def test_a_long_refusal_is_told_whole(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="1/hour")
+    assert get(server, HEALTH).status_code == 200
+    assert all(int(get(server, HEALTH).headers["Retry-After"]) >= 3599 for _ in range(3))
+
+
+def test_rules_are_read_again_while_requests_wait_for_redis(redis, instances):
+    (server,) = instances(1, redis, REDIS_TIMEOUT_MS=2000, RATE_LIMIT_HEALTH="100000/minute", RATE_LIMIT_VERSION="100000/minute")
+    for _ in range(8):
+        with Load([server], HEALTH, connections=12, pause=0) as load:
+            time.sleep(0.05)
+            redis.pause()
+            time.sleep(0.05)
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+            redis.go_on()
+            time.sleep(0.05)
+        assert not load.errors and set(load.statuses) == {200}
+    assert server.process.poll() is None
+
+
+def test_a_ban_outlives_what_redis_forgets(redis, instances):
+    one, two = instances(2, redis)
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **one.settings)
+    assert limits("ban", "192.0.2.0/24").returncode == 0
+    wait_until(lambda: get(two, VERSION, "192.0.2.5").status_code == 429)
+    redis.command("flushall")
+    time.sleep(1.2 * SLOW)
+    assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 429
+    redis.kill()
+    assert limits("ban", "198.51.100.7").returncode == 0
+    redis.start()
+    wait_until(lambda: get(two, VERSION, "198.51.100.7").status_code == 429)
+    assert limits("unban", "192.0.2.0/24").returncode == 0
+    wait_until(lambda: get(two, VERSION, "192.0.2.5").status_code == 200)
+    time.sleep(1 * SLOW)
+    assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 200
+
+
+def test_a_dry_run_refuses_nothing_while_redis_is_away(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_DRY_RUN="true", RATE_LIMIT_HEALTH="2/minute;closed")
+    redis.kill()
+    time.sleep(0.3)
+    assert [get(server, HEALTH).status_code for _ in range(4)] == [200] * 4
+
+
+# When Redis fails
+
+LIMIT = 200
+OUTAGE = {"RATE_LIMIT_HEALTH": f"{LIMIT}/minute", "RATE_LIMIT_VERSION": "unlimited"}
+
+
+def check_outage(servers, load, seconds=1.5):
+    """During what was done to Redis: answers stay quick and plain, and no more are admitted than may be."""
+    time.sleep(seconds * min(SLOW, 2))
+    assert not load.errors
+    assert set(load.statuses) <= {200, 429}, load.statuses
+    assert load.slowest() <= SLOWEST
+    assert all(count <= len(servers) * LIMIT for count in load.admitted.values())
+
+
+def tells_within(server, seconds, status, wrong=True):
+    deadline = time.monotonic() + seconds * SLOW
+    while True:
+        check = ready(server).json()["checks"]["redis"]
+        if (check["status"] != "healthy") == wrong:
+            return check
+        assert time.monotonic() < deadline, check
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("fault", ["paused", "killed", "flushed", "restarted", "scripts flushed", "full", "moved away"])
+def test_a_fault_of_redis_under_load_is_hardly_felt(redis, instances, fault):
+    servers = instances(2, redis, **OUTAGE)
+    with Load(servers, HEALTH, ips=("192.0.2.1", "192.0.2.2"), control=VERSION) as load:
+        time.sleep(0.3)
+        if fault == "paused":
+            redis.pause()
+            tells_within(servers[0], 2, "unhealthy")
+        elif fault == "killed":
+            redis.kill()
+            tells_within(servers[0], 2, "unhealthy")
+        elif fault == "flushed":
+            redis.command("flushall")
+        elif fault == "restarted":
+            redis.kill()
+            redis.start()
+        elif fault == "scripts flushed":
+            redis.command("script", "flush")
+        elif fault == "full":
+            redis.command("config", "set", "maxmemory-policy", "noeviction")
+            redis.command("config", "set", "maxmemory", "1mb")
+        elif fault == "moved away":
+            redis.command("replicaof", "127.0.0.1", free_port())
+        check_outage(servers, load)
+        if fault == "paused":
+            redis.go_on()
+        elif fault == "killed":
+            redis.start()
+        elif fault == "full":
+            redis.command("config", "set", "maxmemory", "0")
+        elif fault == "moved away":
+            redis.command("replicaof", "no", "one")
+        for server in servers:
+            wait_for_links(server, 12)
+        load.forget()
+        check_outage(servers, load, 0.5)
+    # One count again, and what was admitted meanwhile is in it.
+    if fault not in ("scripts flushed",):
+        admitted = load.admitted["192.0.2.1"]
+        more = flood(servers, HEALTH, 3200)[200]
+        assert admitted + more <= len(servers) * LIMIT
+
+
+def test_a_flap_refills_nobodys_budget(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="100/hour")
+    admitted = 0
+    for _ in range(4):
+        admitted += flood([server], HEALTH, 32, connections=2)[200]
+        redis.kill()
+        admitted += flood([server], HEALTH, 8, connections=2)[200]
+        redis.start()
+        wait_for_links(server)
+    admitted += flood([server], HEALTH, 800)[200]
+    assert admitted == 100
+
+
+def test_what_one_instance_admitted_alone_counts_for_the_others_after(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="40/hour")
+    redis.kill()
+    wait_until(lambda: metric(one, "manus_limit_fallback") == 1)
+    assert flood([one], HEALTH, 160)[200] == 20, "its share of the limit"
+    redis.start()
+    for server in (one, two):
+        wait_for_links(server)
+    assert get(one, HEALTH).status_code in (200, 429)
+    assert flood([two], HEALTH, 160)[200] in (19, 20)
+
+
+def test_it_starts_with_redis_absent_and_finds_it_later(instances, tmp_path):
+    redis = Redis(tmp_path / "redis")
+    (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
+    assert flood([server], HEALTH, 160)[200] == 5
+    server.wait_for_log(lambda line: line["msg"].startswith("Redis is away") and line["why"] == "Cannot connect")
+    redis.start()
+    wait_for_links(server, 12)
+    assert flood([server], HEALTH, 160)[200] == 0
+    server.wait_for_log(lambda line: line["msg"] == "Redis counts the limits again")
+    redis.stop()
+
+
+class Nonsense(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, answer):
+        self.answer = answer
+        super().__init__(("127.0.0.1", 0), Answerer)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Answerer(socketserver.BaseRequestHandler):
+    def handle(self):
+        try:
+            while self.request.recv(65536):
+                self.request.sendall(self.server.answer)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"+OK\r\n" * 100, b"*3\r\n:0\r\n:1\r\n:2\r\n" * 9, b"\x00\xff" * 50, b"*1000000000\r\n",
+    b"$-5\r\n", b":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n", b">2\r\n+message\r\n+x\r\n" * 5, b"-LOADING Redis is loading\r\n" * 8, b"-MOVED 1 10.0.0.1:1\r\n" * 8,
+    b"*-1\r\n" * 8, b"*2\r\n:0\r\n:99999999999999999999\r\n" * 4, b"*5\r\n:0\r\n:1\r\n:1\r\n*0\r\n*0\r\n" * 9])
+def test_something_else_on_its_port_is_answered_around(instances, answer):
+    other = Nonsense(answer)
+    (server,) = instances(1, None, ready=False, REDIS_HOST="127.0.0.1", REDIS_PORT=other.server_address[1], RATE_LIMIT_HEALTH="50/hour", RATE_LIMIT_VERSION="unlimited")
+    with Load([server], HEALTH, connections=2, control=VERSION) as load:
+        time.sleep(0.8)
+    assert not load.errors and set(load.statuses) <= {200, 429} and load.statuses[200] == 50
+    assert load.slowest() <= SLOWEST
+    assert server.process.poll() is None
+    other.shutdown()
+    other.server_close()
+
+
+def test_a_key_that_holds_something_else_is_replaced(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/hour", RATE_LIMIT_VERSION="100/hour")
+    for path, name in ((HEALTH, "health"), (VERSION, "version")):
+        redis.command("lpush", f"manus:limit:{name}:ip:192.0.2.1", "x")
+        assert get(server, path).status_code == 200
+        assert get(server, path).status_code == 200
+        assert redis.command("type", f"manus:limit:{name}:ip:192.0.2.1") == "string"
+        server.wait_for_log(lambda line: "held something else" in line["msg"] and line["route"] == name)
+    redis.command("set", "manus:limit:health:ip:192.0.2.5", "seven b")
+    redis.command("set", "manus:limit:version:ip:192.0.2.5", "\x7f" * 8 + "x" * 8)
+    assert [get(server, HEALTH, "192.0.2.5").status_code for _ in range(6)] == [200] * 5 + [429]
+    assert get(server, VERSION, "192.0.2.5").status_code == 200
+
+
+@pytest.mark.parametrize("fallback, status", [("open", 200), ("closed", 503)])
+def test_the_fallback_may_be_open_or_closed_as_a_whole_or_for_one_limit(redis, instances, fallback, status):
+    (server,) = instances(1, redis, RATE_LIMIT_FALLBACK=fallback, RATE_LIMIT_HEALTH="2/hour", RATE_LIMIT_VERSION="2/hour;local")
+    redis.kill()
+    wait_until(lambda: metric(server, "manus_limit_fallback") == 1) if fallback == "open" else time.sleep(0.5)
+    replies = [get(server, HEALTH) for _ in range(4)]
+    assert [reply.status_code for reply in replies] == [status] * 4
+    if status == 503:
+        assert replies[0].headers["Retry-After"] == "1" and replies[0].json()["code"] == 503
+    assert [get(server, VERSION).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_the_clock_of_redis_may_be_set_by_an_hour_and_opens_and_locks_nothing(instances, tmp_path):
+    library = BINARY.parent / "tests" / "limit" / "libset_clock.so"
+    assert library.exists()
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    redis = Redis(tmp_path / "redis", environment={"LD_PRELOAD": str(library), "SET_CLOCK": str(clock)}).start()
+    try:
+        one, two = instances(2, redis, RATE_LIMIT_HEALTH="5/2s")
+        for jump in ("3600", "-3600", "0"):
+            assert flood([one, two], HEALTH, 64)[200] == 5, jump
+            clock.write_text(jump)
+            assert flood([one, two], HEALTH, 64)[200] == 0, f"nothing opens at {jump}"
+            time.sleep(2.1)
+            assert flood([one, two], HEALTH, 64)[200] == 5, f"nothing locks at {jump}"
+            time.sleep(2.1)
+    finally:
+        redis.stop()
+
+
+def test_it_follows_a_failover_by_the_sentinels(instances, tmp_path):
+    master = Redis(tmp_path / "master").start()
+    replica = Redis(tmp_path / "replica", "--replicaof", "127.0.0.1", str(master.port)).start()
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(f"sentinel monitor shop 127.0.0.1 {master.port} 1\nsentinel down-after-milliseconds shop 500\n"
+                    "sentinel failover-timeout shop 2000\n")
+    sentinel = Redis(tmp_path / "sentinel", str(conf), "--sentinel")
+    sentinel.start()
+    try:
+        wait_until(lambda: "online" in master.command("info", "replication"))
+        wait_until(lambda: sentinel.command("sentinel", "replicas", "shop") != "", 15)
+        servers = instances(2, None, ready=False, REDIS_SENTINELS=f"127.0.0.1:{sentinel.port}", REDIS_SENTINEL_MASTER="shop", **OUTAGE)
+        for server in servers:
+            wait_for_links(server)
+        with Load(servers, HEALTH, ips=("192.0.2.1", "192.0.2.2"), control=VERSION) as load:
+            time.sleep(0.5)
+            master.kill()
+            check_outage(servers, load)
+            for server in servers:
+                wait_for_links(server, 30)
+            check_outage(servers, load, 0.5)
+        assert replica.info("replication", "role") == "master"
+        assert get(servers[0], HEALTH, "192.0.2.9").status_code == 200
+        assert int(replica.command("exists", "manus:limit:health:ip:192.0.2.9")) == 1
+    finally:
+        for one in (sentinel, replica, master):
+            one.stop()
+
+
+def test_tls_users_passwords_and_databases(instances, tmp_path):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True)
+    tls = free_port()
+    redis = Redis(tmp_path / "redis", "--tls-port", str(tls), "--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem"),
+                  "--tls-ca-cert-file", str(tmp_path / "cert.pem"), "--tls-auth-clients", "no").start()
+    try:
+        redis.command("acl", "setuser", "shop", "on", ">p@ss/word", "~manus:*", "+@all")
+        url = f"rediss://shop:p%40ss%2Fword@localhost:{tls}/3"
+        (server,) = instances(1, None, ready=False, REDIS_URL=url, SSL_CERT_FILE=tmp_path / "cert.pem", RATE_LIMIT_HEALTH="5/hour")
+        wait_for_links(server)
+        assert flood([server], HEALTH, 160)[200] == 5
+        assert redis.command("-n", "3", "exists", "manus:limit:health:ip:192.0.2.1") == "1"
+        assert ready(server).json()["checks"]["redis"]["status"] == "healthy"
+        assert "p@ss" not in server.log_path.read_text() and "p%40" not in server.log_path.read_text()
+        for wrong, why in ((url.replace("word", "wrong"), "Password refused"), (url.replace("localhost", "127.0.0.1"), "")):
+            (other,) = instances(1, None, ready=False, REDIS_URL=wrong, SSL_CERT_FILE=tmp_path / "cert.pem", RATE_LIMIT_HEALTH="5/hour")
+            line = other.wait_for_log(lambda line: line["msg"].startswith("Redis is away"))
+            assert why in line["why"]
+            assert get(other, HEALTH, "192.0.2.50").status_code == 200
+    finally:
+        redis.stop()
+
+
+@pytest.mark.parametrize("name, value, text", [
+    ("REDIS_URL", "http://localhost", "is no address of Redis"), ("REDIS_URL", "redis://", "is no address of Redis"), ("REDIS_URL", "redis://h:1/x", "is no address"),
+    ("REDIS_URL", "", "blank"), ("REDIS_SENTINELS", "host", "is no HOST:PORT"), ("REDIS_TIMEOUT_MS", "1", "5"), ("RATE_LIMIT_FALLBACK", "maybe", "local"),
+    ("RATE_LIMIT_HEALTH", "5/minute;maybe", "RATE_LIMIT_HEALTH")])
+def test_settings_that_are_wrong_are_told(tmp_path, name, value, text):
+    done = run("serve", cwd=tmp_path, JWT_SECRET_KEY="kq3Vd8Zr1nW5xT7bLmY0cHf2GsJ9pQeA4uRi6oXv", **{name: value})
+    assert done.returncode == 78 and name in done.stderr and text in done.stderr

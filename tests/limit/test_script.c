@@ -1,0 +1,337 @@
+/* The scripts in a real Redis against a log that forgets nothing, and the limiter in memory against
+ * the same: one set of schedules for both. */
+#include "limit/script.h"
+
+#include "core/crypto.h"
+#include "unit.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { SCHEDULES = 10000, STEPS = 12, SECOND = 1000000, START_TRIES = 500 };
+
+static redisContext *redis;
+static pid_t server;
+static char folder[] = "/tmp/manus-redis-XXXXXX";
+
+static int start_redis(void **state)
+{
+    char path[64];
+
+    (void)state;
+    crypto_start();
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/socket", folder);
+    server = fork();
+    if (server == 0) {
+        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", path, "--save", "",
+               "--dir", folder, "--logfile", "/dev/null", (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < START_TRIES; i++) {
+        redis = redisConnectUnix(path);
+        if (redis != NULL && redis->err == 0)
+            return 0;
+        redisFree(redis);
+        usleep(20000);
+    }
+    fputs("redis-server does not start: run scripts/deps test\n", stderr);
+    return -1;
+}
+
+static int stop_redis(void **state)
+{
+    char command[64];
+
+    (void)state;
+    redisFree(redis);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    snprintf(command, sizeof command, "%s/socket", folder);
+    unlink(command);
+    return rmdir(folder);
+}
+
+static redisReply *send_text(struct text *command)
+{
+    redisReply *reply = NULL;
+
+    assert_int_equal(redisAppendFormattedCommand(redis, command->s, command->len), REDIS_OK);
+    assert_int_equal(redisGetReply(redis, (void **)&reply), REDIS_OK);
+    assert_non_null(reply);
+    command->len = 0;
+    return reply;
+}
+
+static struct script_answer ask(struct text *command, const char *const *keys, unsigned count,
+                                const struct rule *rule, int64_t shift_us)
+{
+    const struct script_clock clock = {shift_us, 0};
+    enum script script = script_for(count, rule);
+    struct script_answer answer;
+    redisReply *reply;
+
+    script_put_ask(command, script, true, keys, count, rule, &clock);
+    reply = send_text(command);
+    if (reply->type == REDIS_REPLY_ERROR)
+        fail_msg("%s", reply->str);
+    script_read_ask(reply, script, count, rule, &answer);
+    freeReplyObject(reply);
+    return answer;
+}
+
+/* A generator of its own, so that a failure comes again. */
+static uint64_t seed;
+
+static uint32_t draw(uint32_t below)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 33) % below;
+}
+
+/* Every time that was admitted, and nothing else. */
+struct log {
+    int64_t times[8192];
+    uint32_t count;
+};
+
+static int64_t wait_of(const struct log *log, const struct rule *rule, int64_t now_us)
+{
+    int64_t longest_us = 0;
+
+    for (unsigned i = 0; i < rule->count; i++) {
+        int64_t window_us = (int64_t)rule->windows[i].seconds * SECOND, wait_us;
+        uint32_t limit = rule->windows[i].limit;
+
+        if (log->count < limit)
+            continue;
+        wait_us = log->times[log->count - limit] + window_us - now_us;
+        if (wait_us > longest_us)
+            longest_us = wait_us;
+    }
+    return longest_us;
+}
+
+static uint32_t remaining_of(const struct log *log, const struct rule_window *window,
+                             int64_t now_us)
+{
+    uint32_t young = 0;
+
+    while (young < log->count && young < window->limit &&
+           now_us - log->times[log->count - 1 - young] < (int64_t)window->seconds * SECOND)
+        young++;
+    return window->limit - young;
+}
+
+static struct rule draw_rule(void *mem)
+{
+    struct rule rule = {.count = 1 + draw(3)};
+
+    for (unsigned i = 0; i < rule.count; i++) {
+        struct rule_window *window = &rule.windows[i];
+        uint32_t most = draw(8) == 0 ? 500 : draw(2) == 0 ? 6 : 70;
+
+        *window = (struct rule_window){1 + draw(most), 1 + draw(120)};
+        rule.most = window->limit > rule.most ? window->limit : rule.most;
+        rule.longest = window->seconds > rule.longest ? window->seconds : rule.longest;
+    }
+    script_compile_rule(mem, &rule);
+    return rule;
+}
+
+/* Bursts, waits to the edge of a window and just beside it, and rests. */
+static int64_t draw_step(const struct rule *rule, int64_t wait_us)
+{
+    const struct rule_window *window = &rule->windows[draw(rule->count)];
+
+    switch (draw(6)) {
+    case 0:
+        return (int64_t)window->seconds * SECOND - 100 + (int64_t)draw(200);
+    case 1:
+        return wait_us > 0 ? wait_us - 100 + (int64_t)draw(200) : 0;
+    case 2:
+        return draw(window->seconds * SECOND / window->limit + 1);
+    default:
+        return 0;
+    }
+}
+
+static void check(const struct log *log, const struct rule *rule,
+                  const struct script_answer *answer)
+{
+    int64_t wait_us = wait_of(log, rule, answer->now_us);
+
+    assert_int_equal(answer->outcome, wait_us == 0 ? SCRIPT_ADMITTED : SCRIPT_REFUSED);
+    if (wait_us > 0)
+        assert_int_equal(answer->verdict.wait_us, wait_us);
+    for (unsigned i = 0; i < rule->count; i++) {
+        uint32_t remaining = remaining_of(log, &rule->windows[i], answer->now_us);
+
+        assert_int_equal(answer->verdict.remaining[i], wait_us == 0 ? remaining - 1 : remaining);
+    }
+}
+
+static void redis_and_memory_admit_what_the_whole_log_admits_and_nothing_else(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct memory_limiter *limiter = memory_limiter_open(mem, 100000);
+    struct log *log = mem_new(mem, struct log);
+    struct text command = text_open(mem, 8192);
+
+    (void)state;
+    seed = 20261125;
+    for (int schedule = 0; schedule < SCHEDULES; schedule++) {
+        auto_tree void *own = mem_tree(1024);
+        struct rule rule = draw_rule(own);
+        const char *key = mem_printf(own, "key%d", schedule);
+        struct limit_key limit_key_here = limit_key(1, LIMIT_USER, key);
+        unsigned steps = rule.most > 60 && draw(20) == 0 ? rule.most * 3 : STEPS;
+        int64_t shift_us = 0, wait_us = 0;
+
+        log->count = 0;
+        for (unsigned step = 0; step < steps; step++) {
+            struct script_answer answer;
+            struct verdict verdict;
+
+            /* Redis' clock goes on by itself, too: what it was is in the answer. */
+            shift_us += draw_step(&rule, wait_us);
+            answer = ask(&command, &key, 1, &rule, shift_us);
+            check(log, &rule, &answer);
+            verdict = memory_limiter_ask(limiter, &limit_key_here, 1, &rule, answer.now_us);
+            assert_int_equal(verdict.admitted, answer.verdict.admitted);
+            assert_memory_equal(verdict.remaining, answer.verdict.remaining,
+                                sizeof verdict.remaining);
+            wait_us = verdict.wait_us;
+            if (verdict.admitted)
+                log->times[log->count++] = answer.now_us;
+        }
+    }
+    memory_limiter_close(limiter);
+}
+
+static void two_keys_are_charged_together_or_not_at_all(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192);
+    const char *both[] = {"{pair}a", "{pair}b"}, *other[] = {"{pair}a", "{pair}c"};
+    struct script_answer answer;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("3/minute;5/hour", &rule));
+    script_compile_rule(mem, &rule);
+    for (int i = 0; i < 3; i++)
+        assert_true(ask(&command, both, 2, &rule, 0).verdict.admitted);
+    for (int i = 0; i < 3; i++) {
+        answer = ask(&command, other, 2, &rule, 0);
+        assert_false(answer.verdict.admitted);
+        assert_true(answer.refused[0]);
+        assert_false(answer.refused[1]);
+        assert_int_equal(answer.held[1], 0);
+        assert_int_equal(answer.verdict.remaining[0], 0);
+    }
+    answer = ask(&command, other, 2, &rule, 61 * (int64_t)SECOND);
+    assert_true(answer.verdict.admitted);
+    assert_int_equal(answer.verdict.remaining[1], 1);
+}
+
+/* The big-endian ages that a hand-over sends. */
+static void put_age(struct text *ages, int64_t us)
+{
+    for (int i = 0; i < 8; i++)
+        text_char(ages, (char)(uint64_t)(us >> (56 - 8 * i)));
+}
+
+static void what_is_handed_over_counts_by_its_age(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192), ages = text_open(mem, 64);
+    const struct script_clock clock = {0, 0};
+    const char *key = "handed";
+    struct script_answer answer;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("4/minute", &rule));
+    script_compile_rule(mem, &rule);
+    assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+    put_age(&ages, 50 * (int64_t)SECOND);
+    put_age(&ages, 30 * (int64_t)SECOND);
+    script_put_merge(&command, true, key, &rule, &clock, ages.s, ages.len);
+    freeReplyObject(send_text(&command));
+    assert_int_equal(ask(&command, &key, 1, &rule, 0).verdict.remaining[0], 0);
+    answer = ask(&command, &key, 1, &rule, 0);
+    assert_false(answer.verdict.admitted);
+    assert_in_range(answer.verdict.wait_us, 9 * SECOND, 10 * SECOND);
+    assert_true(ask(&command, &key, 1, &rule, 11 * (int64_t)SECOND).verdict.admitted);
+}
+
+static void what_is_taken_back_counts_no_more(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192);
+    const char *key = "forgiven";
+    struct script_answer first;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("2/minute", &rule));
+    script_compile_rule(mem, &rule);
+    first = ask(&command, &key, 1, &rule, 0);
+    assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+    script_put_forgive(&command, true, key, first.verdict.shared_us);
+    freeReplyObject(send_text(&command));
+    script_put_forgive(&command, true, key, first.verdict.shared_us);
+    freeReplyObject(send_text(&command));
+    assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+    assert_false(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+}
+
+static void an_unexpected_time_charges_nothing(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192);
+    const struct script_clock early = {0, 1000000 * (int64_t)SECOND};
+    const char *key = "unexpected";
+    struct script_answer answer;
+    redisReply *reply;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("1/minute", &rule));
+    script_compile_rule(mem, &rule);
+    script_put_ask(&command, SCRIPT_SMALL, true, &key, 1, &rule, &early);
+    reply = send_text(&command);
+    script_read_ask(reply, SCRIPT_SMALL, 1, &rule, &answer);
+    freeReplyObject(reply);
+    assert_int_equal(answer.outcome, SCRIPT_CLOCK_IS_OFF);
+    assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+}
+
+static void the_hash_is_the_one_that_redis_knows(void **state)
+{
+    (void)state;
+    for (int script = 0; script < SCRIPTS; script++) {
+        redisReply *reply = redisCommand(redis, "SCRIPT LOAD %s", script_text((enum script)script));
+
+        assert_string_equal(reply->str, script_hash((enum script)script));
+        freeReplyObject(reply);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        UNIT(redis_and_memory_admit_what_the_whole_log_admits_and_nothing_else),
+        UNIT(two_keys_are_charged_together_or_not_at_all),
+        UNIT(what_is_handed_over_counts_by_its_age),
+        UNIT(what_is_taken_back_counts_no_more),
+        UNIT(an_unexpected_time_charges_nothing),
+        UNIT(the_hash_is_the_one_that_redis_knows),
+    };
+
+    return cmocka_run_group_tests(tests, start_redis, stop_redis);
+}

@@ -1,0 +1,919 @@
+#include "contract.h"
+
+#include "sample.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { RACERS = 16, LIMIT = 500, LEASE_MS = 1000, HOUR_MS = 3600 * 1000 };
+
+static struct store *store;
+
+/* A new user's id. */
+static const char *person(struct task *task)
+{
+    struct user user = sample_user(task->mem);
+    struct session_record session = sample_session(task->mem, user.id);
+
+    sample_create(task, store, &user, &session);
+    return user.id;
+}
+
+static struct subscription open_for(struct task *task, const char *user_id)
+{
+    struct subscription subscription = {0};
+    bool found;
+
+    assert_int_equal(store_subscription_open(task, store, user_id, crypto_id(task->mem), SAMPLE_MS,
+                                             &found, &subscription),
+                     OK);
+    assert_true(found);
+    return subscription;
+}
+
+static struct subscription read_of(struct task *task, const char *user_id)
+{
+    struct subscription subscription = {0};
+    bool found;
+
+    assert_int_equal(store_subscription_by_user(task, store, user_id, &found, &subscription), OK);
+    assert_true(found);
+    return subscription;
+}
+
+static bool has_subscription(struct task *task, const char *user_id)
+{
+    struct subscription subscription;
+    bool found;
+
+    assert_int_equal(store_subscription_by_user(task, store, user_id, &found, &subscription), OK);
+    return found;
+}
+
+/* What Stripe says of somebody who pays for "basic". */
+static struct subscription paid(struct task *task, const struct subscription *stored)
+{
+    struct subscription state = *stored;
+
+    state.plan = "basic";
+    state.customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
+    state.stripe_id = mem_printf(task->mem, "sub_%s", crypto_id(task->mem));
+    state.price_id = "price_basic";
+    state.period_start_ms = SAMPLE_MS;
+    state.period_end_ms = SAMPLE_MS + 30 * (int64_t)SAMPLE_DAY_MS;
+    state.synced_ms = SAMPLE_MS + 1;
+    return state;
+}
+
+static enum subscription_applied apply(struct task *task, const struct subscription *state)
+{
+    enum subscription_applied applied;
+
+    assert_int_equal(store_subscription_apply(task, store, state, NULL, SAMPLE_MS + 2, &applied),
+                     OK);
+    return applied;
+}
+
+static enum trial_started start_trial(struct task *task, const char *user_id)
+{
+    enum trial_started started;
+
+    assert_int_equal(store_trial_start(task, store, user_id, SAMPLE_MS,
+                                       SAMPLE_MS + 14 * (int64_t)SAMPLE_DAY_MS, &started),
+                     OK);
+    return started;
+}
+
+static enum usage_consumed consume(struct task *task, const struct usage *usage, int64_t *ret_runs)
+{
+    enum usage_consumed consumed;
+
+    assert_int_equal(store_usage_consume(task, store, usage, &consumed, ret_runs), OK);
+    return consumed;
+}
+
+static struct usage usage_of(const struct subscription *subscription, int64_t limit)
+{
+    return (struct usage){.user_id = subscription->user_id,
+                          .revision = subscription->revision,
+                          .period_ms = SAMPLE_MS,
+                          .limit = limit,
+                          .day = SAMPLE_MS / SAMPLE_DAY_MS};
+}
+
+/* Subscriptions */
+
+static void test_the_first_question_makes_a_free_subscription_and_the_next_finds_it(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task);
+    struct subscription first = open_for(task, user_id), again = open_for(task, user_id);
+
+    assert_string_equal(first.user_id, user_id);
+    assert_string_equal(first.plan, "free");
+    assert_string_equal(first.status, "active");
+    assert_null(first.customer_id);
+    assert_false(first.is_trial);
+    assert_int_equal(first.created_ms, SAMPLE_MS);
+    assert_string_equal(again.id, first.id);
+    assert_int_equal(again.revision, first.revision);
+}
+
+static void test_nobody_has_no_subscription_and_gets_none(void **state)
+{
+    struct task *task = *state;
+    struct subscription subscription;
+    bool found;
+
+    assert_int_equal(store_subscription_open(task, store, "nobody", crypto_id(task->mem), SAMPLE_MS,
+                                             &found, &subscription),
+                     OK);
+    assert_false(found);
+    assert_int_equal(start_trial(task, "nobody"), TRIAL_NOBODY);
+}
+
+struct opening {
+    const char *user_id;
+    char ids[RACERS][64];
+    enum err e[RACERS];
+};
+
+static void run_open(struct task *task, unsigned number, void *argument)
+{
+    struct opening *o = argument;
+    struct subscription subscription = {.id = ""};
+    bool found;
+
+    o->e[number] = store_subscription_open(task, store, o->user_id, crypto_id(task->mem), SAMPLE_MS,
+                                           &found, &subscription);
+    snprintf(o->ids[number], sizeof o->ids[number], "%s", subscription.id);
+}
+
+static void test_of_many_first_questions_at_once_one_makes_the_subscription(void **state)
+{
+    struct task *task = *state;
+    struct opening *o = mem_new(task->mem, struct opening);
+
+    o->user_id = person(task);
+    sample_race(RACERS, run_open, o);
+    for (unsigned i = 0; i < RACERS; i++) {
+        assert_int_equal(o->e[i], OK);
+        assert_string_equal(o->ids[i], o->ids[0]);
+    }
+}
+
+static void test_what_stripe_says_is_taken_over_whole(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored), now;
+    bool found;
+
+    said.status = "past_due";
+    said.past_due_ms = SAMPLE_MS + 3;
+    said.canceled_ms = SAMPLE_MS + 4;
+    said.cancel_at_period_end = true;
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_subscription_by_customer(task, store, said.customer_id, &found, &now),
+                     OK);
+    assert_true(found);
+    assert_string_equal(now.id, stored.id);
+    assert_string_equal(now.plan, "basic");
+    assert_string_equal(now.status, "past_due");
+    assert_string_equal(now.stripe_id, said.stripe_id);
+    assert_string_equal(now.price_id, "price_basic");
+    assert_int_equal(now.period_start_ms, said.period_start_ms);
+    assert_int_equal(now.period_end_ms, said.period_end_ms);
+    assert_int_equal(now.past_due_ms, said.past_due_ms);
+    assert_int_equal(now.canceled_ms, said.canceled_ms);
+    assert_true(now.cancel_at_period_end);
+    assert_int_equal(now.synced_ms, said.synced_ms);
+    assert_int_equal(now.updated_ms, SAMPLE_MS + 2);
+    assert_true(now.revision > stored.revision);
+}
+
+static void test_what_was_asked_for_earlier_never_overwrites(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored), older;
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    older = said;
+    assert_int_equal(apply(task, &older), APPLY_OUTDATED);
+    older = read_of(task, stored.user_id);
+    older.synced_ms = said.synced_ms - 1;
+    older.plan = "pro";
+    assert_int_equal(apply(task, &older), APPLY_OLDER);
+    assert_string_equal(read_of(task, stored.user_id).plan, "basic");
+}
+
+static void test_a_mail_goes_with_what_is_taken_over_or_not_at_all(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
+    struct mail mail = {.to = "ann@example.com", .content = "hello", .created_ms = SAMPLE_MS},
+                *rows;
+    enum subscription_applied applied;
+    int64_t count;
+    size_t listed;
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            store_subscription_apply(task, store, &said, &mail, SAMPLE_MS + 2, &applied), OK);
+    assert_int_equal(applied, APPLY_OUTDATED);
+    assert_int_equal(store_mail_count(task, store, &count), OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(store_mails(task, store, &rows, &listed), OK);
+    assert_int_equal(store_mail_done(task, store, rows[0].number), OK);
+}
+
+static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **state)
+{
+    struct task *task = *state;
+    struct subscription one = open_for(task, person(task)), two = open_for(task, person(task));
+    struct subscription said = paid(task, &one), *rows;
+    struct store_page page = {0, 1};
+    size_t count;
+    int64_t next;
+
+    said.status = "unpaid";
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_subscriptions(task, store, &(struct subscription_filter){0}, &page,
+                                         &rows, &count, &next),
+                     OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(rows[0].id, two.id);
+    page.before = next;
+    assert_int_equal(store_subscriptions(task, store, &(struct subscription_filter){0}, &page,
+                                         &rows, &count, &next),
+                     OK);
+    assert_string_equal(rows[0].id, one.id);
+    page = (struct store_page){0, 1};
+    assert_int_equal(store_subscriptions(task, store, &(struct subscription_filter){"unpaid", true},
+                                         &page, &rows, &count, &next),
+                     OK);
+    assert_string_equal(rows[0].id, one.id);
+}
+
+/* Customers */
+
+static void test_the_first_customer_stays_until_stripe_has_lost_it(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task), *linked;
+    struct subscription stored = open_for(task, user_id);
+    const char *mine = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
+
+    assert_int_equal(
+        store_customer_link(task, store, user_id, stored.generation, mine, SAMPLE_MS, &linked), OK);
+    assert_string_equal(linked, mine);
+    assert_int_equal(
+        store_customer_link(task, store, user_id, stored.generation, "cus_b", SAMPLE_MS, &linked),
+        OK);
+    assert_string_equal(linked, mine);
+    assert_int_equal(store_customer_unlink(task, store, mine, SAMPLE_MS), OK);
+    assert_int_equal(read_of(task, user_id).generation, stored.generation + 1);
+    assert_int_equal(
+        store_customer_link(task, store, user_id, stored.generation, mine, SAMPLE_MS, &linked), OK);
+    assert_null(linked);
+}
+
+static void test_anothers_customer_is_not_linked(void **state)
+{
+    struct task *task = *state;
+    const char *ann = person(task), *bob = person(task), *linked;
+    struct subscription stored = open_for(task, ann), other = open_for(task, bob), taken;
+    const char *customer = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
+    enum subscription_applied applied;
+
+    assert_int_equal(
+        store_customer_link(task, store, ann, stored.generation, customer, SAMPLE_MS, &linked), OK);
+    assert_int_equal(
+        store_customer_link(task, store, bob, other.generation, customer, SAMPLE_MS, &linked), OK);
+    assert_null(linked);
+    taken = paid(task, &other);
+    taken.customer_id = customer;
+    assert_int_not_equal(store_subscription_apply(task, store, &taken, NULL, SAMPLE_MS, &applied),
+                         OK);
+    assert_string_equal(read_of(task, bob).plan, "free");
+}
+
+/* The trial */
+
+struct trying {
+    const char *user_id;
+    enum trial_started started[RACERS];
+    enum err e[RACERS];
+};
+
+static void run_try(struct task *task, unsigned number, void *argument)
+{
+    struct trying *t = argument;
+
+    t->e[number] = store_trial_start(task, store, t->user_id, SAMPLE_MS, SAMPLE_MS + 1,
+                                     &t->started[number]);
+}
+
+static void test_of_many_trials_begun_at_once_one_is(void **state)
+{
+    struct task *task = *state;
+    struct trying *t = mem_new(task->mem, struct trying);
+    unsigned started = 0;
+
+    t->user_id = person(task);
+    open_for(task, t->user_id);
+    sample_race(RACERS, run_try, t);
+    for (unsigned i = 0; i < RACERS; i++) {
+        assert_int_equal(t->e[i], OK);
+        assert_true(t->started[i] == TRIAL_STARTED || t->started[i] == TRIAL_USED);
+        started += t->started[i] == TRIAL_STARTED;
+    }
+    assert_int_equal(started, 1);
+}
+
+static void test_a_trial_keeps_what_was_used_and_is_had_once_for_ever(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said;
+    struct usage usage = usage_of(&stored, 10);
+    int64_t runs;
+
+    assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(start_trial(task, stored.user_id), TRIAL_STARTED);
+    stored = read_of(task, stored.user_id);
+    assert_true(stored.is_trial);
+    assert_string_equal(stored.status, "trialing");
+    assert_string_equal(stored.plan, "free");
+    assert_int_equal(stored.trial_start_ms, SAMPLE_MS);
+    assert_int_equal(stored.runs, 1);
+    said = paid(task, &stored);
+    said.is_trial = false;
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(start_trial(task, stored.user_id), TRIAL_USED);
+}
+
+static void test_who_has_paid_or_was_given_a_plan_begins_no_trial(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
+    const char *given = person(task);
+    struct audit audit = {SAMPLE_MS, "user:admin", "test", given, "", ""};
+    bool found;
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(start_trial(task, stored.user_id), TRIAL_PAID);
+    open_for(task, given);
+    assert_int_equal(
+        store_subscription_give(task, store, given, "enterprise", -1, 0, &audit, &found), OK);
+    assert_true(found);
+    assert_int_equal(start_trial(task, given), TRIAL_PAID);
+}
+
+static void test_who_is_in_a_trial_that_ends_is_told_once(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), *rows;
+    int64_t end_ms = SAMPLE_MS + 14 * (int64_t)SAMPLE_DAY_MS;
+    struct mail mail = {.to = "ann@example.com", .content = "hello", .created_ms = SAMPLE_MS},
+                *mails;
+    size_t count, waiting;
+    bool told;
+
+    assert_int_equal(start_trial(task, stored.user_id), TRIAL_STARTED);
+    assert_int_equal(store_trials_ending(task, store, end_ms - 9, end_ms, &rows, &count), OK);
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].user_id, stored.user_id);
+    assert_int_equal(store_trials_ending(task, store, end_ms, end_ms + 1, &rows, &count), OK);
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].user_id, stored.user_id);
+    assert_int_equal(store_trials_ending(task, store, end_ms - 1, end_ms + 1, &rows, &count), OK);
+    assert_true(count >= 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_trial_told(task, store, stored.user_id, &mail, &told), OK);
+        assert_int_equal(told, i == 0);
+    }
+    assert_int_equal(store_mails(task, store, &mails, &waiting), OK);
+    assert_int_equal(waiting, 1);
+    assert_int_equal(store_mail_done(task, store, mails[0].number), OK);
+    assert_int_equal(store_trials_ending(task, store, end_ms - 1, end_ms + 1, &rows, &count), OK);
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].user_id, stored.user_id);
+}
+
+/* Usage */
+
+struct charging {
+    struct usage usage;
+    atomic_int consumed, exhausted, failed;
+};
+
+static void run_charge(struct task *task, unsigned number, void *argument)
+{
+    struct charging *c = argument;
+    enum usage_consumed consumed;
+    int64_t runs;
+
+    (void)number;
+    for (int i = 0; i < 500 / RACERS + 1; i++) {
+        if (store_usage_consume(task, store, &c->usage, &consumed, &runs) != OK)
+            atomic_fetch_add(&c->failed, 1);
+        else if (consumed == USAGE_CONSUMED)
+            atomic_fetch_add(&c->consumed, 1);
+        else if (consumed == USAGE_EXHAUSTED)
+            atomic_fetch_add(&c->exhausted, 1);
+    }
+}
+
+static void test_no_more_is_charged_at_once_than_is_left(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task));
+    struct charging *c = mem_new(task->mem, struct charging);
+    struct usage_day *days;
+    size_t count;
+    int64_t runs;
+
+    c->usage = usage_of(&stored, LIMIT);
+    for (int i = 0; i < LIMIT - 10; i++)
+        assert_int_equal(consume(task, &c->usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(runs, LIMIT - 10);
+    sample_race(RACERS, run_charge, c);
+    assert_int_equal(c->failed, 0);
+    assert_int_equal(c->consumed, 10);
+    assert_int_equal(c->exhausted, (500 / RACERS + 1) * RACERS - 10);
+    assert_int_equal(read_of(task, stored.user_id).runs, LIMIT);
+    assert_int_equal(store_usage_days(task, store, stored.user_id, &days, &count), OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(days[0].day, c->usage.day);
+    assert_int_equal(days[0].runs, LIMIT);
+}
+
+static void test_a_later_period_begins_at_nothing_and_an_earlier_one_never_comes_back(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task));
+    struct usage usage = usage_of(&stored, 2), earlier = usage;
+    int64_t runs;
+
+    assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(consume(task, &usage, &runs), USAGE_EXHAUSTED);
+    assert_int_equal(runs, 2);
+    usage.period_ms += SAMPLE_DAY_MS;
+    usage.day++;
+    assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(runs, 1);
+    assert_int_equal(consume(task, &earlier, &runs), USAGE_CONSUMED);
+    assert_int_equal(runs, 2);
+    assert_int_equal(consume(task, &earlier, &runs), USAGE_EXHAUSTED);
+}
+
+static void test_unlimited_is_counted_and_never_exhausted(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task));
+    struct usage usage = usage_of(&stored, -1);
+    int64_t runs;
+
+    for (int i = 1; i <= 20; i++) {
+        assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+        assert_int_equal(runs, i);
+    }
+}
+
+static void test_a_run_is_not_charged_to_a_subscription_that_has_changed(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
+    struct usage usage = usage_of(&stored, 10);
+    int64_t runs;
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(consume(task, &usage, &runs), USAGE_OUTDATED);
+    usage.user_id = "nobody";
+    assert_int_equal(consume(task, &usage, &runs), USAGE_OUTDATED);
+    assert_int_equal(read_of(task, stored.user_id).runs, 0);
+}
+
+/* Gifts */
+
+static void test_a_gift_leaves_its_line_and_what_stripe_says_alone(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
+    struct audit audit = {SAMPLE_MS, "user:admin", "billing.give", stored.user_id, "", "pro"},
+                 *rows;
+    struct store_page page = {0, 10};
+    size_t count;
+    int64_t next;
+    bool found;
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_subscription_give(task, store, stored.user_id, "pro", 70, SAMPLE_MS + 9,
+                                             &audit, &found),
+                     OK);
+    assert_true(found);
+    stored = read_of(task, stored.user_id);
+    assert_string_equal(stored.gift_plan, "pro");
+    assert_int_equal(stored.gift_runs, 70);
+    assert_int_equal(stored.gift_until_ms, SAMPLE_MS + 9);
+    assert_string_equal(stored.plan, "basic");
+    assert_int_equal(store_audit_trail(task, store, stored.user_id, &page, &rows, &count, &next),
+                     OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(
+        store_subscription_give(task, store, stored.user_id, NULL, 0, 0, &audit, &found), OK);
+    assert_null(read_of(task, stored.user_id).gift_plan);
+    assert_int_equal(store_subscription_give(task, store, "nobody", "pro", 0, 0, &audit, &found),
+                     OK);
+    assert_false(found);
+}
+
+/* Checkouts */
+
+static struct checkout wanted(struct task *task, const char *user_id, const char *plan,
+                              int64_t at_ms)
+{
+    return (struct checkout){.user_id = user_id,
+                             .plan = plan,
+                             .price_id = mem_printf(task->mem, "price_%s", plan),
+                             .success_url = "https://a.example/ok",
+                             .cancel_url = "https://a.example/no",
+                             .key = crypto_id(task->mem),
+                             .created_ms = at_ms};
+}
+
+static enum checkout_reserved reserve(struct task *task, const struct checkout *checkout,
+                                      struct checkout *ret)
+{
+    enum checkout_reserved reserved;
+
+    assert_int_equal(store_checkout_reserve(task, store, checkout, LEASE_MS, &reserved, ret), OK);
+    return reserved;
+}
+
+static bool opened(struct task *task, const char *key, const char *session_id, int64_t expires_ms)
+{
+    bool kept;
+
+    assert_int_equal(store_checkout_opened(task, store, key, session_id, "https://pay.example",
+                                           expires_ms, &kept),
+                     OK);
+    return kept;
+}
+
+static void test_a_checkout_is_open_for_the_same_and_replaced_for_another(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task), *id = mem_printf(task->mem, "cs_%s", crypto_id(task->mem));
+    struct checkout basic = wanted(task, user_id, "basic", SAMPLE_MS), one;
+
+    assert_int_equal(reserve(task, &basic, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, basic.key);
+    assert_null(one.session_id);
+    assert_true(opened(task, one.key, id, SAMPLE_MS + HOUR_MS));
+
+    basic = wanted(task, user_id, "basic", SAMPLE_MS + 1);
+    assert_int_equal(reserve(task, &basic, &one), CHECKOUT_OPEN);
+    assert_string_equal(one.session_id, id);
+    assert_string_equal(one.url, "https://pay.example");
+
+    basic = wanted(task, user_id, "pro", SAMPLE_MS + 2);
+    assert_int_equal(reserve(task, &basic, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, basic.key);
+    assert_string_equal(one.session_id, id);
+}
+
+static void test_an_expired_or_closed_checkout_is_made_anew(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task), *id = mem_printf(task->mem, "cs_%s", crypto_id(task->mem));
+    struct checkout first = wanted(task, user_id, "basic", SAMPLE_MS), next, one;
+
+    reserve(task, &first, &one);
+    opened(task, first.key, id, SAMPLE_MS + HOUR_MS);
+    next = wanted(task, user_id, "basic", SAMPLE_MS + HOUR_MS);
+    assert_int_equal(reserve(task, &next, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, next.key);
+    assert_null(one.session_id);
+    opened(task, next.key, id, SAMPLE_MS + 3 * HOUR_MS);
+    assert_int_equal(store_checkout_close(task, store, id), OK);
+    first = wanted(task, user_id, "basic", SAMPLE_MS + HOUR_MS + 1);
+    assert_int_equal(reserve(task, &first, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, first.key);
+}
+
+static void test_whoever_left_a_reservation_leaves_its_key(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task);
+    struct checkout first = wanted(task, user_id, "basic", SAMPLE_MS), next, one;
+
+    reserve(task, &first, &one);
+    next = wanted(task, user_id, "basic", SAMPLE_MS + 1);
+    assert_int_equal(reserve(task, &next, &one), CHECKOUT_BUSY);
+    next.created_ms = SAMPLE_MS + LEASE_MS;
+    assert_int_equal(reserve(task, &next, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, first.key);
+    assert_int_equal(store_checkout_release(task, store, first.key), OK);
+    next.created_ms++;
+    assert_int_equal(reserve(task, &next, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, first.key);
+    assert_int_equal(store_checkout_release(task, store, first.key), OK);
+    next.created_ms = SAMPLE_MS + STORE_KEY_MS;
+    assert_int_equal(reserve(task, &next, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, next.key);
+    assert_false(opened(task, first.key, "cs_late", SAMPLE_MS + STORE_KEY_MS + HOUR_MS));
+}
+
+struct reserving {
+    const char *user_id;
+    enum checkout_reserved reserved[RACERS];
+    enum err e[RACERS];
+};
+
+static void run_reserve(struct task *task, unsigned number, void *argument)
+{
+    struct reserving *r = argument;
+    struct checkout checkout = wanted(task, r->user_id, "basic", SAMPLE_MS), one;
+
+    r->e[number] = store_checkout_reserve(task, store, &checkout, LEASE_MS, &r->reserved[number],
+                                          &one);
+}
+
+static void test_of_many_who_check_out_at_once_one_reserves(void **state)
+{
+    struct task *task = *state;
+    struct reserving *r = mem_new(task->mem, struct reserving);
+    unsigned reserved = 0;
+
+    r->user_id = person(task);
+    sample_race(RACERS, run_reserve, r);
+    for (unsigned i = 0; i < RACERS; i++) {
+        assert_int_equal(r->e[i], OK);
+        reserved += r->reserved[i] == CHECKOUT_RESERVED;
+        assert_int_not_equal(r->reserved[i], CHECKOUT_OPEN);
+    }
+    assert_int_equal(reserved, 1);
+}
+
+/* Events */
+
+static struct event event_at(struct task *task, int64_t at_ms)
+{
+    return (struct event){.id = mem_printf(task->mem, "evt_%s", crypto_id(task->mem)),
+                          .type = "invoice.paid",
+                          .customer_id = "cus_1",
+                          .payload = "{\"id\":\"evt\"}",
+                          .state = EVENT_WAITING,
+                          .received_ms = at_ms};
+}
+
+static bool put(struct task *task, const struct event *event, const char **ret_state)
+{
+    bool is_new;
+
+    assert_int_equal(store_event_put(task, store, event, LEASE_MS, &is_new, ret_state), OK);
+    return is_new;
+}
+
+static bool take(struct task *task, int64_t now_ms, struct event *ret)
+{
+    bool found;
+
+    assert_int_equal(store_event_take(task, store, now_ms, LEASE_MS, &found, ret), OK);
+    return found;
+}
+
+static struct event event_of(struct task *task, const char *id)
+{
+    struct event event = {0};
+    bool found;
+
+    assert_int_equal(store_event_by_id(task, store, id, &found, &event), OK);
+    assert_true(found);
+    return event;
+}
+
+static void finish(struct task *task, const char *id, const char *event_state)
+{
+    assert_int_equal(store_event_done(task, store, id, event_state, "ann", "", SAMPLE_MS + 5), OK);
+}
+
+static void test_an_event_is_accepted_once_and_tells_what_became_of_it(void **state)
+{
+    struct task *task = *state;
+    struct event event = event_at(task, SAMPLE_MS), taken;
+    const char *said;
+
+    assert_true(put(task, &event, &said));
+    assert_false(put(task, &event, &said));
+    assert_string_equal(said, EVENT_WAITING);
+    assert_false(take(task, SAMPLE_MS, &taken));
+    assert_true(take(task, SAMPLE_MS + LEASE_MS, &taken));
+    assert_string_equal(taken.id, event.id);
+    assert_string_equal(taken.payload, event.payload);
+    assert_int_equal(taken.attempts, 2);
+    finish(task, event.id, EVENT_DONE);
+    assert_false(put(task, &event, &said));
+    assert_string_equal(said, EVENT_DONE);
+    assert_false(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    assert_string_equal(event_of(task, event.id).user_id, "ann");
+}
+
+static void test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_replayed(void **state)
+{
+    struct task *task = *state;
+    struct event event = event_at(task, SAMPLE_MS), taken;
+    struct event_counts counts;
+    const char *said;
+    bool found;
+
+    put(task, &event, &said);
+    assert_int_equal(store_event_postpone(task, store, event.id, SAMPLE_MS + HOUR_MS, "down"), OK);
+    assert_false(take(task, SAMPLE_MS + HOUR_MS - 1, &taken));
+    assert_true(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    assert_string_equal(taken.error, "down");
+    finish(task, event.id, EVENT_DEAD);
+    assert_int_equal(store_event_counts(task, store, &counts), OK);
+    assert_int_equal(counts.dead, 1);
+    assert_false(take(task, SAMPLE_MS + 9 * HOUR_MS, &taken));
+    assert_int_equal(store_event_replay(task, store, event.id, SAMPLE_MS + 9 * HOUR_MS, &found),
+                     OK);
+    assert_true(found);
+    assert_true(take(task, SAMPLE_MS + 9 * HOUR_MS, &taken));
+    assert_int_equal(taken.attempts, 1);
+    finish(task, event.id, EVENT_DONE);
+    assert_int_equal(store_event_replay(task, store, "evt_none", SAMPLE_MS, &found), OK);
+    assert_false(found);
+}
+
+static void test_one_answer_settles_what_the_customers_events_waited_for(void **state)
+{
+    struct task *task = *state;
+    struct event before = event_at(task, SAMPLE_MS), after = event_at(task, SAMPLE_MS + 10), taken;
+    const char *said;
+    unsigned count;
+
+    put(task, &before, &said);
+    put(task, &after, &said);
+    assert_int_equal(
+        store_events_done(task, store, "cus_1", SAMPLE_MS + 10, "ann", SAMPLE_MS + 20, &count), OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(event_of(task, before.id).state, EVENT_DONE);
+    assert_true(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    assert_string_equal(taken.id, after.id);
+    finish(task, after.id, EVENT_IGNORED);
+}
+
+static void test_events_are_listed_by_state_and_swept_when_they_are_old(void **state)
+{
+    struct task *task = *state;
+    struct event done = event_at(task, SAMPLE_MS), dead = event_at(task, SAMPLE_MS), *rows;
+    struct store_page page = {0, 10};
+    const char *said;
+    size_t count;
+    int64_t next;
+    unsigned swept;
+    bool found;
+
+    put(task, &done, &said);
+    put(task, &dead, &said);
+    finish(task, done.id, EVENT_DONE);
+    finish(task, dead.id, EVENT_DEAD);
+    assert_int_equal(store_events(task, store, EVENT_DEAD, &page, &rows, &count, &next), OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(rows[0].id, dead.id);
+    assert_int_equal(store_event_sweep(task, store, SAMPLE_MS + 5, &swept), OK);
+    assert_int_equal(swept, 0);
+    assert_int_equal(store_event_sweep(task, store, SAMPLE_MS + HOUR_MS, &swept), OK);
+    assert_true(swept >= 1);
+    assert_int_equal(store_event_by_id(task, store, done.id, &found, &done), OK);
+    assert_false(found);
+    assert_string_equal(event_of(task, dead.id).state, EVENT_DEAD);
+    finish(task, dead.id, EVENT_DONE);
+    assert_int_equal(store_event_sweep(task, store, SAMPLE_MS + HOUR_MS, &swept), OK);
+}
+
+struct taking {
+    bool found[RACERS];
+    char ids[RACERS][64];
+    enum err e[RACERS];
+};
+
+static void run_take(struct task *task, unsigned number, void *argument)
+{
+    struct taking *t = argument;
+    struct event event = {.id = ""};
+
+    t->e[number] = store_event_take(task, store, SAMPLE_MS + LEASE_MS, LEASE_MS, &t->found[number],
+                                    &event);
+    if (t->found[number])
+        snprintf(t->ids[number], sizeof t->ids[number], "%s", event.id);
+}
+
+static void test_no_event_is_taken_twice_at_once(void **state)
+{
+    struct task *task = *state;
+    struct taking *t = mem_new(task->mem, struct taking);
+    unsigned found = 0;
+    const char *said;
+
+    for (unsigned i = 0; i < RACERS / 2; i++) {
+        struct event event = event_at(task, SAMPLE_MS);
+
+        put(task, &event, &said);
+    }
+    sample_race(RACERS, run_take, t);
+    for (unsigned i = 0; i < RACERS; i++) {
+        assert_int_equal(t->e[i], OK);
+        found += t->found[i];
+        for (unsigned j = 0; j < i && t->found[i]; j++)
+            assert_false(t->found[j] && strcmp(t->ids[i], t->ids[j]) == 0);
+        if (t->found[i])
+            finish(task, t->ids[i], EVENT_DONE);
+    }
+    assert_int_equal(found, RACERS / 2);
+}
+
+/* Who goes */
+
+static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task), *other = person(task), *said;
+    struct subscription stored = open_for(task, user_id), state_now = paid(task, &stored);
+    struct usage usage = usage_of(&stored, 10);
+    struct event event = event_at(task, SAMPLE_MS), goodbye;
+    struct checkout checkout = wanted(task, user_id, "basic", SAMPLE_MS), one;
+    struct audit audit = {SAMPLE_MS, "user:x", "test", user_id, "", ""};
+    enum user_changed changed;
+    struct usage_day *days;
+    size_t count;
+    int64_t runs;
+    bool found;
+
+    open_for(task, other);
+    consume(task, &usage, &runs);
+    reserve(task, &checkout, &one);
+    apply(task, &state_now);
+    event.customer_id = state_now.customer_id;
+    put(task, &event, &said);
+    assert_int_equal(store_user_delete(task, store, user_id, NULL, &audit, &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_false(has_subscription(task, user_id));
+    assert_true(has_subscription(task, other));
+    assert_int_equal(store_usage_days(task, store, user_id, &days, &count), OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_event_by_id(task, store, event.id, &found, &event), OK);
+    assert_false(found);
+    assert_true(take(task, SAMPLE_MS, &goodbye));
+    assert_string_equal(goodbye.type, STORE_EVENT_GOODBYE);
+    assert_string_equal(goodbye.customer_id, state_now.customer_id);
+    assert_non_null(strstr(goodbye.payload, state_now.stripe_id));
+    finish(task, goodbye.id, EVENT_DONE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sample_begin, sample_end)
+
+int contract_billing_run(struct store *of)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(test_the_first_question_makes_a_free_subscription_and_the_next_finds_it),
+        TEST(test_nobody_has_no_subscription_and_gets_none),
+        TEST(test_of_many_first_questions_at_once_one_makes_the_subscription),
+        TEST(test_what_stripe_says_is_taken_over_whole),
+        TEST(test_what_was_asked_for_earlier_never_overwrites),
+        TEST(test_a_mail_goes_with_what_is_taken_over_or_not_at_all),
+        TEST(test_lists_are_newest_first_by_pages_and_by_what_is_asked),
+        TEST(test_the_first_customer_stays_until_stripe_has_lost_it),
+        TEST(test_anothers_customer_is_not_linked),
+        TEST(test_of_many_trials_begun_at_once_one_is),
+        TEST(test_a_trial_keeps_what_was_used_and_is_had_once_for_ever),
+        TEST(test_who_has_paid_or_was_given_a_plan_begins_no_trial),
+        TEST(test_who_is_in_a_trial_that_ends_is_told_once),
+        TEST(test_no_more_is_charged_at_once_than_is_left),
+        TEST(test_a_later_period_begins_at_nothing_and_an_earlier_one_never_comes_back),
+        TEST(test_unlimited_is_counted_and_never_exhausted),
+        TEST(test_a_run_is_not_charged_to_a_subscription_that_has_changed),
+        TEST(test_a_gift_leaves_its_line_and_what_stripe_says_alone),
+        TEST(test_a_checkout_is_open_for_the_same_and_replaced_for_another),
+        TEST(test_an_expired_or_closed_checkout_is_made_anew),
+        TEST(test_whoever_left_a_reservation_leaves_its_key),
+        TEST(test_of_many_who_check_out_at_once_one_reserves),
+        TEST(test_an_event_is_accepted_once_and_tells_what_became_of_it),
+        TEST(test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_replayed),
+        TEST(test_one_answer_settles_what_the_customers_events_waited_for),
+        TEST(test_events_are_listed_by_state_and_swept_when_they_are_old),
+        TEST(test_no_event_is_taken_twice_at_once),
+        TEST(test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe),
+    };
+
+    store = of;
+    return cmocka_run_group_tests_name("billing", tests, NULL, NULL);
+}

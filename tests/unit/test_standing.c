@@ -1,0 +1,193 @@
+#include "billing/standing.h"
+
+#include "unit.h"
+
+#define DAY INT64_C(86400000)
+#define NOW INT64_C(1750000000000)   /* 2025-06-15 15:06:40 */
+#define MONTH INT64_C(1748736000000) /* 2025-06-01 */
+#define NEXT INT64_C(1751328000000)  /* 2025-07-01 */
+
+static const struct settings settings = {.past_due_grace_days = 3};
+
+static struct standing stand(void *mem, const struct subscription *subscription)
+{
+    struct texts problems;
+
+    return standing_of(plans_load(mem, &settings, &problems), &settings, subscription, NOW);
+}
+
+static struct subscription free_one(void)
+{
+    return (struct subscription){.plan = "free", .status = "active"};
+}
+
+static struct subscription paid_one(void)
+{
+    return (struct subscription){.plan = "basic",
+                                 .status = "active",
+                                 .period_start_ms = NOW - 5 * DAY,
+                                 .period_end_ms = NOW + 25 * DAY,
+                                 .usage_period_ms = NOW - 5 * DAY + 1,
+                                 .runs = 7};
+}
+
+static void test_free_is_ten_runs_of_a_calendar_month(void **state)
+{
+    struct subscription sub = free_one();
+    struct standing s = stand(*state, &sub);
+
+    assert_int_equal(s.verdict, STANDING_GOOD);
+    assert_int_equal(s.limit, 10);
+    assert_int_equal(s.period_ms, MONTH);
+    assert_int_equal(s.resets_ms, NEXT);
+    sub.runs = 10;
+    sub.usage_period_ms = MONTH;
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_EXHAUSTED);
+    assert_string_equal(
+        standing_reason(*state, &s),
+        "Monthly limit of 10 agent runs reached. Please upgrade your plan to continue.");
+    sub.usage_period_ms = MONTH - 1;
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_GOOD);
+    assert_int_equal(s.used, 0);
+}
+
+static void test_paid_is_the_plans_runs_in_stripes_period(void **state)
+{
+    struct subscription sub = paid_one();
+    struct standing s = stand(*state, &sub);
+
+    assert_int_equal(s.verdict, STANDING_GOOD);
+    assert_int_equal(s.limit, 1000);
+    assert_int_equal(s.used, 7);
+    assert_int_equal(s.period_ms, sub.period_start_ms + 1);
+    assert_int_equal(s.resets_ms, sub.period_end_ms);
+    sub.usage_period_ms--;
+    assert_int_equal(stand(*state, &sub).used, 0);
+}
+
+static void test_what_is_paid_ends_some_days_after_its_period_unless_it_is_renewed(void **state)
+{
+    struct subscription sub = paid_one();
+
+    sub.period_end_ms = NOW - 2 * DAY + 1;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_GOOD);
+    sub.period_end_ms = NOW - 2 * DAY;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_NOT_PAID);
+}
+
+static void test_a_failed_payment_has_its_grace(void **state)
+{
+    struct subscription sub = paid_one();
+
+    sub.status = "past_due";
+    sub.past_due_ms = NOW - 3 * DAY + 1;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_GOOD);
+    sub.past_due_ms = NOW - 3 * DAY;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_NOT_PAID);
+}
+
+static void test_what_is_not_usable_admits_no_run(void **state)
+{
+    static const struct {
+        const char *status;
+        enum standing_verdict verdict;
+    } rows[] = {{"unpaid", STANDING_INACTIVE},
+                {"canceled", STANDING_INACTIVE},
+                {"incomplete", STANDING_NOT_PAID},
+                {"something new", STANDING_NOT_PAID},
+                {"trialing", STANDING_GOOD}};
+
+    for (size_t i = 0; i < count_of(rows); i++) {
+        struct subscription sub = paid_one();
+
+        sub.status = rows[i].status;
+        assert_int_equal(stand(*state, &sub).verdict, rows[i].verdict);
+    }
+}
+
+static void test_who_has_cancelled_is_inactive(void **state)
+{
+    struct subscription sub = free_one();
+    struct standing s;
+
+    sub.status = "canceled";
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_INACTIVE);
+    assert_string_equal(s.plan_name, "free");
+    assert_non_null(strstr(standing_reason(*state, &s), "canceled"));
+}
+
+static void test_a_trial_ends_by_itself(void **state)
+{
+    struct subscription sub = free_one();
+    struct standing s;
+
+    sub.status = "trialing";
+    sub.is_trial = true;
+    sub.trial_start_ms = sub.usage_period_ms = NOW - 14 * DAY + 1;
+    sub.trial_end_ms = NOW + 1;
+    sub.runs = 49;
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_GOOD);
+    assert_true(s.in_trial);
+    assert_int_equal(s.limit, 50);
+    assert_string_equal(s.plan_name, "free");
+    assert_string_equal(s.status, "trialing");
+    sub.trial_end_ms = NOW;
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_TRIAL_OVER);
+    assert_false(s.in_trial);
+    assert_string_equal(s.status, "canceled");
+    sub.plan = "pro";
+    sub.status = "active";
+    sub.is_trial = false;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_GOOD);
+}
+
+static void test_a_gift_is_in_force_until_it_ends_whatever_else_is(void **state)
+{
+    struct subscription sub = paid_one();
+    struct standing s;
+
+    sub.status = "unpaid";
+    sub.gift_plan = "enterprise";
+    s = stand(*state, &sub);
+    assert_int_equal(s.verdict, STANDING_GOOD);
+    assert_int_equal(s.limit, PLAN_UNLIMITED);
+    assert_string_equal(s.plan_name, "enterprise");
+    assert_string_equal(s.status, "active");
+    sub.gift_runs = 8;
+    assert_int_equal(stand(*state, &sub).limit, 8);
+    sub.gift_until_ms = NOW;
+    assert_int_equal(stand(*state, &sub).verdict, STANDING_INACTIVE);
+}
+
+static void test_a_plan_that_the_table_lost_gives_what_is_free(void **state)
+{
+    struct subscription sub = paid_one();
+    struct standing s;
+
+    sub.plan = "old";
+    s = stand(*state, &sub);
+    assert_int_equal(s.limit, 10);
+    assert_string_equal(s.plan_name, "old");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        UNIT(test_free_is_ten_runs_of_a_calendar_month),
+        UNIT(test_paid_is_the_plans_runs_in_stripes_period),
+        UNIT(test_what_is_paid_ends_some_days_after_its_period_unless_it_is_renewed),
+        UNIT(test_a_failed_payment_has_its_grace),
+        UNIT(test_what_is_not_usable_admits_no_run),
+        UNIT(test_who_has_cancelled_is_inactive),
+        UNIT(test_a_trial_ends_by_itself),
+        UNIT(test_a_gift_is_in_force_until_it_ends_whatever_else_is),
+        UNIT(test_a_plan_that_the_table_lost_gives_what_is_free),
+    };
+
+    return RUN_UNITS(tests);
+}
