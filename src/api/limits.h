@@ -10,11 +10,13 @@
 
 struct limits;
 struct app;
+struct plans;
 
-/* RATE_LIMIT_DEFAULT and the overrides of single routes against the rows. NULL, and what is wrong
- * with which setting. */
+/* RATE_LIMIT_DEFAULT, the overrides of single routes and those of the plans against the rows. NULL,
+ * and what is wrong with which setting. */
 const struct limits *limits_compile(void *mem, const struct settings *settings,
-                                    const struct route *rows, const char **ret_wrong);
+                                    const struct route *rows, const struct plans *plans,
+                                    const char **ret_wrong);
 
 /* The names of the routes for the limiter, by their number; the last is that of failed logins. */
 const char *const *limits_names(void *mem, const struct route *rows, size_t *ret_count);
@@ -37,15 +39,22 @@ enum limits_answer {
     LIMITS_WAIT,     /* request_go_on() comes; then the same is asked again */
 };
 
+/* Before all else: true if the client is banned, and answered. */
+bool limits_bar(struct request *req);
+
 /* After the head, with the claims of a token that verified. */
 enum limits_answer limits_admit(struct request *req);
 
-/* After the body, for the routes that count by what is in it. */
+/* After the body, for the routes that count by what is in it; by the client alone if it will not
+ * do, and the reply is set. */
 enum limits_answer limits_admit_body(struct request *req);
 
 /* Counts a request of a route that is LIMITED_BY_REFUSALS, on a lane. False: there were too many,
  * and it is answered. */
 bool limits_charge_refused(struct request *req);
+
+/* What begins the name by which failures of all unknown devices of an account are counted. */
+#define LIMITS_STRANGERS "unknown:"
 
 /* Failed logins: whether they are counted for this client at all. */
 bool limits_count_failures(const struct request *req);

@@ -71,7 +71,7 @@ static const char *name_of(struct request *req, const char *email, const char *d
         return mem_printf(req->task.mem, "cookie:%s:%s", nonce, email);
     if (store_device_known(&req->task, app_of(req)->store, email, device, &known) == OK && known)
         return mem_printf(req->task.mem, "device:%s:%s", device, email);
-    return mem_printf(req->task.mem, "unknown:%s", email);
+    return mem_printf(req->task.mem, LIMITS_STRANGERS "%s", email);
 }
 
 bool login_guard_enter(struct request *req, const char *email, const char *device,

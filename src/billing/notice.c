@@ -21,12 +21,21 @@ static bool find_reader(struct task *task, struct billing *billing, const struct
     return found;
 }
 
+static const struct mail *mail_to(struct task *task, const struct user *user, const char *content)
+{
+    struct mail *mail = mem_new(task->mem, struct mail);
+
+    mail->to = user->email;
+    mail->created_ms = clock_wall_ms();
+    mail->content = content;
+    return mail;
+}
+
 const struct mail *notice_of_change(struct task *task, struct billing *billing,
                                     const struct settings *settings,
                                     const struct subscription *before,
                                     const struct subscription *after)
 {
-    struct mail *mail;
     struct user user;
 
     /* Once for each invoice that is not paid. */
@@ -34,46 +43,42 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
         (strcmp(before->status, "past_due") == 0 && before->past_due_ms == after->past_due_ms) ||
         !find_reader(task, billing, settings, after->user_id, &user))
         return NULL;
-    mail = mem_new(task->mem, struct mail);
-    mail->to = user.email;
-    mail->created_ms = clock_wall_ms();
-    mail->content = letter_payment_failed(
-        task->mem, settings, user.email, language_of_choice(user.language, LANGUAGE_ENGLISH),
-        return_url_default(task->mem, settings), (int)settings->past_due_grace_days);
-    return mail;
+    return mail_to(task, &user,
+                   letter_payment_failed(task->mem, settings, user.email,
+                                         language_of_choice(user.language, LANGUAGE_ENGLISH),
+                                         return_url_default(task->mem, settings),
+                                         (int)settings->past_due_grace_days));
+}
+
+static const struct mail *trial_letter(struct task *task, const struct settings *settings,
+                                       const struct user *user, int64_t end_ms, bool is_bought)
+{
+    return mail_to(task, user,
+                   letter_trial_ends(task->mem, settings, user->email,
+                                     language_of_choice(user->language, LANGUAGE_ENGLISH),
+                                     return_url_default(task->mem, settings), end_ms, is_bought));
 }
 
 const struct mail *notice_of_trial(struct task *task, struct billing *billing,
                                    const struct settings *settings,
                                    const struct subscription *subscription)
 {
-    struct mail *mail;
     struct user user;
 
     if (!find_reader(task, billing, settings, subscription->user_id, &user))
         return NULL;
-    mail = mem_new(task->mem, struct mail);
-    mail->to = user.email;
-    mail->created_ms = clock_wall_ms();
-    mail->content = letter_trial_ends(
-        task->mem, settings, user.email, language_of_choice(user.language, LANGUAGE_ENGLISH),
-        return_url_default(task->mem, settings), subscription->trial_end_ms, false);
-    return mail;
+    return trial_letter(task, settings, &user, subscription->trial_end_ms, false);
 }
 
 void notice_trial_ends(struct task *task, struct billing *billing, const struct settings *settings,
                        const char *user_id, int64_t end_ms, bool is_bought)
 {
     struct user user;
-    struct mail mail = {.created_ms = clock_wall_ms()};
 
     if (!find_reader(task, billing, settings, user_id, &user))
         return;
-    mail.to = user.email;
-    mail.content = letter_trial_ends(task->mem, settings, user.email,
-                                     language_of_choice(user.language, LANGUAGE_ENGLISH),
-                                     return_url_default(task->mem, settings), end_ms, is_bought);
-    if (store_mail_put(task, billing->store, &mail) != OK)
+    if (store_mail_put(task, billing->store,
+                       trial_letter(task, settings, &user, end_ms, is_bought)) != OK)
         log_warning(task, "a notice could not be mailed", LOG_S("user", user_id),
                     LOG_S("detail", task->text));
 }

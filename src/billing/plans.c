@@ -178,10 +178,37 @@ static void read_currency(struct loading *l, const char *where, const json_t *ob
         plan->currency = mem_string(l->mem, text);
 }
 
+/* Which routes there are, and what a limit may say, the rate limits know. */
+static void read_limits(struct loading *l, const char *where, const json_t *object,
+                        struct plan *plan)
+{
+    const json_t *limits = json_object_get(object, "limits");
+    struct plan_limit *list;
+    const char *route;
+    json_t *text;
+
+    if (limits == NULL)
+        return;
+    if (!json_is_object(limits)) {
+        problem(l, "%s: limits must be an object, such as {\"default\": \"300/minute\"}", where);
+        return;
+    }
+    list = mem_array(l->plans, struct plan_limit, json_object_size(limits) + 1);
+    json_object_foreach((json_t *)limits, route, text)
+    {
+        if (json_is_string(text))
+            list[plan->limit_count++] = (struct plan_limit){
+                mem_string(l->plans, route), mem_string(l->plans, json_string_value(text))};
+        else
+            problem(l, "%s: limits: %s must be a text, such as \"300/minute\"", where, route);
+    }
+    plan->limits = list;
+}
+
 static void read_plan(struct loading *l, const json_t *object, size_t index)
 {
     static const char *const members[] = {"name",     "runs",          "amount", "currency",
-                                          "features", "stripe_prices", NULL};
+                                          "features", "stripe_prices", "limits", NULL};
     const char *where = mem_printf(l->mem, "plan %zu", index + 1);
     const char *name = json_string_value(json_object_get(object, "name"));
     struct plan plan = {0};
@@ -203,6 +230,7 @@ static void read_plan(struct loading *l, const json_t *object, size_t index)
     read_currency(l, where, object, &plan);
     plan.features = read_texts(l, where, object, "features");
     plan.price_ids = read_texts(l, where, object, "stripe_prices");
+    read_limits(l, where, object, &plan);
     take_setting(l->settings, &plan);
     check_prices(l, where, &plan);
     l->plans->of[l->plans->count++] = plan;

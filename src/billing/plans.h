@@ -8,6 +8,12 @@
 
 enum { PLANS_MOST = 32, PLAN_NAME_BYTES = 32, PLAN_UNLIMITED = -1 };
 
+/* What users of a plan may ask of a route: its name as RATE_LIMIT_<ROUTE> has it, in small letters,
+ * or "default". */
+struct plan_limit {
+    const char *route, *text;
+};
+
 struct plan {
     const char *name;
     int64_t runs;           /* in a period; PLAN_UNLIMITED */
@@ -16,6 +22,8 @@ struct plan {
                                request */
     const char *currency;   /* ISO 4217, in lower case */
     struct texts features;
+    const struct plan_limit *limits;
+    size_t limit_count;
 };
 
 struct plans {

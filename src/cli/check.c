@@ -80,17 +80,19 @@ int command_check(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
     const struct settings *settings = cli_load_settings(mem, arguments, true);
+    const struct plans *plans;
     const char *wrong;
     bool good;
 
     if (settings == NULL)
         return EX_CONFIG;
-    if (limits_compile(mem, settings, routes, &wrong) == NULL) {
+    plans = cli_load_plans(mem, settings);
+    if (plans == NULL)
+        return EX_CONFIG;
+    if (limits_compile(mem, settings, routes, plans, &wrong) == NULL) {
         fprintf(stderr, "manus: %s\n", wrong);
         return EX_CONFIG;
     }
-    if (cli_load_plans(mem, settings) == NULL)
-        return EX_CONFIG;
     good = check_listening(settings);
     good = check_store(mem, settings) && good;
     printf("limits     %s\n", !settings->rate_limit_enabled   ? "off"

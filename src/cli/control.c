@@ -144,7 +144,7 @@ static void reload(struct control *c)
 
     log_report(&report);
     if (settings != NULL)
-        limits = limits_compile(mem, settings, routes, &wrong);
+        limits = limits_compile(mem, settings, routes, p->plans, &wrong);
     if (wrong != NULL)
         log_error(NULL, "setting is wrong", LOG_S("detail", wrong));
     if (limits == NULL) {

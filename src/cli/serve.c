@@ -106,6 +106,7 @@ static struct server *new_server(struct program *p, struct listeners *listeners,
         .router = router_new(p->mem, routes),
         .settings = app_settings,
         .gate = gate,
+        .bar = limits_bar,
         .admit = gate_body,
         .prepare = gate_load,
     };
@@ -280,7 +281,10 @@ int command_serve(const struct arguments *arguments)
     p->settings = cli_load_settings(mem, arguments, true);
     if (p->settings == NULL)
         return EX_CONFIG;
-    limits = limits_compile(p->mem, p->settings, routes, &wrong);
+    p->plans = cli_load_plans(p->mem, p->settings);
+    if (p->plans == NULL)
+        return EX_CONFIG;
+    limits = limits_compile(p->mem, p->settings, routes, p->plans, &wrong);
     if (limits == NULL) {
         fprintf(stderr, "manus: %s\n", wrong);
         return EX_CONFIG;
@@ -291,6 +295,5 @@ int command_serve(const struct arguments *arguments)
         fprintf(stderr, "manus: Redis: %s\n", wrong);
         return EX_CONFIG;
     }
-    p->plans = cli_load_plans(p->mem, p->settings);
-    return p->plans == NULL ? EX_CONFIG : serve(p);
+    return serve(p);
 }

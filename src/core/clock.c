@@ -1,7 +1,6 @@
 #include "core/clock.h"
 
 #include <stdatomic.h>
-#include <time.h>
 
 static _Atomic int64_t wall_shift_ms;
 
@@ -32,4 +31,21 @@ int64_t clock_mono_ms(void)
 void clock_shift_wall_ms(int64_t shift)
 {
     atomic_store(&wall_shift_ms, shift);
+}
+
+void clock_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+struct timespec clock_deadline(int64_t in_ms)
+{
+    int64_t at_us = clock_mono_us() + in_ms * 1000;
+
+    return (struct timespec){at_us / 1000000, at_us % 1000000 * 1000};
 }

@@ -2,11 +2,18 @@
  * Callable from any thread. */
 #pragma once
 
+#include <pthread.h>
 #include <stdint.h>
+#include <time.h>
 
 int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
+
+/* A condition that is waited for until clock_deadline(), so that setting the wall clock neither
+ * shortens nor lengthens the wait. */
+void clock_condition(pthread_cond_t *condition);
+struct timespec clock_deadline(int64_t in_ms);
 
 /* For tests of time rules: a constant that is added to the wall clock. */
 void clock_shift_wall_ms(int64_t shift);

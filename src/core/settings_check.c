@@ -90,12 +90,22 @@ static const char *after_authority(const char *at)
     return end;
 }
 
+/* Blanks, control characters, and what browsers read as something else. */
+static bool has_odd_bytes(const char *url)
+{
+    for (; *url != '\0'; url++) {
+        if ((unsigned char)*url <= ' ' || *url == 0x7f || strchr("\"<>\\", *url) != NULL)
+            return true;
+    }
+    return false;
+}
+
 const char *check_url(const char *value)
 {
     const char *at = after_scheme(value);
 
     at = at == NULL ? NULL : after_authority(at);
-    if (at != NULL && (*at == '\0' || *at == '/') && value[strcspn(value, " \t\r\n\"<>\\")] == '\0')
+    if (at != NULL && (*at == '\0' || *at == '/') && !has_odd_bytes(value))
         return NULL;
     return "is no web address; give one such as https://example.com/path";
 }

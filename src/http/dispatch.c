@@ -114,6 +114,8 @@ enum dispatched dispatch_head(struct worker *worker, struct request *req,
     enum err e;
 
     identify(worker, req, peer);
+    if (worker->app->bar(req))
+        return DISPATCH_ANSWERED;
     e = find_route(worker, req);
     if (e != OK)
         reply_failure(req, e);
@@ -157,8 +159,8 @@ static bool is_blank(const char *text, size_t len)
     return strspn(text, " \t\r\n") == len;
 }
 
-/* The body against the row's fields; true if it will do, else the reply is set. */
-static bool read_body(struct request *req)
+/* The body against the row's fields; if it will not do, the reply is set. */
+static void read_body(struct request *req)
 {
     struct json_problem problem;
     auto_json json_t *json = NULL;
@@ -169,27 +171,26 @@ static bool read_body(struct request *req)
             "model_attributes_type",
             "Input should be a valid dictionary or object to extract fields from", -1, NULL);
         reply_json(req, 422, wrong);
-        return false;
+        return;
     }
     if (req->body_len > 0 && !is_blank(req->body, req->body_len)) {
         json = json_read(req->body, req->body_len, &problem);
         if (json == NULL && problem.fault == JSON_UNSAFE) {
             reply_error(req, 400, "There was an error parsing the body");
-            return false;
+            return;
         }
         if (json == NULL) {
             wrong = fields_body_problem("json_invalid", "JSON decode error", (long)problem.offset,
                                         problem.text);
             reply_json(req, 422, wrong);
-            return false;
+            return;
         }
     }
     if (json == NULL && req->match.route->body_optional)
-        return true;
+        return;
     wrong = fields_read(req->task.mem, req->match.route->body, json, req->values);
     if (wrong != NULL)
         reply_json(req, 422, wrong);
-    return wrong == NULL;
 }
 
 static void log_failure(const struct request *req, enum err e)
@@ -268,8 +269,9 @@ enum dispatched dispatch_body(struct worker *worker, struct request *req,
         reply_failure(req, e);
         return DISPATCH_ANSWERED;
     }
-    if (req->match.route->body != NULL && !read_body(req))
-        return DISPATCH_ANSWERED;
+    /* A body that will not do is counted like any other, and answered if the count admits it. */
+    if (req->match.route->body != NULL)
+        (void)read_body(req);
     return dispatch_admit(worker, req, done);
 }
 

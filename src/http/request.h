@@ -104,8 +104,9 @@ struct request {
     struct token_claims *claims;
     enum err gate_error; /* of the credentials, while the limits are asked */
     bool credentials_read;
-    void *asked; /* the application's, while it waits for an answer */
-    bool waits;  /* set by a hook: the same hook is called again after request_go_on() */
+    bool plan_sought; /* that of the caller, for the limits */
+    void *asked;      /* the application's, while it waits for an answer */
+    bool waits;       /* set by a hook: the same hook is called again after request_go_on() */
 
     struct reply reply;
     struct job job;

@@ -15,11 +15,16 @@ struct server_app {
     /* The settings in force; called on the loop, once per request. */
     const struct settings *(*settings)(void *app);
 
+    /* On the loop, before anything else is made of a request: true if its client is barred, and
+     * answered. */
+    bool (*bar)(struct request *req);
+
     /* On the loop, after the head and before the body: may this request go on? Fails, answers, or
      * waits (struct request). */
     enum err (*gate)(struct request *req);
 
-    /* On the loop, after the body was read and checked: the same question once more. */
+    /* On the loop, after the body was read and checked: the same question once more, also of a
+     * request that is answered because its body will not do. */
     enum err (*admit)(struct request *req);
 
     /* On the lane, before the handler: what the gate could not settle without waiting. */

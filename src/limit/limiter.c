@@ -89,15 +89,19 @@ static struct verdict everything(const struct rule *rule)
     return verdict;
 }
 
+static enum fallback fallback_of(const struct limiter *limiter, const struct rule *rule)
+{
+    if (rule->fallback != FALLBACK_UNSAID)
+        return rule->fallback;
+    return (enum fallback)atomic_load_explicit(&limiter->fallback, memory_order_relaxed);
+}
+
 void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask)
 {
-    enum fallback fallback = ask->rule->fallback;
     struct rule share;
 
-    if (fallback == FALLBACK_UNSAID)
-        fallback = (enum fallback)atomic_load_explicit(&limiter->fallback, memory_order_relaxed);
     atomic_fetch_add_explicit(&limiter->decided_here, 1, memory_order_relaxed);
-    switch (fallback) {
+    switch (fallback_of(limiter, ask->rule)) {
     case FALLBACK_OPEN:
         ask->verdict = everything(ask->rule);
         return;
@@ -212,25 +216,61 @@ static void count_call(struct limiter_link *link, int64_t us)
     atomic_fetch_add_explicit(&link->call_us, us, memory_order_relaxed);
 }
 
+/* Times that Redis must hold and does not: were they reset, or lost? */
+struct missing {
+    struct limiter *limiter;
+    struct limit_key key;
+    int64_t asked_us;
+    uint32_t held;
+};
+
+/* Of a reset, the beat tells. */
+static void on_missing(void *arg, const redisReply *reply)
+{
+    struct missing *missing = arg;
+
+    if (reply != NULL && reply->type == REDIS_REPLY_NIL)
+        memory_limiter_lost(missing->limiter->memory, &missing->key, missing->asked_us,
+                            missing->held);
+    free(missing);
+}
+
+static void look_for(struct limiter_ask *ask, unsigned which, uint32_t held)
+{
+    char buffer[LIMITER_COMMAND_BYTES], name_buffer[LIMITER_KEY_BYTES];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+    struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
+    struct limiter *limiter = ask->link->limiter;
+    struct missing *missing = mem_malloc(sizeof *missing);
+
+    *missing = (struct missing){limiter, ask->keys[which], ask->asked_us, held};
+    limiter_key_text(&name, limiter, &ask->keys[which]);
+    script_put_words(
+        &command, 3,
+        (const char *[]){"ZSCORE", LIMITER_RESETS_KEY, name.s + strlen(LIMITER_PREFIX)});
+    redis_link_call(ask->link->redis, command.s, command.len, on_missing, missing);
+}
+
 static void take_admitted(struct limiter_ask *ask, const struct script_answer *said)
 {
     struct limiter *limiter = ask->link->limiter;
     int64_t settled_us = ask->asked_us -
                          (limiter->settings.deadline_ms + LIMITER_SETTLED_MS) * 1000;
 
-    for (unsigned i = 0; i < ask->count; i++)
-        memory_limiter_note(limiter->memory, &ask->keys[i], ask->rule, ask->asked_us, said->held[i],
-                            settled_us);
+    unsigned missing = memory_limiter_admitted(limiter->memory, ask->keys, ask->count, ask->rule,
+                                               ask->asked_us, said->held, settled_us);
+
+    for (unsigned i = 0; i < ask->count; i++) {
+        if (missing & 1u << i)
+            look_for(ask, i, said->held[i]);
+    }
     ask->verdict.at_us = ask->asked_us;
 }
 
 static void take_refused(struct limiter_ask *ask, const struct script_answer *said)
 {
-    for (unsigned i = 0; i < ask->count; i++) {
-        if (said->refused[i])
-            memory_limiter_remember(ask->link->limiter->memory, &ask->keys[i], ask->rule,
-                                    ask->asked_us, &said->each[i]);
-    }
+    memory_limiter_refused(ask->link->limiter->memory, ask->keys, ask->count, ask->rule,
+                           ask->asked_us, said->refused, said->each);
 }
 
 /* Once more, after the scripts or the clock were set right. */
@@ -242,6 +282,21 @@ static bool may_repeat(struct limiter_ask *ask)
     return first && redis_link_is_up(ask->link->redis);
 }
 
+struct dropped {
+    struct limiter *limiter;
+    struct limit_key key;
+};
+
+/* All of our times go there with the next request. */
+static void on_dropped(void *arg, const redisReply *reply)
+{
+    struct dropped *dropped = arg;
+
+    (void)reply;
+    memory_limiter_lost(dropped->limiter->memory, &dropped->key, INT64_MAX, 0);
+    free(dropped);
+}
+
 static void drop_keys(struct limiter_ask *ask)
 {
     for (unsigned i = 0; i < ask->count; i++) {
@@ -249,12 +304,11 @@ static void drop_keys(struct limiter_ask *ask)
         struct text command = text_borrow(NULL, buffer, sizeof buffer);
         struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
         const char *words[] = {"DEL", limiter_key_text(&name, ask->link->limiter, &ask->keys[i])};
-        struct handover *handover = mem_malloc(sizeof *handover);
+        struct dropped *dropped = mem_malloc(sizeof *dropped);
 
-        *handover = (struct handover){ask->link, ask->keys[i], {0, INT64_MAX}};
+        *dropped = (struct dropped){ask->link->limiter, ask->keys[i]};
         script_put_words(&command, 2, words);
-        /* Its answer is no list, so that all of our times go there with the next request. */
-        redis_link_call(ask->link->redis, command.s, command.len, on_handed_over, handover);
+        redis_link_call(ask->link->redis, command.s, command.len, on_dropped, dropped);
     }
 }
 
@@ -302,7 +356,6 @@ static void take(struct limiter_ask *ask, const redisReply *reply)
     }
     if (said.outcome == SCRIPT_ADMITTED || said.outcome == SCRIPT_REFUSED) {
         link->offset_us = said.now_us - clock_mono_us();
-        memory_limiter_landed(link->limiter->memory, ask->keys, ask->count);
         answer(ask);
     } else {
         limiter_land_here(ask);
@@ -336,6 +389,20 @@ static void park(struct limiter_ask *ask)
         uv_timer_start(&link->retry, on_retry, 1, 0);
 }
 
+/* So that nobody waits for the deadline twice, those under way count as admitted after a while. */
+static bool has_waited_enough(const struct limiter_ask *ask)
+{
+    return clock_mono_us() - ask->asked_us > LIMITER_SETTLED_MS * INT64_C(1000);
+}
+
+static void end_waiting(struct limiter_ask *ask)
+{
+    if (fallback_of(ask->link->limiter, ask->rule) == FALLBACK_LOCAL)
+        answer(ask);
+    else
+        answer_here(ask);
+}
+
 /* On its loop: answers, sends or parks it. */
 static void go_on(struct limiter_ask *ask)
 {
@@ -353,7 +420,10 @@ static void go_on(struct limiter_ask *ask)
         answer(ask);
         break;
     case LIMIT_BUSY:
-        park(ask);
+        if (has_waited_enough(ask))
+            end_waiting(ask);
+        else
+            park(ask);
         break;
     case LIMIT_ASK:
         for (unsigned i = 0; apart && i < ask->count; i++)
@@ -386,6 +456,7 @@ bool limiter_ask(struct limiter *limiter, struct limiter_ask *ask)
     ask->link = link;
     ask->repeated = ask->whole = ask->answered = false;
     ask->asking = true;
+    ask->asked_us = clock_mono_us();
     go_on(ask);
     ask->asking = false;
     return ask->answered;
@@ -450,7 +521,6 @@ static void stop_here(struct post *post)
 
 void limiter_start(struct limiter *limiter, struct loop **loops, unsigned count, struct lane *lane)
 {
-    limiter->lane = lane;
     limiter->links = mem_array(limiter, struct limiter_link, count);
     limiter->link_count = count;
     for (unsigned i = 0; i < count; i++) {

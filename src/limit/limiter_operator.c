@@ -6,19 +6,6 @@
 
 enum { OPERATOR_MS = 1000 };
 
-/* For operators */
-
-static void free_context(redisContext **context)
-{
-    if (*context != NULL)
-        redisFree(*context);
-}
-
-static void free_reply(redisReply **reply)
-{
-    freeReplyObject(*reply);
-}
-
 /* NULL, and the task has failed. */
 static redisContext *open_redis(struct task *task, const struct limiter *limiter)
 {
@@ -57,12 +44,12 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
         return OK;
     }
 
-    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+    auto_redis redisContext *context = open_redis(task, limiter);
 
     if (context == NULL)
         return task->err;
 
-    __attribute__((cleanup(free_reply))) redisReply *reply = ask_redis(
+    auto_redis_reply redisReply *reply = ask_redis(
         task, context, REDIS_REPLY_ARRAY, 5,
         (const char *[]){"EVAL", script_text(SCRIPT_LOOK), "2",
                          limiter_key_text(&name, limiter, key), LIMITER_CLOCK_KEY});
@@ -86,13 +73,13 @@ enum err limiter_reset(struct task *task, struct limiter *limiter, const struct 
     if (limiter->settings.target == NULL)
         return OK;
 
-    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+    auto_redis redisContext *context = open_redis(task, limiter);
 
     if (context == NULL)
         return task->err;
     limiter_key_text(&name, limiter, key);
 
-    __attribute__((cleanup(free_reply))) redisReply *reply = ask_redis(
+    auto_redis_reply redisReply *reply = ask_redis(
         task, context, REDIS_REPLY_INTEGER, 7,
         (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", name.s, LIMITER_RESETS_KEY,
                          LIMITER_CLOCK_KEY, name.s + strlen(LIMITER_PREFIX)});
@@ -109,18 +96,18 @@ static enum err tell_lifted(struct task *task, struct limiter *limiter,
 {
     const char *name = ban_text(task->mem, network);
 
-    __attribute__((cleanup(free_context))) redisContext *context = open_redis(task, limiter);
+    auto_redis redisContext *context = open_redis(task, limiter);
 
     if (context == NULL)
         return task->err;
 
-    __attribute__((cleanup(free_reply))) redisReply *removed = ask_redis(
+    auto_redis_reply redisReply *removed = ask_redis(
         task, context, REDIS_REPLY_INTEGER, 3, (const char *[]){"ZREM", LIMITER_BANS_KEY, name});
 
     if (removed == NULL)
         return task->err;
 
-    __attribute__((cleanup(free_reply))) redisReply *told = ask_redis(
+    auto_redis_reply redisReply *told = ask_redis(
         task, context, REDIS_REPLY_INTEGER, 7,
         (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", LIMITER_UNBAN_KEY,
                          LIMITER_RESETS_KEY, LIMITER_CLOCK_KEY,

@@ -52,7 +52,6 @@ struct limiter {
     struct limiter_settings settings;
     atomic_int fallback;
     char *instance;
-    struct lane *lane;
     struct limiter_link *links;
     unsigned link_count;
     _Atomic(uint32_t) live; /* instances, this one among them */

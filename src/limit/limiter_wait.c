@@ -52,7 +52,6 @@ static void ask_there(struct post *post)
 static struct waiting_ask *new_waiting(struct limiter *limiter, const struct limiter_ask *ask)
 {
     struct waiting_ask *waiting = mem_malloc(sizeof *waiting);
-    pthread_condattr_t monotonic;
 
     memset(waiting, 0, sizeof *waiting);
     waiting->post.run = ask_there;
@@ -61,26 +60,16 @@ static struct waiting_ask *new_waiting(struct limiter *limiter, const struct lim
     waiting->ask.done = on_waited_for;
     waiting->holders = 2;
     pthread_mutex_init(&waiting->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&waiting->answered, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition(&waiting->answered);
     return waiting;
 }
 
 /* A loop that stands still answers nobody: then this process decides, after twice the deadline. */
 static bool wait_for(struct waiting_ask *waiting, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = clock_deadline(ms);
     bool done;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&waiting->lock);
     while (!waiting->done &&
            pthread_cond_timedwait(&waiting->answered, &waiting->lock, &until) == 0)

@@ -450,6 +450,15 @@ static void count_refusal(struct held *held, const struct rule *rule, int64_t no
     }
 }
 
+/* The n-th key's entry. Making room for another may have forgotten or moved it since. */
+static struct entry *entry_of(struct held *held, const struct limit_key *keys, unsigned n,
+                              const struct rule *rule, int64_t now_us)
+{
+    struct entry *entry = *find_slot(held->of[n], held->hashes[n], &keys[n]);
+
+    return entry != NULL ? entry : add_key(held->of[n], held->hashes[n], &keys[n], rule, now_us);
+}
+
 static struct verdict ask(struct memory_limiter *limiter, const struct limit_key *keys,
                           unsigned count, const struct rule *rule, int64_t now_us, bool apart)
 {
@@ -459,14 +468,9 @@ static struct verdict ask(struct memory_limiter *limiter, const struct limit_key
     hold(limiter, keys, count, &held);
     verdict = judge_all(&held, rule, now_us);
     if (verdict.admitted && rule->count > 0) {
-        for (unsigned i = 0; i < count; i++) {
-            /* Making room for one may have forgotten the other, or moved it. */
-            struct entry *entry = *find_slot(held.of[i], held.hashes[i], &keys[i]);
-
-            if (entry == NULL)
-                entry = add_key(held.of[i], held.hashes[i], &keys[i], rule, now_us);
-            verdict.at_us = append(held.of[i], entry, rule, now_us, apart);
-        }
+        for (unsigned i = 0; i < count; i++)
+            verdict.at_us = append(held.of[i], entry_of(&held, keys, i, rule, now_us), rule, now_us,
+                                   apart);
         verdict_spend(&verdict, rule);
     } else if (!verdict.admitted) {
         count_refusal(&held, rule, now_us);
@@ -670,18 +674,26 @@ bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_k
     return refused;
 }
 
-/* Whether one more might be too many if all that is under way is admitted. */
-static bool depends(const struct entry *entry, const struct rule *rule, int64_t now_us)
+/* Whether one more might be too many if all that is under way is admitted; then *ret says so. */
+static bool depends(const struct entry *entry, const struct rule *rule, int64_t now_us,
+                    struct verdict *ret)
 {
     if (entry == NULL || entry->flying == 0)
         return false;
     for (unsigned i = 0; i < rule->count; i++) {
         const struct rule_window *window = &rule->windows[i];
-        int64_t window_us = early((int64_t)window->seconds * 1000000);
+        int64_t window_us = (int64_t)window->seconds * 1000000;
         uint32_t room = window->limit > entry->flying ? window->limit - entry->flying : 0;
+        int64_t from_us = now_us;
 
-        if (room == 0 || (entry->count >= room && now_us - nth_newest(entry, room) < window_us))
-            return true;
+        if (entry->count < room)
+            continue;
+        if (room > 0)
+            from_us = nth_newest(entry, room);
+        if (now_us - from_us >= early(window_us))
+            continue;
+        *ret = refused_until(rule, i, from_us + window_us + TOLD_LATER_US - now_us);
+        return true;
     }
     return false;
 }
@@ -690,10 +702,8 @@ static void take_off(struct held *held, const struct limit_key *keys, const stru
                      int64_t now_us)
 {
     for (unsigned i = 0; i < held->count; i++) {
-        struct entry *entry = *find_slot(held->of[i], held->hashes[i], &keys[i]);
+        struct entry *entry = entry_of(held, keys, i, rule, now_us);
 
-        if (entry == NULL)
-            entry = add_key(held->of[i], held->hashes[i], &keys[i], rule, now_us);
         if (entry->flying < UINT16_MAX)
             entry->flying++;
     }
@@ -711,7 +721,7 @@ enum limit_start memory_limiter_start(struct memory_limiter *limiter, const stru
     if (any_full(&held, rule, now_us, ret))
         start = LIMIT_REFUSED;
     for (unsigned i = 0; start == LIMIT_ASK && i < count; i++) {
-        if (depends(held.entries[i], rule, now_us))
+        if (depends(held.entries[i], rule, now_us, ret))
             start = LIMIT_BUSY;
         *ret_apart = *ret_apart || (held.entries[i] != NULL && held.entries[i]->has_apart);
     }
@@ -721,30 +731,26 @@ enum limit_start memory_limiter_start(struct memory_limiter *limiter, const stru
     return start;
 }
 
+static void land(struct entry *entry)
+{
+    if (entry != NULL && entry->flying > 0)
+        entry->flying--;
+}
+
 void memory_limiter_landed(struct memory_limiter *limiter, const struct limit_key *keys,
                            unsigned count)
 {
     struct held held;
 
     hold(limiter, keys, count, &held);
-    for (unsigned i = 0; i < count; i++) {
-        if (held.entries[i] != NULL && held.entries[i]->flying > 0)
-            held.entries[i]->flying--;
-    }
+    for (unsigned i = 0; i < count; i++)
+        land(held.entries[i]);
     let_go(&held);
 }
 
-void memory_limiter_remember(struct memory_limiter *limiter, const struct limit_key *key,
-                             const struct rule *rule, int64_t asked_us,
-                             const struct verdict *verdict)
+static void remember(struct entry *entry, const struct rule *rule, int64_t asked_us,
+                     const struct verdict *verdict)
 {
-    struct entry *entry;
-    struct held held;
-
-    hold(limiter, key, 1, &held);
-    entry = held.entries[0];
-    if (entry == NULL)
-        entry = add_key(held.of[0], held.hashes[0], key, rule, asked_us);
     entry->refused_until_us = asked_us + verdict->wait_us;
     entry->refused_early_us = asked_us + early(verdict->wait_us);
     for (unsigned i = 0; i < rule->count; i++) {
@@ -752,7 +758,24 @@ void memory_limiter_remember(struct memory_limiter *limiter, const struct limit_
             entry->refused_window = (uint8_t)i;
     }
     entry->refused += entry->refused < UINT32_MAX;
-    touch(held.of[0], entry, rule, asked_us);
+}
+
+void memory_limiter_refused(struct memory_limiter *limiter, const struct limit_key *keys,
+                            unsigned count, const struct rule *rule, int64_t asked_us,
+                            const bool *refused, const struct verdict *each)
+{
+    struct held held;
+
+    hold(limiter, keys, count, &held);
+    for (unsigned i = 0; i < count; i++) {
+        struct entry *entry = entry_of(&held, keys, i, rule, asked_us);
+
+        land(entry);
+        if (!refused[i])
+            continue;
+        remember(entry, rule, asked_us, &each[i]);
+        touch(held.of[i], entry, rule, asked_us);
+    }
     let_go(&held);
 }
 
@@ -767,15 +790,10 @@ static void mark(struct entry *entry, uint32_t n)
     entry->has_apart = true;
 }
 
-/* Redis holds so many: those are the newest that it was told of. */
-static void mark_lost(struct entry *entry, uint32_t held_there)
+/* What was asked then says nothing of times that were on their way. */
+static bool is_handed_over(const struct entry *entry, int64_t asked_us)
 {
-    uint32_t known = 0;
-
-    for (uint32_t n = 1; n <= entry->count; n++) {
-        if (!is_apart(entry, n) && ++known > held_there)
-            mark(entry, n);
-    }
+    return entry->handing > 0 || asked_us <= entry->handed_us;
 }
 
 /* How many times Redis must hold, if it has lost nothing. */
@@ -790,22 +808,43 @@ static uint32_t count_due(const struct entry *entry, const struct rule *rule, in
     return due < rule->most ? due : rule->most;
 }
 
-void memory_limiter_note(struct memory_limiter *limiter, const struct limit_key *key,
-                         const struct rule *rule, int64_t asked_us, uint32_t held_there,
-                         int64_t settled_us)
+unsigned memory_limiter_admitted(struct memory_limiter *limiter, const struct limit_key *keys,
+                                 unsigned count, const struct rule *rule, int64_t asked_us,
+                                 const uint32_t *held_there, int64_t settled_us)
+{
+    unsigned missing = 0;
+    struct held held;
+
+    hold(limiter, keys, count, &held);
+    for (unsigned i = 0; i < count; i++) {
+        struct entry *entry = entry_of(&held, keys, i, rule, asked_us);
+
+        land(entry);
+        if (held_there[i] < entry->count && !is_handed_over(entry, asked_us) &&
+            held_there[i] < count_due(entry, rule, asked_us, settled_us))
+            missing |= 1u << i;
+        entry->refused_until_us = entry->refused_early_us = 0;
+        append(held.of[i], entry, rule, asked_us, false);
+    }
+    let_go(&held);
+    return missing;
+}
+
+void memory_limiter_lost(struct memory_limiter *limiter, const struct limit_key *key,
+                         int64_t asked_us, uint32_t held_there)
 {
     struct entry *entry;
     struct held held;
+    uint32_t known = 0;
 
     hold(limiter, key, 1, &held);
     entry = held.entries[0];
-    if (entry == NULL)
-        entry = add_key(held.of[0], held.hashes[0], key, rule, asked_us);
-    else if (held_there < entry->count && entry->handing == 0 && asked_us > entry->handed_us &&
-             held_there < count_due(entry, rule, asked_us, settled_us))
-        mark_lost(entry, held_there);
-    entry->refused_until_us = entry->refused_early_us = 0;
-    append(held.of[0], entry, rule, asked_us, false);
+    if (entry != NULL && !is_handed_over(entry, asked_us)) {
+        for (uint32_t n = 1; n <= entry->count; n++) {
+            if (!is_apart(entry, n) && nth_newest(entry, n) < asked_us && ++known > held_there)
+                mark(entry, n);
+        }
+    }
     let_go(&held);
 }
 

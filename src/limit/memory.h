@@ -69,8 +69,9 @@ bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_k
 
 enum limit_start {
     LIMIT_REFUSED, /* surely */
-    LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it has landed */
-    LIMIT_ASK      /* Redis is to be asked; counted as under way until memory_limiter_landed() */
+    LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it has landed. The
+                    * verdict is the refusal that it is if all of that is admitted. */
+    LIMIT_ASK      /* Redis is to be asked; counted as under way until one of the next three */
 };
 
 /* The same before Redis is asked. What was admitted here and what is under way never exceed a limit
@@ -78,20 +79,28 @@ enum limit_start {
 enum limit_start memory_limiter_start(struct memory_limiter *limiter, const struct limit_key *keys,
                                       unsigned count, const struct rule *rule, int64_t now_us,
                                       struct verdict *ret, bool *ret_apart);
+
+/* Redis did not answer. */
 void memory_limiter_landed(struct memory_limiter *limiter, const struct limit_key *keys,
                            unsigned count);
 
-/* Redis refused, for the time of the verdict from `asked_us` on. */
-void memory_limiter_remember(struct memory_limiter *limiter, const struct limit_key *key,
-                             const struct rule *rule, int64_t asked_us,
-                             const struct verdict *verdict);
+/* Those of the keys that Redis `refused` are so for the time of their verdict from `asked_us` on.
+ */
+void memory_limiter_refused(struct memory_limiter *limiter, const struct limit_key *keys,
+                            unsigned count, const struct rule *rule, int64_t asked_us,
+                            const bool *refused, const struct verdict *each);
 
-/* Redis admitted what was asked at `asked_us`, and held `held` times before. Where times are
- * missing there that it must have known before `settled_us`, it has lost them: all of ours but the
- * newest, which are those that it holds, are marked apart. */
-void memory_limiter_note(struct memory_limiter *limiter, const struct limit_key *key,
-                         const struct rule *rule, int64_t asked_us, uint32_t held,
-                         int64_t settled_us);
+/* Redis admitted what was asked at `asked_us`, and held so many times of each key before. Returns
+ * a bit for each key of which times are missing there that it must have known before `settled_us`:
+ * it has lost them, or the key was reset. */
+unsigned memory_limiter_admitted(struct memory_limiter *limiter, const struct limit_key *keys,
+                                 unsigned count, const struct rule *rule, int64_t asked_us,
+                                 const uint32_t *held, int64_t settled_us);
+
+/* They are lost: of ours before `asked_us` all but the newest, which are those that Redis holds,
+ * are marked apart. */
+void memory_limiter_lost(struct memory_limiter *limiter, const struct limit_key *key,
+                         int64_t asked_us, uint32_t held);
 
 /* The times of a key that were handed over together. */
 struct limit_span {

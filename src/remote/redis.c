@@ -217,13 +217,13 @@ static bool resolve_place(const char *host, int port, struct redis_place *ret)
     return resolve(host, ret->address);
 }
 
-static void close_context(redisContext **context)
+void redis_close(redisContext **context)
 {
     if (*context != NULL)
         redisFree(*context);
 }
 
-static void free_reply(redisReply **reply)
+void redis_free_reply(redisReply **reply)
 {
     freeReplyObject(*reply);
 }
@@ -238,8 +238,7 @@ static redisReply *command(redisContext *context, unsigned count, const char **w
 static const char *ask(redisContext *context, unsigned count, const char **words,
                        const size_t *lengths)
 {
-    __attribute__((cleanup(free_reply)))
-    redisReply *reply = command(context, count, words, lengths);
+    auto_redis_reply redisReply *reply = command(context, count, words, lengths);
 
     if (reply == NULL && context->err == REDIS_ERR_PROTOCOL)
         return "Is no Redis: its answer makes no sense";
@@ -263,7 +262,7 @@ static redisContext *connect_to(const struct redis_target *target, const struct 
         *ret_wrong = "TLS failed";
     if (*ret_wrong == NULL)
         return context;
-    close_context(&context);
+    redis_close(&context);
     return NULL;
 }
 
@@ -302,8 +301,7 @@ static bool ask_sentinel(const struct redis_target *target, const char *sentinel
     if (!split_place(sentinel, host, &port) || !resolve_place(host, port, &place))
         return false;
 
-    __attribute__((cleanup(close_context)))
-    redisContext *context = connect_to(target, &place, timeout_ms, &wrong);
+    auto_redis redisContext *context = connect_to(target, &place, timeout_ms, &wrong);
 
     if (context == NULL)
         return false;
@@ -311,8 +309,8 @@ static bool ask_sentinel(const struct redis_target *target, const char *sentinel
                                 (size_t[]){4, password->len}) != NULL)
         return false;
 
-    __attribute__((cleanup(free_reply)))
-    redisReply *reply = command(context, 3, words, (size_t[]){8, 23, strlen(target->master)});
+    auto_redis_reply redisReply *reply = command(context, 3, words,
+                                                 (size_t[]){8, 23, strlen(target->master)});
 
     return reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
            reply->element[0]->type == REDIS_REPLY_STRING &&
@@ -381,15 +379,14 @@ redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
     }
     if (*ret_wrong == NULL)
         return context;
-    close_context(&context);
+    redis_close(&context);
     return NULL;
 }
 
 const char *redis_probe(const struct redis_target *target, int64_t timeout_ms)
 {
     const char *wrong;
-    __attribute__((cleanup(close_context)))
-    redisContext *context = redis_open(target, timeout_ms, &wrong);
+    auto_redis redisContext *context = redis_open(target, timeout_ms, &wrong);
 
     return context == NULL ? wrong : ask(context, 1, (const char *[]){"PING"}, (size_t[]){4});
 }

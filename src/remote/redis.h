@@ -45,8 +45,15 @@ int64_t redis_database(const struct redis_target *target);
 /* What an error reply means, static, without what it says of addresses or keys. */
 const char *redis_error_text(const char *error);
 
+/* Ends a connection; frees a reply. Either may be NULL. */
+void redis_close(redisContext **context);
+void redis_free_reply(redisReply **reply);
+
+#define auto_redis __attribute__((cleanup(redis_close)))
+#define auto_redis_reply __attribute__((cleanup(redis_free_reply)))
+
 /* A connection that is logged in, to the right database; each answer must come within the timeout.
- * NULL, and what is wrong. Blocks. redisFree() ends it. */
+ * NULL, and what is wrong. Blocks. redis_close() ends it. */
 redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
                          const char **ret_wrong);
 

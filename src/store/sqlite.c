@@ -96,6 +96,31 @@ enum err sqlite_writing(struct task *task, struct store *store, sqlite_write *wr
     return sqlite_writer_run(task, sqlite_of(store)->writer, write, argument);
 }
 
+static enum err take(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct sqlite_take *take = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, take->statement);
+    bool more;
+    enum err e;
+
+    *take->ret_found = false;
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, take->now_ms);
+        sqlite3_bind_int64(s, 2, take->now_ms + take->lease_ms);
+    }
+    e = sqlite_db_row(task, db, s, take->ret_found);
+    if (e != OK || !*take->ret_found)
+        return e;
+    take->read_row(task, s, take->row);
+    return sqlite_db_row(task, db, s,
+                         &more); /* the row is updated by the first step; this ends it */
+}
+
+enum err sqlite_take(struct task *task, struct store *store, const struct sqlite_take *wanted)
+{
+    return sqlite_writing(task, store, take, (void *)wanted);
+}
+
 void sqlite_bind(sqlite3_stmt *s, int at, const char *text)
 {
     sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);

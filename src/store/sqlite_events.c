@@ -106,36 +106,17 @@ enum err sqlite_event_put(struct task *task, struct store *store, const struct e
                           &(struct put_event){event, lease_ms, ret_new, ret_state});
 }
 
-struct take_event {
-    int64_t now_ms, lease_ms;
-    bool *ret_found;
-    struct event *ret;
-};
-
-static enum err take_event(struct task *task, struct sqlite_db *db, void *argument)
+static void read_taken(struct task *task, sqlite3_stmt *s, void *row)
 {
-    const struct take_event *take = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_TAKE);
-    bool more;
-    enum err e;
-
-    *take->ret_found = false;
-    if (s != NULL) {
-        sqlite3_bind_int64(s, 1, take->now_ms);
-        sqlite3_bind_int64(s, 2, take->now_ms + take->lease_ms);
-    }
-    e = sqlite_db_row(task, db, s, take->ret_found);
-    if (e != OK || !*take->ret_found)
-        return e;
-    *take->ret = read_whole(task, s);
-    return sqlite_db_row(task, db, s, &more);
+    *(struct event *)row = read_whole(task, s);
 }
 
 enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                            bool *ret_found, struct event *ret)
 {
-    return sqlite_writing(task, store, take_event,
-                          &(struct take_event){now_ms, lease_ms, ret_found, ret});
+    return sqlite_take(
+        task, store,
+        &(struct sqlite_take){SQL_EVENT_TAKE, now_ms, lease_ms, read_taken, ret, ret_found});
 }
 
 struct settle_event {

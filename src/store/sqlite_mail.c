@@ -191,35 +191,17 @@ struct mail sqlite_mail(struct task *task, sqlite3_stmt *s)
     };
 }
 
-struct take_mail {
-    int64_t now_ms, lease_ms;
-    bool *ret_found;
-    struct mail *ret;
-};
-
-static enum err take_mail(struct task *task, struct sqlite_db *db, void *argument)
+static void read_taken(struct task *task, sqlite3_stmt *s, void *row)
 {
-    const struct take_mail *take = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_TAKE);
-    bool more;
-    enum err e;
-
-    if (s != NULL) {
-        sqlite3_bind_int64(s, 1, take->now_ms);
-        sqlite3_bind_int64(s, 2, take->now_ms + take->lease_ms);
-    }
-    e = sqlite_db_row(task, db, s, take->ret_found);
-    if (e != OK || !*take->ret_found)
-        return e;
-    *take->ret = sqlite_mail(task, s);
-    return sqlite_db_row(task, db, s, &more);
+    *(struct mail *)row = sqlite_mail(task, s);
 }
 
 enum err sqlite_mail_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                           bool *ret_found, struct mail *ret)
 {
-    return sqlite_writing(task, store, take_mail,
-                          &(struct take_mail){now_ms, lease_ms, ret_found, ret});
+    return sqlite_take(
+        task, store,
+        &(struct sqlite_take){SQL_MAIL_TAKE, now_ms, lease_ms, read_taken, ret, ret_found});
 }
 
 struct settle_mail {

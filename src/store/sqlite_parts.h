@@ -14,6 +14,19 @@ must_check enum err sqlite_reading(struct task *task, struct store *store,
 must_check enum err sqlite_writing(struct task *task, struct store *store, sqlite_write *write,
                                    void *argument);
 
+/* Work that waits for its turn, taken by one worker: the statement leases the first row that is due
+ * at ?1 until ?2 and returns it. A write. */
+struct sqlite_take {
+    enum sqlite_statement statement;
+    int64_t now_ms, lease_ms;
+    void (*read_row)(struct task *task, sqlite3_stmt *s, void *row);
+    void *row;
+    bool *ret_found;
+};
+
+must_check enum err sqlite_take(struct task *task, struct store *store,
+                                const struct sqlite_take *take);
+
 /* The bytes must live until the statement is done. */
 void sqlite_bind(sqlite3_stmt *s, int at, const char *text);
 

@@ -186,20 +186,6 @@ static void conclude(struct ready *ready)
     pthread_cond_broadcast(&ready->changed);
 }
 
-static struct timespec deadline_in(int64_t ms)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 /* Under the lock, which it gives up for a while. */
 static void begin_look(struct ready *ready)
 {
@@ -223,7 +209,7 @@ static bool is_good(const struct ready *ready)
 
 void ready_check(struct ready *ready, struct ready_report *ret)
 {
-    struct timespec deadline = deadline_in(READY_DEADLINE_MS);
+    struct timespec deadline = clock_deadline(READY_DEADLINE_MS);
     bool mine;
     int wrong = 0;
 
@@ -263,7 +249,6 @@ struct ready *ready_open(void *mem, const struct settings *settings,
                          struct lane *store_lane, struct lane *remote_lane)
 {
     struct ready *ready = mem_new(mem, struct ready);
-    pthread_condattr_t monotonic;
 
     ready->settings = settings;
     ready->redis = redis;
@@ -275,10 +260,7 @@ struct ready *ready_open(void *mem, const struct settings *settings,
         ready->probes[name].job.done = end_probe;
     }
     pthread_mutex_init(&ready->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ready->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_condition(&ready->changed);
     talloc_set_destructor(ready, close_ready);
     return ready;
 }

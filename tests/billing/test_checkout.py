@@ -99,7 +99,8 @@ def test_an_unknown_plan_and_no_plan_are_problems_of_the_body(world):
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/x", "https://app.example.com.evil.example/", "https://app.example.com@evil.example/", "//evil.example",
-                                 "http://app.example.com/x", "https://app.example.com:8443/x", "javascript:alert(1)", "/settings", "https://app.example.com\\@evil.example/"])
+                                 "http://app.example.com/x", "https://app.example.com:8443/x", "javascript:alert(1)", "/settings", "https://app.example.com\\@evil.example/",
+                                 "https://app.example.com/\x04", "https://app.example.com/\x7f", "https://app.example.com/a b"])
 def test_nobody_is_led_elsewhere(world, url):
     user = world.user()
     for name in ("success_url", "cancel_url"):

@@ -48,6 +48,9 @@ def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_
     assert reply.status_code == 429 and 1790 <= int(reply.headers["Retry-After"]) <= 1800
     assert reply.json()["retry_after"] == int(reply.headers["Retry-After"])
     assert get(manus, "2001:db8::5", "/").status_code == 429
+    assert get(manus, "198.51.100.7", "/nothing-here").status_code == 429
+    for method in ("OPTIONS", "DELETE"):
+        assert manus.request(method, HEALTH, headers={"X-Forwarded-For": "198.51.100.7"}).status_code == 429
     assert get(manus, "198.51.101.7").status_code == 200
     assert manus.stop() == 0
     manus.start()
@@ -60,9 +63,21 @@ def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_
     assert limits(manus, "bans").stdout == "nobody is banned\n"
 
 
+def test_a_key_is_found_as_people_write_it(manus):
+    get(manus, "2001:db8:1:2::7")
+    assert "3 per hour: 2 left" in limits(manus, "show", "health:ip:2001:db8:1:2:ffff::1").stdout
+    for _ in range(4):
+        manus.post(f"{API}/auth/login", {"email": "Some.Body@Example.com", "password": "not the one"}, headers={"X-Forwarded-For": "192.0.2.5"})
+    assert "10 per minute: 6 left" in limits(manus, "show", "login_failures:login:some.body@EXAMPLE.com").stdout
+    assert limits(manus, "reset", "login_failures:login:some.body@example.com").stdout == "reset\n"
+    assert "10 per minute: 10 left" in limits(manus, "show", "login_failures:login:some.body@example.com").stdout
+
+
 @pytest.mark.parametrize("words, status", [
     (("ban", "nobody"), 65), (("ban", "10.0.0.1/8"), 65), (("ban", "0.0.0.0/0"), 65), (("ban", "::/0"), 65), (("ban", "192.0.2.1", "--for", "ever"), 64),
-    (("ban", "192.0.2.1", "--for", "400d"), 64), (("ban", "192.0.2.1", "--for", "-1h"), 64), (("ban",), 64), (("show",), 64), (("unban", "x"), 65)])
+    (("ban", "192.0.2.1", "--for", "400d"), 64), (("ban", "192.0.2.1", "--for", "-1h"), 64), (("ban",), 64), (("show",), 64), (("unban", "x"), 65),
+    (("show", "health:ip:nobody"), 65), (("show", "health:ip:192.0.2.1/24"), 65), (("show", "health:session:1"), 65), (("show", "health:email:a@b.example"), 65),
+    (("show", "auth_login:login:a@b.example"), 65), (("show", "login_failures:ip:192.0.2.1"), 65), (("reset", "nowhere:ip:192.0.2.1"), 65)])
 def test_what_is_asked_wrongly_is_told_and_bans_nobody(manus, words, status):
     done = limits(manus, *words)
     assert done.returncode == status and done.stderr.startswith("manus limits: ")

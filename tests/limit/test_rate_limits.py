@@ -182,6 +182,14 @@ def test_codes_count_by_client_and_by_the_address_asked_for(manus, ip):
 # Operating it
 
 
+@pytest.mark.parametrize("path, limit", [("/auth/send-verification-code", 3), ("/auth/reset-password", 3), ("/auth/refresh", 10)])
+def test_bodies_that_will_not_do_count_by_client(manus, ip, path, limit):
+    bodies = [b"{", b"[]", b'{"email":7,"refresh_token":7}', b'{"email":"no address"}', b""]
+    codes = [manus.request("POST", f"{API}{path}", data=bodies[n % 5], headers={"X-Forwarded-For": ip, "Content-Type": "application/json"}).status_code
+             for n in range(limit + 2)]
+    assert codes == [422] * limit + [429] * 2
+
+
 def test_overrides_are_checked_at_the_start(tmp_path):
     for name, value, text in (("RATE_LIMIT_AUTH_LOGIN", "5/fortnight", "RATE_LIMIT_AUTH_LOGIN: has a unit"),
                               ("RATE_LIMIT_DEFAULT", "0/minute", "RATE_LIMIT_DEFAULT: has a count"),

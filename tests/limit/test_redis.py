@@ -165,6 +165,19 @@ def test_an_operators_reset_and_ban_reach_every_instance_within_a_second(redis, 
     assert get(two, VERSION, "192.0.2.77").status_code == 200
 
 
+def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
+    for server in [two] * 10 + [one] * 5:
+        assert get(server, HEALTH).status_code == 200
+    time.sleep(2 * SLOWEST)  # what Redis holds is settled
+    assert run("limits", "reset", "health:ip:192.0.2.1", cwd=one.folder, **one.settings).stdout == "reset\n"
+    for _ in range(3):
+        assert get(two, HEALTH).status_code == 200
+    time.sleep(1)
+    assert get(two, HEALTH).headers["X-RateLimit-Remaining"] == "16"
+    assert get(one, HEALTH).headers["X-RateLimit-Remaining"] == "15"
+
+
 def test_who_waits_as_long_as_told_is_admitted(redis, instances):
     (server,) = instances(1, redis, RATE_LIMIT_HEALTH="1/3s;5/hour")
     for number in range(4):

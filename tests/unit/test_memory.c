@@ -328,12 +328,12 @@ static void what_is_under_way_counts_as_if_it_were_admitted(void **state)
                          LIMIT_ASK);
     assert_int_equal(memory_limiter_start(limiter, &key, 1, &rule, 4, &verdict, &apart),
                      LIMIT_BUSY);
+    assert_false(verdict.admitted);
+    assert_true(verdict.wait_us > 59 * SECOND);
     memory_limiter_landed(limiter, &key, 1);
     assert_int_equal(memory_limiter_start(limiter, &key, 1, &rule, 5, &verdict, &apart), LIMIT_ASK);
-    for (int i = 0; i < 3; i++) {
-        memory_limiter_landed(limiter, &key, 1);
-        memory_limiter_note(limiter, &key, &rule, i, (uint32_t)i, 0);
-    }
+    for (int i = 0; i < 3; i++)
+        memory_limiter_admitted(limiter, &key, 1, &rule, i, &(uint32_t){(uint32_t)i}, 0);
     assert_int_equal(memory_limiter_start(limiter, &key, 1, &rule, 6, &verdict, &apart),
                      LIMIT_REFUSED);
     assert_int_equal(
@@ -351,7 +351,7 @@ static void what_redis_refused_is_refused_here_until_just_before_its_end(void **
 
     assert_null(rule_parse("5/minute", &rule));
     assert_false(refuses(limiter, 7, &rule, 0));
-    memory_limiter_remember(limiter, &key, &rule, 1000 * SECOND, &refused);
+    memory_limiter_refused(limiter, &key, 1, &rule, 1000 * SECOND, &(bool){true}, &refused);
     assert_true(refuses(limiter, 7, &rule, 1059 * SECOND));
     assert_false(refuses(limiter, 7, &rule, 1060 * SECOND));
     memory_limiter_forget_refusals(limiter);
@@ -383,7 +383,7 @@ static void what_was_admitted_alone_is_handed_over_once(void **state)
     struct rule rule;
 
     assert_null(rule_parse("5/minute", &rule));
-    memory_limiter_note(limiter, &key, &rule, 1 * SECOND, 0, 0);
+    memory_limiter_admitted(limiter, &key, 1, &rule, 1 * SECOND, &(uint32_t){0}, 0);
     assert_true(memory_limiter_ask_apart(limiter, &key, 1, &rule, 2 * SECOND).admitted);
     assert_true(memory_limiter_ask_apart(limiter, &key, 1, &rule, 3 * SECOND).admitted);
     assert_int_equal(memory_limiter_take_apart(limiter, &key, &rule, 4 * SECOND, &ages, &span), 2);
@@ -403,15 +403,27 @@ static void what_redis_has_lost_is_handed_over_again_and_nothing_twice(void **st
 
     assert_null(rule_parse("20/hour", &rule));
     for (int i = 0; i < 6; i++)
-        memory_limiter_note(limiter, &key, &rule, i * SECOND, (uint32_t)i, 0);
+        memory_limiter_admitted(limiter, &key, 1, &rule, i * SECOND, &(uint32_t){(uint32_t)i}, 0);
     /* It held all six. */
-    memory_limiter_note(limiter, &key, &rule, 100 * SECOND, 6, 99 * SECOND);
+    assert_int_equal(
+        memory_limiter_admitted(limiter, &key, 1, &rule, 100 * SECOND, &(uint32_t){6}, 99 * SECOND),
+        0);
     assert_int_equal(hand_over(limiter, *state, &rule, 100 * SECOND), 0);
     /* It has forgotten them, and heard of one since. */
-    memory_limiter_note(limiter, &key, &rule, 200 * SECOND, 1, 199 * SECOND);
+    assert_int_equal(memory_limiter_admitted(limiter, &key, 1, &rule, 200 * SECOND, &(uint32_t){1},
+                                             199 * SECOND),
+                     1);
+    assert_int_equal(hand_over(limiter, *state, &rule, 200 * SECOND), 0);
+    memory_limiter_lost(limiter, &key, 200 * SECOND, 1);
     assert_int_equal(hand_over(limiter, *state, &rule, 201 * SECOND), 6);
-    memory_limiter_note(limiter, &key, &rule, 300 * SECOND, 8, 299 * SECOND);
+    /* That it is said again, of the time before, changes nothing. */
+    memory_limiter_lost(limiter, &key, 200 * SECOND, 1);
+    assert_int_equal(memory_limiter_admitted(limiter, &key, 1, &rule, 300 * SECOND, &(uint32_t){8},
+                                             299 * SECOND),
+                     0);
     assert_int_equal(hand_over(limiter, *state, &rule, 301 * SECOND), 0);
+    memory_limiter_lost(limiter, &key, INT64_MAX, 0);
+    assert_int_equal(hand_over(limiter, *state, &rule, 302 * SECOND), 9);
     memory_limiter_close(limiter);
 }
 
