@@ -1,6 +1,7 @@
-#include "api/limits_parts.h"
+#include "api/limits.h"
 
 #include "account/token.h"
+#include "api/limits_parts.h"
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/email.h"

@@ -138,10 +138,11 @@ static bool has_event(const json_t *endpoint, const char *type)
 static void check_events(struct doctor *d, const json_t *endpoint)
 {
     struct text missing = text_open(d->task->mem, 256);
+    const char *type;
 
-    for (size_t i = 0; inbox_types[i] != NULL; i++) {
-        if (!has_event(endpoint, inbox_types[i]))
-            text_printf(&missing, " %s", inbox_types[i]);
+    for (size_t i = 0; (type = inbox_type(i)) != NULL; i++) {
+        if (!has_event(endpoint, type))
+            text_printf(&missing, " %s", type);
     }
     if (missing.len == 0)
         say(d, true, "the webhook endpoint is sent every event that is needed");

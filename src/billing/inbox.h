@@ -50,5 +50,5 @@ must_check enum err inbox_apply(struct task *task, struct billing *billing,
                                 const struct settings *settings, const struct event *event,
                                 struct event_verdict *ret);
 
-/* The events that a webhook endpoint needs; NULL ends them. */
-extern const char *const inbox_types[];
+/* The n-th type of event that a webhook endpoint needs; NULL behind the last. */
+const char *inbox_type(size_t n);

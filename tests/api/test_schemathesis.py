@@ -33,15 +33,15 @@ ENDS_ITS_SESSION = ["/auth/logout", "/auth/user/{user_id}/revoke-sessions", "/au
 STRICT = {"PASSWORD_MIN_LENGTH": 8, "PASSWORD_COMMON": "refuse"}  # as `manus init` writes
 
 
-def arguments_for(manus):
-    return ["st", "--config-file", ROOT / "schemathesis.toml", "run", f"{manus.base}{API}/openapi.json", "--no-color", "--max-examples", "20",
+def arguments_for(manus, examples):
+    return ["st", "--config-file", ROOT / "schemathesis.toml", "run", f"{manus.base}{API}/openapi.json", "--no-color", "--max-examples", str(examples),
             "--seed", os.environ.get("MANUS_SEED", "1"), "--request-timeout", str(10 * SLOW)]
 
 
 @pytest.mark.parametrize("who, settings", [("a stranger", {}), ("an administrator", {}), ("somebody", STRICT)])
 def test_schemathesis_finds_nothing(start, who, settings):
     manus = start(STRIPE_WEBHOOK_SECRET="whsec_tried", **settings)
-    arguments = arguments_for(manus)
+    arguments = arguments_for(manus, 20)
     if who != "a stranger":
         account = manus.register(password="zX9-long-enough-pw")
         if who == "an administrator":
@@ -58,7 +58,7 @@ def test_schemathesis_finds_nothing(start, who, settings):
                          ids=lambda settings: settings["AUTH_PROVIDER"])
 def test_schemathesis_finds_nothing_with_another_provider(start, settings):
     manus = start(STRIPE_WEBHOOK_SECRET="whsec_tried", **settings)
-    run(*arguments_for(manus))
+    run(*arguments_for(manus, 8))
 
 
 def test_the_document_is_that_of_the_settings_in_force(start, tmp_path):
