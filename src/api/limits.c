@@ -106,20 +106,14 @@ static void tell(struct request *req, const struct route_limits *limits,
     head->mem = req->task.mem;
     if (req->match.route->limited_by != LIMITED_BY_CALLER)
         head->len = 0; /* what was told of another key: on these routes nothing else comes before */
-    text_add(head, "X-RateLimit-Limit: ");
-    text_int(head, limits->rule.windows[window].limit);
+    text_put(head, limits->told[window].s, limits->told[window].len);
+    text_int(head, verdict->remaining[window]);
+    text_add(head, ";t=");
+    text_int(head, limits_seconds_up(reset_us));
     text_add(head, "\r\nX-RateLimit-Remaining: ");
     text_int(head, verdict->remaining[window]);
     text_add(head, "\r\nX-RateLimit-Reset: ");
     text_int(head, limits_seconds_up(clock_wall_ms() * 1000 + reset_us));
-    text_add(head, "\r\nRateLimit-Policy: ");
-    text_add(head, limits->policy);
-    text_add(head, "\r\nRateLimit: \"");
-    text_add(head, limits->names[window]);
-    text_add(head, "\";r=");
-    text_int(head, verdict->remaining[window]);
-    text_add(head, ";t=");
-    text_int(head, limits_seconds_up(reset_us));
     text_add(head, "\r\n");
 }
 
@@ -130,11 +124,14 @@ static void refuse_for(struct request *req, int64_t wait_s)
     if (wait_s < 1)
         wait_s = 1;
     req->reply.head.mem = req->task.mem;
-    text_printf(&req->reply.head, "Retry-After: %lld\r\n", (long long)wait_s);
-    text_printf(&body,
-                "{\"error\":\"Rate limit exceeded\",\"message\":\"Too many requests. Please try "
-                "again later.\",\"retry_after\":%lld}",
-                (long long)wait_s);
+    text_add(&req->reply.head, "Retry-After: ");
+    text_int(&req->reply.head, wait_s);
+    text_add(&req->reply.head, "\r\n");
+    text_add(&body,
+             "{\"error\":\"Rate limit exceeded\",\"message\":\"Too many requests. Please try "
+             "again later.\",\"retry_after\":");
+    text_int(&body, wait_s);
+    text_char(&body, '}');
     reply_json_text(req, 429, body.s, body.len);
 }
 

@@ -71,15 +71,20 @@ static void describe(void *mem, struct route_limits *limits)
     struct text policy = text_open(mem, 96);
 
     script_compile_rule(mem, &limits->rule);
-
     for (unsigned i = 0; i < limits->rule.count; i++) {
         const struct rule_window *window = &limits->rule.windows[i];
 
-        limits->names[i] = window_name(mem, window);
-        text_printf(&policy, "%s\"%s\";q=%u;w=%u", i == 0 ? "" : ", ", limits->names[i],
+        text_printf(&policy, "%s\"%s\";q=%u;w=%u", i == 0 ? "" : ", ", window_name(mem, window),
                     window->limit, window->seconds);
     }
-    limits->policy = policy.s;
+    for (unsigned i = 0; i < limits->rule.count; i++) {
+        const struct rule_window *window = &limits->rule.windows[i];
+
+        limits->told[i] = text_open(mem, 128);
+        text_printf(&limits->told[i],
+                    "RateLimit-Policy: %s\r\nX-RateLimit-Limit: %u\r\nRateLimit: \"%s\";r=",
+                    policy.s, window->limit, window_name(mem, window));
+    }
 }
 
 /* The text that is in force for a row, and the setting that it comes from (NULL: the table). */

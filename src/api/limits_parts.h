@@ -9,8 +9,8 @@ struct route_limits {
     const char *name; /* "auth_login", the beginning of its keys */
     uint16_t number;  /* of its row; the rows' count for failed logins */
     struct rule rule;
-    const char *policy;              /* the value of RateLimit-Policy */
-    const char *names[RULE_WINDOWS]; /* of the windows in it */
+    struct text told[RULE_WINDOWS]; /* headers of a reply in which that window is the tightest, up
+                                     * to what is left of it */
 };
 
 struct limits {

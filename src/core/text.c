@@ -25,40 +25,20 @@ struct text text_borrow(void *mem, char *buffer, size_t size)
     return (struct text){.mem = mem, .s = buffer, .capacity = size - 1, .borrowed = true};
 }
 
-static char *reserve(struct text *text, size_t more)
+void text_reserve(struct text *text, size_t more)
 {
-    if (text->s == NULL || text->capacity - text->len < more) {
-        size_t capacity = text->capacity < 64 ? 128 : text->capacity * 2;
-        const char *before = text->s;
+    size_t capacity = text->capacity < 64 ? 128 : text->capacity * 2;
+    const char *before = text->s;
 
-        while (capacity - text->len < more)
-            capacity *= 2;
-        text->s = mem_grow(text->mem, text->borrowed ? NULL : text->s, capacity + 1);
-        if (text->borrowed && before != NULL)
-            memcpy(text->s, before, text->len + 1);
-        text->capacity = capacity;
-        text->borrowed = false;
-    }
-    return text->s + text->len;
-}
-
-void text_put(struct text *text, const char *bytes, size_t len)
-{
-    char *end = reserve(text, len);
-
-    memcpy(end, bytes, len);
-    end[len] = '\0';
-    text->len += len;
-}
-
-void text_add(struct text *text, const char *string)
-{
-    text_put(text, string, strlen(string));
-}
-
-void text_char(struct text *text, char c)
-{
-    text_put(text, &c, 1);
+    if (before != NULL && text->capacity - text->len >= more)
+        return;
+    while (capacity - text->len < more)
+        capacity *= 2;
+    text->s = mem_grow(text->mem, text->borrowed ? NULL : text->s, capacity + 1);
+    if (text->borrowed && before != NULL)
+        memcpy(text->s, before, text->len + 1);
+    text->capacity = capacity;
+    text->borrowed = false;
 }
 
 void text_int(struct text *text, int64_t number)
@@ -86,7 +66,8 @@ void text_printf(struct text *text, const char *format, ...)
     needed = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (needed > 0) {
-        vsnprintf(reserve(text, (size_t)needed), (size_t)needed + 1, format, again);
+        text_reserve(text, (size_t)needed);
+        vsnprintf(text->s + text->len, (size_t)needed + 1, format, again);
         text->len += (size_t)needed;
     }
     va_end(again);

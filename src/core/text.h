@@ -5,6 +5,7 @@
 #include "core/mem.h"
 
 #include <stdint.h>
+#include <string.h>
 
 struct text {
     void *mem;
@@ -20,9 +21,29 @@ struct text text_open(void *mem, size_t capacity);
 /* Begins in a buffer of the caller's, such as one on the stack. */
 struct text text_borrow(void *mem, char *buffer, size_t size);
 
-void text_put(struct text *text, const char *bytes, size_t len);
-void text_add(struct text *text, const char *string);
-void text_char(struct text *text, char c);
+/* Makes room for so many bytes more. */
+void text_reserve(struct text *text, size_t more);
+
+/* Replies and log lines are made of these: what fits is copied in place. */
+static inline void text_put(struct text *text, const char *bytes, size_t len)
+{
+    if (text->s == NULL || text->capacity - text->len < len)
+        text_reserve(text, len);
+    memcpy(text->s + text->len, bytes, len);
+    text->len += len;
+    text->s[text->len] = '\0';
+}
+
+static inline void text_add(struct text *text, const char *string)
+{
+    text_put(text, string, strlen(string));
+}
+
+static inline void text_char(struct text *text, char c)
+{
+    text_put(text, &c, 1);
+}
+
 void text_int(struct text *text, int64_t number);
 void text_printf(struct text *text, const char *format, ...) printf_like(2, 3);
 

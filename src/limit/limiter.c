@@ -201,8 +201,8 @@ void limiter_send(struct limiter_ask *ask)
     }
     ask->asked_us = clock_mono_us();
     clock = limiter_clock(link, ask->asked_us);
-    script_put_ask(&command, script_for(ask->count, ask->rule), ask->whole, keys, ask->count,
-                   ask->rule, &clock);
+    script_put_ask(&command, script_for(ask->count), ask->whole, keys, ask->count, ask->rule,
+                   &clock);
     redis_link_call(link->redis, command.s, command.len, on_answer, ask);
     if (!command.borrowed)
         talloc_free(command.s);
@@ -334,7 +334,7 @@ static void take(struct limiter_ask *ask, const redisReply *reply)
     struct limiter_link *link = ask->link;
     struct script_answer said;
 
-    script_read_ask(reply, script_for(ask->count, ask->rule), ask->count, ask->rule, &said);
+    script_read_ask(reply, ask->count, ask->rule, &said);
     ask->verdict = said.verdict;
     switch (said.outcome) {
     case SCRIPT_ADMITTED:

@@ -316,7 +316,7 @@ void limiter_leave(struct limiter_link *link)
 
 static void load_scripts(struct limiter_link *link)
 {
-    static const enum script scripts[] = {SCRIPT_SMALL, SCRIPT_LARGE, SCRIPT_PAIR};
+    static const enum script scripts[] = {SCRIPT_ONE, SCRIPT_PAIR};
 
     for (size_t i = 0; i < count_of(scripts); i++) {
         char buffer[LIMITER_COMMAND_BYTES * 4];

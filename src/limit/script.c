@@ -26,46 +26,34 @@
     "end\n"
 
 /* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
- * (us) of each window. */
-static const char small_text[] = NOW
-    "local log = redis.call('GET', KEYS[1]) or ''\n" TIDY "local n = #log / 8\n"
-    "for i = 5, #ARGV, 2 do\n"
-    "  local limit = ARGV[i] + 0\n"
-    "  if n >= limit and struct.unpack('>I8', log, (n - limit) * 8 + 1) + ARGV[i + 1] > t then\n"
-    "    return {1, t, n, log}\n"
-    "  end\n"
-    "end\n"
-    "local kept, most = log, ARGV[4] + 0\n"
-    "if n >= most then kept = string.sub(log, (n - most + 1) * 8 + 1) end\n"
-    "redis.call('SET', KEYS[1], kept .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
-    "return {0, t, n, log}\n";
-
-/* Answers the newest times, and for each window that is longer than they reach how many are within
- * it and the first of them. */
-static const char large_text[] = NOW
-    "local key = KEYS[1]\n"
-    "local tail = redis.call('GETRANGE', key, -512, -1)\n"
-    "local n = #tail / 8\n"
-    "if n >= 64 then n = redis.call('STRLEN', key) / 8 end\n"
+ * (us) of each window. How long is more than 5/4 of the longest window, so that it has to be said
+ * anew only once in each fifth of that time. Short logs are written anew, since that is one
+ * command; long ones are appended to. The answer is one text, since that costs less than a list;
+ * see read_answer(). */
+static const char one_text[] = NOW
+    "local key, most = KEYS[1], ARGV[4] + 0\n"
+    "local log = redis.call('GETRANGE', key, '-4096', '-1')\n"
+    "local n, last = #log / 8, 0\n"
+    "if n >= 512 then n = redis.call('STRLEN', key) / 8 end\n"
     "if n % 1 > 0 then\n"
     "  redis.call('DEL', key)\n"
-    "  n, tail = 0, ''\n"
-    "end\n"
-    "if n > 0 then\n"
-    "  local last = struct.unpack('>I8', tail, #tail - 7)\n"
+    "  n, log = 0, ''\n"
+    "elseif n > 0 then\n"
+    "  last = struct.unpack('>I8', log, #log - 7)\n"
     "  if last > t + 1000000 then\n"
-    "    local log = redis.call('GET', key)\n" TIDY
-    "    redis.call('SET', key, log, 'PX', ARGV[3])\n"
-    "    tail = string.sub(log, -64 * 8)\n"
+    "    log = redis.call('GET', key)\n" TIDY "    redis.call('SET', key, log, 'PX', ARGV[3])\n"
+    "    log = string.sub(log, -4096)\n"
     "  elseif last > t then t = last end\n"
     "end\n"
-    "local answer, refused = {0, t, n, tail}, false\n"
+    "local held, refused, beyond = #log / 8, 0, ''\n"
     "for i = 5, #ARGV, 2 do\n"
     "  local limit, since = ARGV[i] + 0, t - ARGV[i + 1]\n"
     "  local young, first = -1, -1\n"
-    "  if limit > 64 and n > 64 and struct.unpack('>I8', tail, 1) > since then\n"
-    "    local low, high = math.max(n - limit, 0), n - 64\n"
-    "    first = struct.unpack('>I8', tail, 1)\n"
+    "  if limit <= held then\n"
+    "    if struct.unpack('>I8', log, (held - limit) * 8 + 1) > since then refused = 1 end\n"
+    "  elseif n > held and struct.unpack('>I8', log, 1) > since then\n"
+    "    local low, high = math.max(n - limit, 0), n - held\n"
+    "    first = struct.unpack('>I8', log, 1)\n"
     "    while low < high do\n"
     "      local middle = math.floor((low + high) / 2)\n"
     "      local at = struct.unpack('>I8', redis.call('GETRANGE', key, middle * 8, middle * 8 + "
@@ -73,26 +61,25 @@ static const char large_text[] = NOW
     "      if at > since then high, first = middle, at else low = middle + 1 end\n"
     "    end\n"
     "    young = n - high\n"
-    "    refused = refused or young >= limit\n"
-    "  elseif n >= limit and limit <= 64 then\n"
-    "    refused = refused or struct.unpack('>I8', tail, #tail - limit * 8 + 1) > since\n"
+    "    if young >= limit then refused = 1 end\n"
     "  end\n"
-    "  answer[#answer + 1] = young\n"
-    "  answer[#answer + 1] = first\n"
+    "  if n > held then beyond = beyond .. struct.pack('>i8i8', young, first) end\n"
     "end\n"
-    "if refused then\n"
-    "  answer[1] = 1\n"
-    "  return answer\n"
-    "end\n"
-    "local most = ARGV[4] + 0\n"
-    "if n < 64 then\n"
-    "  redis.call('SET', key, tail .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
+    "local answer = struct.pack('>I8I8I8I8', refused, t, n, held) .. log .. beyond\n"
+    "if refused == 1 then return answer end\n"
+    "local stamp = struct.pack('>I8', t)\n"
+    "if n < 32 then\n"
+    "  if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"
+    "  redis.call('SET', key, log .. stamp, 'PX', ARGV[3])\n"
     "elseif n >= 2 * most then\n"
-    "  local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, -1)\n"
-    "  redis.call('SET', key, kept .. struct.pack('>I8', t), 'PX', ARGV[3])\n"
+    "  local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
+    "  redis.call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
     "else\n"
-    "  redis.call('APPEND', key, struct.pack('>I8', t))\n"
-    "  redis.call('PEXPIRE', key, ARGV[3])\n"
+    "  local fifth = ARGV[3] * 200\n"
+    "  redis.call('APPEND', key, stamp)\n"
+    "  if math.floor(last / fifth) < math.floor(t / fifth) then\n"
+    "    redis.call('PEXPIRE', key, ARGV[3])\n"
+    "  end\n"
     "end\n"
     "return answer\n";
 
@@ -119,7 +106,10 @@ static const char pair_text[] = NOW
     "      'PX', ARGV[3])\n"
     "  end\n"
     "end\n"
-    "return {refused, t, #logs[1] / 8, logs[1], #logs[2] / 8, logs[2]}\n";
+    "local n, m = #logs[1] / 8, #logs[2] / 8\n"
+    "return struct.pack('>I8I8I8I8', refused, t, n, n) .. logs[1] .. struct.pack('>I8I8', m, m) "
+    "..\n"
+    "  logs[2]\n";
 
 /* ARGV[5]: ages in us, 8 bytes each. */
 static const char merge_text[] = NOW
@@ -197,9 +187,9 @@ static const char reset_text[] = "local c = redis.call('TIME')\n"
                                  "return redis.call('DEL', KEYS[1])\n";
 
 static const char *const texts[SCRIPTS] = {
-    [SCRIPT_SMALL] = small_text, [SCRIPT_LARGE] = large_text,     [SCRIPT_PAIR] = pair_text,
-    [SCRIPT_MERGE] = merge_text, [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,
-    [SCRIPT_CLOCK] = clock_text, [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text,
+    [SCRIPT_ONE] = one_text,         [SCRIPT_PAIR] = pair_text,   [SCRIPT_MERGE] = merge_text,
+    [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,   [SCRIPT_CLOCK] = clock_text,
+    [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text,
 };
 
 static char hashes[SCRIPTS][SCRIPT_HASH_HEX + 1];
@@ -267,11 +257,16 @@ void script_put_words(struct text *out, unsigned count, const char *const *words
     script_put_command(out, count, words, lengths);
 }
 
+static int64_t keep_ms(const struct rule *rule)
+{
+    return (int64_t)rule->longest * 1250 + 1000;
+}
+
 void script_compile_rule(void *mem, struct rule *rule)
 {
     struct text wire = text_open(mem, 160);
 
-    put_number(&wire, (int64_t)rule->longest * 1000 + 1000);
+    put_number(&wire, keep_ms(rule));
     put_number(&wire, rule->most);
     for (unsigned i = 0; i < rule->count; i++) {
         put_number(&wire, rule->windows[i].limit);
@@ -281,11 +276,9 @@ void script_compile_rule(void *mem, struct rule *rule)
     rule->wire_len = wire.len;
 }
 
-enum script script_for(unsigned count, const struct rule *rule)
+enum script script_for(unsigned count)
 {
-    if (count > 1)
-        return SCRIPT_PAIR;
-    return rule->most <= SCRIPT_SMALL_MOST ? SCRIPT_SMALL : SCRIPT_LARGE;
+    return count > 1 ? SCRIPT_PAIR : SCRIPT_ONE;
 }
 
 /* EVALSHA or EVAL, up to the keys. */
@@ -323,7 +316,7 @@ void script_put_merge(struct text *out, bool whole, const char *key, const struc
     put_bulk(out, key, strlen(key));
     put_number(out, clock->shift_us);
     put_number(out, clock->expected_us);
-    put_number(out, (int64_t)rule->longest * 1000 + 1000);
+    put_number(out, keep_ms(rule));
     put_number(out, rule->most);
     put_bulk(out, ages, ages_len);
 }
@@ -360,27 +353,40 @@ struct verdict script_judge(const char *log, size_t len, const struct rule *rule
     return verdict_of(&packed, packed.count, packed_time, rule, now_us);
 }
 
-static bool is_number(const redisReply *reply, size_t at)
+/* An answer: 8-byte numbers, big-endian. First whether it is refused, and the time; then for each
+ * key how many times its log holds, how many of them follow, and those, the newest. Where more are
+ * held than follow, at the end for each window that is longer than they reach how many are within
+ * it and the first of them; else -1. */
+struct answer {
+    const char *bytes;
+    size_t left;
+};
+
+/* -1: there is none. */
+static int64_t next_number(struct answer *answer)
 {
-    return at < reply->elements && reply->element[at]->type == REDIS_REPLY_INTEGER;
+    const struct packed one = {(const uint8_t *)answer->bytes, 1};
+
+    if (answer->left < 8)
+        return -1;
+    answer->bytes += 8;
+    answer->left -= 8;
+    return packed_time(&one, 1);
 }
 
-/* What the tail does not reach to, the script has counted. */
-static void correct(struct verdict *verdict, const redisReply *reply, const struct rule *rule,
-                    int64_t now_us)
+/* What the times do not reach to, the script has counted. */
+static void correct(struct answer *answer, const struct rule *rule, int64_t now_us,
+                    struct verdict *verdict)
 {
     verdict->wait_us = 0;
     verdict->admitted = true;
     for (unsigned i = 0; i < rule->count; i++) {
-        size_t at = 4 + 2 * (size_t)i;
+        int64_t young = next_number(answer), first_us = next_number(answer);
         uint32_t limit = rule->windows[i].limit;
-        int64_t young;
 
-        if (is_number(reply, at) && is_number(reply, at + 1) && reply->element[at]->integer >= 0) {
-            young = reply->element[at]->integer;
+        if (young >= 0) {
             verdict->remaining[i] = young < limit ? limit - (uint32_t)young : 0;
-            verdict->reset_us[i] = reply->element[at + 1]->integer +
-                                   (int64_t)rule->windows[i].seconds * 1000000 - now_us;
+            verdict->reset_us[i] = first_us + (int64_t)rule->windows[i].seconds * 1000000 - now_us;
         }
         if (verdict->remaining[i] > 0)
             continue;
@@ -390,45 +396,53 @@ static void correct(struct verdict *verdict, const redisReply *reply, const stru
     }
 }
 
-/* One log of the reply, which begins at element `at`; false if it is none. */
-static bool read_log(const redisReply *reply, size_t at, const struct rule *rule,
-                     struct script_answer *ret, unsigned key)
+/* The n-th key's part; false if it is none. */
+static bool read_log(struct answer *answer, const struct rule *rule, struct script_answer *ret,
+                     unsigned n)
 {
-    const redisReply *log = at + 1 < reply->elements ? reply->element[at + 1] : NULL;
+    int64_t held = next_number(answer), count = next_number(answer);
 
-    if (!is_number(reply, at) || log == NULL || log->type != REDIS_REPLY_STRING ||
-        log->len % 8 != 0)
+    if (held < 0 || held > UINT32_MAX || count < 0 || count > held ||
+        (uint64_t)count > answer->left / 8)
         return false;
-    ret->held[key] = (uint32_t)reply->element[at]->integer;
-    ret->each[key] = script_judge(log->str, log->len, rule, ret->now_us);
-    ret->refused[key] = !ret->each[key].admitted;
+    ret->held[n] = (uint32_t)held;
+    ret->each[n] = script_judge(answer->bytes, (size_t)count * 8, rule, ret->now_us);
+    answer->bytes += (size_t)count * 8;
+    answer->left -= (size_t)count * 8;
+    if (held > count)
+        correct(answer, rule, ret->now_us, &ret->each[n]);
+    ret->refused[n] = !ret->each[n].admitted;
     return true;
 }
 
-void script_read_ask(const redisReply *reply, enum script script, unsigned count,
-                     const struct rule *rule, struct script_answer *ret)
+static bool is_clock_off(const redisReply *reply)
 {
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+           reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer == 2;
+}
+
+void script_read_ask(const redisReply *reply, unsigned count, const struct rule *rule,
+                     struct script_answer *ret)
+{
+    struct answer answer = {reply->str, reply->len};
+    int64_t refused;
+
     *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE};
-    if (reply->type != REDIS_REPLY_ARRAY || !is_number(reply, 0) || !is_number(reply, 1))
-        return;
-    ret->now_us = reply->element[1]->integer;
-    if (reply->element[0]->integer == 2) {
+    if (is_clock_off(reply))
         ret->outcome = SCRIPT_CLOCK_IS_OFF;
+    if (reply->type != REDIS_REPLY_STRING)
         return;
-    }
+    refused = next_number(&answer);
+    ret->now_us = next_number(&answer);
     for (unsigned i = 0; i < count; i++) {
-        if (!read_log(reply, 2 + 2 * (size_t)i, rule, ret, i))
+        if (!read_log(&answer, rule, ret, i))
             return;
-    }
-    if (script == SCRIPT_LARGE) {
-        correct(&ret->each[0], reply, rule, ret->now_us);
-        ret->refused[0] = !ret->each[0].admitted;
     }
     ret->verdict = ret->each[0];
     if (count > 1)
         verdict_join(&ret->verdict, &ret->each[1], rule);
     /* What was done there is what counts. */
-    ret->verdict.admitted = reply->element[0]->integer == 0;
+    ret->verdict.admitted = refused == 0;
     if (ret->verdict.admitted) {
         ret->verdict.shared_us = ret->now_us;
         verdict_spend(&ret->verdict, rule);

@@ -12,8 +12,7 @@
 #include <hiredis/hiredis.h>
 
 enum script {
-    SCRIPT_SMALL, /* one key, largest limit of SCRIPT_SMALL_MOST at most: the log is rewritten */
-    SCRIPT_LARGE, /* one key: the log is appended to */
+    SCRIPT_ONE,   /* one key */
     SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
     SCRIPT_MERGE, /* adds times by their ages */
     SCRIPT_FORGIVE,
@@ -24,7 +23,7 @@ enum script {
     SCRIPTS
 };
 
-enum { SCRIPT_SMALL_MOST = 50, SCRIPT_HASH_HEX = 40, SCRIPT_TAIL = 64 };
+enum { SCRIPT_HASH_HEX = 40, SCRIPT_TAIL = 512 /* times of a log, that an answer has at most */ };
 
 /* The text, and its SHA-1 by which Redis knows it. */
 const char *script_text(enum script script);
@@ -33,8 +32,8 @@ const char *script_hash(enum script script);
 /* Prepares what every call for the rule says; the text is in `mem`. */
 void script_compile_rule(void *mem, struct rule *rule);
 
-/* The script that decides for so many keys and this rule. */
-enum script script_for(unsigned count, const struct rule *rule);
+/* The script that decides for so many keys. */
+enum script script_for(unsigned count);
 
 struct script_clock {
     int64_t shift_us, expected_us; /* 0: no time is expected */
@@ -64,8 +63,8 @@ struct script_answer {
     struct verdict each[LIMIT_KEYS];
 };
 
-void script_read_ask(const redisReply *reply, enum script script, unsigned count,
-                     const struct rule *rule, struct script_answer *ret);
+void script_read_ask(const redisReply *reply, unsigned count, const struct rule *rule,
+                     struct script_answer *ret);
 
 /* The rule against a log as Redis keeps it, at a time of Redis's clock. */
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us);

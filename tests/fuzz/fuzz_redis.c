@@ -13,8 +13,8 @@ static void try_reply(const redisReply *reply, enum script script)
     struct script_answer answer;
     unsigned count = script == SCRIPT_PAIR ? 2 : 1;
 
-    rule_parse(script == SCRIPT_LARGE ? "70/minute;1000/hour" : "5/minute;20/hour", &rule);
-    script_read_ask(reply, script, count, &rule, &answer);
+    rule_parse(script == SCRIPT_ONE ? "70/minute;1000/hour" : "5/minute;20/hour", &rule);
+    script_read_ask(reply, count, &rule, &answer);
     if (answer.outcome == SCRIPT_ADMITTED)
         assert(answer.verdict.admitted);
     if (answer.outcome == SCRIPT_REFUSED)
