@@ -31,6 +31,7 @@ struct limiter_ask {
     bool asking, answered;
     bool repeated;
     bool whole; /* with the script's text */
+    bool alone; /* in a call of its own */
     struct limiter_ask *next;
     struct limiter_link *link;
 };

@@ -1,5 +1,6 @@
 /* What the parts of the limiter share: limiter.c decides and asks, limiter_wait.c does so for
- * lanes, limiter_beat.c keeps the instances in touch, limiter_operator.c is for operators. */
+ * lanes, limiter_redis.c asks Redis, limiter_beat.c keeps the instances in touch,
+ * limiter_operator.c is for operators. */
 #pragma once
 
 #include "limit/limiter.h"
@@ -12,6 +13,7 @@ enum {
     LIMITER_SETTLED_MS = 50, /* beyond the deadline: what was asked before was done, or was not */
     LIMITER_COMMAND_BYTES = 800,
     LIMITER_KEY_BYTES = 160,
+    LIMITER_BATCH = 32, /* requests that one call decides */
 };
 
 #define LIMITER_PREFIX "manus:limit:"
@@ -35,7 +37,8 @@ struct limiter_link {
     int64_t offset_us;           /* Redis's clock and the shift, less our own; 0: not known */
     bool sets_clock;             /* it is being found out */
     struct limiter_ask *waiting; /* for that */
-    struct limiter_ask *parked;  /* until others of their key have landed */
+    struct limiter_ask *unsent, **last_unsent; /* asked in this turn of the loop */
+    struct limiter_ask *parked;                /* until others of their key have landed */
     uv_timer_t retry;
     int64_t cursor_us, beaten_us; /* the last beat, by Redis's clock and by ours */
     int64_t greeted_us;           /* when the greeting's beat was sent */
@@ -76,7 +79,14 @@ struct limiter_link *limiter_link_here(const struct limiter *limiter);
 /* Without Redis, by the fallback. Any thread. */
 void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask);
 
-/* On its loop: sends it; or decides it here although it was under way, and answers. */
+void limiter_answer(struct limiter_ask *ask);
+
+/* Hands over what was admitted while Redis was away, if something was. */
+void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
+                       const struct rule *rule);
+
+/* On its loop: sends it with this turn's; or decides it here although it was under way, and
+ * answers. */
 void limiter_send(struct limiter_ask *ask);
 void limiter_land_here(struct limiter_ask *ask);
 
@@ -87,7 +97,8 @@ struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_u
  */
 void limiter_set_clock(struct limiter_link *link);
 
-/* For the link: what is said first, and what was found. */
+/* For the link: what is asked before it writes, what is said first, and what was found. */
+void limiter_flush(void *arg, struct redis_link *redis);
 void limiter_greet(void *arg, struct redis_link *redis);
 void limiter_on_changed(void *arg, struct redis_link *redis, const char *why);
 

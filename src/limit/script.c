@@ -28,60 +28,64 @@
 /* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
  * (us) of each window. How long is more than 5/4 of the longest window, so that it has to be said
  * anew only once in each fifth of that time. Short logs are written anew, since that is one
- * command; long ones are appended to. The answer is one text, since that costs less than a list;
- * see read_answer(). */
+ * command; long ones are appended to. Each key counts by itself. The answer is one text, since that
+ * costs less than a list; see script_read_ask(). */
 static const char one_text[] = NOW
-    "local key, most = KEYS[1], ARGV[4] + 0\n"
-    "local log = redis.call('GETRANGE', key, '-4096', '-1')\n"
-    "local n, last = #log / 8, 0\n"
-    "if n >= 512 then n = redis.call('STRLEN', key) / 8 end\n"
-    "if n % 1 > 0 then\n"
-    "  redis.call('DEL', key)\n"
-    "  n, log = 0, ''\n"
-    "elseif n > 0 then\n"
-    "  last = struct.unpack('>I8', log, #log - 7)\n"
-    "  if last > t + 1000000 then\n"
-    "    log = redis.call('GET', key)\n" TIDY "    redis.call('SET', key, log, 'PX', ARGV[3])\n"
-    "    log = string.sub(log, -4096)\n"
-    "  elseif last > t then t = last end\n"
-    "end\n"
-    "local held, refused, beyond = #log / 8, 0, ''\n"
+    "local now, most, fifth, answers = t, ARGV[4] + 0, ARGV[3] * 200, {}\n"
+    "local limits, windows = {}, {}\n"
     "for i = 5, #ARGV, 2 do\n"
-    "  local limit, since = ARGV[i] + 0, t - ARGV[i + 1]\n"
-    "  local young, first = -1, -1\n"
-    "  if limit <= held then\n"
-    "    if struct.unpack('>I8', log, (held - limit) * 8 + 1) > since then refused = 1 end\n"
-    "  elseif n > held and struct.unpack('>I8', log, 1) > since then\n"
-    "    local low, high = math.max(n - limit, 0), n - held\n"
-    "    first = struct.unpack('>I8', log, 1)\n"
-    "    while low < high do\n"
-    "      local middle = math.floor((low + high) / 2)\n"
-    "      local at = struct.unpack('>I8', redis.call('GETRANGE', key, middle * 8, middle * 8 + "
-    "7))\n"
-    "      if at > since then high, first = middle, at else low = middle + 1 end\n"
+    "  limits[#limits + 1] = ARGV[i] + 0\n"
+    "  windows[#windows + 1] = ARGV[i + 1] + 0\n"
+    "end\n"
+    "for k, key in ipairs(KEYS) do\n"
+    "  local log = redis.call('GETRANGE', key, '-4096', '-1')\n"
+    "  local n, last, t = #log / 8, 0, now\n"
+    "  if n >= 512 then n = redis.call('STRLEN', key) / 8 end\n"
+    "  if n % 1 > 0 then\n"
+    "    redis.call('DEL', key)\n"
+    "    n, log = 0, ''\n"
+    "  elseif n > 0 then\n"
+    "    last = struct.unpack('>I8', log, #log - 7)\n"
+    "    if last > t + 1000000 then\n"
+    "      log = redis.call('GET', key)\n" TIDY "      redis.call('SET', key, log, 'PX', ARGV[3])\n"
+    "      log = string.sub(log, -4096)\n"
+    "    elseif last > t then t = last end\n"
+    "  end\n"
+    "  local held, refused, beyond = #log / 8, 0, ''\n"
+    "  for i, limit in ipairs(limits) do\n"
+    "    local since, young, first = t - windows[i], -1, -1\n"
+    "    if limit <= held then\n"
+    "      if struct.unpack('>I8', log, (held - limit) * 8 + 1) > since then refused = 1 end\n"
+    "    elseif n > held and struct.unpack('>I8', log, 1) > since then\n"
+    "      local low, high = math.max(n - limit, 0), n - held\n"
+    "      first = struct.unpack('>I8', log, 1)\n"
+    "      while low < high do\n"
+    "        local middle = math.floor((low + high) / 2)\n"
+    "        local at = struct.unpack('>I8',\n"
+    "          redis.call('GETRANGE', key, middle * 8, middle * 8 + 7))\n"
+    "        if at > since then high, first = middle, at else low = middle + 1 end\n"
+    "      end\n"
+    "      young = n - high\n"
+    "      if young >= limit then refused = 1 end\n"
     "    end\n"
-    "    young = n - high\n"
-    "    if young >= limit then refused = 1 end\n"
+    "    if n > held then beyond = beyond .. struct.pack('>i8i8', young, first) end\n"
     "  end\n"
-    "  if n > held then beyond = beyond .. struct.pack('>i8i8', young, first) end\n"
-    "end\n"
-    "local answer = struct.pack('>I8I8I8I8', refused, t, n, held) .. log .. beyond\n"
-    "if refused == 1 then return answer end\n"
-    "local stamp = struct.pack('>I8', t)\n"
-    "if n < 32 then\n"
-    "  if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"
-    "  redis.call('SET', key, log .. stamp, 'PX', ARGV[3])\n"
-    "elseif n >= 2 * most then\n"
-    "  local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
-    "  redis.call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
-    "else\n"
-    "  local fifth = ARGV[3] * 200\n"
-    "  redis.call('APPEND', key, stamp)\n"
-    "  if math.floor(last / fifth) < math.floor(t / fifth) then\n"
-    "    redis.call('PEXPIRE', key, ARGV[3])\n"
+    "  answers[k] = struct.pack('>I8I8I8I8', refused, t, n, held) .. log .. beyond\n"
+    "  local stamp = struct.pack('>I8', t)\n"
+    "  if refused == 0 and n < 32 then\n"
+    "    if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"
+    "    redis.call('SET', key, log .. stamp, 'PX', ARGV[3])\n"
+    "  elseif refused == 0 and n >= 2 * most then\n"
+    "    local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
+    "    redis.call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
+    "  elseif refused == 0 then\n"
+    "    redis.call('APPEND', key, stamp)\n"
+    "    if math.floor(last / fifth) < math.floor(t / fifth) then\n"
+    "      redis.call('PEXPIRE', key, ARGV[3])\n"
+    "    end\n"
     "  end\n"
     "end\n"
-    "return answer\n";
+    "return table.concat(answers)\n";
 
 static const char pair_text[] = NOW
     "local logs, most = {}, ARGV[4] + 0\n"
@@ -353,35 +357,30 @@ struct verdict script_judge(const char *log, size_t len, const struct rule *rule
     return verdict_of(&packed, packed.count, packed_time, rule, now_us);
 }
 
-/* An answer: 8-byte numbers, big-endian. First whether it is refused, and the time; then for each
- * key how many times its log holds, how many of them follow, and those, the newest. Where more are
- * held than follow, at the end for each window that is longer than they reach how many are within
- * it and the first of them; else -1. */
-struct answer {
-    const char *bytes;
-    size_t left;
-};
-
+/* A part: 8-byte numbers, big-endian. First whether it is refused, and the time; then for each key
+ * how many times its log holds, how many of them follow, and those, the newest. Where more are held
+ * than follow, at the end for each window that is longer than they reach how many are within it and
+ * the first of them; else -1. */
 /* -1: there is none. */
-static int64_t next_number(struct answer *answer)
+static int64_t next_number(struct script_reply *reply)
 {
-    const struct packed one = {(const uint8_t *)answer->bytes, 1};
+    const struct packed one = {(const uint8_t *)reply->bytes, 1};
 
-    if (answer->left < 8)
+    if (reply->left < 8)
         return -1;
-    answer->bytes += 8;
-    answer->left -= 8;
+    reply->bytes += 8;
+    reply->left -= 8;
     return packed_time(&one, 1);
 }
 
 /* What the times do not reach to, the script has counted. */
-static void correct(struct answer *answer, const struct rule *rule, int64_t now_us,
+static void correct(struct script_reply *reply, const struct rule *rule, int64_t now_us,
                     struct verdict *verdict)
 {
     verdict->wait_us = 0;
     verdict->admitted = true;
     for (unsigned i = 0; i < rule->count; i++) {
-        int64_t young = next_number(answer), first_us = next_number(answer);
+        int64_t young = next_number(reply), first_us = next_number(reply);
         uint32_t limit = rule->windows[i].limit;
 
         if (young >= 0) {
@@ -397,45 +396,45 @@ static void correct(struct answer *answer, const struct rule *rule, int64_t now_
 }
 
 /* The n-th key's part; false if it is none. */
-static bool read_log(struct answer *answer, const struct rule *rule, struct script_answer *ret,
+static bool read_log(struct script_reply *reply, const struct rule *rule, struct script_answer *ret,
                      unsigned n)
 {
-    int64_t held = next_number(answer), count = next_number(answer);
+    int64_t held = next_number(reply), count = next_number(reply);
 
     if (held < 0 || held > UINT32_MAX || count < 0 || count > held ||
-        (uint64_t)count > answer->left / 8)
+        (uint64_t)count > reply->left / 8)
         return false;
     ret->held[n] = (uint32_t)held;
-    ret->each[n] = script_judge(answer->bytes, (size_t)count * 8, rule, ret->now_us);
-    answer->bytes += (size_t)count * 8;
-    answer->left -= (size_t)count * 8;
+    ret->each[n] = script_judge(reply->bytes, (size_t)count * 8, rule, ret->now_us);
+    reply->bytes += (size_t)count * 8;
+    reply->left -= (size_t)count * 8;
     if (held > count)
-        correct(answer, rule, ret->now_us, &ret->each[n]);
+        correct(reply, rule, ret->now_us, &ret->each[n]);
     ret->refused[n] = !ret->each[n].admitted;
     return true;
 }
 
-static bool is_clock_off(const redisReply *reply)
+void script_open_reply(const redisReply *reply, struct script_reply *ret)
+{
+    *ret = (struct script_reply){NULL, 0};
+    if (reply != NULL && reply->type == REDIS_REPLY_STRING)
+        *ret = (struct script_reply){reply->str, reply->len};
+}
+
+bool script_says_clock_is_off(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
            reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer == 2;
 }
 
-void script_read_ask(const redisReply *reply, unsigned count, const struct rule *rule,
+void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,
                      struct script_answer *ret)
 {
-    struct answer answer = {reply->str, reply->len};
-    int64_t refused;
+    int64_t refused = next_number(reply);
 
-    *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE};
-    if (is_clock_off(reply))
-        ret->outcome = SCRIPT_CLOCK_IS_OFF;
-    if (reply->type != REDIS_REPLY_STRING)
-        return;
-    refused = next_number(&answer);
-    ret->now_us = next_number(&answer);
+    *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE, .now_us = next_number(reply)};
     for (unsigned i = 0; i < count; i++) {
-        if (!read_log(&answer, rule, ret, i))
+        if (!read_log(reply, rule, ret, i))
             return;
     }
     ret->verdict = ret->each[0];

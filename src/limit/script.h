@@ -12,7 +12,7 @@
 #include <hiredis/hiredis.h>
 
 enum script {
-    SCRIPT_ONE,   /* one key */
+    SCRIPT_ONE,   /* one key, or several that are charged each by itself */
     SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
     SCRIPT_MERGE, /* adds times by their ages */
     SCRIPT_FORGIVE,
@@ -39,7 +39,8 @@ struct script_clock {
     int64_t shift_us, expected_us; /* 0: no time is expected */
 };
 
-/* Adds a whole command (RESP) that decides. `whole`: with the script's text, for a Redis that does
+/* Adds a whole command (RESP) that decides, for SCRIPT_ONE any number of keys by the same rule.
+ * `whole`: with the script's text, for a Redis that does
  * not know it. */
 void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
                     unsigned count, const struct rule *rule, const struct script_clock *clock);
@@ -52,7 +53,7 @@ void script_put_command(struct text *out, unsigned count, const char *const *wor
                         const size_t *lengths);
 void script_put_words(struct text *out, unsigned count, const char *const *words);
 
-enum script_outcome { SCRIPT_ADMITTED, SCRIPT_REFUSED, SCRIPT_CLOCK_IS_OFF, SCRIPT_NONSENSE };
+enum script_outcome { SCRIPT_ADMITTED, SCRIPT_REFUSED, SCRIPT_NONSENSE };
 
 struct script_answer {
     enum script_outcome outcome;
@@ -63,7 +64,20 @@ struct script_answer {
     struct verdict each[LIMIT_KEYS];
 };
 
-void script_read_ask(const redisReply *reply, unsigned count, const struct rule *rule,
+/* A reply that is read part by part: of each ask of a batch, in their order. */
+struct script_reply {
+    const char *bytes;
+    size_t left;
+};
+
+/* NULL and replies of another type have no parts. */
+void script_open_reply(const redisReply *reply, struct script_reply *ret);
+
+/* Nothing was charged: the clock of Redis is not where it was expected. */
+bool script_says_clock_is_off(const redisReply *reply);
+
+/* The next part: one ask of so many keys. SCRIPT_NONSENSE if there is none. */
+void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,
                      struct script_answer *ret);
 
 /* The rule against a log as Redis keeps it, at a time of Redis's clock. */

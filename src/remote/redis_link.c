@@ -156,8 +156,10 @@ static void on_cleanup(void *data)
 static void on_flush(uv_prepare_t *flush)
 {
     struct redis_link *link = flush->data;
-    struct socket *socket = link->socket;
+    struct socket *socket;
 
+    link->hooks.flush(link->hooks.arg, link);
+    socket = link->socket;
     if (socket == NULL || !socket->writes || socket->polls_write)
         return;
     redisAsyncHandleWrite(link->context);

@@ -19,6 +19,8 @@ struct redis_link;
 typedef void redis_answer(void *arg, const redisReply *reply);
 
 struct redis_link_hooks {
+    /* The calls of this turn of the loop are about to be written: the last chance to make some. */
+    void (*flush)(void *arg, struct redis_link *link);
     /* Connected and logged in: sends what must be answered first, then calls redis_link_up(). */
     void (*greet)(void *arg, struct redis_link *link);
     /* The link is up; or down, for this reason (static). */

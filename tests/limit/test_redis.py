@@ -393,6 +393,28 @@ def test_a_key_that_holds_something_else_is_replaced(redis, instances):
     assert get(server, VERSION, "192.0.2.5").status_code == 200
 
 
+def at_once(server, ips):
+    """The statuses of requests that come in one turn of the loops, as far as that can be had."""
+    sockets = [server.connect() for _ in ips]
+    for one, ip in zip(sockets, ips):
+        one.sendall(f"GET {HEALTH} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {ip}\r\n\r\n".encode())
+    statuses = [int(one.recv(65536).split()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return statuses
+
+
+def test_a_key_that_holds_something_else_costs_those_nothing_that_are_asked_with_it(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/hour")
+    ips = [f"192.0.2.{n}" for n in range(1, 61)]
+    for n in (7, 30, 51):
+        redis.command("lpush", f"manus:limit:health:ip:192.0.2.{n}", "x")
+    assert at_once(server, ips) == [200] * 60
+    left = [int(get(server, HEALTH, ip).headers["X-RateLimit-Remaining"]) for ip in ips]
+    assert max(left) <= 3 and min(left) >= 2, "what was charged in a call that failed half-way may be charged again, and no more"
+    assert [redis.command("type", f"manus:limit:health:ip:192.0.2.{n}") for n in (7, 30, 51)] == ["string"] * 3
+
+
 @pytest.mark.parametrize("fallback, status", [("open", 200), ("closed", 503)])
 def test_the_fallback_may_be_open_or_closed_as_a_whole_or_for_one_limit(redis, instances, fallback, status):
     (server,) = instances(1, redis, RATE_LIMIT_FALLBACK=fallback, RATE_LIMIT_HEALTH="2/hour", RATE_LIMIT_VERSION="2/hour;local")

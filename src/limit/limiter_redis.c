@@ -1,0 +1,326 @@
+/* Asking Redis: what one turn of a loop asks goes there in a few calls, and what comes back. */
+#include "limit/limiter_parts.h"
+
+#include "core/clock.h"
+#include "core/log.h"
+
+#include <string.h>
+
+struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us)
+{
+    return (struct script_clock){link->shift_us, now_us + link->offset_us};
+}
+
+/* Handing over what was admitted while Redis was away */
+
+struct handover {
+    struct limiter_link *link;
+    struct limit_key key;
+    struct limit_span span;
+};
+
+static void on_handed_over(void *arg, const redisReply *reply)
+{
+    struct handover *handover = arg;
+    bool done = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+                reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer == 0;
+
+    memory_limiter_handed_over(handover->link->limiter->memory, &handover->key, &handover->span,
+                               done, clock_mono_us());
+    free(handover);
+}
+
+void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
+                       const struct rule *rule)
+{
+    auto_tree void *mem = mem_tree(2048);
+    struct text ages = text_open(mem, 512), command = text_open(mem, 1024);
+    struct text name_text = text_open(mem, LIMITER_KEY_BYTES);
+    int64_t now_us = clock_mono_us();
+    struct script_clock clock = limiter_clock(link, now_us);
+    struct handover *handover;
+    struct limit_span span;
+
+    if (memory_limiter_take_apart(link->limiter->memory, key, rule, now_us, &ages, &span) == 0)
+        return;
+    handover = mem_malloc(sizeof *handover);
+    *handover = (struct handover){link, *key, span};
+    /* Rare enough to send the whole script, so that it cannot be unknown. */
+    script_put_merge(&command, true, limiter_key_text(&name_text, link->limiter, key), rule, &clock,
+                     ages.s, ages.len);
+    redis_link_call(link->redis, command.s, command.len, on_handed_over, handover);
+}
+
+/* Sending: a call costs Redis as much as two decisions, so those of one rule go together. */
+
+void limiter_send(struct limiter_ask *ask)
+{
+    struct limiter_link *link = ask->link;
+
+    ask->asked_us = clock_mono_us();
+    ask->next = NULL;
+    *link->last_unsent = ask;
+    link->last_unsent = &ask->next;
+}
+
+static bool go_together(const struct limiter_ask *one, const struct limiter_ask *other)
+{
+    return one->rule == other->rule && one->count == 1 && other->count == 1 && !one->alone &&
+           !other->alone && one->whole == other->whole;
+}
+
+/* Takes those out of the queue that go with the first; in the order in which they were asked. */
+static struct limiter_ask *take_batch(struct limiter_link *link, unsigned *ret_count)
+{
+    struct limiter_ask *first = link->unsent, **last = &first->next, **at = &first->next;
+
+    link->unsent = first->next;
+    *ret_count = 1;
+    at = &link->unsent;
+    while (*at != NULL && *ret_count < LIMITER_BATCH) {
+        struct limiter_ask *ask = *at;
+
+        if (go_together(first, ask)) {
+            *at = ask->next;
+            *last = ask;
+            last = &ask->next;
+            ++*ret_count;
+        } else {
+            at = &ask->next;
+        }
+    }
+    *last = NULL;
+    return first;
+}
+
+static void on_answer(void *arg, const redisReply *reply);
+
+static void send_batch(struct limiter_link *link, struct limiter_ask *first, unsigned count)
+{
+    char buffer[LIMITER_COMMAND_BYTES * 4], names[LIMITER_BATCH][LIMITER_KEY_BYTES];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+    struct script_clock clock = limiter_clock(link, clock_mono_us());
+    const char *keys[LIMITER_BATCH];
+    unsigned key_count = 0;
+
+    for (struct limiter_ask *ask = first; ask != NULL; ask = ask->next) {
+        for (unsigned i = 0; i < ask->count; i++) {
+            struct text name = text_borrow(NULL, names[key_count], LIMITER_KEY_BYTES);
+
+            keys[key_count++] = limiter_key_text(&name, link->limiter, &ask->keys[i]);
+        }
+    }
+    script_put_ask(&command, count == 1 ? script_for(first->count) : SCRIPT_ONE, first->whole, keys,
+                   key_count, first->rule, &clock);
+    redis_link_call(link->redis, command.s, command.len, on_answer, first);
+    if (!command.borrowed)
+        talloc_free(command.s);
+}
+
+void limiter_flush(void *arg, struct redis_link *redis)
+{
+    struct limiter_link *link = arg;
+
+    (void)redis;
+    while (link->unsent != NULL) {
+        unsigned count;
+        struct limiter_ask *first = take_batch(link, &count);
+
+        if (link->unsent == NULL)
+            link->last_unsent = &link->unsent;
+        send_batch(link, first, count);
+    }
+    link->last_unsent = &link->unsent;
+}
+
+/* What an answer means */
+
+static void count_call(struct limiter_link *link, int64_t us)
+{
+    atomic_fetch_add_explicit(&link->calls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&link->call_us, us, memory_order_relaxed);
+}
+
+/* Times that Redis must hold and does not: were they reset, or lost? */
+struct missing {
+    struct limiter *limiter;
+    struct limit_key key;
+    int64_t asked_us;
+    uint32_t held;
+};
+
+/* Of a reset, the beat tells. */
+static void on_missing(void *arg, const redisReply *reply)
+{
+    struct missing *missing = arg;
+
+    if (reply != NULL && reply->type == REDIS_REPLY_NIL)
+        memory_limiter_lost(missing->limiter->memory, &missing->key, missing->asked_us,
+                            missing->held);
+    free(missing);
+}
+
+static void look_for(struct limiter_ask *ask, unsigned which, uint32_t held)
+{
+    char buffer[LIMITER_COMMAND_BYTES], name_buffer[LIMITER_KEY_BYTES];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+    struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
+    struct limiter *limiter = ask->link->limiter;
+    struct missing *missing = mem_malloc(sizeof *missing);
+
+    *missing = (struct missing){limiter, ask->keys[which], ask->asked_us, held};
+    limiter_key_text(&name, limiter, &ask->keys[which]);
+    script_put_words(
+        &command, 3,
+        (const char *[]){"ZSCORE", LIMITER_RESETS_KEY, name.s + strlen(LIMITER_PREFIX)});
+    redis_link_call(ask->link->redis, command.s, command.len, on_missing, missing);
+}
+
+static void take_admitted(struct limiter_ask *ask, const struct script_answer *said)
+{
+    struct limiter *limiter = ask->link->limiter;
+    int64_t settled_us = ask->asked_us -
+                         (limiter->settings.deadline_ms + LIMITER_SETTLED_MS) * 1000;
+
+    unsigned missing = memory_limiter_admitted(limiter->memory, ask->keys, ask->count, ask->rule,
+                                               ask->asked_us, said->held, settled_us);
+
+    for (unsigned i = 0; i < ask->count; i++) {
+        if (missing & 1u << i)
+            look_for(ask, i, said->held[i]);
+    }
+    ask->verdict.at_us = ask->asked_us;
+}
+
+static void take_refused(struct limiter_ask *ask, const struct script_answer *said)
+{
+    memory_limiter_refused(ask->link->limiter->memory, ask->keys, ask->count, ask->rule,
+                           ask->asked_us, said->refused, said->each);
+}
+
+/* Once more, after the scripts or the clock were set right. */
+static bool may_repeat(struct limiter_ask *ask)
+{
+    bool first = !ask->repeated;
+
+    ask->repeated = true;
+    return first && redis_link_is_up(ask->link->redis);
+}
+
+struct dropped {
+    struct limiter *limiter;
+    struct limit_key key;
+};
+
+/* All of our times go there with the next request. */
+static void on_dropped(void *arg, const redisReply *reply)
+{
+    struct dropped *dropped = arg;
+
+    (void)reply;
+    memory_limiter_lost(dropped->limiter->memory, &dropped->key, INT64_MAX, 0);
+    free(dropped);
+}
+
+static void drop_keys(struct limiter_ask *ask)
+{
+    for (unsigned i = 0; i < ask->count; i++) {
+        char buffer[LIMITER_COMMAND_BYTES], name_buffer[LIMITER_KEY_BYTES];
+        struct text command = text_borrow(NULL, buffer, sizeof buffer);
+        struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
+        const char *words[] = {"DEL", limiter_key_text(&name, ask->link->limiter, &ask->keys[i])};
+        struct dropped *dropped = mem_malloc(sizeof *dropped);
+
+        *dropped = (struct dropped){ask->link->limiter, ask->keys[i]};
+        script_put_words(&command, 2, words);
+        redis_link_call(ask->link->redis, command.s, command.len, on_dropped, dropped);
+    }
+}
+
+static void take_wrong_type(struct limiter_ask *ask, bool alone)
+{
+    if (!alone) {
+        ask->alone = true; /* whose it is tells the next answer */
+        limiter_send(ask);
+        return;
+    }
+    log_warning(NULL, "a key of the limits in Redis held something else, and was removed",
+                LOG_S("route", limiter_name(ask->link->limiter, ask->keys[0].route)));
+    drop_keys(ask);
+    limiter_land_here(ask);
+}
+
+static void take_error(struct limiter_ask *ask, const char *error, bool alone)
+{
+    if (strncmp(error, "NOSCRIPT", 8) == 0 && may_repeat(ask)) {
+        ask->whole = true;
+        limiter_send(ask);
+    } else if (strncmp(error, "WRONGTYPE", 9) == 0) {
+        take_wrong_type(ask, alone);
+    } else {
+        redis_link_fail(ask->link->redis, redis_error_text(error));
+        limiter_land_here(ask);
+    }
+}
+
+static void take_clock_off(struct limiter_ask *ask)
+{
+    struct limiter_link *link = ask->link;
+
+    if (!may_repeat(ask)) {
+        limiter_land_here(ask);
+        return;
+    }
+    ask->next = link->waiting;
+    link->waiting = ask;
+    limiter_set_clock(link);
+}
+
+static void take_part(struct limiter_ask *ask, struct script_reply *reply)
+{
+    struct limiter_link *link = ask->link;
+    struct script_answer said;
+
+    script_read_ask(reply, ask->count, ask->rule, &said);
+    ask->verdict = said.verdict;
+    if (said.outcome == SCRIPT_NONSENSE) {
+        redis_link_fail(link->redis, "Its answer makes no sense");
+        limiter_land_here(ask);
+        return;
+    }
+    if (said.outcome == SCRIPT_ADMITTED)
+        take_admitted(ask, &said);
+    else
+        take_refused(ask, &said);
+    link->offset_us = said.now_us - clock_mono_us();
+    limiter_answer(ask);
+}
+
+static void take(struct limiter_ask *ask, const redisReply *reply, struct script_reply *parts,
+                 bool alone)
+{
+    if (reply == NULL)
+        limiter_land_here(ask);
+    else if (reply->type == REDIS_REPLY_ERROR)
+        take_error(ask, reply->str, alone);
+    else if (script_says_clock_is_off(reply))
+        take_clock_off(ask);
+    else
+        take_part(ask, parts);
+}
+
+/* Of a whole batch. */
+static void on_answer(void *arg, const redisReply *reply)
+{
+    struct limiter_ask *ask = arg, *next;
+    bool alone = ask->next == NULL;
+    struct script_reply parts;
+
+    script_open_reply(reply, &parts);
+    if (reply != NULL)
+        count_call(ask->link, clock_mono_us() - ask->asked_us);
+    for (; ask != NULL; ask = next) {
+        next = ask->next;
+        take(ask, reply, &parts, alone);
+    }
+}
