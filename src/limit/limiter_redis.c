@@ -70,24 +70,23 @@ static bool go_together(const struct limiter_ask *one, const struct limiter_ask 
 }
 
 /* Takes those out of the queue that go with the first; in the order in which they were asked. */
-static struct limiter_ask *take_batch(struct limiter_link *link, unsigned *ret_count)
+static struct limiter_ask *take_batch(struct limiter_ask **queue)
 {
-    struct limiter_ask *first = link->unsent, **last = &first->next, **at = &first->next;
+    struct limiter_ask *first = *queue, **last = &first->next, **at = queue;
+    unsigned count = 1;
 
-    link->unsent = first->next;
-    *ret_count = 1;
-    at = &link->unsent;
-    while (*at != NULL && *ret_count < LIMITER_BATCH) {
+    *queue = first->next;
+    while (*at != NULL && count < LIMITER_BATCH) {
         struct limiter_ask *ask = *at;
 
-        if (go_together(first, ask)) {
-            *at = ask->next;
-            *last = ask;
-            last = &ask->next;
-            ++*ret_count;
-        } else {
+        if (!go_together(first, ask)) {
             at = &ask->next;
+            continue;
         }
+        *at = ask->next;
+        *last = ask;
+        last = &ask->next;
+        count++;
     }
     *last = NULL;
     return first;
@@ -95,7 +94,7 @@ static struct limiter_ask *take_batch(struct limiter_link *link, unsigned *ret_c
 
 static void on_answer(void *arg, const redisReply *reply);
 
-static void send_batch(struct limiter_link *link, struct limiter_ask *first, unsigned count)
+static void send_batch(struct limiter_link *link, struct limiter_ask *first)
 {
     char buffer[LIMITER_COMMAND_BYTES * 4], names[LIMITER_BATCH][LIMITER_KEY_BYTES];
     struct text command = text_borrow(NULL, buffer, sizeof buffer);
@@ -110,8 +109,8 @@ static void send_batch(struct limiter_link *link, struct limiter_ask *first, uns
             keys[key_count++] = limiter_key_text(&name, link->limiter, &ask->keys[i]);
         }
     }
-    script_put_ask(&command, count == 1 ? script_for(first->count) : SCRIPT_ONE, first->whole, keys,
-                   key_count, first->rule, &clock);
+    script_put_ask(&command, script_for(first->count), first->whole, keys, key_count, first->rule,
+                   &clock);
     redis_link_call(link->redis, command.s, command.len, on_answer, first);
     if (!command.borrowed)
         talloc_free(command.s);
@@ -122,15 +121,14 @@ void limiter_flush(void *arg, struct redis_link *redis)
     struct limiter_link *link = arg;
 
     (void)redis;
+    /* An answer that comes at once, since the link is down, may lead to the next request. */
     while (link->unsent != NULL) {
-        unsigned count;
-        struct limiter_ask *first = take_batch(link, &count);
+        struct limiter_ask *queue = take_ptr(link->unsent);
 
-        if (link->unsent == NULL)
-            link->last_unsent = &link->unsent;
-        send_batch(link, first, count);
+        link->last_unsent = &link->unsent;
+        while (queue != NULL)
+            send_batch(link, take_batch(&queue));
     }
-    link->last_unsent = &link->unsent;
 }
 
 /* What an answer means */
@@ -258,7 +256,8 @@ static void take_error(struct limiter_ask *ask, const char *error, bool alone)
     } else if (strncmp(error, "WRONGTYPE", 9) == 0) {
         take_wrong_type(ask, alone);
     } else {
-        redis_link_fail(ask->link->redis, redis_error_text(error));
+        if (redis_link_is_up(ask->link->redis))
+            redis_link_fail(ask->link->redis, redis_error_text(error));
         limiter_land_here(ask);
     }
 }
@@ -283,8 +282,9 @@ static void take_part(struct limiter_ask *ask, struct script_reply *reply)
 
     script_read_ask(reply, ask->count, ask->rule, &said);
     ask->verdict = said.verdict;
-    if (said.outcome == SCRIPT_NONSENSE) {
+    if (said.outcome == SCRIPT_NONSENSE && redis_link_is_up(link->redis))
         redis_link_fail(link->redis, "Its answer makes no sense");
+    if (said.outcome == SCRIPT_NONSENSE) {
         limiter_land_here(ask);
         return;
     }
