@@ -1,10 +1,12 @@
 """Stripe's events: who is believed, what is kept, and that what they lead to is always what Stripe says."""
+import collections
 import contextlib
 import json
 import resource
 import secrets
 import threading
 import time
+from http.client import HTTPConnection
 
 import pytest
 import requests
@@ -336,6 +338,46 @@ def test_many_deliveries_at_once_are_each_stored_before_they_are_acknowledged(wo
         thread.join()
     kept = {name for (name,) in rows(world.manus, "SELECT event_id FROM events")}
     assert accepted and set(accepted) <= kept
+
+
+def pour(world, bodies, threads=8):
+    """Delivers them as fast as they go; the statuses, and how often each came."""
+    statuses, lock = collections.Counter(), threading.Lock()
+
+    def send(mine):
+        mine = [(body, signature(body, [SECRET])) for body in mine]
+        http = HTTPConnection("127.0.0.1", world.manus.port, timeout=30 * SLOW)
+        for body, signed in mine:
+            http.request("POST", f"{API}/billing/webhook", body, {"Stripe-Signature": signed})
+            reply = http.getresponse()
+            reply.read()
+            with lock:
+                statuses[reply.status] += 1
+
+    workers = [threading.Thread(target=send, args=(bodies[i::threads],)) for i in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return statuses
+
+
+def test_ten_thousand_deliveries_are_all_stored_and_what_they_say_is_applied_soon(world):
+    people = [world.subscriber() for _ in range(5)]
+    for _, person in people:
+        person.switches(world.pro)
+    told = [{"id": person.live()["id"], "object": "subscription", "customer": person.customer} for _, person in people]
+    count = 10000 if SLOW == 1 else 2000
+    bodies = [payload(forged("customer.subscription.updated", told[n // 2 % 5]) if n % 2 else forged("some.type", {"id": "x_1", "object": "x"})) for n in range(count)]
+    before = rows(world.manus, "SELECT count(*) FROM events")[0][0]
+    assert pour(world, bodies) == {200: count}
+    assert rows(world.manus, "SELECT count(*) FROM events")[0][0] == before + count
+    assert {world.subscription(user)["plan"] for user, _ in people} == {"pro"}
+    deadline = time.monotonic() + 20 * SLOW
+    while rows(world.manus, "SELECT count(*) FROM events WHERE state = 'waiting'") != [(0,)]:
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT state, count(*) FROM events GROUP BY state")
+        time.sleep(0.1)
+    assert rows(world.manus, "SELECT count(*) FROM events WHERE state = 'dead'") == [(0,)]
 
 
 def test_metrics_tell_of_events(tmp_path):
