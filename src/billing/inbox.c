@@ -175,7 +175,7 @@ static enum err apply_trial(struct task *task, struct billing *billing,
 
     if (e == OK && ret->result == SYNC_DONE && strcmp(ret->found.status, "trialing") == 0 &&
         end_ms > clock_wall_ms())
-        notice_trial_ends(task, billing, settings, ret->user_id, end_ms, true);
+        ret->mail = notice_of_bought_trial(task, billing, settings, ret->user_id, end_ms);
     return e;
 }
 
@@ -234,7 +234,7 @@ static enum err give_up(struct task *task, struct billing *billing, const struct
     metric_add(METRIC_events_dead, 1);
     log_error(task, "an event was given up: see manus billing inbox", LOG_S("event", event->id),
               LOG_S("type", event->type), LOG_S("detail", why));
-    return store_event_done(task, billing->store, event->id, EVENT_DEAD, NULL, why,
+    return store_event_done(task, billing->store, event->id, EVENT_DEAD, NULL, why, NULL,
                             clock_wall_ms());
 }
 
@@ -243,7 +243,7 @@ static enum err finish(struct task *task, struct billing *billing, const struct 
 {
     unsigned settled = 0;
     enum err e = store_event_done(task, billing->store, event->id, state, outcome->user_id, why,
-                                  clock_wall_ms());
+                                  outcome->mail, clock_wall_ms());
 
     metric_add(METRIC_events_applied, 1);
     if (e == OK && outcome->user_id != NULL && outcome->customer_id != NULL &&

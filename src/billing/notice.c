@@ -70,15 +70,13 @@ const struct mail *notice_of_trial(struct task *task, struct billing *billing,
     return trial_letter(task, settings, &user, subscription->trial_end_ms, false);
 }
 
-void notice_trial_ends(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, int64_t end_ms, bool is_bought)
+const struct mail *notice_of_bought_trial(struct task *task, struct billing *billing,
+                                          const struct settings *settings, const char *user_id,
+                                          int64_t end_ms)
 {
     struct user user;
 
     if (!find_reader(task, billing, settings, user_id, &user))
-        return;
-    if (store_mail_put(task, billing->store,
-                       trial_letter(task, settings, &user, end_ms, is_bought)) != OK)
-        log_warning(task, "a notice could not be mailed", LOG_S("user", user_id),
-                    LOG_S("detail", task->text));
+        return NULL;
+    return trial_letter(task, settings, &user, end_ms, true);
 }

@@ -10,11 +10,12 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
                                     const struct subscription *before,
                                     const struct subscription *after);
 
-/* The mail that the trial of our own ends; NULL: none. In the task's memory. */
+/* The mail that a trial of our own ends; NULL: none. In the task's memory. */
 const struct mail *notice_of_trial(struct task *task, struct billing *billing,
                                    const struct settings *settings,
                                    const struct subscription *subscription);
 
-/* Puts the mail that a trial ends at `end_ms`. That it cannot be is logged only. */
-void notice_trial_ends(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, int64_t end_ms, bool is_bought);
+/* The mail that a trial of Stripe's ends at `end_ms`; NULL: none. In the task's memory. */
+const struct mail *notice_of_bought_trial(struct task *task, struct billing *billing,
+                                          const struct settings *settings, const char *user_id,
+                                          int64_t end_ms);

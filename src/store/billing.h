@@ -212,10 +212,10 @@ must_check enum err store_event_put(struct task *task, struct store *store,
 must_check enum err store_event_take(struct task *task, struct store *store, int64_t now_ms,
                                      int64_t lease_ms, bool *ret_found, struct event *ret);
 
-/* It has come to `state`. */
+/* A waiting one has come to `state`, and with that the mail is put (NULL: none): once. */
 must_check enum err store_event_done(struct task *task, struct store *store, const char *id,
                                      const char *state, const char *user_id, const char *error,
-                                     int64_t now_ms);
+                                     const struct mail *mail, int64_t now_ms);
 
 /* The waiting events of the customer that were received before `before_ms` are done, if they are of
  * those that say only that something has changed: of invoices, and of subscriptions, but for
@@ -288,7 +288,7 @@ struct billing_operations {
                           const char **);
     enum err (*event_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct event *);
     enum err (*event_done)(struct task *, struct store *, const char *, const char *, const char *,
-                           const char *, int64_t);
+                           const char *, const struct mail *, int64_t);
     enum err (*events_done)(struct task *, struct store *, const char *, int64_t, const char *,
                             int64_t, unsigned *);
     enum err (*event_postpone)(struct task *, struct store *, const char *, int64_t, const char *);

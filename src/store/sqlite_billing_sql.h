@@ -90,7 +90,7 @@
                   " (SELECT number FROM events WHERE state = 'waiting' AND next_at <= ?1"          \
                   " ORDER BY next_at LIMIT 1) RETURNING " SQLITE_EVENT_COLUMNS ", payload")        \
     X(EVENT_DONE, "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"     \
-                  " done_at = ?5 WHERE event_id = ?1")                                             \
+                  " done_at = ?5 WHERE event_id = ?1 AND state = 'waiting'")                       \
     X(EVENTS_DONE, "UPDATE events SET state = 'done', user_id = ?3, error = '', done_at = ?4"      \
                    " WHERE customer_id = ?1 AND state = 'waiting' AND received_at < ?2"            \
                    " AND (type LIKE 'invoice.%' OR (type LIKE 'customer.subscription.%'"           \

@@ -122,6 +122,7 @@ enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_m
 struct settle_event {
     const char *id, *state, *user_id, *error;
     int64_t at_ms;
+    const struct mail *mail;
     int changes;
 };
 
@@ -129,6 +130,8 @@ static enum err finish_event(struct task *task, struct sqlite_db *db, void *argu
 {
     const struct settle_event *settle = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_DONE);
+    int changes = 0;
+    enum err e;
 
     if (s != NULL) {
         sqlite_bind(s, 1, settle->id);
@@ -137,16 +140,18 @@ static enum err finish_event(struct task *task, struct sqlite_db *db, void *argu
         sqlite_bind(s, 4, settle->error);
         sqlite3_bind_int64(s, 5, settle->at_ms);
     }
-    return sqlite_db_run(task, db, s, NULL);
+    e = sqlite_db_run(task, db, s, &changes);
+    return e == OK && changes > 0 && settle->mail != NULL ? sqlite_put_mail(task, db, settle->mail)
+                                                          : e;
 }
 
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
                            const char *state, const char *user_id, const char *error,
-                           int64_t now_ms)
+                           const struct mail *mail, int64_t now_ms)
 {
     return sqlite_writing(
         task, store, finish_event,
-        &(struct settle_event){id, state, user_id, error == NULL ? "" : error, now_ms, 0});
+        &(struct settle_event){id, state, user_id, error == NULL ? "" : error, now_ms, mail, 0});
 }
 
 struct finish_events {

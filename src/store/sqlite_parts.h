@@ -135,7 +135,7 @@ enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_m
                            bool *ret_found, struct event *ret);
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
                            const char *state, const char *user_id, const char *error,
-                           int64_t now_ms);
+                           const struct mail *mail, int64_t now_ms);
 enum err sqlite_events_done(struct task *task, struct store *store, const char *customer_id,
                             int64_t before_ms, const char *user_id, int64_t now_ms,
                             unsigned *ret_count);

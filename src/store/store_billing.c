@@ -117,9 +117,11 @@ enum err store_event_take(struct task *task, struct store *store, int64_t now_ms
 }
 
 enum err store_event_done(struct task *task, struct store *store, const char *id, const char *state,
-                          const char *user_id, const char *error, int64_t now_ms)
+                          const char *user_id, const char *error, const struct mail *mail,
+                          int64_t now_ms)
 {
-    return store->operations->billing->event_done(task, store, id, state, user_id, error, now_ms);
+    return store->operations->billing->event_done(task, store, id, state, user_id, error, mail,
+                                                  now_ms);
 }
 
 enum err store_events_done(struct task *task, struct store *store, const char *customer_id,

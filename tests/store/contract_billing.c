@@ -702,7 +702,8 @@ static struct event event_of(struct task *task, const char *id)
 
 static void finish(struct task *task, const char *id, const char *event_state)
 {
-    assert_int_equal(store_event_done(task, store, id, event_state, "ann", "", SAMPLE_MS + 5), OK);
+    assert_int_equal(store_event_done(task, store, id, event_state, "ann", "", NULL, SAMPLE_MS + 5),
+                     OK);
 }
 
 static void test_an_event_is_accepted_once_and_tells_what_became_of_it(void **state)
@@ -724,6 +725,25 @@ static void test_an_event_is_accepted_once_and_tells_what_became_of_it(void **st
     assert_string_equal(said, EVENT_DONE);
     assert_false(take(task, SAMPLE_MS + HOUR_MS, &taken));
     assert_string_equal(event_of(task, event.id).user_id, "ann");
+}
+
+static void test_the_mail_of_an_event_is_put_when_it_ends_and_once(void **state)
+{
+    struct task *task = *state;
+    struct event event = event_at(task, SAMPLE_MS);
+    const struct mail mail = {.to = "ann@example.com", .content = "x", .created_ms = SAMPLE_MS};
+    const char *said;
+    int64_t before, after;
+
+    put(task, &event, &said);
+    assert_int_equal(store_mail_count(task, store, &before), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(store_event_done(task, store, event.id, EVENT_DONE, "ann", "", &mail,
+                                          SAMPLE_MS + 5 + i),
+                         OK);
+    assert_int_equal(store_mail_count(task, store, &after), OK);
+    assert_int_equal(after, before + 1);
+    assert_int_equal(event_of(task, event.id).done_ms, SAMPLE_MS + 5);
 }
 
 static void test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_replayed(void **state)
@@ -907,6 +927,7 @@ int contract_billing_run(struct store *of)
         TEST(test_whoever_left_a_reservation_leaves_its_key),
         TEST(test_of_many_who_check_out_at_once_one_reserves),
         TEST(test_an_event_is_accepted_once_and_tells_what_became_of_it),
+        TEST(test_the_mail_of_an_event_is_put_when_it_ends_and_once),
         TEST(test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_replayed),
         TEST(test_one_answer_settles_what_the_customers_events_waited_for),
         TEST(test_events_are_listed_by_state_and_swept_when_they_are_old),
