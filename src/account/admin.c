@@ -93,7 +93,7 @@ static enum err create(struct task *task, const struct accounts *accounts,
                        const struct settings *settings, const struct admin_request *request,
                        struct text *out)
 {
-    const char *email = email_normalise(task->mem, request->who), *password;
+    const char *email = email_normalise(task->mem, request->who), *password = "";
     const char *fullname = unicode_trim(task->mem, request->fullname == NULL ? "Administrator"
                                                                              : request->fullname);
     size_t name_length = unicode_length(fullname);

@@ -76,7 +76,8 @@ static void write_allow(struct router *router, struct place *place)
 
         if (strcmp(method, "*") == 0)
             method = "GET, HEAD, POST, PUT, PATCH, DELETE";
-        text_printf(&allow, "%s, ", method);
+        text_add(&allow, method);
+        text_add(&allow, ", ");
         if (strcmp(method, "GET") == 0)
             text_add(&allow, "HEAD, ");
     }
