@@ -5,8 +5,9 @@
 #include "core/metrics.h"
 
 #include <string.h>
+#include <unistd.h>
 
-enum { CONSUME_TRIES = 4 };
+enum { CONSUME_TRIES = 4, LOCK_MS = 1000, LOCK_LOOK_MS = 10 };
 
 #define DAY_MS INT64_C(86400000)
 
@@ -82,6 +83,17 @@ static pthread_mutex_t *lock_of(struct billing *billing, const char *user_id)
 void billing_lock(struct billing *billing, const char *user_id)
 {
     pthread_mutex_lock(lock_of(billing, user_id));
+}
+
+bool billing_lock_soon(struct billing *billing, const char *user_id)
+{
+    int64_t until_ms = clock_mono_ms() + LOCK_MS;
+    int busy;
+
+    while ((busy = pthread_mutex_trylock(lock_of(billing, user_id))) != 0 &&
+           clock_mono_ms() < until_ms)
+        usleep(LOCK_LOOK_MS * 1000);
+    return busy == 0;
 }
 
 void billing_unlock(struct billing *billing, const char *user_id)

@@ -33,6 +33,10 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
 
 /* Held until billing_unlock(); while Stripe is asked, so for seconds. */
 void billing_lock(struct billing *billing, const char *user_id);
+
+/* The same for somebody who asked for it: false if it is not to be had within a second, so that one
+ * user who asks much at once does not keep the lane from the others. */
+bool billing_lock_soon(struct billing *billing, const char *user_id);
 void billing_unlock(struct billing *billing, const char *user_id);
 
 /* ERR_NOT_FOUND if there is no such user. */

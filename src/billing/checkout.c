@@ -12,7 +12,8 @@ enum {
     WAITERS = 2,      /* of the lane's threads */
     WAIT_MS = 3000,
     LOOK_MS = 50,
-    ROUNDS = 3, /* sessions that turn out to be over, customers that are gone */
+    ROUNDS = 4, /* sessions that turn out to be over, customers that are gone, others to close */
+    PREVIEW_S = 900, /* for so long a preview's price is had */
     INVOICES = 24,
 };
 
@@ -174,15 +175,13 @@ static enum err make_reserved(struct task *task, struct billing *billing,
     if (e == OK && subscription.customer_id != NULL) {
         /* What was bought meanwhile, and not heard of. */
         e = sync_locked(task, billing, settings, user->id, subscription.customer_id, &outcome);
-        if (e == OK && outcome.result != SYNC_NOBODY)
-            subscription = outcome.found;
+        if (e == OK)
+            e = billing_subscription(task, billing, user->id, &subscription);
         if (e == OK && is_subscribed(&subscription))
             return refuse_subscribed(task);
     }
     if (e == OK)
         e = customer_of(task, billing, user, &subscription, &customer_id);
-    if (e == OK && checkout->session_id != NULL)
-        e = expire_session(task, billing, checkout->session_id);
     if (e == OK)
         e = make_session(task, billing, checkout, customer_id, ret, ret_made);
     if (*ret_made == MADE_STRANGER) {
@@ -190,6 +189,31 @@ static enum err make_reserved(struct task *task, struct billing *billing,
         billing_forget(billing, user->id);
     }
     return e;
+}
+
+/* The page for something else, which could be paid beside the new one. One that was made and not
+ * noted is had again by its key. Under the user's lock. */
+static enum err close_other(struct task *task, struct billing *billing, const char *user_id,
+                            const struct checkout *other)
+{
+    struct checkout_session session = {.id = other->session_id};
+    struct subscription subscription;
+    enum made made;
+    enum err e = billing_subscription(task, billing, user_id, &subscription);
+
+    if (e != OK)
+        return e;
+    if (session.id == NULL && subscription.customer_id != NULL) {
+        e = make_session(task, billing, other, subscription.customer_id, &session, &made);
+        if (e != OK && (e == ERR_STRIPE || made == MADE_ANOTHER || made == MADE_STRANGER))
+            session.id = NULL; /* there is none */
+        else if (e != OK)
+            return e;
+    }
+    if (session.id == NULL)
+        return store_checkout_close(task, billing->store, other->key);
+    e = expire_session(task, billing, session.id);
+    return e == OK ? store_checkout_close(task, billing->store, session.id) : e;
 }
 
 /* Gives the reservation back as the failure asks for; *ret_again: it is worth another round. */
@@ -277,6 +301,11 @@ static enum err begin(struct task *task, struct billing *billing, const struct s
         round++;
         if (reserved == CHECKOUT_OPEN) {
             e = reuse(task, billing, settings, user, &checkout, ret, &again);
+        } else if (reserved == CHECKOUT_OTHER) {
+            billing_lock(billing, user->id);
+            e = close_other(task, billing, user->id, &checkout);
+            billing_unlock(billing, user->id);
+            again = e == OK;
         } else {
             billing_lock(billing, user->id);
             e = make_reserved(task, billing, settings, user, &checkout, ret, &made);
@@ -400,6 +429,24 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
 
 /* Portal and invoices */
 
+/* Stripe says that it knows no such customer. */
+static enum err look_whether_gone(struct task *task, struct billing *billing,
+                                  const struct settings *settings,
+                                  const struct subscription *subscription)
+{
+    struct sync_outcome outcome;
+    enum err e;
+
+    billing_lock(billing, subscription->user_id);
+    e = sync_locked(task, billing, settings, subscription->user_id, subscription->customer_id,
+                    &outcome);
+    billing_unlock(billing, subscription->user_id);
+    return e != OK ? e
+                   : fail(task, ERR_BAD_REQUEST,
+                          mem_printf(task->mem, "No Stripe customer found for user: %s",
+                                     subscription->user_id));
+}
+
 enum err checkout_portal(struct task *task, struct billing *billing,
                          const struct settings *settings, const char *user_id,
                          const char *return_url, const char **ret_url)
@@ -425,13 +472,8 @@ enum err checkout_portal(struct task *task, struct billing *billing,
     call.form = form.s;
     call.key = mem_printf(task->mem, "manus:portal:%s", crypto_id(task->mem));
     e = stripe_ask(task, billing->stripe, &call);
-    if (e == ERR_STRIPE && stripe_is_missing(&call)) {
-        (void)!store_customer_unlink(task, billing->store, subscription.customer_id,
-                                     clock_wall_ms());
-        billing_forget(billing, user_id);
-        return fail(task, ERR_BAD_REQUEST,
-                    mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
-    }
+    if (e == ERR_STRIPE && stripe_is_missing(&call) && strcmp(call.param, "customer") == 0)
+        return look_whether_gone(task, billing, settings, &subscription);
     if (e == OK)
         *ret_url = mem_string(task->mem, stripe_text(call.reply, "url"));
     return e;
@@ -479,18 +521,44 @@ static enum err read_live(struct task *task, struct billing *billing,
     return e;
 }
 
-/* The item whose price is one of the plans'; the first if none is. */
-static const char *item_to_change(const struct billing *billing, const json_t *live)
+/* The item whose price is one of the plans', else the one that was taken for the plan, else the
+ * only one; NULL: which one it is cannot be told. */
+static const char *item_to_change(const struct billing *billing, const json_t *live,
+                                  const struct subscription *subscription)
 {
     const json_t *items = json_object_get(json_object_get(live, "items"), "data"), *item;
+    const char *known = NULL;
     size_t i;
 
     json_array_foreach(items, i, item)
     {
-        if (plans_by_price(billing->plans, stripe_id_of(item, "price")) != NULL)
+        const char *price = stripe_id_of(item, "price");
+
+        if (plans_by_price(billing->plans, price) != NULL)
             return stripe_text(item, "id");
+        if (json_array_size(items) == 1 ||
+            (subscription->price_id != NULL && strcmp(price, subscription->price_id) == 0))
+            known = stripe_text(item, "id");
     }
-    return stripe_text(json_array_get(items, 0), "id");
+    return known;
+}
+
+/* Whether the plan of what runs can be changed now. Who owes would get credit for what was never
+ * paid, and be active again. */
+static enum err may_switch(struct task *task, const struct billing *billing, const json_t *live,
+                           const struct subscription *subscription, const char **ret_item)
+{
+    const char *status = stripe_text(live, "status");
+
+    *ret_item = item_to_change(billing, live, subscription);
+    if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0)
+        return fail(task, ERR_PAYMENT,
+                    "A payment is due: pay it in the portal, then change the plan");
+    if (*ret_item == NULL)
+        return fail(task, ERR_CONFLICT,
+                    "It cannot be told what of this subscription is the plan: change it in the "
+                    "portal, or ask for help");
+    return OK;
 }
 
 static enum err find_plan(struct task *task, const struct billing *billing,
@@ -513,18 +581,21 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     struct subscription subscription;
     struct text form = text_open(task->mem, 512);
     const struct plan *plan;
+    const char *item;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
     if (e == OK)
         e = find_plan(task, billing, &subscription, name, &plan);
     if (e == OK)
         e = read_live(task, billing, &subscription, &live);
+    if (e == OK)
+        e = may_switch(task, billing, live, &subscription, &item);
     if (e != OK)
         return e;
     *ret_date_s = clock_wall_ms() / 1000;
     stripe_put(&form, "customer", subscription.customer_id);
     stripe_put(&form, "subscription", subscription.stripe_id);
-    stripe_put(&form, "subscription_details[items][0][id]", item_to_change(billing, live));
+    stripe_put(&form, "subscription_details[items][0][id]", item);
     stripe_put(&form, "subscription_details[items][0][price]", plan_price(plan));
     stripe_put(&form, "subscription_details[proration_behavior]", "always_invoice");
     stripe_put_int(&form, "subscription_details[proration_date]", *ret_date_s);
@@ -562,16 +633,22 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     auto_call struct stripe_call call = {.method = "POST"};
     auto_json json_t *live = NULL;
     struct text form = text_open(task->mem, 384);
+    int64_t now_s = clock_wall_ms() / 1000;
     const struct plan *plan;
+    const char *item;
     enum err e = billing_subscription(task, billing, user_id, ret);
 
+    if (date_s != 0 && (date_s > now_s + 5 || date_s < now_s - PREVIEW_S))
+        return fail(task, ERR_BAD_REQUEST, "This preview is too old: ask for a new one");
     if (e == OK)
         e = find_plan(task, billing, ret, name, &plan);
     if (e == OK)
         e = read_live(task, billing, ret, &live);
+    if (e == OK)
+        e = may_switch(task, billing, live, ret, &item);
     if (e != OK)
         return e;
-    stripe_put(&form, "items[0][id]", item_to_change(billing, live));
+    stripe_put(&form, "items[0][id]", item);
     stripe_put(&form, "items[0][price]", plan_price(plan));
     stripe_put(&form, "proration_behavior", "always_invoice");
     stripe_put(&form, "payment_behavior", "error_if_incomplete");
@@ -583,13 +660,19 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     return change(task, billing, settings, ret, &call, ret);
 }
 
+static enum err fail_changing(struct task *task)
+{
+    return fail(task, ERR_CONFLICT, "Another change is under way: try again");
+}
+
 enum err checkout_change_plan(struct task *task, struct billing *billing,
                               const struct settings *settings, const char *user_id,
                               const char *plan, int64_t date_s, struct subscription *ret)
 {
     enum err e;
 
-    billing_lock(billing, user_id);
+    if (!billing_lock_soon(billing, user_id))
+        return fail_changing(task);
     e = switch_plan(task, billing, settings, user_id, plan, date_s, ret);
     billing_unlock(billing, user_id);
     return e;
@@ -636,7 +719,8 @@ enum err checkout_cancel(struct task *task, struct billing *billing,
 {
     enum err e;
 
-    billing_lock(billing, user_id);
+    if (!billing_lock_soon(billing, user_id))
+        return fail_changing(task);
     e = set_end(task, billing, settings, user_id, true, ret);
     billing_unlock(billing, user_id);
     return e;
@@ -648,7 +732,8 @@ enum err checkout_resume(struct task *task, struct billing *billing,
 {
     enum err e;
 
-    billing_lock(billing, user_id);
+    if (!billing_lock_soon(billing, user_id))
+        return fail_changing(task);
     e = set_end(task, billing, settings, user_id, false, ret);
     billing_unlock(billing, user_id);
     return e;

@@ -263,7 +263,9 @@ static enum err settle_failure(struct task *task, struct billing *billing,
     log_warning(task, "an event could not be applied, and will be tried again",
                 LOG_S("event", event->id), LOG_S("error", err_info(failure)->name),
                 LOG_S("detail", why));
-    if (clock_wall_ms() - event->received_ms > GIVE_UP_MS)
+    /* A goodbye is all that stands between who is gone and being billed on. */
+    if (clock_wall_ms() - event->received_ms > GIVE_UP_MS &&
+        strcmp(event->type, STORE_EVENT_GOODBYE) != 0)
         return give_up(task, billing, event, why);
     return put_off(task, billing, event, why);
 }
@@ -289,6 +291,8 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
     default:
         ret->result = EVENT_APPLIED;
         ret->user_id = outcome->user_id;
+        if (outcome->has_duplicate && event->attempts < NOBODY_TRIES)
+            return put_off(task, billing, event, "a second subscription could not be ended yet");
         return finish(task, billing, event, EVENT_DONE, outcome, "");
     }
 }

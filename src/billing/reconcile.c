@@ -9,6 +9,7 @@
 
 enum {
     PAGE = 20,
+    IN_ROW = 3, /* that Stripe does not answer: then it is down */
     PAGE_MS = 60000,
     PACE_MS = 50, /* between two of the daily comparison: Stripe's rates are for customers */
     HOUR_MS = 3600 * 1000,
@@ -87,13 +88,16 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
     const struct subscription_filter known = {.with_customer = true};
     const struct store_page page = {cursor, PAGE};
     struct subscription *rows;
+    unsigned in_row = 0;
     size_t count;
     enum err e = store_subscriptions(task, billing->store, &known, &page, &rows, &count, ret_next);
 
     for (size_t i = 0; e == OK && i < count; i++) {
         e = reconcile_one(task, billing, settings, &rows[i], dry, out, counts);
-        if (e == ERR_STRIPE)
-            e = OK; /* this one alone */
+        in_row = e == ERR_STRIPE_DOWN ? in_row + 1 : 0;
+        /* This one alone, unless nobody is answered. */
+        if (e == ERR_STRIPE || (in_row > 0 && in_row < IN_ROW && in_row < count))
+            e = OK;
     }
     return e;
 }

@@ -74,10 +74,14 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
                             const struct subscription *sub, int64_t now_ms)
 {
     const struct plan *plan = plans_by_name(plans, sub->plan);
-    struct standing s = {.plan = plan == NULL ? plans_free(plans) : plan,
-                         .plan_name = sub->plan,
+    struct standing s = {.plan_name = sub->plan,
                          .status = sub->status,
                          .is_paid = strcmp(sub->plan, PLAN_FREE) != 0};
+
+    /* A plan that has another name now is known by what is paid. */
+    if (plan == NULL && sub->price_id != NULL)
+        plan = plans_by_price(plans, sub->price_id);
+    s.plan = plan == NULL ? plans_free(plans) : plan;
 
     s.limit = s.plan->runs;
     use_month(&s, now_ms);

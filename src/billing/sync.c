@@ -88,6 +88,12 @@ static int64_t unpaid_since_ms(const json_t *subscription, int64_t otherwise)
     return at != 0 ? at * 1000 : otherwise;
 }
 
+static bool is_ending(const json_t *subscription)
+{
+    return stripe_int(subscription, "cancel_at") != 0 ||
+           json_is_true(json_object_get(subscription, "cancel_at_period_end"));
+}
+
 /* As if nothing had been bought. */
 static void read_nothing(const struct subscription *stored, struct subscription *ret,
                          const char *status)
@@ -120,8 +126,7 @@ bool sync_read(const struct plans *plans, const json_t *subscription,
     ret->period_start_ms = period_ms(subscription, item, "current_period_start");
     ret->period_end_ms = period_ms(subscription, item, "current_period_end");
     ret->canceled_ms = stripe_int(subscription, "canceled_at") * 1000;
-    ret->cancel_at_period_end = stripe_int(subscription, "cancel_at") != 0 ||
-                                json_is_true(json_object_get(subscription, "cancel_at_period_end"));
+    ret->cancel_at_period_end = is_ending(subscription);
     ret->past_due_ms = strcmp(ret->status, "past_due") == 0
                            ? unpaid_since_ms(subscription, ret->period_start_ms)
                            : 0;
@@ -148,6 +153,9 @@ static bool is_better(const struct plans *plans, const json_t *a, const json_t *
     if (plan_a != plan_b)
         return plan_b == NULL ||
                (plan_a != NULL && plan_rank(plans, plan_a) > plan_rank(plans, plan_b));
+    /* Who bought again while the first one runs out wants the one that goes on. */
+    if (is_ending(a) != is_ending(b))
+        return is_ending(b);
     return a_is_older;
 }
 
@@ -165,8 +173,8 @@ static const json_t *choose(const struct plans *plans, const json_t *list)
     return best;
 }
 
-/* Something was bought once, so the trial is over for good. */
-static bool was_ever_live(const json_t *list)
+/* Something was bought since it began, or runs, so the trial is over for good. */
+static bool ends_trial(const json_t *list, int64_t trial_start_ms)
 {
     const json_t *one;
     size_t i;
@@ -174,8 +182,9 @@ static bool was_ever_live(const json_t *list)
     json_array_foreach(list, i, one)
     {
         int rank = status_of(one)->rank;
+        bool is_over = rank <= 1, never_began = rank == 0 || rank == 2;
 
-        if (rank != 0 && rank != 2)
+        if (!never_began && (!is_over || stripe_int(one, "created") * 1000 > trial_start_ms))
             return true;
     }
     return false;
@@ -183,14 +192,15 @@ static bool was_ever_live(const json_t *list)
 
 /* Asking */
 
-/* All of the customer's subscriptions: a new array. */
+/* All of the customer's subscriptions: a new array. *ret_missing: Stripe knows no such customer. */
 static enum err list_all(struct task *task, struct billing *billing, const char *customer_id,
-                         json_t **ret)
+                         json_t **ret, bool *ret_missing)
 {
     const char *after = NULL;
     enum err e = OK;
 
     *ret = json_array();
+    *ret_missing = false;
     for (int i = 0; i < PAGES; i++) {
         auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
         struct text query = text_open(task->mem, 160);
@@ -204,7 +214,8 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
             stripe_put(&query, "starting_after", after);
         call.form = query.s;
         e = stripe_ask(task, billing->stripe, &call);
-        if (e == ERR_STRIPE && stripe_is_missing(&call))
+        *ret_missing = e == ERR_STRIPE && stripe_is_missing(&call);
+        if (*ret_missing)
             return OK;
         if (e != OK)
             return e;
@@ -220,18 +231,93 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
     return OK;
 }
 
-/* A second live subscription of our plans is paid for nothing. */
-static void end_duplicates(struct task *task, struct billing *billing, const json_t *list,
+static enum err fail_stranger(struct task *task)
+{
+    return fail(task, ERR_STRIPE,
+                "Stripe does not know what is paid for here: is STRIPE_SECRET_KEY of the right "
+                "account and mode?");
+}
+
+/* A customer that was deleted, or one with whom nothing is lost, is gone. Another that Stripe does
+ * not know is a wrong key of ours rather. */
+static enum err look_for_customer(struct task *task, struct billing *billing,
+                                  const char *customer_id, const struct subscription *stored,
+                                  bool *ret_gone)
+{
+    auto_call struct stripe_call call = {
+        .method = "GET", .path = mem_printf(task->mem, "/v1/customers/%s", customer_id)};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+    bool is_missing = e == ERR_STRIPE && stripe_is_missing(&call);
+
+    *ret_gone = is_missing || json_is_true(json_object_get(call.reply, "deleted"));
+    if (is_missing && stored->stripe_id != NULL)
+        return fail_stranger(task);
+    return is_missing ? OK : e;
+}
+
+static bool has_subscription(const json_t *list, const char *id)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        if (strcmp(stripe_text(one, "id"), id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One that somebody has here is not over because a list leaves it out. */
+static enum err look_for_known(struct task *task, struct billing *billing,
+                               const struct subscription *stored, const char *customer_id,
+                               json_t *list)
+{
+    auto_call struct stripe_call call = {.method = "GET", .form = "expand[0]=latest_invoice"};
+    enum err e;
+
+    if (stored->stripe_id == NULL || !stripe_is_id(stored->stripe_id, "sub_") ||
+        has_subscription(list, stored->stripe_id))
+        return OK;
+    call.path = mem_printf(task->mem, "/v1/subscriptions/%s", stored->stripe_id);
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return fail_stranger(task);
+    if (e == OK && strcmp(stripe_id_of(call.reply, "customer"), customer_id) == 0)
+        json_array_append(list, call.reply);
+    return e;
+}
+
+static enum err read_all(struct task *task, struct billing *billing, const char *customer_id,
+                         const struct subscription *stored, json_t **ret, bool *ret_gone)
+{
+    bool missing;
+    enum err e = list_all(task, billing, customer_id, ret, &missing);
+
+    *ret_gone = false;
+    if (e == OK && missing)
+        e = look_for_customer(task, billing, customer_id, stored, ret_gone);
+    if (e == OK && !*ret_gone)
+        e = look_for_known(task, billing, stored, customer_id, *ret);
+    return e;
+}
+
+/* A second live subscription of our plans is paid for nothing. False: one is left. */
+static bool end_duplicates(struct task *task, struct billing *billing, const json_t *list,
                            const json_t *kept, const char *user_id)
 {
     const json_t *one, *item;
+    bool all = true;
     size_t i;
 
     json_array_foreach(list, i, one)
     {
         const char *id = stripe_text(one, "id");
+        /* Nobody is credited for what was not paid. */
+        bool is_paid = status_of(one)->rank == 6;
         auto_call struct stripe_call call = {.method = "DELETE",
-                                             .form = "prorate=true&invoice_now=true"};
+                                             .form = is_paid ? "prorate=true&invoice_now=true"
+                                                             : "prorate=false"};
 
         if (one == kept || !status_of(one)->is_live || !status_of(kept)->is_live ||
             plan_of(billing->plans, one, &item) == NULL ||
@@ -241,12 +327,14 @@ static void end_duplicates(struct task *task, struct billing *billing, const jso
         if (stripe_ask(task, billing->stripe, &call) != OK && !stripe_is_missing(&call)) {
             log_error(task, "a second subscription could not be ended", LOG_S("user", user_id),
                       LOG_S("subscription", id), LOG_S("detail", task->text));
+            all = false;
             continue;
         }
         metric_add(METRIC_subscriptions_healed, 1);
         log_error(task, "a second subscription was ended; what was paid for it is a credit",
                   LOG_S("user", user_id), LOG_S("subscription", id));
     }
+    return all;
 }
 
 /* Taking over */
@@ -277,7 +365,7 @@ static bool work_out(struct task *task, const struct billing *billing, const jso
 
     base.customer_id = customer_id;
     base.synced_ms = asked_ms;
-    base.is_trial = stored->is_trial && !was_ever_live(list);
+    base.is_trial = stored->is_trial && !ends_trial(list, stored->trial_start_ms);
     *ret = base;
     if (chosen == NULL || (base.is_trial && status_of(chosen)->rank <= 2))
         read_nothing(&base, ret, "active");
@@ -286,58 +374,83 @@ static bool work_out(struct task *task, const struct billing *billing, const jso
     return known;
 }
 
+/* *ret_outdated: what is stored has changed since it was read. */
 static enum err take_over(struct task *task, struct billing *billing,
-                          const struct settings *settings, const json_t *list,
-                          const char *customer_id, bool dry, struct sync_outcome *ret)
+                          const struct settings *settings, const struct subscription *stored,
+                          const json_t *list, struct sync_outcome *ret, bool *ret_outdated)
 {
-    for (int i = 0; i < APPLY_TRIES; i++) {
-        struct subscription stored, state;
-        enum subscription_applied applied;
-        const struct mail *mail;
-        bool found;
-        enum err e = store_subscription_by_user(task, billing->store, ret->user_id, &found,
-                                                &stored);
+    struct subscription state;
+    enum subscription_applied applied;
+    const struct mail *mail;
+    enum err e;
 
-        if (e != OK)
-            return e;
-        if (!found) {
-            ret->result = SYNC_NOBODY;
-            return OK;
-        }
-        ret->result = work_out(task, billing, list, customer_id, ret->asked_ms, &stored, &state)
-                          ? SYNC_DONE
-                          : SYNC_PRICE_UNKNOWN;
-        ret->differs = !is_same(&stored, &state);
-        ret->found = dry ? stored : state;
-        if (dry)
-            return OK;
-        mail = notice_of_change(task, billing, settings, &stored, &state);
-        e = store_subscription_apply(task, billing->store, &state, mail, clock_wall_ms(), &applied);
-        billing_forget(billing, ret->user_id);
-        if (e != OK || applied != APPLY_OUTDATED)
-            return e;
-    }
-    return fail(task, ERR_BUSY, "the subscription changes all the time");
+    ret->result = work_out(task, billing, list, ret->customer_id, ret->asked_ms, stored, &state)
+                      ? SYNC_DONE
+                      : SYNC_PRICE_UNKNOWN;
+    ret->differs = !is_same(stored, &state);
+    ret->found = ret->is_dry ? *stored : state;
+    *ret_outdated = false;
+    if (ret->is_dry)
+        return OK;
+    mail = notice_of_change(task, billing, settings, stored, &state);
+    e = store_subscription_apply(task, billing->store, &state, mail, clock_wall_ms(), &applied);
+    billing_forget(billing, ret->user_id);
+    *ret_outdated = e == OK && applied == APPLY_OUTDATED;
+    return e;
+}
+
+static enum err unlink_gone(struct task *task, struct billing *billing, struct sync_outcome *ret)
+{
+    enum err e = store_customer_unlink(task, billing->store, ret->customer_id, clock_wall_ms());
+
+    billing_forget(billing, ret->user_id);
+    ret->found.customer_id = NULL;
+    return e;
+}
+
+/* Once. What is stored is read before Stripe is asked, so that no older answer overtakes a newer
+ * one, whatever the clocks say. */
+static enum err compare(struct task *task, struct billing *billing, const struct settings *settings,
+                        struct sync_outcome *ret, bool *ret_outdated)
+{
+    auto_json json_t *list = NULL;
+    struct subscription stored;
+    bool found, gone;
+    enum err e = store_subscription_by_user(task, billing->store, ret->user_id, &found, &stored);
+
+    *ret_outdated = false;
+    if (e != OK)
+        return e;
+    ret->result = SYNC_NOBODY;
+    if (!found)
+        return OK;
+    ret->asked_ms = clock_wall_ms();
+    e = read_all(task, billing, ret->customer_id, &stored, &list, &gone);
+    if (e == OK)
+        e = take_over(task, billing, settings, &stored, list, ret, ret_outdated);
+    if (e != OK || *ret_outdated || ret->is_dry)
+        return e;
+    if (gone)
+        return unlink_gone(task, billing, ret);
+    if (json_array_size(list) > 1)
+        ret->has_duplicate = !end_duplicates(task, billing, list, choose(billing->plans, list),
+                                             ret->user_id);
+    return OK;
 }
 
 enum err sync_compare(struct task *task, struct billing *billing, const struct settings *settings,
                       const char *user_id, const char *customer_id, bool dry,
                       struct sync_outcome *ret)
 {
-    auto_json json_t *list = NULL;
-    const json_t *kept;
-    enum err e;
+    *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
+    for (int i = 0; i < APPLY_TRIES; i++) {
+        bool outdated;
+        enum err e = compare(task, billing, settings, ret, &outdated);
 
-    *ret = (struct sync_outcome){
-        .user_id = user_id, .customer_id = customer_id, .asked_ms = clock_wall_ms()};
-    e = list_all(task, billing, customer_id, &list);
-    if (e != OK)
-        return e;
-    kept = choose(billing->plans, list);
-    e = take_over(task, billing, settings, list, customer_id, dry, ret);
-    if (e == OK && kept != NULL && !dry)
-        end_duplicates(task, billing, list, kept, user_id);
-    return e;
+        if (e != OK || !outdated)
+            return e;
+    }
+    return fail(task, ERR_BUSY, "the subscription changes all the time");
 }
 
 enum err sync_locked(struct task *task, struct billing *billing, const struct settings *settings,

@@ -32,6 +32,8 @@ struct sync_outcome {
     const char *customer_id;   /* whom it led to; NULL: none */
     int64_t asked_ms;          /* what was heard before is in the answer */
     bool differs;              /* from what was stored */
+    bool is_dry;               /* nothing was changed */
+    bool has_duplicate;        /* a second live subscription could not be ended */
     const struct mail *mail;   /* to go out once what led here is finished; NULL: none */
     struct subscription found; /* as stored now */
 };

@@ -147,8 +147,8 @@ const char *stripe_id_of(const json_t *object, const char *name)
 
 bool stripe_is_missing(const struct stripe_call *call)
 {
-    return call->status == 404 ||
-           (call->status == 400 && strcmp(call->code, "resource_missing") == 0);
+    return (call->status == 404 || call->status == 400) &&
+           strcmp(call->code, "resource_missing") == 0;
 }
 
 /* Budget and breaker */

@@ -54,7 +54,7 @@ struct stripe_call {
  * outcome is unknown. ERR_STRIPE_OFF: it is not configured. */
 must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call);
 
-/* Stripe knows no such object. */
+/* Stripe itself says that it knows no such object; a 404 of anything else does not. */
 bool stripe_is_missing(const struct stripe_call *call);
 
 /* Cleanup attribute. */

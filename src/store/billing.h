@@ -121,7 +121,6 @@ must_check enum err store_usage_days(struct task *task, struct store *store, con
 enum subscription_applied {
     APPLIED,
     APPLY_OUTDATED, /* the subscription has another revision: nothing was changed */
-    APPLY_OLDER,    /* what is stored was asked for later: nothing was changed */
 };
 
 /* Takes over plan to generation of `state`, and is_trial; the rest of it only says which one and
@@ -158,9 +157,10 @@ struct checkout {
 };
 
 enum checkout_reserved {
-    CHECKOUT_RESERVED, /* make the session with ret->key; ret->session_id, if any, is replaced by
-                          it */
+    CHECKOUT_RESERVED, /* make the session with ret->key */
     CHECKOUT_OPEN,     /* there is one for the same: *ret */
+    CHECKOUT_OTHER,    /* there is one for something else, or may be if ret->session_id is NULL: it
+                          must be closed first */
     CHECKOUT_BUSY,     /* somebody is making one */
 };
 

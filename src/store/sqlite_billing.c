@@ -391,20 +391,12 @@ static enum err update(struct task *task, struct sqlite_db *db, const struct app
 static enum err apply_state(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct apply *apply = argument;
-    struct subscription stored;
-    bool found;
     int changes = 0;
     enum err e = update(task, db, apply, &changes);
 
-    *apply->ret = APPLIED;
-    if (e == OK && changes > 0)
-        return apply->mail == NULL ? OK : sqlite_put_mail(task, db, apply->mail);
-    if (e == OK)
-        e = sqlite_find_subscription(task, db, apply->state->user_id, &found, &stored);
-    if (e == OK)
-        *apply->ret = found && stored.revision == apply->state->revision ? APPLY_OLDER
-                                                                         : APPLY_OUTDATED;
-    return e;
+    *apply->ret = changes > 0 ? APPLIED : APPLY_OUTDATED;
+    return e == OK && changes > 0 && apply->mail != NULL ? sqlite_put_mail(task, db, apply->mail)
+                                                         : e;
 }
 
 static enum err subscription_apply(struct task *task, struct store *store,
@@ -571,7 +563,7 @@ static enum err reserve_checkout(struct task *task, struct sqlite_db *db, void *
     const struct checkout *wanted = reserve->wanted;
     int64_t now_ms = wanted->created_ms, leased_ms = 0;
     struct checkout stored, reserved = *wanted;
-    bool found, same, open;
+    bool found, same, open, unfinished;
     enum err e = find_checkout(task, db, wanted->user_id, &found, &stored, &leased_ms);
 
     if (e != OK)
@@ -585,15 +577,17 @@ static enum err reserve_checkout(struct task *task, struct sqlite_db *db, void *
     *reserve->ret = CHECKOUT_BUSY;
     if (found && stored.session_id == NULL && leased_ms > now_ms)
         return OK;
+    unfinished = found && stored.session_id == NULL && now_ms - stored.created_ms < STORE_KEY_MS;
+    *reserve->ret = CHECKOUT_OTHER;
+    if (!same && (open || unfinished))
+        return OK;
     *reserve->ret = CHECKOUT_RESERVED;
     reserved.session_id = NULL;
-    if (same && stored.session_id == NULL && now_ms - stored.created_ms < STORE_KEY_MS) {
+    if (same && unfinished) {
         reserved.key = stored.key;
         reserved.created_ms = stored.created_ms;
     }
     *reserve->ret_one = reserved;
-    if (open)
-        reserve->ret_one->session_id = stored.session_id;
     return put_checkout(task, db, &reserved, now_ms + reserve->lease_ms);
 }
 

@@ -58,7 +58,7 @@
       " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                            \
       " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"   \
       " updated_at = ?16, revision = revision + 1"                                                 \
-      " WHERE user_id = ?1 AND revision = ?2 AND synced_at <= ?13")                                \
+      " WHERE user_id = ?1 AND revision = ?2")                                                     \
     X(CUSTOMER_LINK,                                                                               \
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
       " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
