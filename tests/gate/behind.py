@@ -2,8 +2,10 @@
 import collections
 import http.server
 import json
+import re
 import threading
 import time
+import urllib.parse
 
 
 class Peer(http.server.ThreadingHTTPServer):
@@ -50,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class ApplicationHandler(Handler):
-    """/…stream: one line each 0.2 s. /…fails: a 500 of its own. Else: what came, as JSON."""
+    """/…stream: one line each 0.2 s. /…fails: a 500 of its own. /…socket: whatever it is to become, it becomes, and echoes a line. Else: what came, as JSON."""
 
     def answer(self, body):
         path = self.path.partition("?")[0]
@@ -60,9 +62,19 @@ class ApplicationHandler(Handler):
             self.say(500, b'{"detail":"mine"}', {"Content-Type": "application/json", "X-Mine": "yes"})
         elif path.endswith("empty"):
             self.say(204, b"")
+        elif path.endswith("socket") and "Upgrade" in self.headers:
+            self.switch()
         else:
             came = {"method": self.command, "target": self.path, "headers": dict(self.headers), "length": len(body), "body": body[:200].decode("latin-1")}
             self.say(200, json.dumps(came).encode(), {"Content-Type": "application/json", "Cache-Control": "private, max-age=5"})
+
+    def switch(self):
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", self.headers["Upgrade"])
+        self.end_headers()
+        self.wfile.write(self.rfile.readline())
+        self.close_connection = True
 
     def stream(self):
         self.send_response(200)
@@ -82,6 +94,21 @@ class GateHandler(Handler):
 
     def answer(self, body):
         self.say(*[self.server.verdict[i] for i in (0, 2, 1)])
+
+
+PATH_HEADERS = ("X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri")
+METHOD_HEADERS = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-Method", "X-Forwarded-Method")
+RUNS = re.compile(r"PUT /api/v1/sessions/?|POST /api/v1/agent/execute/?", re.IGNORECASE)
+
+
+def runs(application):
+    """What it began runs for, as the least careful read it: in any letter case, like Express, decoded twice, and by what headers say."""
+    for method, target, headers, _ in application.got:
+        method = next((headers[name] for name in METHOD_HEADERS if headers[name]), method)
+        target = next((headers[name] for name in PATH_HEADERS if headers[name]), target)
+        path = urllib.parse.unquote(urllib.parse.unquote(target.partition("?")[0]))
+        if RUNS.fullmatch(f"{method} {path}"):
+            yield method, target
 
 
 def application():

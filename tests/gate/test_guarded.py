@@ -58,6 +58,29 @@ def test_strangers_and_those_with_nothing_left_get_the_guards_own_answer(home):
     assert ask(home, "DELETE", f"{SESSIONS}/1", ann["access_token"]).status_code == 200
 
 
+@pytest.mark.parametrize("method,path", [("PUT", f"{API}/Sessions"), ("PUT", "/API/v1/sessions"), ("PUT", f"{API}/%53essions"), ("PUT", f"{API}/SESSIONS/"), ("POST", f"{API}/agent/EXECUTE"),
+                                         ("POST", "/Api/V1/Agent/Execute"), ("DELETE", f"{API}/Sandbox/1"), ("PUT", f"{API}/%2573essions"), ("OPTIONS", f"{API}/Sessions")])
+def test_another_spelling_of_a_guarded_path_goes_nowhere(home, method, path):
+    ann = home.manus.register()
+    home.application.got.clear()
+    for token in (None, ann["access_token"]):
+        reply = ask(home, method, path, token)
+        assert reply.status_code == (400 if "%25" in path else 403) and reply.headers["Content-Type"] == "application/json"
+        assert reply.json() == ({"code": 400, "msg": "Bad Request", "data": None} if "%25" in path else {"detail": "This path is not guarded"})
+    assert not home.application.got and not [*behind.runs(home.application)]
+    assert home.manus.get(f"{API}/billing/subscription", ann["access_token"]).json()["monthly_agent_runs"] == 0
+
+
+@pytest.mark.parametrize("name", behind.METHOD_HEADERS + behind.PATH_HEADERS)
+def test_no_header_begins_a_run_that_is_not_charged(home, name):
+    ann = home.manus.register()
+    home.application.got.clear()
+    method, value = ("POST", "PUT") if name in behind.METHOD_HEADERS else ("PUT", SESSIONS)
+    for path in (f"{SESSIONS}/", f"{API}/files") if method == "POST" else (f"{API}/files", f"{SESSIONS}/1"):
+        assert ask(home, method, path, ann["access_token"], headers={name: value}).status_code == 200
+    assert len(home.application.got) == 2 and not [*behind.runs(home.application)]
+
+
 def test_a_stream_flows_through(home):
     ann = home.manus.register()
     with requests.Session() as http:

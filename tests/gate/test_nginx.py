@@ -102,7 +102,8 @@ def raw(house, method, target):
 
 
 @pytest.mark.parametrize("target", ["/api/v1/sessions;x=1", "/api/v1;x/sessions", "/api/v1/x/..;/sessions", "/api/v1//sessions", "/api/v1/x/../sessions", "/api/v1/sessions%2F1",
-                                    "/api/v1/sessions/%2e%2E/x", "/api/v1/sessions/x/..", "/api/v1/./sessions", "/api/v1\\sessions", "/api/v1/sessions%00", "/api%5cv1/sessions"])
+                                    "/api/v1/sessions/%2e%2E/x", "/api/v1/sessions/x/..", "/api/v1/./sessions", "/api/v1\\sessions", "/api/v1/sessions%00", "/api%5cv1/sessions",
+                                    "/api/v1/%2573essions", "/api/v1/sessions%252F1", "/api%252fv1/sessions"])
 def test_paths_that_could_be_read_in_two_ways_are_refused(house, target):
     reply = raw(house, "PUT", target)
     assert reply.startswith(b"HTTP/1.1 400 ") and not house.application.got and not house.gate.got
@@ -110,14 +111,15 @@ def test_paths_that_could_be_read_in_two_ways_are_refused(house, target):
         assert b"application/json" in reply and reply.endswith(b'{"code":400,"msg":"Bad Request","data":null}')
 
 
-@pytest.mark.parametrize("target", ["/api/v1/%73essions", "/%61pi/v1/sessions", "/api/v1/sessionsX", "/api/v1/sessions/?a=//;..%2f", "/api/v1/sandbox.json"])
+@pytest.mark.parametrize("target", ["/api/v1/%73essions", "/%61pi/v1/sessions", "/api/v1/sessionsX", "/api/v1/sessions/?a=//;..%2f", "/api/v1/sandbox.json",
+                                    "/api/v1/Sessions", "/API/v1/sessions", "/api/V1/%53essions/1", "/%41pi/v1/agent/EXECUTE", "/api/v1/SandBox/1"])
 def test_other_spellings_of_a_guarded_path_are_asked_about(house, target):
     house.gate.verdict = (402, {"Content-Type": "application/json"}, b'{"code":402}')
     assert raw(house, "PUT", target).startswith(b"HTTP/1.1 402 ")
     assert house.gate.got[0][2]["X-Original-URI"] == target and not house.application.got
 
 
-@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f", "/v1.2/x.", "/api/v2/sessions"])
+@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f%252f", "/v1.2/x.", "/api/v2/sessions"])
 def test_ordinary_paths_are_not_taken_for_odd_ones(house, target):
     assert f'"target": "{target}"'.encode() in raw(house, "GET", target)
 
@@ -133,6 +135,47 @@ def test_manus_serves_its_own_paths(house, target):
 def test_all_else_is_the_applications_and_unasked(house, target):
     assert ask(house, "GET", target).json()["target"] == target
     assert not house.gate.got
+
+
+@pytest.mark.parametrize("name", behind.METHOD_HEADERS + behind.PATH_HEADERS)
+@pytest.mark.parametrize("target", ["/api/v1/sessions/1", "/shop"])
+def test_no_header_makes_another_request_of_one(house, name, target):
+    came = ask(house, "POST", target, headers={name.lower(): "PUT" if name in behind.METHOD_HEADERS else "/api/v1/sessions"}).json()
+    assert (came["method"], came["target"]) == ("POST", target)
+    assert name.lower() not in [one.lower() for one in came["headers"]]
+
+
+def switch(house, target, upgrades):
+    with socket.create_connection(("127.0.0.1", house.port), 10) as s:
+        fields = "".join(f"Upgrade: {value}\r\n" for value in upgrades)
+        s.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n{fields}\r\n".encode())
+        reply = s.recv(65536)
+        if reply.startswith(b"HTTP/1.1 101 "):
+            s.sendall(b"PUT /api/v1/sessions HTTP/1.1\r\n")
+        return reply + read_all(s)
+
+
+@pytest.mark.parametrize("target", ["/socket", "/api/v1/sandbox/1/socket"])
+def test_only_websockets_are_tunnelled(house, target):
+    for upgrade in ("websocket", "WebSocket"):
+        reply = switch(house, target, [upgrade])
+        assert reply.startswith(b"HTTP/1.1 101 ") and reply.endswith(b"\r\n\r\nPUT /api/v1/sessions HTTP/1.1\r\n")
+    assert [(headers["Upgrade"], headers["Connection"]) for _, _, headers, _ in house.application.got] == [("websocket", "upgrade")] * 2
+    house.application.got.clear()
+    for upgrades in (["h2c"], ["H2C"], ["h2c, websocket"], ["websocket, h2c"], ["h2c", "websocket"], ["TLS/1.0"], ["websocket/13"], []):
+        assert switch(house, target, upgrades).startswith(b"HTTP/1.1 200 "), upgrades
+    assert not [1 for _, _, headers, _ in house.application.got if "Upgrade" in headers or "Connection" in headers]
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0"])
+def test_manus_is_sent_no_upgrade(house, upgrade):
+    for target in ("/api/v1/health", "/api/v1/sessions"):
+        switch(house, target, [upgrade])
+    assert len(house.gate.got) == 2 and not [1 for _, _, headers, _ in house.gate.got if "Upgrade" in headers]
+
+
+def test_nginx_has_nothing_to_say_of_the_configuration(house):
+    assert not [line for line in house.said().splitlines() if "[warn]" in line and "client:" not in line]
 
 
 def test_the_applications_errors_are_its_own(house):
