@@ -75,13 +75,11 @@ static enum err refuse_subscribed(struct task *task)
                 "You have a subscription already: change its plan, or manage it in the portal");
 }
 
-/* A second subscription beside this one would be billed beside it. */
+/* A second subscription beside this one would be billed beside it; also one that is paused would,
+ * once it goes on. */
 static bool is_subscribed(const struct subscription *subscription)
 {
-    return subscription->stripe_id != NULL && (strcmp(subscription->status, "active") == 0 ||
-                                               strcmp(subscription->status, "trialing") == 0 ||
-                                               strcmp(subscription->status, "past_due") == 0 ||
-                                               strcmp(subscription->status, "unpaid") == 0);
+    return subscription->stripe_id != NULL && strcmp(subscription->status, "incomplete") != 0;
 }
 
 static enum err expire_session(struct task *task, struct billing *billing, const char *session_id)

@@ -64,7 +64,29 @@ static void take_setting(const struct settings *settings, struct plan *plan)
         plan->price_ids = *prices;
 }
 
-static const struct plans *load_built_in(void *mem, const struct settings *settings)
+/* Each price is one plan's. */
+static void check_settings(void *mem, const struct plans *plans, struct texts *problems)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        const struct texts *prices = &plans->of[i].price_ids;
+
+        for (size_t j = 0; j < prices->count; j++) {
+            const struct plan *first = plans_by_price(plans, prices->of[j]);
+
+            if (first == &plans->of[i])
+                continue;
+            problems->of = mem_grow(mem, problems->of,
+                                    (problems->count + 1) * sizeof *problems->of);
+            problems->of[problems->count++] = mem_printf(
+                mem,
+                "STRIPE_PRICE_ID_…: %s stands for %s and for %s; each plan has a price of its own",
+                prices->of[j], first->name, plans->of[i].name);
+        }
+    }
+}
+
+static const struct plans *load_built_in(void *mem, const struct settings *settings,
+                                         struct texts *ret_problems)
 {
     struct plans *plans = mem_new(mem, struct plans);
 
@@ -81,7 +103,8 @@ static const struct plans *load_built_in(void *mem, const struct settings *setti
             plan->features.count++;
         take_setting(settings, plan);
     }
-    return plans;
+    check_settings(mem, plans, ret_problems);
+    return ret_problems->count == 0 ? plans : NULL;
 }
 
 /* PLANS_FILE */
@@ -308,7 +331,7 @@ const struct plans *plans_load(void *mem, const struct settings *settings,
     *ret_problems = (struct texts){0};
     if (settings->plans_file != NULL && *settings->plans_file != '\0')
         return load_file(mem, settings, ret_problems);
-    return load_built_in(mem, settings);
+    return load_built_in(mem, settings, ret_problems);
 }
 
 /* Finding */

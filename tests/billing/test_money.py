@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from letters import rows
-from manus import API, run
+from manus import API, KEY, run
 from stripe_double import Reply, Stripe
 
 
@@ -129,3 +129,8 @@ def test_one_customer_whom_stripe_cannot_serve_keeps_the_others_from_nothing(wor
     world.stripe.answer = answer
     assert "3 mended, 1 failed" in sync_all(world).stdout
     assert [world.subscription(user)["plan"] for user, _ in people] == ["free"] * 3 + ["basic"]
+
+
+def test_a_price_of_two_plans_stops_the_start(tmp_path):
+    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, STRIPE_PRICE_ID_BASIC="price_a", STRIPE_PRICE_ID_PRO="price_b,price_a")
+    assert done.returncode == 78 and "price_a stands for basic and for pro" in done.stderr
