@@ -26,12 +26,12 @@
     "end\n"
 
 /* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
- * (us) of each window. How long is more than 5/4 of the longest window, so that it has to be said
- * anew only once in each fifth of that time. Short logs are written anew, since that is one
- * command; long ones are appended to. Each key counts by itself. The answer is one text, since that
+ * (us) of each window. How long is said anew each time, also when it is refused: the rule may be
+ * another one than the last time. Short logs are written anew, since that is one command; long ones
+ * are appended to. Each key counts by itself. The answer is one text, since that
  * costs less than a list; see script_read_ask(). */
 static const char one_text[] = NOW
-    "local now, most, fifth, answers = t, ARGV[4] + 0, ARGV[3] * 200, {}\n"
+    "local now, most, answers = t, ARGV[4] + 0, {}\n"
     "local limits, windows = {}, {}\n"
     "for i = 5, #ARGV, 2 do\n"
     "  limits[#limits + 1] = ARGV[i] + 0\n"
@@ -39,13 +39,13 @@ static const char one_text[] = NOW
     "end\n"
     "for k, key in ipairs(KEYS) do\n"
     "  local log = redis.call('GETRANGE', key, '-4096', '-1')\n"
-    "  local n, last, t = #log / 8, 0, now\n"
+    "  local n, t = #log / 8, now\n"
     "  if n >= 512 then n = redis.call('STRLEN', key) / 8 end\n"
     "  if n % 1 > 0 then\n"
     "    redis.call('DEL', key)\n"
     "    n, log = 0, ''\n"
     "  elseif n > 0 then\n"
-    "    last = struct.unpack('>I8', log, #log - 7)\n"
+    "    local last = struct.unpack('>I8', log, #log - 7)\n"
     "    if last > t + 1000000 then\n"
     "      log = redis.call('GET', key)\n" TIDY "      redis.call('SET', key, log, 'PX', ARGV[3])\n"
     "      log = string.sub(log, -4096)\n"
@@ -78,11 +78,9 @@ static const char one_text[] = NOW
     "  elseif refused == 0 and n >= 2 * most then\n"
     "    local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
     "    redis.call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
-    "  elseif refused == 0 then\n"
-    "    redis.call('APPEND', key, stamp)\n"
-    "    if math.floor(last / fifth) < math.floor(t / fifth) then\n"
-    "      redis.call('PEXPIRE', key, ARGV[3])\n"
-    "    end\n"
+    "  else\n"
+    "    if refused == 0 then redis.call('APPEND', key, stamp) end\n"
+    "    redis.call('PEXPIRE', key, ARGV[3])\n"
     "  end\n"
     "end\n"
     "return table.concat(answers)\n";
@@ -108,7 +106,7 @@ static const char pair_text[] = NOW
     "    redis.call('SET', KEYS[k],\n"
     "      string.sub(logs[k], #logs[k] >= most * 8 and 9 or 1) .. struct.pack('>I8', t),\n"
     "      'PX', ARGV[3])\n"
-    "  end\n"
+    "  else redis.call('PEXPIRE', KEYS[k], ARGV[3]) end\n"
     "end\n"
     "local n, m = #logs[1] / 8, #logs[2] / 8\n"
     "return struct.pack('>I8I8I8I8', refused, t, n, n) .. logs[1] .. struct.pack('>I8I8', m, m) "
@@ -263,7 +261,7 @@ void script_put_words(struct text *out, unsigned count, const char *const *words
 
 static int64_t keep_ms(const struct rule *rule)
 {
-    return (int64_t)rule->longest * 1250 + 1000;
+    return (int64_t)rule->longest * 1000 + 1000;
 }
 
 void script_compile_rule(void *mem, struct rule *rule)

@@ -321,6 +321,41 @@ static void what_is_taken_back_counts_no_more(void **state)
     assert_false(ask(&command, &key, 1, &rule, 0).verdict.admitted);
 }
 
+static long long ttl_of(const char *key)
+{
+    redisReply *reply = redisCommand(redis, "PTTL %s", key);
+    long long ms = reply->integer;
+
+    freeReplyObject(reply);
+    return ms;
+}
+
+static void a_log_is_kept_as_long_as_the_rule_in_force_needs_it(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192);
+    const char *const keys[] = {"{grown}one", "{grown}other"};
+    struct rule minute, hour, full;
+
+    (void)state;
+    assert_null(rule_parse("100/minute", &minute));
+    assert_null(rule_parse("100/hour", &hour));
+    assert_null(rule_parse("40/day", &full));
+    script_compile_rule(mem, &minute);
+    script_compile_rule(mem, &hour);
+    script_compile_rule(mem, &full);
+    for (unsigned count = 1; count <= 2; count++) {
+        for (int i = 0; i < 40; i++)
+            assert_true(ask(&command, keys, count, &minute, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 55000, 61000);
+        assert_true(ask(&command, keys, count, &hour, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 3595000, 3601000);
+        assert_false(ask(&command, keys, count, &full, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 86395000, 86401000);
+        freeReplyObject(redisCommand(redis, "DEL %s", keys[0]));
+    }
+}
+
 static void an_unexpected_time_charges_nothing(void **state)
 {
     auto_tree void *mem = mem_tree(0);
@@ -359,6 +394,7 @@ int main(void)
         UNIT(two_keys_are_charged_together_or_not_at_all),
         UNIT(what_is_handed_over_counts_by_its_age),
         UNIT(what_is_taken_back_counts_no_more),
+        UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),
         UNIT(an_unexpected_time_charges_nothing),
         UNIT(the_hash_is_the_one_that_redis_knows),
     };
