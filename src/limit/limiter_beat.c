@@ -92,16 +92,18 @@ void limiter_take_bans(struct post *post)
     link->bans = fresh;
 }
 
-/* Under the lock: every loop gets a copy of its own. */
+/* Under the lock: every loop gets a copy of its own of what is in force. */
 void limiter_spread_bans(struct limiter *limiter)
 {
-    size_t bytes = sizeof *limiter->bans + limiter->bans->count * sizeof limiter->bans->of[0];
+    auto_tree void *mem = mem_tree(1024);
+    const struct bans *in_force = bans_in_force(mem, limiter->bans, clock_wall_ms());
+    size_t bytes = sizeof *in_force + in_force->count * sizeof in_force->of[0];
 
     for (unsigned i = 0; i < limiter->link_count; i++) {
         struct limiter_link *link = &limiter->links[i];
         struct bans *copy = mem_malloc(bytes), *unread;
 
-        memcpy(copy, limiter->bans, bytes);
+        memcpy(copy, in_force, bytes);
         unread = atomic_exchange(&link->fresh_bans, copy);
         if (unread == NULL)
             loop_post(link->loop, &link->banned);
@@ -123,46 +125,28 @@ void limiter_replace_bans(struct limiter *limiter, struct bans *bans)
 int64_t limiter_banned_ms(const struct limiter *limiter, const struct address *client)
 {
     const struct limiter_link *link = limiter_link_here(limiter);
-    int64_t now_ms, until_ms;
+    const struct ban *ban;
+    int64_t now_ms;
 
     if (link == NULL || link->bans == NULL || link->bans->count == 0)
         return 0;
     now_ms = clock_wall_ms();
-    until_ms = bans_find(link->bans, client, now_ms);
-    return until_ms == 0 ? 0 : until_ms - now_ms;
+    ban = bans_find(link->bans, client, now_ms);
+    return ban == NULL ? 0 : ban->until_ms - now_ms;
 }
 
 /* Beats: this instance lives, and hears what was decided elsewhere */
 
-/* Keys that were reset, and networks that are banned no longer. */
+/* Keys that were reset. */
 static void hear_resets(struct limiter *limiter, const redisReply *list)
 {
     for (size_t i = 0; i < list->elements; i++) {
-        const char *text = list->element[i]->str;
-        struct network network;
         struct limit_key key;
 
-        if (list->element[i]->type != REDIS_REPLY_STRING)
-            continue;
-        if (limiter_read_key(limiter, text, &key))
+        if (list->element[i]->type == REDIS_REPLY_STRING &&
+            limiter_read_key(limiter, list->element[i]->str, &key))
             memory_limiter_reset(limiter->memory, &key);
-        else if (strncmp(text, LIMITER_UNBAN, strlen(LIMITER_UNBAN)) == 0 &&
-                 network_parse(text + strlen(LIMITER_UNBAN), &network))
-            limiter_lift_ban(limiter, &network);
     }
-}
-
-void limiter_lift_ban(struct limiter *limiter, const struct network *network)
-{
-    struct bans *bans;
-
-    pthread_mutex_lock(&limiter->lock);
-    bans = bans_with(limiter, limiter->bans, network, 0, clock_wall_ms());
-    if (bans != NULL && !bans_same(bans, limiter->bans))
-        limiter_replace_bans(limiter, bans);
-    else
-        talloc_free(bans);
-    pthread_mutex_unlock(&limiter->lock);
 }
 
 static void on_told(void *arg, const redisReply *reply)
@@ -171,44 +155,63 @@ static void on_told(void *arg, const redisReply *reply)
     (void)reply;
 }
 
-/* Of all bans, those that Redis does not have: it may have lost them, or was away. */
+static void tell(struct limiter_link *link, unsigned count, const char *const *words)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct text command = text_open(mem, 256);
+
+    script_put_words(&command, count, words);
+    redis_link_call(link->redis, command.s, command.len, on_told, link);
+}
+
+/* Of all decisions, those that Redis does not have: it may have lost them, or was away. And it
+ * forgets those that are of no use any more. */
 static void tell_bans(struct limiter_link *link, const struct bans *all, const struct bans *there)
 {
-    for (size_t i = 0; i < all->count; i++) {
-        auto_tree void *mem = mem_tree(1024);
-        struct text command = text_open(mem, 256);
-        const struct ban *ban = &all->of[i];
+    auto_tree void *mem = mem_tree(1024);
 
-        if (bans_find(there, &ban->network.address, 0) >= ban->until_ms)
+    for (size_t i = 0; i < all->count; i++) {
+        const struct ban *ban = &all->of[i], *known = bans_about(there, &ban->network);
+
+        if (known != NULL && known->decided_ms == ban->decided_ms &&
+            known->until_ms == ban->until_ms)
             continue;
-        script_put_words(&command, 4,
-                         (const char *[]){"ZADD", LIMITER_BANS_KEY,
-                                          mem_printf(mem, "%lld", (long long)ban->until_ms),
-                                          ban_text(mem, &ban->network)});
-        redis_link_call(link->redis, command.s, command.len, on_told, link);
+        tell(link, 4,
+             (const char *[]){"HSET", LIMITER_BANS_KEY, ban_text(mem, &ban->network),
+                              mem_printf(mem, "%lld %lld", (long long)ban->until_ms,
+                                         (long long)ban->decided_ms)});
     }
+    for (size_t i = 0; i < there->count; i++) {
+        if (bans_about(all, &there->of[i].network) == NULL)
+            tell(link, 3,
+                 (const char *[]){"HDEL", LIMITER_BANS_KEY, ban_text(mem, &there->of[i].network)});
+    }
+}
+
+static struct bans *read_bans(void *mem, const redisReply *list)
+{
+    struct bans *bans = bans_new(mem);
+
+    for (size_t i = 0; i + 1 < list->elements && bans->count < BANS_READ; i += 2) {
+        const redisReply *name = list->element[i], *times = list->element[i + 1];
+        struct ban ban;
+
+        if (name->type == REDIS_REPLY_STRING && times->type == REDIS_REPLY_STRING &&
+            network_parse(name->str, &ban.network) && ban_read_times(times->str, &ban))
+            bans->of[bans->count++] = ban;
+    }
+    bans_sort(bans);
+    return bans;
 }
 
 static void hear_bans(struct limiter_link *link, const redisReply *list)
 {
     auto_tree void *mem = mem_tree(1024);
     struct limiter *limiter = link->limiter;
-    struct bans *there = mem_new(mem, struct bans), *all;
-    int64_t now_ms = clock_wall_ms();
+    struct bans *there = read_bans(mem, list), *all;
 
     pthread_mutex_lock(&limiter->lock);
-    all = bans_with(mem, limiter->bans, &(struct network){.bits = 128}, 0, now_ms);
-    for (size_t i = 0; i + 1 < list->elements; i += 2) {
-        const redisReply *name = list->element[i], *until = list->element[i + 1];
-        struct network network;
-
-        if (name->type != REDIS_REPLY_STRING || until->type != REDIS_REPLY_STRING ||
-            !network_parse(name->str, &network) || there->count >= BANS_MOST ||
-            all->count >= BANS_MOST)
-            continue;
-        there = bans_with(mem, there, &network, (int64_t)strtod(until->str, NULL), 0);
-        all = bans_with(mem, all, &network, (int64_t)strtod(until->str, NULL), now_ms);
-    }
+    all = bans_merge(mem, limiter->bans, there, clock_wall_ms());
     tell_bans(link, all, there);
     if (!bans_same(all, limiter->bans))
         limiter_replace_bans(limiter, talloc_steal(limiter, all));
@@ -273,8 +276,8 @@ static void send_beat(struct limiter_link *link, bool leaves, redis_answer *done
     call_whole(link, SCRIPT_BEAT, 4,
                (const char *[]){LIMITER_LIVE_KEY, LIMITER_RESETS_KEY, LIMITER_BANS_KEY,
                                 LIMITER_CLOCK_KEY, shift, expected, link->limiter->instance, cursor,
-                                leaves ? "1" : "0"},
-               9, done);
+                                leaves ? "1" : "0", link->index == 0 ? "1" : "0"},
+               10, done);
 }
 
 void limiter_on_beat(uv_timer_t *timer)

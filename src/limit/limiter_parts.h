@@ -19,9 +19,7 @@ enum {
 #define LIMITER_PREFIX "manus:limit:"
 #define LIMITER_LIVE_KEY "manus:{limits}:live"
 #define LIMITER_RESETS_KEY "manus:{limits}:resets"
-#define LIMITER_BANS_KEY "manus:{limits}:bans"
-#define LIMITER_UNBAN_KEY "manus:{limits}:unban"
-#define LIMITER_UNBAN "unban:"
+#define LIMITER_BANS_KEY "manus:{limits}:decisions"
 #define LIMITER_CLOCK_KEY "manus:{limits}:clock"
 
 /* A loop's part. Its own, but for the counters, which others read. */
@@ -63,7 +61,7 @@ struct limiter {
     _Atomic(int64_t) decided_here;
 
     pthread_mutex_t lock;
-    struct bans *bans; /* under the lock */
+    struct bans *bans; /* all decisions; under the lock */
 };
 
 /* PREFIX, the route's name, kind and id; the text is out->s. */
@@ -106,10 +104,7 @@ void limiter_on_changed(void *arg, struct redis_link *redis, const char *why);
 void limiter_leave(struct limiter_link *link);
 void limiter_on_beat(uv_timer_t *timer);
 
-/* Under the lock: the list in force, on every loop and in the file. */
+/* Under the lock: the list, with what is in force of it on every loop, and in the file. */
 void limiter_replace_bans(struct limiter *limiter, struct bans *bans);
 void limiter_spread_bans(struct limiter *limiter);
 void limiter_take_bans(struct post *post);
-
-/* It was lifted elsewhere. */
-void limiter_lift_ban(struct limiter *limiter, const struct network *network);

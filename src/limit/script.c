@@ -139,21 +139,19 @@ static const char forgive_text[] =
     "end\n"
     "return {0, 0}\n";
 
-/* KEYS: who lives, keys that were reset, networks that are banned (until, in ms since the epoch),
- * the shift. ARGV[3] is this instance, ARGV[4] the time since when it knows of resets, ARGV[5]
- * whether it leaves. */
+/* KEYS: who lives, keys that were reset, decisions about networks, the shift. ARGV[3] is this
+ * instance, ARGV[4] the time since when it knows of resets, ARGV[5] whether it leaves, ARGV[6]
+ * whether it wants the decisions. */
 static const char beat_text[] = NOW
     "local function number(x) return string.format('%.0f', x) end\n"
-    "local wall = number((t - ARGV[1]) / 1000)\n"
     "redis.call('SET', KEYS[4], ARGV[1])\n"
     "if ARGV[5] == '1' then redis.call('ZREM', KEYS[1], ARGV[3])\n"
     "else redis.call('ZADD', KEYS[1], number(t), ARGV[3]) end\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', number(t - 3000000))\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', number(t - 60000000))\n"
-    "redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', wall)\n"
     "return {0, t, redis.call('ZCARD', KEYS[1]),\n"
     "  redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[4], '+inf', 'LIMIT', 0, 1000),\n"
-    "  redis.call('ZRANGE', KEYS[3], 0, 999, 'WITHSCORES')}\n";
+    "  ARGV[6] == '1' and redis.call('HGETALL', KEYS[3]) or {}}\n";
 
 /* KEYS: who lives, the shift. ARGV[1] is the time that this instance expects, 0 if it knows none;
  * ARGV[2] is this instance. The clock was set if no other lives by what it says now. */
@@ -188,10 +186,22 @@ static const char reset_text[] = "local c = redis.call('TIME')\n"
                                  "redis.call('ZADD', KEYS[2], t, ARGV[1])\n"
                                  "return redis.call('DEL', KEYS[1])\n";
 
+/* KEYS: decisions about networks: of each "UNTIL DECIDED" (bans.h). ARGV: the network, until when
+ * it is banned, and when it was decided at the earliest. Answers when, and whether it was banned.
+ */
+static const char decide_text[] =
+    "local old = redis.call('HGET', KEYS[1], ARGV[1]) or ''\n"
+    "local till, had = string.match(old, '^(%d+) (%d+)$')\n"
+    "local c = redis.call('TIME')\n"
+    "local now = c[1] * 1000 + math.floor(c[2] / 1000)\n"
+    "local decided = math.max(now, ARGV[3] + 0, (had or -1) + 1)\n"
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', decided))\n"
+    "return {decided, (till or 0) + 0 > now and 1 or 0}\n";
+
 static const char *const texts[SCRIPTS] = {
     [SCRIPT_ONE] = one_text,         [SCRIPT_PAIR] = pair_text,   [SCRIPT_MERGE] = merge_text,
     [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,   [SCRIPT_CLOCK] = clock_text,
-    [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text,
+    [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text, [SCRIPT_DECIDE] = decide_text,
 };
 
 static char hashes[SCRIPTS][SCRIPT_HASH_HEX + 1];

@@ -16,10 +16,11 @@ enum script {
     SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
     SCRIPT_MERGE, /* adds times by their ages */
     SCRIPT_FORGIVE,
-    SCRIPT_BEAT,  /* this instance lives; what do the others say? */
-    SCRIPT_CLOCK, /* which shift makes the clock right? */
-    SCRIPT_LOOK,  /* the time, and a key's log */
-    SCRIPT_RESET, /* removes a key, and tells all instances */
+    SCRIPT_BEAT,   /* this instance lives; what do the others say? */
+    SCRIPT_CLOCK,  /* which shift makes the clock right? */
+    SCRIPT_LOOK,   /* the time, and a key's log */
+    SCRIPT_RESET,  /* removes a key, and tells all instances */
+    SCRIPT_DECIDE, /* whether a network is banned */
     SCRIPTS
 };
 

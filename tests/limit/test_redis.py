@@ -232,6 +232,43 @@ def test_a_ban_outlives_what_redis_forgets(redis, instances):
     assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 200
 
 
+def test_the_later_decision_about_a_network_holds(redis, instances):
+    one, two = instances(2, redis)
+    limits = lambda server, *words: run("limits", *words, cwd=server.folder, **server.settings)
+    until = lambda server: limits(server, "bans").stdout
+    waits = lambda server: int(get(server, VERSION, "192.0.2.5").headers["Retry-After"])
+    for first, then in (("1m", "7d"), ("7d", "1m")):
+        assert limits(one, "ban", "192.0.2.0/24", "--for", first).returncode == 0
+        wait_until(lambda: until(one) == until(two))
+        assert limits(two, "ban", "192.0.2.0/24", "--for", then).returncode == 0
+        time.sleep(1 * SLOW)
+        assert until(one) == until(two)
+        assert waits(one) > 600000 if then == "7d" else waits(one) <= 60
+    for server in (one, two):
+        assert limits(server, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is banned no longer\n"
+        assert limits(server, "ban", "192.0.2.0/24").returncode == 0
+        time.sleep(1 * SLOW)
+        assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 429
+
+
+@pytest.mark.parametrize("away", ["stopped", "cut off"])
+def test_a_lifted_ban_does_not_come_back_with_an_instance_that_was_away(redis, instances, away):
+    one, two = instances(2, redis)
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **one.settings)
+    for network in ("192.0.2.0/24", "198.51.100.0/24"):
+        assert limits("ban", network, "--for", "7d").returncode == 0
+        wait_until(lambda: get(two, VERSION, network.replace("0/24", "5")).status_code == 429)
+    two.stop() if away == "stopped" else two.process.send_signal(signal.SIGSTOP)
+    assert limits("unban", "192.0.2.0/24").returncode == 0
+    assert limits("ban", "198.51.100.0/24", "--for", "1s").returncode == 0
+    time.sleep(1.5 * SLOW)
+    two.start() if away == "stopped" else two.process.send_signal(signal.SIGCONT)
+    wait_for_links(two)
+    time.sleep(1 * SLOW)
+    for server in (one, two):
+        assert [get(server, VERSION, ip).status_code for ip in ("192.0.2.5", "198.51.100.5")] == [200, 200]
+
+
 def test_a_dry_run_refuses_nothing_while_redis_is_away(redis, instances):
     (server,) = instances(1, redis, RATE_LIMIT_DRY_RUN="true", RATE_LIMIT_HEALTH="2/minute;closed")
     redis.kill()
