@@ -218,6 +218,20 @@ static void hear_bans(struct limiter_link *link, const redisReply *list)
     pthread_mutex_unlock(&limiter->lock);
 }
 
+/* What was reset while nobody could tell us is not known, so that what Redis has told is in doubt,
+ * and it knows better. Each link looks, since the one that hears of resets may be up later. */
+static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
+{
+    struct limiter *limiter = link->limiter;
+    int64_t sure_us = atomic_load(&limiter->sure_us);
+
+    if (sure_us != 0 && now_us - sure_us > RESETS_KEPT_US)
+        memory_limiter_forget_told(limiter->memory);
+    else if (sure_us != 0 && link->index != 0)
+        return;
+    atomic_store(&limiter->sure_us, now_us);
+}
+
 /* False: it is none. */
 static bool hear(struct limiter_link *link, const redisReply *reply)
 {
@@ -242,12 +256,9 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
         atomic_store(&link->limiter->live, live < 1 ? 1 : live);
         hear_resets(link->limiter, reply->element[3]);
         hear_bans(link, reply->element[4]);
-        /* What was reset while nobody could tell us is not known. */
-        if (link->beaten_us != 0 && now_us - link->beaten_us > RESETS_KEPT_US)
-            memory_limiter_forget_refusals(link->limiter->memory);
     }
+    doubt_what_was_told(link, now_us);
     link->cursor_us = reply->element[1]->integer;
-    link->beaten_us = now_us;
     return true;
 }
 

@@ -38,8 +38,8 @@ struct limiter_link {
     struct limiter_ask *unsent, **last_unsent; /* asked in this turn of the loop */
     struct limiter_ask *parked;                /* until others of their key have landed */
     uv_timer_t retry;
-    int64_t cursor_us, beaten_us; /* the last beat, by Redis's clock and by ours */
-    int64_t greeted_us;           /* when the greeting's beat was sent */
+    int64_t cursor_us;  /* the last beat, by Redis's clock */
+    int64_t greeted_us; /* when the greeting's beat was sent */
 
     struct post start, stop, banned;
     struct bans *bans;                 /* in force on this loop; malloc */
@@ -55,9 +55,10 @@ struct limiter {
     char *instance;
     struct limiter_link *links;
     unsigned link_count;
-    _Atomic(uint32_t) live; /* instances, this one among them */
-    atomic_uint up;         /* links */
-    atomic_bool is_away;    /* it was said so */
+    _Atomic(uint32_t) live;   /* instances, this one among them */
+    _Atomic(int64_t) sure_us; /* since then every reset was heard of; 0: not yet */
+    atomic_uint up;           /* links */
+    atomic_bool is_away;      /* it was said so */
     _Atomic(int64_t) decided_here;
 
     pthread_mutex_t lock;
