@@ -342,20 +342,33 @@ void script_put_forgive(struct text *out, bool whole, const char *key, int64_t a
 
 /* Replies */
 
+#define LATEST_US (INT64_C(1) << 60) /* no clock says a later time */
+
 struct packed {
     const uint8_t *bytes;
     uint32_t count;
 };
 
+static int64_t unpack(const uint8_t *bytes)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | bytes[i];
+    return (int64_t)number;
+}
+
+/* So that no sum of them overflows. */
+static int64_t bounded(int64_t time_us)
+{
+    return time_us < 0 || time_us > LATEST_US ? LATEST_US : time_us;
+}
+
 static int64_t packed_time(const void *log, uint32_t n)
 {
     const struct packed *packed = log;
-    const uint8_t *at = packed->bytes + (size_t)(packed->count - n) * 8;
-    uint64_t time = 0;
 
-    for (int i = 0; i < 8; i++)
-        time = time << 8 | at[i];
-    return (int64_t)time;
+    return bounded(unpack(packed->bytes + (size_t)(packed->count - n) * 8));
 }
 
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
@@ -372,13 +385,11 @@ struct verdict script_judge(const char *log, size_t len, const struct rule *rule
 /* -1: there is none. */
 static int64_t next_number(struct script_reply *reply)
 {
-    const struct packed one = {(const uint8_t *)reply->bytes, 1};
-
     if (reply->left < 8)
         return -1;
     reply->bytes += 8;
     reply->left -= 8;
-    return packed_time(&one, 1);
+    return unpack((const uint8_t *)reply->bytes - 8);
 }
 
 /* What the times do not reach to, the script has counted. */
@@ -393,7 +404,8 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
 
         if (young >= 0) {
             verdict->remaining[i] = young < limit ? limit - (uint32_t)young : 0;
-            verdict->reset_us[i] = first_us + (int64_t)rule->windows[i].seconds * 1000000 - now_us;
+            verdict->reset_us[i] = bounded(first_us) + (int64_t)rule->windows[i].seconds * 1000000 -
+                                   now_us;
         }
         if (verdict->remaining[i] > 0)
             continue;
@@ -401,6 +413,16 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
         if (verdict->reset_us[i] > verdict->wait_us)
             verdict->wait_us = verdict->reset_us[i];
     }
+}
+
+/* No time lies in the future, so that none comes back later than its window ends. */
+static bool makes_sense(const struct verdict *verdict, const struct rule *rule)
+{
+    for (unsigned i = 0; i < rule->count; i++) {
+        if (verdict->reset_us[i] > ((int64_t)rule->windows[i].seconds + 1) * 1000000)
+            return false;
+    }
+    return true;
 }
 
 /* The n-th key's part; false if it is none. */
@@ -419,7 +441,12 @@ static bool read_log(struct script_reply *reply, const struct rule *rule, struct
     if (held > count)
         correct(reply, rule, ret->now_us, &ret->each[n]);
     ret->refused[n] = !ret->each[n].admitted;
-    return true;
+    return makes_sense(&ret->each[n], rule);
+}
+
+bool script_is_time(int64_t us)
+{
+    return us > 0 && us <= LATEST_US;
 }
 
 void script_open_reply(const redisReply *reply, struct script_reply *ret)
@@ -441,6 +468,8 @@ void script_read_ask(struct script_reply *reply, unsigned count, const struct ru
     int64_t refused = next_number(reply);
 
     *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE, .now_us = next_number(reply)};
+    if (!script_is_time(ret->now_us))
+        return;
     for (unsigned i = 0; i < count; i++) {
         if (!read_log(reply, rule, ret, i))
             return;

@@ -77,6 +77,9 @@ void script_open_reply(const redisReply *reply, struct script_reply *ret);
 /* Nothing was charged: the clock of Redis is not where it was expected. */
 bool script_says_clock_is_off(const redisReply *reply);
 
+/* Whether a clock may say so. */
+bool script_is_time(int64_t us);
+
 /* The next part: one ask of so many keys. SCRIPT_NONSENSE if there is none. */
 void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,
                      struct script_answer *ret);

@@ -375,6 +375,42 @@ static void an_unexpected_time_charges_nothing(void **state)
     assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
 }
 
+static struct script_answer read_numbers(const struct rule *rule, size_t count,
+                                         const int64_t *numbers)
+{
+    struct script_answer answer;
+    struct script_reply parts;
+    char bytes[96];
+
+    for (size_t i = 0; i < count * 8; i++)
+        bytes[i] = (char)((uint64_t)numbers[i / 8] >> (56 - i % 8 * 8));
+    parts = (struct script_reply){bytes, count * 8};
+    script_read_ask(&parts, 1, rule, &answer);
+    return answer;
+}
+
+#define READ(...)                                                                                  \
+    read_numbers(&rule, sizeof(int64_t[]){__VA_ARGS__} / 8, (const int64_t[]){__VA_ARGS__}).outcome
+
+static void numbers_that_no_clock_says_make_no_sense(void **state)
+{
+    const int64_t now = INT64_C(1700000000) * SECOND;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("2/minute", &rule));
+    assert_int_equal(READ(0, now, 0, 0), SCRIPT_ADMITTED);
+    assert_int_equal(READ(1, now, 2, 2, now - SECOND, now), SCRIPT_REFUSED);
+    assert_int_equal(READ(1, now, 2, 2, now + 2 * SECOND, now + 2 * SECOND), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 2, 2, INT64_MAX, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 2, 2, INT64_MIN, INT64_MIN), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 3, 1, now, 2, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, now, UINT32_MAX, 0, INT64_MAX, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, 0, 0, 0), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, -5, 0, 0), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, INT64_MAX, 0, 0), SCRIPT_NONSENSE);
+}
+
 static void the_hash_is_the_one_that_redis_knows(void **state)
 {
     (void)state;
@@ -396,6 +432,7 @@ int main(void)
         UNIT(what_is_taken_back_counts_no_more),
         UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),
         UNIT(an_unexpected_time_charges_nothing),
+        UNIT(numbers_that_no_clock_says_make_no_sense),
         UNIT(the_hash_is_the_one_that_redis_knows),
     };
 
