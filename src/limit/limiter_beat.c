@@ -6,7 +6,20 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RESETS_KEPT_US = 55000000 /* Redis keeps them for a minute */ };
+enum {
+    RESETS_KEPT_US = 55000000, /* Redis keeps them for a minute */
+    LIVE_MOST = 10000,
+};
+
+bool limiter_is_late(const struct limiter_link *link, int64_t asked_us)
+{
+    return clock_mono_us() - asked_us > link->limiter->settings.deadline_ms * 1000;
+}
+
+static bool is_time(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_INTEGER && script_is_time(reply->integer);
+}
 
 /* The clock of Redis was set: the instances agree on a shift that makes up for it. */
 
@@ -26,22 +39,18 @@ static void go_on_waiting(struct limiter_link *link)
 
 static bool read_clock(struct limiter_link *link, const redisReply *reply)
 {
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER ||
+    int64_t raw_us, shift_us;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 || !is_time(reply->element[1]) ||
         reply->element[2]->type != REDIS_REPLY_INTEGER)
         return false;
-    link->shift_us = reply->element[2]->integer;
-    link->offset_us = reply->element[1]->integer + link->shift_us - clock_mono_us();
+    raw_us = reply->element[1]->integer;
+    shift_us = reply->element[2]->integer;
+    if ((shift_us > 0 && !script_is_time(shift_us)) || !script_is_time(raw_us + shift_us))
+        return false;
+    link->shift_us = shift_us;
+    link->offset_us = raw_us + shift_us - clock_mono_us();
     return true;
-}
-
-static void on_clock(void *arg, const redisReply *reply)
-{
-    struct limiter_link *link = arg;
-
-    if (reply != NULL && !read_clock(link, reply))
-        redis_link_fail(link->redis, "Its clock cannot be read");
-    go_on_waiting(link);
 }
 
 static void call_whole(struct limiter_link *link, enum script script, unsigned keys,
@@ -62,11 +71,25 @@ static void ask_clock(struct limiter_link *link, int64_t expected_us, redis_answ
 {
     char expected[24];
 
+    link->clock_us = clock_mono_us();
     snprintf(expected, sizeof expected, "%lld", (long long)expected_us);
     call_whole(
         link, SCRIPT_CLOCK, 2,
         (const char *[]){LIMITER_LIVE_KEY, LIMITER_CLOCK_KEY, expected, link->limiter->instance}, 4,
         done);
+}
+
+static void on_clock(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply != NULL && limiter_is_late(link, link->clock_us) && redis_link_is_up(link->redis)) {
+        ask_clock(link, clock_mono_us() + link->offset_us, on_clock);
+        return;
+    }
+    if (reply != NULL && !read_clock(link, reply))
+        redis_link_fail(link->redis, "Its clock cannot be read");
+    go_on_waiting(link);
 }
 
 void limiter_set_clock(struct limiter_link *link)
@@ -232,14 +255,18 @@ static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
     atomic_store(&limiter->sure_us, now_us);
 }
 
+static uint32_t bounded_live(long long live)
+{
+    return live < 1 ? 1 : live > LIVE_MOST ? LIVE_MOST : (uint32_t)live;
+}
+
 /* False: it is none. */
 static bool hear(struct limiter_link *link, const redisReply *reply)
 {
     int64_t now_us = clock_mono_us();
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
-        reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER)
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER || !is_time(reply->element[1]))
         return false;
     if (reply->element[0]->integer == 2) {
         limiter_set_clock(link);
@@ -251,9 +278,7 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
         return false;
     link->offset_us = reply->element[1]->integer - now_us;
     if (link->index == 0) {
-        uint32_t live = (uint32_t)reply->element[2]->integer;
-
-        atomic_store(&link->limiter->live, live < 1 ? 1 : live);
+        atomic_store(&link->limiter->live, bounded_live(reply->element[2]->integer));
         hear_resets(link->limiter, reply->element[3]);
         hear_bans(link, reply->element[4]);
     }
@@ -268,19 +293,12 @@ static const char *wrong_with(const redisReply *reply)
                                             : "Its answer makes no sense";
 }
 
-static void on_beat(void *arg, const redisReply *reply)
-{
-    struct limiter_link *link = arg;
-
-    if (reply != NULL && !hear(link, reply))
-        redis_link_fail(link->redis, wrong_with(reply));
-}
-
 static void send_beat(struct limiter_link *link, bool leaves, redis_answer *done)
 {
     struct script_clock clock = limiter_clock(link, clock_mono_us());
     char shift[24], expected[24], cursor[24];
 
+    link->beat_us = clock_mono_us();
     snprintf(shift, sizeof shift, "%lld", (long long)clock.shift_us);
     snprintf(expected, sizeof expected, "%lld", (long long)clock.expected_us);
     snprintf(cursor, sizeof cursor, "%lld", (long long)link->cursor_us);
@@ -291,11 +309,25 @@ static void send_beat(struct limiter_link *link, bool leaves, redis_answer *done
                10, done);
 }
 
+static void on_beat(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->beat_us);
+
+    link->beat_us = 0;
+    if (reply == NULL || !redis_link_is_up(link->redis))
+        return;
+    if (late)
+        send_beat(link, false, on_beat);
+    else if (!hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
+}
+
 void limiter_on_beat(uv_timer_t *timer)
 {
     struct limiter_link *link = timer->data;
 
-    if (redis_link_is_up(link->redis))
+    if (redis_link_is_up(link->redis) && link->beat_us == 0)
         send_beat(link, false, on_beat);
 }
 
@@ -304,13 +336,15 @@ void limiter_on_beat(uv_timer_t *timer)
 static void on_greeted(void *arg, const redisReply *reply)
 {
     struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->beat_us);
 
+    link->beat_us = 0;
     if (reply == NULL)
         return;
-    if (!hear(link, reply))
-        redis_link_fail(link->redis, wrong_with(reply));
-    else if (clock_mono_us() - link->greeted_us > link->limiter->settings.deadline_ms * 1000)
+    if (late)
         redis_link_fail(link->redis, "Answers too late");
+    else if (!hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
     else
         redis_link_greeted(link->redis);
 }
@@ -346,17 +380,17 @@ static void load_scripts(struct limiter_link *link)
 static void on_greeting_clock(void *arg, const redisReply *reply)
 {
     struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->clock_us);
 
     if (reply == NULL)
         return;
-    if (!read_clock(link, reply)) {
-        redis_link_fail(link->redis, wrong_with(reply));
+    if (late || !read_clock(link, reply)) {
+        redis_link_fail(link->redis, late ? "Answers too late" : wrong_with(reply));
         return;
     }
     if (link->cursor_us == 0)
         link->cursor_us = link->offset_us + clock_mono_us();
     load_scripts(link);
-    link->greeted_us = clock_mono_us();
     send_beat(link, false, on_greeted);
 }
 

@@ -38,8 +38,9 @@ struct limiter_link {
     struct limiter_ask *unsent, **last_unsent; /* asked in this turn of the loop */
     struct limiter_ask *parked;                /* until others of their key have landed */
     uv_timer_t retry;
-    int64_t cursor_us;  /* the last beat, by Redis's clock */
-    int64_t greeted_us; /* when the greeting's beat was sent */
+    int64_t cursor_us; /* the last beat, by Redis's clock */
+    int64_t beat_us,
+        clock_us; /* when the beat that is under way was sent, else 0; the clock asked */
 
     struct post start, stop, banned;
     struct bans *bans;                 /* in force on this loop; malloc */
@@ -91,6 +92,10 @@ void limiter_land_here(struct limiter_ask *ask);
 
 /* What a call says of the time. */
 struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us);
+
+/* What was asked then was not answered in time, or this process stood still: what the answer says
+ * of the time is long over. */
+bool limiter_is_late(const struct limiter_link *link, int64_t asked_us);
 
 /* The clock of Redis was set: finds the shift that makes up for it, then sends what waits for it.
  */

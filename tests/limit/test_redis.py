@@ -483,6 +483,22 @@ def test_the_clock_of_redis_may_be_set_by_an_hour_and_opens_and_locks_nothing(in
         redis.stop()
 
 
+def test_a_process_that_stood_still_does_not_set_the_clock(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/15s", RATE_LIMIT_VERSION="100000/hour")
+    for _ in range(4):
+        with Load([server], VERSION, ips=[f"198.51.100.{n}" for n in range(250)], connections=8, pause=0):
+            time.sleep(0.2)
+            redis.pause()  # so that some answers come while it stands still
+            time.sleep(DEADLINE_MS / 4000)
+            server.process.send_signal(signal.SIGSTOP)
+            redis.go_on()
+            time.sleep(2)
+            server.process.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
+        wait_for_links(server)
+        assert redis.command("get", "manus:{limits}:clock") == "0"
+
+
 def test_it_follows_a_failover_by_the_sentinels(instances, tmp_path):
     master = Redis(tmp_path / "master").start()
     replica = Redis(tmp_path / "replica", "--replicaof", "127.0.0.1", str(master.port)).start()
