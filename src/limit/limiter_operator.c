@@ -52,19 +52,51 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
     if (context == NULL)
         return task->err;
 
-    auto_redis_reply redisReply *reply = ask_redis(
-        task, context, REDIS_REPLY_ARRAY, 5,
-        (const char *[]){"EVAL", script_text(SCRIPT_LOOK), "2",
-                         limiter_key_text(&name, limiter, key), LIMITER_CLOCK_KEY});
+    /* Two calls, since the keys may be of two slots of a cluster. */
+    auto_redis_reply redisReply *log = ask_redis(
+        task, context, REDIS_REPLY_STRING, 4,
+        (const char *[]){"GETRANGE", limiter_key_text(&name, limiter, key), "0", "-1"});
 
-    if (reply == NULL)
+    if (log == NULL)
         return task->err;
-    if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_STRING)
-        return fail(task, ERR_REMOTE, "Redis: Its answer makes no sense");
-    *ret = script_judge(reply->element[1]->str, reply->element[1]->len, rule,
-                        reply->element[0]->integer);
+
+    auto_redis_reply redisReply *now = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 4,
+        (const char *[]){"EVAL", script_text(SCRIPT_TIME), "1", LIMITER_CLOCK_KEY});
+
+    if (now == NULL)
+        return task->err;
+    *ret = script_judge(log->str, log->len, rule, now->integer);
     return OK;
+}
+
+static enum err tell_reset(struct task *task, redisContext *context, const char *name)
+{
+    auto_redis_reply redisReply *told = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 6,
+        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "2", LIMITER_RESETS_KEY,
+                         LIMITER_CLOCK_KEY, name});
+
+    return told == NULL ? task->err : OK;
+}
+
+/* The keys may be of two slots of a cluster. It is told before, so that no instance takes the log
+ * for lost, and again, since until then they may hear of what the log refused. */
+static enum err reset_there(struct task *task, redisContext *context, const char *name,
+                            bool *ret_found)
+{
+    enum err e = tell_reset(task, context, name + strlen(LIMITER_PREFIX));
+
+    if (e != OK)
+        return e;
+
+    auto_redis_reply redisReply *removed = ask_redis(task, context, REDIS_REPLY_INTEGER, 2,
+                                                     (const char *[]){"DEL", name});
+
+    if (removed == NULL)
+        return task->err;
+    *ret_found = *ret_found || removed->integer > 0;
+    return tell_reset(task, context, name + strlen(LIMITER_PREFIX));
 }
 
 enum err limiter_reset(struct task *task, struct limiter *limiter, const struct limit_key *key,
@@ -80,17 +112,7 @@ enum err limiter_reset(struct task *task, struct limiter *limiter, const struct 
 
     if (context == NULL)
         return task->err;
-    limiter_key_text(&name, limiter, key);
-
-    auto_redis_reply redisReply *reply = ask_redis(
-        task, context, REDIS_REPLY_INTEGER, 7,
-        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", name.s, LIMITER_RESETS_KEY,
-                         LIMITER_CLOCK_KEY, name.s + strlen(LIMITER_PREFIX)});
-
-    if (reply == NULL)
-        return task->err;
-    *ret_found = *ret_found || reply->integer > 0;
-    return OK;
+    return reset_there(task, context, limiter_key_text(&name, limiter, key), ret_found);
 }
 
 /* So that Redis's clock tells which decision is the later one. NULL, or what is wrong; then it was

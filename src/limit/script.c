@@ -173,18 +173,16 @@ static const char clock_text[] =
     "end\n"
     "return {0, raw, shift}\n";
 
-/* KEYS: the log, the shift. */
-static const char look_text[] =
-    "local c = redis.call('TIME')\n"
-    "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
-    "return {c[1] * 1000000 + c[2] + shift, redis.call('GET', KEYS[1]) or ''}\n";
+/* KEYS: the shift. */
+static const char time_text[] = "local c = redis.call('TIME')\n"
+                                "local shift = tonumber(redis.call('GET', KEYS[1]) or '0') or 0\n"
+                                "return c[1] * 1000000 + c[2] + shift\n";
 
-/* KEYS: the log, keys that were reset, the shift. ARGV[1] names the log to the instances. */
+/* KEYS: keys that were reset, the shift. ARGV[1] names the log to the instances. */
 static const char reset_text[] = "local c = redis.call('TIME')\n"
-                                 "local shift = tonumber(redis.call('GET', KEYS[3]) or '0') or 0\n"
+                                 "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
                                  "local t = string.format('%.0f', c[1] * 1000000 + c[2] + shift)\n"
-                                 "redis.call('ZADD', KEYS[2], t, ARGV[1])\n"
-                                 "return redis.call('DEL', KEYS[1])\n";
+                                 "return redis.call('ZADD', KEYS[1], t, ARGV[1])\n";
 
 /* KEYS: decisions about networks: of each "UNTIL DECIDED" (bans.h). ARGV: the network, until when
  * it is banned, and when it was decided at the earliest. Answers when, and whether it was banned.
@@ -201,7 +199,7 @@ static const char decide_text[] =
 static const char *const texts[SCRIPTS] = {
     [SCRIPT_ONE] = one_text,         [SCRIPT_PAIR] = pair_text,   [SCRIPT_MERGE] = merge_text,
     [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,   [SCRIPT_CLOCK] = clock_text,
-    [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text, [SCRIPT_DECIDE] = decide_text,
+    [SCRIPT_TIME] = time_text,       [SCRIPT_RESET] = reset_text, [SCRIPT_DECIDE] = decide_text,
 };
 
 static char hashes[SCRIPTS][SCRIPT_HASH_HEX + 1];

@@ -18,8 +18,8 @@ enum script {
     SCRIPT_FORGIVE,
     SCRIPT_BEAT,   /* this instance lives; what do the others say? */
     SCRIPT_CLOCK,  /* which shift makes the clock right? */
-    SCRIPT_LOOK,   /* the time, and a key's log */
-    SCRIPT_RESET,  /* removes a key, and tells all instances */
+    SCRIPT_TIME,   /* with the shift */
+    SCRIPT_RESET,  /* tells all instances that a key is */
     SCRIPT_DECIDE, /* whether a network is banned */
     SCRIPTS
 };

@@ -165,6 +165,23 @@ def test_an_operators_reset_and_ban_reach_every_instance_within_a_second(redis, 
     assert get(two, VERSION, "192.0.2.77").status_code == 200
 
 
+def test_an_operator_sees_and_resets_keys_of_a_cluster(instances, tmp_path):
+    bus = free_port()
+    redis = Redis(tmp_path / "redis", "--cluster-enabled", "yes", "--cluster-port", str(bus)).start()
+    try:
+        redis.command("cluster", "addslots", *range(16384))
+        wait_until(lambda: "cluster_state:ok" in redis.command("cluster", "info"))
+        (server,) = instances(1, redis, RATE_LIMIT_HEALTH="2/hour")
+        limits = lambda *words: run("limits", *words, cwd=server.folder, **server.settings)
+        assert [get(server, HEALTH).status_code for _ in range(3)] == [200, 200, 429]
+        assert "0 left" in limits("show", "health:ip:192.0.2.1").stdout
+        assert limits("reset", "health:ip:192.0.2.1").stdout == "reset\n"
+        assert "2 left" in limits("show", "health:ip:192.0.2.1").stdout
+        wait_until(lambda: get(server, HEALTH).status_code == 200)
+    finally:
+        redis.stop()
+
+
 def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
     one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
     for server in [two] * 10 + [one] * 5:
