@@ -139,14 +139,19 @@ const struct ban *bans_find(const struct bans *bans, const struct address *addre
     return NULL;
 }
 
+bool ban_makes_sense(const struct ban *ban)
+{
+    return ban->until_ms >= 0 && ban->until_ms < LATEST_MS && ban->decided_ms >= 0 &&
+           ban->decided_ms < LATEST_MS;
+}
+
 bool ban_read_times(const char *text, struct ban *ret)
 {
     char *end;
 
     ret->until_ms = strtoll(text, &end, 10);
     ret->decided_ms = strtoll(end, NULL, 10);
-    return end != text && ret->until_ms >= 0 && ret->until_ms < LATEST_MS && ret->decided_ms >= 0 &&
-           ret->decided_ms < LATEST_MS;
+    return end != text && ban_makes_sense(ret);
 }
 
 static void close_file(FILE **file)

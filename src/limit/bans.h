@@ -41,6 +41,9 @@ const struct ban *bans_about(const struct bans *bans, const struct network *netw
 /* The ban that holds for the address; NULL if there is none. */
 const struct ban *bans_find(const struct bans *bans, const struct address *address, int64_t now_ms);
 
+/* Its times are such as clocks say. */
+bool ban_makes_sense(const struct ban *ban);
+
 /* UNTIL DECIDED, as they stand behind a network. False: they make no sense. */
 bool ban_read_times(const char *text, struct ban *ret);
 

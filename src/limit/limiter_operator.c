@@ -139,11 +139,13 @@ static const char *decide_there(void *mem, const struct limiter *limiter, struct
         reply->element[1]->type != REDIS_REPLY_INTEGER)
         return wrong_with(reply);
     ban->decided_ms = reply->element[0]->integer;
+    if (!ban_makes_sense(ban))
+        return "Its answer makes no sense";
     *ret_was = *ret_was || reply->element[1]->integer == 1;
     return NULL;
 }
 
-/* Under the lock: later than what is known about the network. False: there are too many. */
+/* Under the lock: dates it after what is known about the network. False: there are too many. */
 static bool begin_ban(const struct limiter *limiter, struct ban *ban, int64_t now_ms, bool *ret_was)
 {
     auto_tree void *mem = mem_tree(1024);

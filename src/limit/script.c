@@ -192,6 +192,7 @@ static const char decide_text[] =
     "local till, had = string.match(old, '^(%d+) (%d+)$')\n"
     "local c = redis.call('TIME')\n"
     "local now = c[1] * 1000 + math.floor(c[2] / 1000)\n"
+    "if had and #had > 15 then had = nil end\n"
     "local decided = math.max(now, ARGV[3] + 0, (had or -1) + 1)\n"
     "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', decided))\n"
     "return {decided, (till or 0) + 0 > now and 1 or 0}\n";

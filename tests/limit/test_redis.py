@@ -268,6 +268,19 @@ def test_the_later_decision_about_a_network_holds(redis, instances):
         assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 429
 
 
+def test_decisions_in_redis_that_make_no_sense_stop_nobody(redis, instances):
+    for network, times in (("192.0.2.0/24", f"{10**20} {10**22}"), ("nobody", "1 2"), ("198.51.100.0/24", "x"), ("203.0.113.0/24", "-5 -5")):
+        redis.command("hset", "manus:{limits}:decisions", network, times)
+    one, two = instances(2, redis)
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **one.settings)
+    assert limits("bans").stdout == "nobody is banned\n"
+    for network in ("192.0.2", "198.51.100", "203.0.113"):
+        assert limits("ban", f"{network}.0/24").returncode == 0
+        wait_until(lambda: get(two, VERSION, f"{network}.5").status_code == 429)
+        assert limits("unban", f"{network}.0/24").returncode == 0
+        wait_until(lambda: get(two, VERSION, f"{network}.5").status_code == 200)
+
+
 @pytest.mark.parametrize("away", ["stopped", "cut off"])
 def test_a_lifted_ban_does_not_come_back_with_an_instance_that_was_away(redis, instances, away):
     one, two = instances(2, redis)
