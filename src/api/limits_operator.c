@@ -165,6 +165,25 @@ static enum err run_on_key(struct task *task, const struct app *app,
                                                  : show(task, app, limits, &key, out);
 }
 
+/* That network is not banned, but may be inside of one that is. */
+static void tell_not_banned(const struct app *app, const char *what, const struct network *network,
+                            struct text *out)
+{
+    const struct bans *bans = limiter_list_bans(app->limiter, out->mem);
+
+    text_printf(out, "%s is not banned", what);
+    for (size_t i = 0; i < bans->count; i++) {
+        const struct ban *ban = &bans->of[i];
+
+        if (ban->until_ms <= clock_wall_ms() || ban->network.bits >= network->bits ||
+            !network_has(&ban->network, &network->address))
+            continue;
+        text_printf(out, "; it stands inside the banned %s", ban_text(out->mem, &ban->network));
+        break;
+    }
+    text_char(out, '\n');
+}
+
 static enum err ban(struct task *task, const struct app *app, const struct limits_command *command,
                     struct text *out)
 {
@@ -172,6 +191,7 @@ static enum err ban(struct task *task, const struct app *app, const struct limit
     int64_t until_ms = lifts ? 0 : clock_wall_ms() + command->for_s * 1000;
     struct network network;
     char until[TEXT_TIME_SIZE];
+    bool was;
     enum err e;
 
     if (command->what == NULL || !network_parse(command->what, &network))
@@ -179,9 +199,11 @@ static enum err ban(struct task *task, const struct app *app, const struct limit
                     "give an address or a network, such as 203.0.113.9 or 2001:db8::/32");
     if (network.bits < (address_is_v4(&network.address) ? 96 + 8 : 16) && !lifts)
         return fail(task, ERR_INVALID, "that network is half of the Internet; ban a smaller one");
-    e = limiter_ban(task, app->limiter, &network, until_ms);
+    e = limiter_ban(task, app->limiter, &network, until_ms, &was);
     text_time(until, until_ms);
-    if (e == OK && lifts)
+    if (e == OK && lifts && !was)
+        tell_not_banned(app, command->what, &network, out);
+    else if (e == OK && lifts)
         text_printf(out, "%s is banned no longer\n", command->what);
     else if (e == OK)
         text_printf(out, "%s is banned until %s\n", command->what, until);

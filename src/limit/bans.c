@@ -3,29 +3,112 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static bool same_network(const struct network *a, const struct network *b)
+#define DAY_MS INT64_C(86400000)
+#define KEPT_MS (367 * DAY_MS)       /* longer than any ban */
+#define LATEST_MS (INT64_C(1) << 52) /* exact in Lua too */
+
+static int compare_networks(const struct network *a, const struct network *b)
 {
-    return a->bits == b->bits &&
-           memcmp(a->address.bytes, b->address.bytes, sizeof a->address.bytes) == 0;
+    int order = memcmp(a->address.bytes, b->address.bytes, sizeof a->address.bytes);
+
+    return order != 0 ? order : (a->bits > b->bits) - (a->bits < b->bits);
 }
 
-struct bans *bans_with(void *mem, const struct bans *bans, const struct network *network,
-                       int64_t until_ms, int64_t now_ms)
+static bool is_later(const struct ban *a, const struct ban *b)
 {
-    size_t count = bans == NULL ? 0 : bans->count;
-    struct bans *copy = mem_zero(mem, sizeof *copy + (count + 1) * sizeof copy->of[0]);
+    return a->decided_ms != b->decided_ms ? a->decided_ms > b->decided_ms
+                                          : a->until_ms > b->until_ms;
+}
 
-    for (size_t i = 0; i < count; i++) {
-        if (bans->of[i].until_ms > now_ms && !same_network(&bans->of[i].network, network))
+static int compare_bans(const void *a, const void *b)
+{
+    return compare_networks(&((const struct ban *)a)->network, &((const struct ban *)b)->network);
+}
+
+static struct bans *new_bans(void *mem, size_t room)
+{
+    return mem_zero(mem, sizeof(struct bans) + room * sizeof(struct ban));
+}
+
+/* Keeps the decisions that are in force, or not, to what is allowed; those decided first go. */
+static void bound(struct bans *bans, bool in_force, int64_t now_ms)
+{
+    for (;;) {
+        size_t first = 0, count = 0;
+
+        for (size_t i = 0; i < bans->count; i++) {
+            if ((bans->of[i].until_ms > now_ms) != in_force)
+                continue;
+            if (count++ == 0 || bans->of[i].decided_ms < bans->of[first].decided_ms)
+                first = i;
+        }
+        if (count <= BANS_MOST)
+            return;
+        bans->count--;
+        memmove(&bans->of[first], &bans->of[first + 1], (bans->count - first) * sizeof bans->of[0]);
+    }
+}
+
+static void add(struct bans *bans, const struct ban *ban, int64_t now_ms)
+{
+    if (ban->until_ms > now_ms || ban->decided_ms + KEPT_MS > now_ms)
+        bans->of[bans->count++] = *ban;
+}
+
+struct bans *bans_merge(void *mem, const struct bans *a, const struct bans *b, int64_t now_ms)
+{
+    struct bans *merged = new_bans(mem, a->count + b->count);
+    size_t i = 0, j = 0;
+
+    while (i < a->count || j < b->count) {
+        int order = i == a->count ? 1 : j == b->count ? -1 : compare_bans(&a->of[i], &b->of[j]);
+
+        if (order < 0 || (order == 0 && is_later(&a->of[i], &b->of[j])))
+            add(merged, &a->of[i], now_ms);
+        else
+            add(merged, &b->of[j], now_ms);
+        i += order <= 0;
+        j += order >= 0;
+    }
+    bound(merged, true, now_ms);
+    bound(merged, false, now_ms);
+    return merged;
+}
+
+struct bans *bans_new(void *mem)
+{
+    return new_bans(mem, BANS_READ);
+}
+
+void bans_sort(struct bans *bans)
+{
+    size_t count = 0;
+
+    qsort(bans->of, bans->count, sizeof bans->of[0], compare_bans);
+    for (size_t i = 0; i < bans->count; i++) {
+        struct ban *last = count == 0 ? NULL : &bans->of[count - 1];
+
+        if (last == NULL || compare_bans(last, &bans->of[i]) != 0)
+            bans->of[count++] = bans->of[i];
+        else if (is_later(&bans->of[i], last))
+            *last = bans->of[i];
+    }
+    bans->count = count;
+}
+
+struct bans *bans_in_force(void *mem, const struct bans *bans, int64_t now_ms)
+{
+    struct bans *copy = new_bans(mem, bans->count);
+
+    for (size_t i = 0; i < bans->count; i++) {
+        if (bans->of[i].until_ms > now_ms)
             copy->of[copy->count++] = bans->of[i];
     }
-    if (until_ms <= now_ms)
-        return copy;
-    copy->of[copy->count++] = (struct ban){*network, until_ms};
-    return copy->count > BANS_MOST ? NULL : copy;
+    return copy;
 }
 
 bool bans_same(const struct bans *a, const struct bans *b)
@@ -33,20 +116,42 @@ bool bans_same(const struct bans *a, const struct bans *b)
     if (a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++) {
-        if (!same_network(&a->of[i].network, &b->of[i].network) ||
-            a->of[i].until_ms != b->of[i].until_ms)
+        if (compare_bans(&a->of[i], &b->of[i]) != 0 || a->of[i].until_ms != b->of[i].until_ms ||
+            a->of[i].decided_ms != b->of[i].decided_ms)
             return false;
     }
     return true;
 }
 
-int64_t bans_find(const struct bans *bans, const struct address *address, int64_t now_ms)
+const struct ban *bans_about(const struct bans *bans, const struct network *network)
+{
+    const struct ban wanted = {.network = *network};
+
+    return bsearch(&wanted, bans->of, bans->count, sizeof bans->of[0], compare_bans);
+}
+
+const struct ban *bans_find(const struct bans *bans, const struct address *address, int64_t now_ms)
 {
     for (size_t i = 0; i < bans->count; i++) {
         if (bans->of[i].until_ms > now_ms && network_has(&bans->of[i].network, address))
-            return bans->of[i].until_ms;
+            return &bans->of[i];
     }
-    return 0;
+    return NULL;
+}
+
+bool ban_makes_sense(const struct ban *ban)
+{
+    return ban->until_ms >= 0 && ban->until_ms < LATEST_MS && ban->decided_ms >= 0 &&
+           ban->decided_ms < LATEST_MS;
+}
+
+bool ban_read_times(const char *text, struct ban *ret)
+{
+    char *end;
+
+    ret->until_ms = strtoll(text, &end, 10);
+    ret->decided_ms = strtoll(end, NULL, 10);
+    return end != text && ban_makes_sense(ret);
 }
 
 static void close_file(FILE **file)
@@ -58,24 +163,22 @@ static void close_file(FILE **file)
 struct bans *bans_read(void *mem, const char *path, int64_t now_ms)
 {
     __attribute__((cleanup(close_file))) FILE *file = fopen(path, "re");
-    struct bans *bans = mem_zero(mem, sizeof *bans);
+    auto_tree void *scratch = mem_tree(1024);
+    struct bans *bans = bans_new(scratch);
     char line[160];
 
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    while (bans->count < BANS_READ && file != NULL && fgets(line, sizeof line, file) != NULL) {
         size_t len = strcspn(line, " ");
-        struct network network;
-        struct bans *more;
+        struct ban ban;
 
         if (line[len] == '\0')
             continue;
         line[len] = '\0';
-        if (!network_parse(line, &network))
-            continue;
-        more = bans_with(mem, bans, &network, strtoll(line + len + 1, NULL, 10), now_ms);
-        if (more != NULL)
-            bans = more;
+        if (network_parse(line, &ban.network) && ban_read_times(line + len + 1, &ban))
+            bans->of[bans->count++] = ban;
     }
-    return bans;
+    bans_sort(bans);
+    return bans_merge(mem, bans, new_bans(scratch, 0), now_ms);
 }
 
 const char *ban_text(void *mem, const struct network *network)
@@ -94,8 +197,8 @@ static bool write_lines(const struct bans *bans, FILE *file)
     auto_tree void *mem = mem_tree(1024);
 
     for (size_t i = 0; i < bans->count; i++)
-        fprintf(file, "%s %lld\n", ban_text(mem, &bans->of[i].network),
-                (long long)bans->of[i].until_ms);
+        fprintf(file, "%s %lld %lld\n", ban_text(mem, &bans->of[i].network),
+                (long long)bans->of[i].until_ms, (long long)bans->of[i].decided_ms);
     return fflush(file) == 0 && fsync(fileno(file)) == 0;
 }
 

@@ -85,9 +85,13 @@ must_check enum err limiter_look(struct task *task, struct limiter *limiter,
 must_check enum err limiter_reset(struct task *task, struct limiter *limiter,
                                   const struct limit_key *key, bool *ret_found);
 
-/* Until then, in ms since the epoch; a time that is past lifts the ban. ERR_INVALID: too many. */
+/* Until then, in ms since the epoch; a time that is past lifts the ban. *ret_was: just that network
+ * was banned before. ERR_INVALID: too many. While Redis is away a ban holds here, and the others
+ * hear of it later; lifting one is ERR_REMOTE. */
 must_check enum err limiter_ban(struct task *task, struct limiter *limiter,
-                                const struct network *network, int64_t until_ms);
+                                const struct network *network, int64_t until_ms, bool *ret_was);
+
+/* Every decision, also of bans that are over. */
 struct bans *limiter_list_bans(struct limiter *limiter, void *mem);
 
 /* Who asks most of this process: at most `most`, first who asks most. */

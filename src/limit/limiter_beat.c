@@ -6,7 +6,20 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RESETS_KEPT_US = 55000000 /* Redis keeps them for a minute */ };
+enum {
+    RESETS_KEPT_US = 55000000, /* Redis keeps them for a minute */
+    LIVE_MOST = 10000,
+};
+
+bool limiter_is_late(const struct limiter_link *link, int64_t asked_us)
+{
+    return clock_mono_us() - asked_us > link->limiter->settings.deadline_ms * 1000;
+}
+
+static bool is_time(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_INTEGER && script_is_time(reply->integer);
+}
 
 /* The clock of Redis was set: the instances agree on a shift that makes up for it. */
 
@@ -26,22 +39,18 @@ static void go_on_waiting(struct limiter_link *link)
 
 static bool read_clock(struct limiter_link *link, const redisReply *reply)
 {
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER ||
+    int64_t raw_us, shift_us;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 || !is_time(reply->element[1]) ||
         reply->element[2]->type != REDIS_REPLY_INTEGER)
         return false;
-    link->shift_us = reply->element[2]->integer;
-    link->offset_us = reply->element[1]->integer + link->shift_us - clock_mono_us();
+    raw_us = reply->element[1]->integer;
+    shift_us = reply->element[2]->integer;
+    if ((shift_us > 0 && !script_is_time(shift_us)) || !script_is_time(raw_us + shift_us))
+        return false;
+    link->shift_us = shift_us;
+    link->offset_us = raw_us + shift_us - clock_mono_us();
     return true;
-}
-
-static void on_clock(void *arg, const redisReply *reply)
-{
-    struct limiter_link *link = arg;
-
-    if (reply != NULL && !read_clock(link, reply))
-        redis_link_fail(link->redis, "Its clock cannot be read");
-    go_on_waiting(link);
 }
 
 static void call_whole(struct limiter_link *link, enum script script, unsigned keys,
@@ -62,11 +71,25 @@ static void ask_clock(struct limiter_link *link, int64_t expected_us, redis_answ
 {
     char expected[24];
 
+    link->clock_us = clock_mono_us();
     snprintf(expected, sizeof expected, "%lld", (long long)expected_us);
     call_whole(
         link, SCRIPT_CLOCK, 2,
         (const char *[]){LIMITER_LIVE_KEY, LIMITER_CLOCK_KEY, expected, link->limiter->instance}, 4,
         done);
+}
+
+static void on_clock(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+
+    if (reply != NULL && limiter_is_late(link, link->clock_us) && redis_link_is_up(link->redis)) {
+        ask_clock(link, clock_mono_us() + link->offset_us, on_clock);
+        return;
+    }
+    if (reply != NULL && !read_clock(link, reply))
+        redis_link_fail(link->redis, "Its clock cannot be read");
+    go_on_waiting(link);
 }
 
 void limiter_set_clock(struct limiter_link *link)
@@ -92,16 +115,18 @@ void limiter_take_bans(struct post *post)
     link->bans = fresh;
 }
 
-/* Under the lock: every loop gets a copy of its own. */
+/* Under the lock: every loop gets a copy of its own of what is in force. */
 void limiter_spread_bans(struct limiter *limiter)
 {
-    size_t bytes = sizeof *limiter->bans + limiter->bans->count * sizeof limiter->bans->of[0];
+    auto_tree void *mem = mem_tree(1024);
+    const struct bans *in_force = bans_in_force(mem, limiter->bans, clock_wall_ms());
+    size_t bytes = sizeof *in_force + in_force->count * sizeof in_force->of[0];
 
     for (unsigned i = 0; i < limiter->link_count; i++) {
         struct limiter_link *link = &limiter->links[i];
         struct bans *copy = mem_malloc(bytes), *unread;
 
-        memcpy(copy, limiter->bans, bytes);
+        memcpy(copy, in_force, bytes);
         unread = atomic_exchange(&link->fresh_bans, copy);
         if (unread == NULL)
             loop_post(link->loop, &link->banned);
@@ -123,46 +148,28 @@ void limiter_replace_bans(struct limiter *limiter, struct bans *bans)
 int64_t limiter_banned_ms(const struct limiter *limiter, const struct address *client)
 {
     const struct limiter_link *link = limiter_link_here(limiter);
-    int64_t now_ms, until_ms;
+    const struct ban *ban;
+    int64_t now_ms;
 
     if (link == NULL || link->bans == NULL || link->bans->count == 0)
         return 0;
     now_ms = clock_wall_ms();
-    until_ms = bans_find(link->bans, client, now_ms);
-    return until_ms == 0 ? 0 : until_ms - now_ms;
+    ban = bans_find(link->bans, client, now_ms);
+    return ban == NULL ? 0 : ban->until_ms - now_ms;
 }
 
 /* Beats: this instance lives, and hears what was decided elsewhere */
 
-/* Keys that were reset, and networks that are banned no longer. */
+/* Keys that were reset. */
 static void hear_resets(struct limiter *limiter, const redisReply *list)
 {
     for (size_t i = 0; i < list->elements; i++) {
-        const char *text = list->element[i]->str;
-        struct network network;
         struct limit_key key;
 
-        if (list->element[i]->type != REDIS_REPLY_STRING)
-            continue;
-        if (limiter_read_key(limiter, text, &key))
+        if (list->element[i]->type == REDIS_REPLY_STRING &&
+            limiter_read_key(limiter, list->element[i]->str, &key))
             memory_limiter_reset(limiter->memory, &key);
-        else if (strncmp(text, LIMITER_UNBAN, strlen(LIMITER_UNBAN)) == 0 &&
-                 network_parse(text + strlen(LIMITER_UNBAN), &network))
-            limiter_lift_ban(limiter, &network);
     }
-}
-
-void limiter_lift_ban(struct limiter *limiter, const struct network *network)
-{
-    struct bans *bans;
-
-    pthread_mutex_lock(&limiter->lock);
-    bans = bans_with(limiter, limiter->bans, network, 0, clock_wall_ms());
-    if (bans != NULL && !bans_same(bans, limiter->bans))
-        limiter_replace_bans(limiter, bans);
-    else
-        talloc_free(bans);
-    pthread_mutex_unlock(&limiter->lock);
 }
 
 static void on_told(void *arg, const redisReply *reply)
@@ -171,48 +178,86 @@ static void on_told(void *arg, const redisReply *reply)
     (void)reply;
 }
 
-/* Of all bans, those that Redis does not have: it may have lost them, or was away. */
+static void tell(struct limiter_link *link, unsigned count, const char *const *words)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct text command = text_open(mem, 256);
+
+    script_put_words(&command, count, words);
+    redis_link_call(link->redis, command.s, command.len, on_told, link);
+}
+
+/* Of all decisions, those that Redis does not have: it may have lost them, or was away. And it
+ * forgets those that are of no use any more. */
 static void tell_bans(struct limiter_link *link, const struct bans *all, const struct bans *there)
 {
-    for (size_t i = 0; i < all->count; i++) {
-        auto_tree void *mem = mem_tree(1024);
-        struct text command = text_open(mem, 256);
-        const struct ban *ban = &all->of[i];
+    auto_tree void *mem = mem_tree(1024);
 
-        if (bans_find(there, &ban->network.address, 0) >= ban->until_ms)
+    for (size_t i = 0; i < all->count; i++) {
+        const struct ban *ban = &all->of[i], *known = bans_about(there, &ban->network);
+
+        if (known != NULL && known->decided_ms == ban->decided_ms &&
+            known->until_ms == ban->until_ms)
             continue;
-        script_put_words(&command, 4,
-                         (const char *[]){"ZADD", LIMITER_BANS_KEY,
-                                          mem_printf(mem, "%lld", (long long)ban->until_ms),
-                                          ban_text(mem, &ban->network)});
-        redis_link_call(link->redis, command.s, command.len, on_told, link);
+        tell(link, 4,
+             (const char *[]){"HSET", LIMITER_BANS_KEY, ban_text(mem, &ban->network),
+                              mem_printf(mem, "%lld %lld", (long long)ban->until_ms,
+                                         (long long)ban->decided_ms)});
     }
+    for (size_t i = 0; i < there->count; i++) {
+        if (bans_about(all, &there->of[i].network) == NULL)
+            tell(link, 3,
+                 (const char *[]){"HDEL", LIMITER_BANS_KEY, ban_text(mem, &there->of[i].network)});
+    }
+}
+
+static struct bans *read_bans(void *mem, const redisReply *list)
+{
+    struct bans *bans = bans_new(mem);
+
+    for (size_t i = 0; i + 1 < list->elements && bans->count < BANS_READ; i += 2) {
+        const redisReply *name = list->element[i], *times = list->element[i + 1];
+        struct ban ban;
+
+        if (name->type == REDIS_REPLY_STRING && times->type == REDIS_REPLY_STRING &&
+            network_parse(name->str, &ban.network) && ban_read_times(times->str, &ban))
+            bans->of[bans->count++] = ban;
+    }
+    bans_sort(bans);
+    return bans;
 }
 
 static void hear_bans(struct limiter_link *link, const redisReply *list)
 {
     auto_tree void *mem = mem_tree(1024);
     struct limiter *limiter = link->limiter;
-    struct bans *there = mem_new(mem, struct bans), *all;
-    int64_t now_ms = clock_wall_ms();
+    struct bans *there = read_bans(mem, list), *all;
 
     pthread_mutex_lock(&limiter->lock);
-    all = bans_with(mem, limiter->bans, &(struct network){.bits = 128}, 0, now_ms);
-    for (size_t i = 0; i + 1 < list->elements; i += 2) {
-        const redisReply *name = list->element[i], *until = list->element[i + 1];
-        struct network network;
-
-        if (name->type != REDIS_REPLY_STRING || until->type != REDIS_REPLY_STRING ||
-            !network_parse(name->str, &network) || there->count >= BANS_MOST ||
-            all->count >= BANS_MOST)
-            continue;
-        there = bans_with(mem, there, &network, (int64_t)strtod(until->str, NULL), 0);
-        all = bans_with(mem, all, &network, (int64_t)strtod(until->str, NULL), now_ms);
-    }
+    all = bans_merge(mem, limiter->bans, there, clock_wall_ms());
     tell_bans(link, all, there);
     if (!bans_same(all, limiter->bans))
         limiter_replace_bans(limiter, talloc_steal(limiter, all));
     pthread_mutex_unlock(&limiter->lock);
+}
+
+/* What was reset while nobody could tell us is not known, so that what Redis has told is in doubt,
+ * and it knows better. Each link looks, since the one that hears of resets may be up later. */
+static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
+{
+    struct limiter *limiter = link->limiter;
+    int64_t sure_us = atomic_load(&limiter->sure_us);
+
+    if (sure_us != 0 && now_us - sure_us > RESETS_KEPT_US)
+        memory_limiter_forget_told(limiter->memory);
+    else if (sure_us != 0 && link->index != 0)
+        return;
+    atomic_store(&limiter->sure_us, now_us);
+}
+
+static uint32_t bounded_live(long long live)
+{
+    return live < 1 ? 1 : live > LIVE_MOST ? LIVE_MOST : (uint32_t)live;
 }
 
 /* False: it is none. */
@@ -220,9 +265,8 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
 {
     int64_t now_us = clock_mono_us();
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
-        reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER)
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER || !is_time(reply->element[1]))
         return false;
     if (reply->element[0]->integer == 2) {
         limiter_set_clock(link);
@@ -234,17 +278,12 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
         return false;
     link->offset_us = reply->element[1]->integer - now_us;
     if (link->index == 0) {
-        uint32_t live = (uint32_t)reply->element[2]->integer;
-
-        atomic_store(&link->limiter->live, live < 1 ? 1 : live);
+        atomic_store(&link->limiter->live, bounded_live(reply->element[2]->integer));
         hear_resets(link->limiter, reply->element[3]);
         hear_bans(link, reply->element[4]);
-        /* What was reset while nobody could tell us is not known. */
-        if (link->beaten_us != 0 && now_us - link->beaten_us > RESETS_KEPT_US)
-            memory_limiter_forget_refusals(link->limiter->memory);
     }
+    doubt_what_was_told(link, now_us);
     link->cursor_us = reply->element[1]->integer;
-    link->beaten_us = now_us;
     return true;
 }
 
@@ -254,34 +293,41 @@ static const char *wrong_with(const redisReply *reply)
                                             : "Its answer makes no sense";
 }
 
-static void on_beat(void *arg, const redisReply *reply)
-{
-    struct limiter_link *link = arg;
-
-    if (reply != NULL && !hear(link, reply))
-        redis_link_fail(link->redis, wrong_with(reply));
-}
-
 static void send_beat(struct limiter_link *link, bool leaves, redis_answer *done)
 {
     struct script_clock clock = limiter_clock(link, clock_mono_us());
     char shift[24], expected[24], cursor[24];
 
+    link->beat_us = clock_mono_us();
     snprintf(shift, sizeof shift, "%lld", (long long)clock.shift_us);
     snprintf(expected, sizeof expected, "%lld", (long long)clock.expected_us);
     snprintf(cursor, sizeof cursor, "%lld", (long long)link->cursor_us);
     call_whole(link, SCRIPT_BEAT, 4,
                (const char *[]){LIMITER_LIVE_KEY, LIMITER_RESETS_KEY, LIMITER_BANS_KEY,
                                 LIMITER_CLOCK_KEY, shift, expected, link->limiter->instance, cursor,
-                                leaves ? "1" : "0"},
-               9, done);
+                                leaves ? "1" : "0", link->index == 0 ? "1" : "0"},
+               10, done);
+}
+
+static void on_beat(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->beat_us);
+
+    link->beat_us = 0;
+    if (reply == NULL || !redis_link_is_up(link->redis))
+        return;
+    if (late)
+        send_beat(link, false, on_beat);
+    else if (!hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
 }
 
 void limiter_on_beat(uv_timer_t *timer)
 {
     struct limiter_link *link = timer->data;
 
-    if (redis_link_is_up(link->redis))
+    if (redis_link_is_up(link->redis) && link->beat_us == 0)
         send_beat(link, false, on_beat);
 }
 
@@ -290,13 +336,15 @@ void limiter_on_beat(uv_timer_t *timer)
 static void on_greeted(void *arg, const redisReply *reply)
 {
     struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->beat_us);
 
+    link->beat_us = 0;
     if (reply == NULL)
         return;
-    if (!hear(link, reply))
-        redis_link_fail(link->redis, wrong_with(reply));
-    else if (clock_mono_us() - link->greeted_us > link->limiter->settings.deadline_ms * 1000)
+    if (late)
         redis_link_fail(link->redis, "Answers too late");
+    else if (!hear(link, reply))
+        redis_link_fail(link->redis, wrong_with(reply));
     else
         redis_link_greeted(link->redis);
 }
@@ -332,17 +380,17 @@ static void load_scripts(struct limiter_link *link)
 static void on_greeting_clock(void *arg, const redisReply *reply)
 {
     struct limiter_link *link = arg;
+    bool late = limiter_is_late(link, link->clock_us);
 
     if (reply == NULL)
         return;
-    if (!read_clock(link, reply)) {
-        redis_link_fail(link->redis, wrong_with(reply));
+    if (late || !read_clock(link, reply)) {
+        redis_link_fail(link->redis, late ? "Answers too late" : wrong_with(reply));
         return;
     }
     if (link->cursor_us == 0)
         link->cursor_us = link->offset_us + clock_mono_us();
     load_scripts(link);
-    link->greeted_us = clock_mono_us();
     send_beat(link, false, on_greeted);
 }
 

@@ -17,6 +17,13 @@ static redisContext *open_redis(struct task *task, const struct limiter *limiter
     return context;
 }
 
+static const char *wrong_with(const redisReply *reply)
+{
+    return reply == NULL                      ? "No answer in time"
+           : reply->type == REDIS_REPLY_ERROR ? redis_error_text(reply->str)
+                                              : "Its answer makes no sense";
+}
+
 /* The reply of a type; NULL, and the task has failed. */
 static redisReply *ask_redis(struct task *task, redisContext *context, int type, unsigned count,
                              const char **words)
@@ -25,11 +32,7 @@ static redisReply *ask_redis(struct task *task, redisContext *context, int type,
 
     if (reply != NULL && reply->type == type)
         return reply;
-    (void)fail(task, ERR_REMOTE,
-               mem_printf(task->mem, "Redis: %s",
-                          reply == NULL                      ? "No answer in time"
-                          : reply->type == REDIS_REPLY_ERROR ? redis_error_text(reply->str)
-                                                             : "Its answer makes no sense"));
+    (void)fail(task, ERR_REMOTE, mem_printf(task->mem, "Redis: %s", wrong_with(reply)));
     freeReplyObject(reply);
     return NULL;
 }
@@ -49,19 +52,51 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
     if (context == NULL)
         return task->err;
 
-    auto_redis_reply redisReply *reply = ask_redis(
-        task, context, REDIS_REPLY_ARRAY, 5,
-        (const char *[]){"EVAL", script_text(SCRIPT_LOOK), "2",
-                         limiter_key_text(&name, limiter, key), LIMITER_CLOCK_KEY});
+    /* Two calls, since the keys may be of two slots of a cluster. */
+    auto_redis_reply redisReply *log = ask_redis(
+        task, context, REDIS_REPLY_STRING, 4,
+        (const char *[]){"GETRANGE", limiter_key_text(&name, limiter, key), "0", "-1"});
 
-    if (reply == NULL)
+    if (log == NULL)
         return task->err;
-    if (reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_STRING)
-        return fail(task, ERR_REMOTE, "Redis: Its answer makes no sense");
-    *ret = script_judge(reply->element[1]->str, reply->element[1]->len, rule,
-                        reply->element[0]->integer);
+
+    auto_redis_reply redisReply *now = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 4,
+        (const char *[]){"EVAL", script_text(SCRIPT_TIME), "1", LIMITER_CLOCK_KEY});
+
+    if (now == NULL)
+        return task->err;
+    *ret = script_judge(log->str, log->len, rule, now->integer);
     return OK;
+}
+
+static enum err tell_reset(struct task *task, redisContext *context, const char *name)
+{
+    auto_redis_reply redisReply *told = ask_redis(
+        task, context, REDIS_REPLY_INTEGER, 6,
+        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "2", LIMITER_RESETS_KEY,
+                         LIMITER_CLOCK_KEY, name});
+
+    return told == NULL ? task->err : OK;
+}
+
+/* The keys may be of two slots of a cluster. It is told before, so that no instance takes the log
+ * for lost, and again, since until then they may hear of what the log refused. */
+static enum err reset_there(struct task *task, redisContext *context, const char *name,
+                            bool *ret_found)
+{
+    enum err e = tell_reset(task, context, name + strlen(LIMITER_PREFIX));
+
+    if (e != OK)
+        return e;
+
+    auto_redis_reply redisReply *removed = ask_redis(task, context, REDIS_REPLY_INTEGER, 2,
+                                                     (const char *[]){"DEL", name});
+
+    if (removed == NULL)
+        return task->err;
+    *ret_found = *ret_found || removed->integer > 0;
+    return tell_reset(task, context, name + strlen(LIMITER_PREFIX));
 }
 
 enum err limiter_reset(struct task *task, struct limiter *limiter, const struct limit_key *key,
@@ -77,63 +112,82 @@ enum err limiter_reset(struct task *task, struct limiter *limiter, const struct 
 
     if (context == NULL)
         return task->err;
-    limiter_key_text(&name, limiter, key);
-
-    auto_redis_reply redisReply *reply = ask_redis(
-        task, context, REDIS_REPLY_INTEGER, 7,
-        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", name.s, LIMITER_RESETS_KEY,
-                         LIMITER_CLOCK_KEY, name.s + strlen(LIMITER_PREFIX)});
-
-    if (reply == NULL)
-        return task->err;
-    *ret_found = *ret_found || reply->integer > 0;
-    return OK;
+    return reset_there(task, context, limiter_key_text(&name, limiter, key), ret_found);
 }
 
-/* A ban goes to Redis with the next beat; that one was lifted has to be told to all. */
-static enum err tell_lifted(struct task *task, struct limiter *limiter,
-                            const struct network *network)
+/* So that Redis's clock tells which decision is the later one. NULL, or what is wrong; then it was
+ * decided by our own clock. */
+static const char *decide_there(void *mem, const struct limiter *limiter, struct ban *ban,
+                                bool *ret_was)
 {
-    const char *name = ban_text(task->mem, network);
-
-    auto_redis redisContext *context = open_redis(task, limiter);
+    const char *wrong;
+    auto_redis redisContext *context = redis_open(limiter->settings.target, OPERATOR_MS, &wrong);
 
     if (context == NULL)
-        return task->err;
+        return wrong;
 
-    auto_redis_reply redisReply *removed = ask_redis(
-        task, context, REDIS_REPLY_INTEGER, 3, (const char *[]){"ZREM", LIMITER_BANS_KEY, name});
+    auto_redis_reply redisReply *reply = redisCommandArgv(
+        context, 7,
+        (const char *[]){"EVAL", script_text(SCRIPT_DECIDE), "1", LIMITER_BANS_KEY,
+                         ban_text(mem, &ban->network),
+                         mem_printf(mem, "%lld", (long long)ban->until_ms),
+                         mem_printf(mem, "%lld", (long long)ban->decided_ms)},
+        NULL);
 
-    if (removed == NULL)
-        return task->err;
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return wrong_with(reply);
+    ban->decided_ms = reply->element[0]->integer;
+    if (!ban_makes_sense(ban))
+        return "Its answer makes no sense";
+    *ret_was = *ret_was || reply->element[1]->integer == 1;
+    return NULL;
+}
 
-    auto_redis_reply redisReply *told = ask_redis(
-        task, context, REDIS_REPLY_INTEGER, 7,
-        (const char *[]){"EVAL", script_text(SCRIPT_RESET), "3", LIMITER_UNBAN_KEY,
-                         LIMITER_RESETS_KEY, LIMITER_CLOCK_KEY,
-                         mem_printf(task->mem, LIMITER_UNBAN "%s", name)});
+/* Under the lock: dates it after what is known about the network. False: there are too many. */
+static bool begin_ban(const struct limiter *limiter, struct ban *ban, int64_t now_ms, bool *ret_was)
+{
+    auto_tree void *mem = mem_tree(1024);
+    const struct ban *known = bans_about(limiter->bans, &ban->network);
 
-    return told == NULL ? task->err : OK;
+    *ret_was = known != NULL && known->until_ms > now_ms;
+    ban->decided_ms = known == NULL ? 0 : known->decided_ms + 1;
+    return ban->until_ms == 0 || *ret_was ||
+           bans_in_force(mem, limiter->bans, now_ms)->count < BANS_MOST;
+}
+
+static void add_ban(struct limiter *limiter, const struct ban *ban)
+{
+    auto_tree void *mem = mem_tree(256);
+    struct bans *one = bans_new(mem);
+
+    one->of[one->count++] = *ban;
+    pthread_mutex_lock(&limiter->lock);
+    limiter_replace_bans(limiter, bans_merge(limiter, limiter->bans, one, clock_wall_ms()));
+    pthread_mutex_unlock(&limiter->lock);
 }
 
 enum err limiter_ban(struct task *task, struct limiter *limiter, const struct network *network,
-                     int64_t until_ms)
+                     int64_t until_ms, bool *ret_was)
 {
-    bool lifts = until_ms <= clock_wall_ms();
-    struct bans *bans;
-    enum err e = OK;
+    int64_t now_ms = clock_wall_ms();
+    struct ban ban = {*network, until_ms > now_ms ? until_ms : 0, 0};
+    const char *wrong = NULL;
+    bool has_room;
 
-    if (lifts && limiter->settings.target != NULL)
-        e = tell_lifted(task, limiter, network);
-    if (e != OK)
-        return e;
     pthread_mutex_lock(&limiter->lock);
-    bans = bans_with(limiter, limiter->bans, network, until_ms, clock_wall_ms());
-    if (bans != NULL)
-        limiter_replace_bans(limiter, bans);
+    has_room = begin_ban(limiter, &ban, now_ms, ret_was);
     pthread_mutex_unlock(&limiter->lock);
-    if (bans == NULL)
+    if (!has_room)
         return fail(task, ERR_INVALID, "there are 1000 bans already; lift some first");
+    if (limiter->settings.target != NULL)
+        wrong = decide_there(task->mem, limiter, &ban, ret_was);
+    if (wrong != NULL && ban.until_ms == 0)
+        return fail(task, ERR_REMOTE, mem_printf(task->mem, "Redis: %s", wrong));
+    if ((limiter->settings.target == NULL || wrong != NULL) && ban.decided_ms < now_ms)
+        ban.decided_ms = now_ms;
+    add_ban(limiter, &ban);
     return OK;
 }
 

@@ -19,9 +19,7 @@ enum {
 #define LIMITER_PREFIX "manus:limit:"
 #define LIMITER_LIVE_KEY "manus:{limits}:live"
 #define LIMITER_RESETS_KEY "manus:{limits}:resets"
-#define LIMITER_BANS_KEY "manus:{limits}:bans"
-#define LIMITER_UNBAN_KEY "manus:{limits}:unban"
-#define LIMITER_UNBAN "unban:"
+#define LIMITER_BANS_KEY "manus:{limits}:decisions"
 #define LIMITER_CLOCK_KEY "manus:{limits}:clock"
 
 /* A loop's part. Its own, but for the counters, which others read. */
@@ -40,8 +38,9 @@ struct limiter_link {
     struct limiter_ask *unsent, **last_unsent; /* asked in this turn of the loop */
     struct limiter_ask *parked;                /* until others of their key have landed */
     uv_timer_t retry;
-    int64_t cursor_us, beaten_us; /* the last beat, by Redis's clock and by ours */
-    int64_t greeted_us;           /* when the greeting's beat was sent */
+    int64_t cursor_us; /* the last beat, by Redis's clock */
+    int64_t beat_us,
+        clock_us; /* when the beat that is under way was sent, else 0; the clock asked */
 
     struct post start, stop, banned;
     struct bans *bans;                 /* in force on this loop; malloc */
@@ -57,13 +56,14 @@ struct limiter {
     char *instance;
     struct limiter_link *links;
     unsigned link_count;
-    _Atomic(uint32_t) live; /* instances, this one among them */
-    atomic_uint up;         /* links */
-    atomic_bool is_away;    /* it was said so */
+    _Atomic(uint32_t) live;   /* instances, this one among them */
+    _Atomic(int64_t) sure_us; /* since then every reset was heard of; 0: not yet */
+    atomic_uint up;           /* links */
+    atomic_bool is_away;      /* it was said so */
     _Atomic(int64_t) decided_here;
 
     pthread_mutex_t lock;
-    struct bans *bans; /* under the lock */
+    struct bans *bans; /* all decisions; under the lock */
 };
 
 /* PREFIX, the route's name, kind and id; the text is out->s. */
@@ -93,6 +93,10 @@ void limiter_land_here(struct limiter_ask *ask);
 /* What a call says of the time. */
 struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us);
 
+/* What was asked then was not answered in time, or this process stood still: what the answer says
+ * of the time is long over. */
+bool limiter_is_late(const struct limiter_link *link, int64_t asked_us);
+
 /* The clock of Redis was set: finds the shift that makes up for it, then sends what waits for it.
  */
 void limiter_set_clock(struct limiter_link *link);
@@ -106,10 +110,7 @@ void limiter_on_changed(void *arg, struct redis_link *redis, const char *why);
 void limiter_leave(struct limiter_link *link);
 void limiter_on_beat(uv_timer_t *timer);
 
-/* Under the lock: the list in force, on every loop and in the file. */
+/* Under the lock: the list, with what is in force of it on every loop, and in the file. */
 void limiter_replace_bans(struct limiter *limiter, struct bans *bans);
 void limiter_spread_bans(struct limiter *limiter);
 void limiter_take_bans(struct post *post);
-
-/* It was lifted elsewhere. */
-void limiter_lift_ban(struct limiter *limiter, const struct network *network);

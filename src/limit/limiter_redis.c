@@ -292,7 +292,8 @@ static void take_part(struct limiter_ask *ask, struct script_reply *reply)
         take_admitted(ask, &said);
     else
         take_refused(ask, &said);
-    link->offset_us = said.now_us - clock_mono_us();
+    if (!limiter_is_late(link, ask->asked_us))
+        link->offset_us = said.now_us - clock_mono_us();
     limiter_answer(ask);
 }
 

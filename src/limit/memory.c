@@ -922,6 +922,34 @@ void memory_limiter_forget_refusals(struct memory_limiter *limiter)
     }
 }
 
+/* Only the times that are apart stay, in their order. */
+static void keep_apart(struct entry *entry)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t n = 1; n <= entry->count; n++) {
+        if (is_apart(entry, n))
+            *nth(entry, ++kept) = *nth(entry, n);
+    }
+    entry->count = kept;
+}
+
+void memory_limiter_forget_told(struct memory_limiter *limiter)
+{
+    memory_limiter_forget_refusals(limiter);
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *shard = &limiter->shards[i];
+
+        pthread_mutex_lock(&shard->lock);
+        for (size_t slot = 0; slot < shard->slot_count; slot++) {
+            /* What is being handed over may turn out not to have arrived. */
+            if (shard->slots[slot] != NULL && shard->slots[slot]->handing == 0)
+                keep_apart(shard->slots[slot]);
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
 /* Opening and closing */
 
 struct memory_limiter *memory_limiter_open(void *mem, size_t max_keys)

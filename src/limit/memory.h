@@ -119,3 +119,6 @@ void memory_limiter_handed_over(struct memory_limiter *limiter, const struct lim
 
 /* Forgets what Redis refused: it may have been reset since. */
 void memory_limiter_forget_refusals(struct memory_limiter *limiter);
+
+/* And the times that Redis knows too: only those that are marked apart are known still. */
+void memory_limiter_forget_told(struct memory_limiter *limiter);

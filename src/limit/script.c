@@ -26,12 +26,12 @@
     "end\n"
 
 /* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
- * (us) of each window. How long is more than 5/4 of the longest window, so that it has to be said
- * anew only once in each fifth of that time. Short logs are written anew, since that is one
- * command; long ones are appended to. Each key counts by itself. The answer is one text, since that
+ * (us) of each window. How long is said anew each time, also when it is refused: the rule may be
+ * another one than the last time. Short logs are written anew, since that is one command; long ones
+ * are appended to. Each key counts by itself. The answer is one text, since that
  * costs less than a list; see script_read_ask(). */
 static const char one_text[] = NOW
-    "local now, most, fifth, answers = t, ARGV[4] + 0, ARGV[3] * 200, {}\n"
+    "local now, most, answers = t, ARGV[4] + 0, {}\n"
     "local limits, windows = {}, {}\n"
     "for i = 5, #ARGV, 2 do\n"
     "  limits[#limits + 1] = ARGV[i] + 0\n"
@@ -39,13 +39,13 @@ static const char one_text[] = NOW
     "end\n"
     "for k, key in ipairs(KEYS) do\n"
     "  local log = redis.call('GETRANGE', key, '-4096', '-1')\n"
-    "  local n, last, t = #log / 8, 0, now\n"
+    "  local n, t = #log / 8, now\n"
     "  if n >= 512 then n = redis.call('STRLEN', key) / 8 end\n"
     "  if n % 1 > 0 then\n"
     "    redis.call('DEL', key)\n"
     "    n, log = 0, ''\n"
     "  elseif n > 0 then\n"
-    "    last = struct.unpack('>I8', log, #log - 7)\n"
+    "    local last = struct.unpack('>I8', log, #log - 7)\n"
     "    if last > t + 1000000 then\n"
     "      log = redis.call('GET', key)\n" TIDY "      redis.call('SET', key, log, 'PX', ARGV[3])\n"
     "      log = string.sub(log, -4096)\n"
@@ -78,11 +78,9 @@ static const char one_text[] = NOW
     "  elseif refused == 0 and n >= 2 * most then\n"
     "    local kept = redis.call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
     "    redis.call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
-    "  elseif refused == 0 then\n"
-    "    redis.call('APPEND', key, stamp)\n"
-    "    if math.floor(last / fifth) < math.floor(t / fifth) then\n"
-    "      redis.call('PEXPIRE', key, ARGV[3])\n"
-    "    end\n"
+    "  else\n"
+    "    if refused == 0 then redis.call('APPEND', key, stamp) end\n"
+    "    redis.call('PEXPIRE', key, ARGV[3])\n"
     "  end\n"
     "end\n"
     "return table.concat(answers)\n";
@@ -108,7 +106,7 @@ static const char pair_text[] = NOW
     "    redis.call('SET', KEYS[k],\n"
     "      string.sub(logs[k], #logs[k] >= most * 8 and 9 or 1) .. struct.pack('>I8', t),\n"
     "      'PX', ARGV[3])\n"
-    "  end\n"
+    "  else redis.call('PEXPIRE', KEYS[k], ARGV[3]) end\n"
     "end\n"
     "local n, m = #logs[1] / 8, #logs[2] / 8\n"
     "return struct.pack('>I8I8I8I8', refused, t, n, n) .. logs[1] .. struct.pack('>I8I8', m, m) "
@@ -141,21 +139,19 @@ static const char forgive_text[] =
     "end\n"
     "return {0, 0}\n";
 
-/* KEYS: who lives, keys that were reset, networks that are banned (until, in ms since the epoch),
- * the shift. ARGV[3] is this instance, ARGV[4] the time since when it knows of resets, ARGV[5]
- * whether it leaves. */
+/* KEYS: who lives, keys that were reset, decisions about networks, the shift. ARGV[3] is this
+ * instance, ARGV[4] the time since when it knows of resets, ARGV[5] whether it leaves, ARGV[6]
+ * whether it wants the decisions. */
 static const char beat_text[] = NOW
     "local function number(x) return string.format('%.0f', x) end\n"
-    "local wall = number((t - ARGV[1]) / 1000)\n"
     "redis.call('SET', KEYS[4], ARGV[1])\n"
     "if ARGV[5] == '1' then redis.call('ZREM', KEYS[1], ARGV[3])\n"
     "else redis.call('ZADD', KEYS[1], number(t), ARGV[3]) end\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', number(t - 3000000))\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', number(t - 60000000))\n"
-    "redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', wall)\n"
     "return {0, t, redis.call('ZCARD', KEYS[1]),\n"
     "  redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[4], '+inf', 'LIMIT', 0, 1000),\n"
-    "  redis.call('ZRANGE', KEYS[3], 0, 999, 'WITHSCORES')}\n";
+    "  ARGV[6] == '1' and redis.call('HGETALL', KEYS[3]) or {}}\n";
 
 /* KEYS: who lives, the shift. ARGV[1] is the time that this instance expects, 0 if it knows none;
  * ARGV[2] is this instance. The clock was set if no other lives by what it says now. */
@@ -177,23 +173,34 @@ static const char clock_text[] =
     "end\n"
     "return {0, raw, shift}\n";
 
-/* KEYS: the log, the shift. */
-static const char look_text[] =
-    "local c = redis.call('TIME')\n"
-    "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
-    "return {c[1] * 1000000 + c[2] + shift, redis.call('GET', KEYS[1]) or ''}\n";
+/* KEYS: the shift. */
+static const char time_text[] = "local c = redis.call('TIME')\n"
+                                "local shift = tonumber(redis.call('GET', KEYS[1]) or '0') or 0\n"
+                                "return c[1] * 1000000 + c[2] + shift\n";
 
-/* KEYS: the log, keys that were reset, the shift. ARGV[1] names the log to the instances. */
+/* KEYS: keys that were reset, the shift. ARGV[1] names the log to the instances. */
 static const char reset_text[] = "local c = redis.call('TIME')\n"
-                                 "local shift = tonumber(redis.call('GET', KEYS[3]) or '0') or 0\n"
+                                 "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
                                  "local t = string.format('%.0f', c[1] * 1000000 + c[2] + shift)\n"
-                                 "redis.call('ZADD', KEYS[2], t, ARGV[1])\n"
-                                 "return redis.call('DEL', KEYS[1])\n";
+                                 "return redis.call('ZADD', KEYS[1], t, ARGV[1])\n";
+
+/* KEYS: decisions about networks: of each "UNTIL DECIDED" (bans.h). ARGV: the network, until when
+ * it is banned, and when it was decided at the earliest. Answers when, and whether it was banned.
+ */
+static const char decide_text[] =
+    "local old = redis.call('HGET', KEYS[1], ARGV[1]) or ''\n"
+    "local till, had = string.match(old, '^(%d+) (%d+)$')\n"
+    "local c = redis.call('TIME')\n"
+    "local now = c[1] * 1000 + math.floor(c[2] / 1000)\n"
+    "if had and #had > 15 then had = nil end\n"
+    "local decided = math.max(now, ARGV[3] + 0, (had or -1) + 1)\n"
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', decided))\n"
+    "return {decided, (till or 0) + 0 > now and 1 or 0}\n";
 
 static const char *const texts[SCRIPTS] = {
     [SCRIPT_ONE] = one_text,         [SCRIPT_PAIR] = pair_text,   [SCRIPT_MERGE] = merge_text,
     [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,   [SCRIPT_CLOCK] = clock_text,
-    [SCRIPT_LOOK] = look_text,       [SCRIPT_RESET] = reset_text,
+    [SCRIPT_TIME] = time_text,       [SCRIPT_RESET] = reset_text, [SCRIPT_DECIDE] = decide_text,
 };
 
 static char hashes[SCRIPTS][SCRIPT_HASH_HEX + 1];
@@ -263,7 +270,7 @@ void script_put_words(struct text *out, unsigned count, const char *const *words
 
 static int64_t keep_ms(const struct rule *rule)
 {
-    return (int64_t)rule->longest * 1250 + 1000;
+    return (int64_t)rule->longest * 1000 + 1000;
 }
 
 void script_compile_rule(void *mem, struct rule *rule)
@@ -334,20 +341,33 @@ void script_put_forgive(struct text *out, bool whole, const char *key, int64_t a
 
 /* Replies */
 
+#define LATEST_US (INT64_C(1) << 60) /* no clock says a later time */
+
 struct packed {
     const uint8_t *bytes;
     uint32_t count;
 };
 
+static int64_t unpack(const uint8_t *bytes)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | bytes[i];
+    return (int64_t)number;
+}
+
+/* So that no sum of them overflows. */
+static int64_t bounded(int64_t time_us)
+{
+    return time_us < 0 || time_us > LATEST_US ? LATEST_US : time_us;
+}
+
 static int64_t packed_time(const void *log, uint32_t n)
 {
     const struct packed *packed = log;
-    const uint8_t *at = packed->bytes + (size_t)(packed->count - n) * 8;
-    uint64_t time = 0;
 
-    for (int i = 0; i < 8; i++)
-        time = time << 8 | at[i];
-    return (int64_t)time;
+    return bounded(unpack(packed->bytes + (size_t)(packed->count - n) * 8));
 }
 
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
@@ -364,13 +384,11 @@ struct verdict script_judge(const char *log, size_t len, const struct rule *rule
 /* -1: there is none. */
 static int64_t next_number(struct script_reply *reply)
 {
-    const struct packed one = {(const uint8_t *)reply->bytes, 1};
-
     if (reply->left < 8)
         return -1;
     reply->bytes += 8;
     reply->left -= 8;
-    return packed_time(&one, 1);
+    return unpack((const uint8_t *)reply->bytes - 8);
 }
 
 /* What the times do not reach to, the script has counted. */
@@ -385,7 +403,8 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
 
         if (young >= 0) {
             verdict->remaining[i] = young < limit ? limit - (uint32_t)young : 0;
-            verdict->reset_us[i] = first_us + (int64_t)rule->windows[i].seconds * 1000000 - now_us;
+            verdict->reset_us[i] = bounded(first_us) + (int64_t)rule->windows[i].seconds * 1000000 -
+                                   now_us;
         }
         if (verdict->remaining[i] > 0)
             continue;
@@ -393,6 +412,16 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
         if (verdict->reset_us[i] > verdict->wait_us)
             verdict->wait_us = verdict->reset_us[i];
     }
+}
+
+/* No time lies in the future, so that none comes back later than its window ends. */
+static bool makes_sense(const struct verdict *verdict, const struct rule *rule)
+{
+    for (unsigned i = 0; i < rule->count; i++) {
+        if (verdict->reset_us[i] > ((int64_t)rule->windows[i].seconds + 1) * 1000000)
+            return false;
+    }
+    return true;
 }
 
 /* The n-th key's part; false if it is none. */
@@ -411,7 +440,12 @@ static bool read_log(struct script_reply *reply, const struct rule *rule, struct
     if (held > count)
         correct(reply, rule, ret->now_us, &ret->each[n]);
     ret->refused[n] = !ret->each[n].admitted;
-    return true;
+    return makes_sense(&ret->each[n], rule);
+}
+
+bool script_is_time(int64_t us)
+{
+    return us > 0 && us <= LATEST_US;
 }
 
 void script_open_reply(const redisReply *reply, struct script_reply *ret)
@@ -433,6 +467,8 @@ void script_read_ask(struct script_reply *reply, unsigned count, const struct ru
     int64_t refused = next_number(reply);
 
     *ret = (struct script_answer){.outcome = SCRIPT_NONSENSE, .now_us = next_number(reply)};
+    if (!script_is_time(ret->now_us))
+        return;
     for (unsigned i = 0; i < count; i++) {
         if (!read_log(reply, rule, ret, i))
             return;

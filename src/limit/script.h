@@ -16,10 +16,11 @@ enum script {
     SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
     SCRIPT_MERGE, /* adds times by their ages */
     SCRIPT_FORGIVE,
-    SCRIPT_BEAT,  /* this instance lives; what do the others say? */
-    SCRIPT_CLOCK, /* which shift makes the clock right? */
-    SCRIPT_LOOK,  /* the time, and a key's log */
-    SCRIPT_RESET, /* removes a key, and tells all instances */
+    SCRIPT_BEAT,   /* this instance lives; what do the others say? */
+    SCRIPT_CLOCK,  /* which shift makes the clock right? */
+    SCRIPT_TIME,   /* with the shift */
+    SCRIPT_RESET,  /* tells all instances that a key is */
+    SCRIPT_DECIDE, /* whether a network is banned */
     SCRIPTS
 };
 
@@ -75,6 +76,9 @@ void script_open_reply(const redisReply *reply, struct script_reply *ret);
 
 /* Nothing was charged: the clock of Redis is not where it was expected. */
 bool script_says_clock_is_off(const redisReply *reply);
+
+/* Whether a clock may say so. */
+bool script_is_time(int64_t us);
 
 /* The next part: one ask of so many keys. SCRIPT_NONSENSE if there is none. */
 void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,

@@ -1,4 +1,6 @@
 """What an operator sees of the limits of one server, and does about it."""
+import time
+
 import pytest
 
 from manus import API, run
@@ -61,6 +63,37 @@ def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_
     assert get(manus, "198.51.100.7").status_code == 200
     assert limits(manus, "unban", "2001:db8::/32").returncode == 0
     assert limits(manus, "bans").stdout == "nobody is banned\n"
+
+
+def test_bans_of_an_older_file_hold_and_what_is_not_banned_is_told(manus):
+    assert manus.stop() == 0
+    (manus.folder / "data" / "bans").write_text(f"198.51.100.0/24 {int(time.time() + 600) * 1000}\nnonsense\n192.0.2.0/24 x\n")
+    manus.start()
+    assert get(manus, "198.51.100.7").status_code == 429
+    assert limits(manus, "unban", "198.51.100.7").stdout == "198.51.100.7 is not banned; it stands inside the banned 198.51.100.0/24\n"
+    assert limits(manus, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is not banned\n"
+    assert get(manus, "198.51.100.7").status_code == 429
+    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is banned no longer\n"
+    assert manus.stop() == 0
+    manus.start()
+    assert get(manus, "198.51.100.7").status_code == 200
+
+
+def test_a_thousand_networks_are_banned_at_most_and_as_many_remembered(manus):
+    assert manus.stop() == 0
+    now, bans = int(time.time() * 1000), manus.folder / "data" / "bans"
+    lines = [f"10.1.{n // 250}.{n % 250} {now + 600000} {now}" for n in range(999)] + [f"10.2.{n // 250}.{n % 250} 0 {now - n}" for n in range(1000)]
+    bans.write_text("\n".join(lines) + "\n")
+    manus.start()
+    assert limits(manus, "ban", "192.0.2.0/24").returncode == 0
+    full = limits(manus, "ban", "198.51.100.0/24")
+    assert full.returncode == 65 and "1000 bans" in full.stderr
+    assert limits(manus, "ban", "192.0.2.0/24", "--for", "2h").returncode == 0
+    assert limits(manus, "unban", "10.1.0.0").stdout == "10.1.0.0 is banned no longer\n"
+    assert get(manus, "10.1.0.0").status_code == 200 and get(manus, "10.1.0.1").status_code == 429
+    kept = bans.read_text().splitlines()
+    assert len(kept) == 1999 and not any(line.startswith("10.2.3.249 ") for line in kept), "the earliest is forgotten"
+    assert len(limits(manus, "bans").stdout.splitlines()) == 999
 
 
 def test_a_key_is_found_as_people_write_it(manus):

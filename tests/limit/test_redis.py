@@ -165,6 +165,23 @@ def test_an_operators_reset_and_ban_reach_every_instance_within_a_second(redis, 
     assert get(two, VERSION, "192.0.2.77").status_code == 200
 
 
+def test_an_operator_sees_and_resets_keys_of_a_cluster(instances, tmp_path):
+    bus = free_port()
+    redis = Redis(tmp_path / "redis", "--cluster-enabled", "yes", "--cluster-port", str(bus)).start()
+    try:
+        redis.command("cluster", "addslots", *range(16384))
+        wait_until(lambda: "cluster_state:ok" in redis.command("cluster", "info"))
+        (server,) = instances(1, redis, RATE_LIMIT_HEALTH="2/hour")
+        limits = lambda *words: run("limits", *words, cwd=server.folder, **server.settings)
+        assert [get(server, HEALTH).status_code for _ in range(3)] == [200, 200, 429]
+        assert "0 left" in limits("show", "health:ip:192.0.2.1").stdout
+        assert limits("reset", "health:ip:192.0.2.1").stdout == "reset\n"
+        assert "2 left" in limits("show", "health:ip:192.0.2.1").stdout
+        wait_until(lambda: get(server, HEALTH).status_code == 200)
+    finally:
+        redis.stop()
+
+
 def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
     one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
     for server in [two] * 10 + [one] * 5:
@@ -230,6 +247,56 @@ def test_a_ban_outlives_what_redis_forgets(redis, instances):
     wait_until(lambda: get(two, VERSION, "192.0.2.5").status_code == 200)
     time.sleep(1 * SLOW)
     assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 200
+
+
+def test_the_later_decision_about_a_network_holds(redis, instances):
+    one, two = instances(2, redis)
+    limits = lambda server, *words: run("limits", *words, cwd=server.folder, **server.settings)
+    until = lambda server: limits(server, "bans").stdout
+    waits = lambda server: int(get(server, VERSION, "192.0.2.5").headers["Retry-After"])
+    for first, then in (("1m", "7d"), ("7d", "1m")):
+        assert limits(one, "ban", "192.0.2.0/24", "--for", first).returncode == 0
+        wait_until(lambda: until(one) == until(two))
+        assert limits(two, "ban", "192.0.2.0/24", "--for", then).returncode == 0
+        time.sleep(1 * SLOW)
+        assert until(one) == until(two)
+        assert waits(one) > 600000 if then == "7d" else waits(one) <= 60
+    for server in (one, two):
+        assert limits(server, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is banned no longer\n"
+        assert limits(server, "ban", "192.0.2.0/24").returncode == 0
+        time.sleep(1 * SLOW)
+        assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 429
+
+
+def test_decisions_in_redis_that_make_no_sense_stop_nobody(redis, instances):
+    for network, times in (("192.0.2.0/24", f"{10**20} {10**22}"), ("nobody", "1 2"), ("198.51.100.0/24", "x"), ("203.0.113.0/24", "-5 -5")):
+        redis.command("hset", "manus:{limits}:decisions", network, times)
+    one, two = instances(2, redis)
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **one.settings)
+    assert limits("bans").stdout == "nobody is banned\n"
+    for network in ("192.0.2", "198.51.100", "203.0.113"):
+        assert limits("ban", f"{network}.0/24").returncode == 0
+        wait_until(lambda: get(two, VERSION, f"{network}.5").status_code == 429)
+        assert limits("unban", f"{network}.0/24").returncode == 0
+        wait_until(lambda: get(two, VERSION, f"{network}.5").status_code == 200)
+
+
+@pytest.mark.parametrize("away", ["stopped", "cut off"])
+def test_a_lifted_ban_does_not_come_back_with_an_instance_that_was_away(redis, instances, away):
+    one, two = instances(2, redis)
+    limits = lambda *words: run("limits", *words, cwd=one.folder, **one.settings)
+    for network in ("192.0.2.0/24", "198.51.100.0/24"):
+        assert limits("ban", network, "--for", "7d").returncode == 0
+        wait_until(lambda: get(two, VERSION, network.replace("0/24", "5")).status_code == 429)
+    two.stop() if away == "stopped" else two.process.send_signal(signal.SIGSTOP)
+    assert limits("unban", "192.0.2.0/24").returncode == 0
+    assert limits("ban", "198.51.100.0/24", "--for", "1s").returncode == 0
+    time.sleep(1.5 * SLOW)
+    two.start() if away == "stopped" else two.process.send_signal(signal.SIGCONT)
+    wait_for_links(two)
+    time.sleep(1 * SLOW)
+    for server in (one, two):
+        assert [get(server, VERSION, ip).status_code for ip in ("192.0.2.5", "198.51.100.5")] == [200, 200]
 
 
 def test_a_dry_run_refuses_nothing_while_redis_is_away(redis, instances):
@@ -444,6 +511,22 @@ def test_the_clock_of_redis_may_be_set_by_an_hour_and_opens_and_locks_nothing(in
             time.sleep(2.1)
     finally:
         redis.stop()
+
+
+def test_a_process_that_stood_still_does_not_set_the_clock(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/15s", RATE_LIMIT_VERSION="100000/hour")
+    for _ in range(4):
+        with Load([server], VERSION, ips=[f"198.51.100.{n}" for n in range(250)], connections=8, pause=0):
+            time.sleep(0.2)
+            redis.pause()  # so that some answers come while it stands still
+            time.sleep(DEADLINE_MS / 4000)
+            server.process.send_signal(signal.SIGSTOP)
+            redis.go_on()
+            time.sleep(2)
+            server.process.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
+        wait_for_links(server)
+        assert redis.command("get", "manus:{limits}:clock") == "0"
 
 
 def test_it_follows_a_failover_by_the_sentinels(instances, tmp_path):

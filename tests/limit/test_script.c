@@ -321,6 +321,41 @@ static void what_is_taken_back_counts_no_more(void **state)
     assert_false(ask(&command, &key, 1, &rule, 0).verdict.admitted);
 }
 
+static long long ttl_of(const char *key)
+{
+    redisReply *reply = redisCommand(redis, "PTTL %s", key);
+    long long ms = reply->integer;
+
+    freeReplyObject(reply);
+    return ms;
+}
+
+static void a_log_is_kept_as_long_as_the_rule_in_force_needs_it(void **state)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 8192);
+    const char *const keys[] = {"{grown}one", "{grown}other"};
+    struct rule minute, hour, full;
+
+    (void)state;
+    assert_null(rule_parse("100/minute", &minute));
+    assert_null(rule_parse("100/hour", &hour));
+    assert_null(rule_parse("40/day", &full));
+    script_compile_rule(mem, &minute);
+    script_compile_rule(mem, &hour);
+    script_compile_rule(mem, &full);
+    for (unsigned count = 1; count <= 2; count++) {
+        for (int i = 0; i < 40; i++)
+            assert_true(ask(&command, keys, count, &minute, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 55000, 61000);
+        assert_true(ask(&command, keys, count, &hour, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 3595000, 3601000);
+        assert_false(ask(&command, keys, count, &full, 0).verdict.admitted);
+        assert_in_range(ttl_of(keys[count - 1]), 86395000, 86401000);
+        freeReplyObject(redisCommand(redis, "DEL %s", keys[0]));
+    }
+}
+
 static void an_unexpected_time_charges_nothing(void **state)
 {
     auto_tree void *mem = mem_tree(0);
@@ -338,6 +373,42 @@ static void an_unexpected_time_charges_nothing(void **state)
     assert_true(script_says_clock_is_off(reply));
     freeReplyObject(reply);
     assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
+}
+
+static struct script_answer read_numbers(const struct rule *rule, size_t count,
+                                         const int64_t *numbers)
+{
+    struct script_answer answer;
+    struct script_reply parts;
+    char bytes[96];
+
+    for (size_t i = 0; i < count * 8; i++)
+        bytes[i] = (char)((uint64_t)numbers[i / 8] >> (56 - i % 8 * 8));
+    parts = (struct script_reply){bytes, count * 8};
+    script_read_ask(&parts, 1, rule, &answer);
+    return answer;
+}
+
+#define READ(...)                                                                                  \
+    read_numbers(&rule, sizeof(int64_t[]){__VA_ARGS__} / 8, (const int64_t[]){__VA_ARGS__}).outcome
+
+static void numbers_that_no_clock_says_make_no_sense(void **state)
+{
+    const int64_t now = INT64_C(1700000000) * SECOND;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("2/minute", &rule));
+    assert_int_equal(READ(0, now, 0, 0), SCRIPT_ADMITTED);
+    assert_int_equal(READ(1, now, 2, 2, now - SECOND, now), SCRIPT_REFUSED);
+    assert_int_equal(READ(1, now, 2, 2, now + 2 * SECOND, now + 2 * SECOND), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 2, 2, INT64_MAX, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 2, 2, INT64_MIN, INT64_MIN), SCRIPT_NONSENSE);
+    assert_int_equal(READ(1, now, 3, 1, now, 2, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, now, UINT32_MAX, 0, INT64_MAX, INT64_MAX), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, 0, 0, 0), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, -5, 0, 0), SCRIPT_NONSENSE);
+    assert_int_equal(READ(0, INT64_MAX, 0, 0), SCRIPT_NONSENSE);
 }
 
 static void the_hash_is_the_one_that_redis_knows(void **state)
@@ -359,7 +430,9 @@ int main(void)
         UNIT(two_keys_are_charged_together_or_not_at_all),
         UNIT(what_is_handed_over_counts_by_its_age),
         UNIT(what_is_taken_back_counts_no_more),
+        UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),
         UNIT(an_unexpected_time_charges_nothing),
+        UNIT(numbers_that_no_clock_says_make_no_sense),
         UNIT(the_hash_is_the_one_that_redis_knows),
     };
 

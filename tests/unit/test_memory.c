@@ -427,6 +427,35 @@ static void what_redis_has_lost_is_handed_over_again_and_nothing_twice(void **st
     memory_limiter_close(limiter);
 }
 
+static void what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not(void **state)
+{
+    struct memory_limiter *limiter = memory_limiter_open(*state, 1000);
+    struct limit_key key = key_of(7), refused = key_of(8);
+    struct verdict verdict = {.wait_us = 1000 * SECOND, .reset_us = {1000 * SECOND}};
+    struct rule rule;
+
+    assert_null(rule_parse("6/hour", &rule));
+    for (int i = 0; i < 6; i++) {
+        if (i % 3 == 0)
+            memory_limiter_ask_apart(limiter, &key, 1, &rule, i * SECOND);
+        else
+            memory_limiter_admitted(limiter, &key, 1, &rule, i * SECOND, &(uint32_t){0}, 0);
+    }
+    memory_limiter_refused(limiter, &refused, 1, &rule, 0, &(bool){true}, &verdict);
+    assert_true(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict));
+    assert_true(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict));
+    memory_limiter_forget_told(limiter);
+    assert_false(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict));
+    assert_false(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict));
+    assert_int_equal(ask(limiter, 7, &rule, 10 * SECOND).remaining[0], 3);
+    /* Redis holds none of them, and did not lose them. */
+    assert_int_equal(
+        memory_limiter_admitted(limiter, &key, 1, &rule, 11 * SECOND, &(uint32_t){0}, 9 * SECOND),
+        0);
+    assert_int_equal(hand_over(limiter, *state, &rule, 12 * SECOND), 2);
+    memory_limiter_close(limiter);
+}
+
 struct race {
     struct memory_limiter *limiter;
     struct rule rule;
@@ -478,6 +507,7 @@ int main(void)
         UNIT(what_is_under_way_counts_as_if_it_were_admitted),
         UNIT(what_was_admitted_alone_is_handed_over_once),
         UNIT(what_redis_has_lost_is_handed_over_again_and_nothing_twice),
+        UNIT(what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not),
         UNIT(many_threads_are_admitted_the_limit_together),
     };
 
