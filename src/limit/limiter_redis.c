@@ -196,7 +196,7 @@ static void take_refused(struct limiter_ask *ask, const struct script_answer *sa
                            ask->asked_us, said->refused, said->each);
 }
 
-/* Once more, after the scripts or the clock were set right. */
+/* Once more, after the scripts or the clock were set right: for that one may wait twice. */
 static bool may_repeat(struct limiter_ask *ask)
 {
     bool first = !ask->repeated;

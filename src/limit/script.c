@@ -71,7 +71,8 @@ static const char one_text[] = NOW
     "    end\n"
     "    if n > held then beyond = beyond .. pack('>i8i8', young, first) end\n"
     "  end\n"
-    "  answers[k] = pack('>I8I8I8I8', refused, t, n, held) .. log .. beyond\n"
+    "  answers[3 * k - 2] = pack('>I8I8I8I8', refused, t, n, held)\n"
+    "  answers[3 * k - 1], answers[3 * k] = log, beyond\n"
     "  local stamp = pack('>I8', t)\n"
     "  if refused == 0 and n < 32 then\n"
     "    if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"
@@ -269,9 +270,10 @@ void script_put_words(struct text *out, unsigned count, const char *const *words
     script_put_command(out, count, words, lengths);
 }
 
+/* Redis forgets by its own clock, which may be set forward by an hour. */
 static int64_t keep_ms(const struct rule *rule)
 {
-    return (int64_t)rule->longest * 1000 + 1000;
+    return ((int64_t)rule->longest + SCRIPT_KEPT_S) * 1000;
 }
 
 void script_compile_rule(void *mem, struct rule *rule)

@@ -24,7 +24,11 @@ enum script {
     SCRIPTS
 };
 
-enum { SCRIPT_HASH_HEX = 40, SCRIPT_TAIL = 512 /* times of a log, that an answer has at most */ };
+enum {
+    SCRIPT_HASH_HEX = 40,
+    SCRIPT_TAIL = 512,    /* times of a log, that an answer has at most */
+    SCRIPT_KEPT_S = 3700, /* a log is kept for so long beyond the longest window */
+};
 
 /* The text, and its SHA-1 by which Redis knows it. */
 const char *script_text(enum script script);

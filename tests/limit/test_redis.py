@@ -513,6 +513,21 @@ def test_the_clock_of_redis_may_be_set_by_an_hour_and_opens_and_locks_nothing(in
         redis.stop()
 
 
+def test_what_others_were_admitted_before_the_clock_was_set_forward_counts_after(instances, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    library = BINARY.parent / "tests" / "limit" / "libset_clock.so"
+    redis = Redis(tmp_path / "redis", environment={"LD_PRELOAD": str(library), "SET_CLOCK": str(clock)}).start()
+    try:
+        one, two = instances(2, redis, RATE_LIMIT_HEALTH="300/minute")
+        for server in (one, two):
+            assert flood([server], HEALTH, 100, connections=2) == {200: 100}
+        clock.write_text("3600")
+        assert flood([one, two], HEALTH, 320)[200] == 100
+    finally:
+        redis.stop()
+
+
 def test_a_process_that_stood_still_does_not_set_the_clock(redis, instances):
     (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/15s", RATE_LIMIT_VERSION="100000/hour")
     for _ in range(4):
