@@ -52,8 +52,7 @@ enum err billing_activate_trial(struct request *req)
 {
     struct subscription subscription;
     struct text body;
-    enum err e = billing_start_trial(&req->task, billing_of(req), req->settings, req->user->id,
-                                     &subscription);
+    enum err e = billing_start_trial(&req->task, billing_of(req), req->user->id, &subscription);
 
     if (e != OK)
         return e;

@@ -130,8 +130,7 @@ void billing_forget(struct billing *billing, const char *user_id)
     recall_forget(billing->subscriptions, user_id);
 }
 
-enum err billing_start_trial(struct task *task, struct billing *billing,
-                             const struct settings *settings, const char *user_id,
+enum err billing_start_trial(struct task *task, struct billing *billing, const char *user_id,
                              struct subscription *ret)
 {
     const struct plans *plans = billing->plans;
@@ -139,7 +138,6 @@ enum err billing_start_trial(struct task *task, struct billing *billing,
     enum trial_started started;
     enum err e;
 
-    (void)settings;
     if (plans->trial_days == 0)
         return fail(task, ERR_BAD_REQUEST, "Trial is not available");
     e = billing_subscription(task, billing, user_id, ret);

@@ -51,8 +51,7 @@ void billing_forget(struct billing *billing, const char *user_id);
 
 /* ERR_BAD_REQUEST with its text; *ret is the subscription with the trial. */
 must_check enum err billing_start_trial(struct task *task, struct billing *billing,
-                                        const struct settings *settings, const char *user_id,
-                                        struct subscription *ret);
+                                        const char *user_id, struct subscription *ret);
 
 /* Charges a run, durably, if ret->verdict is STANDING_GOOD afterwards; else nothing. `known` is
  * what is remembered of the subscription; NULL: nothing. */

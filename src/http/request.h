@@ -100,7 +100,6 @@ struct request {
     const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */
     struct user *user;               /* whoever passed the gate; NULL on public routes */
     const struct session_record *session;
-    const char *bearer; /* the token, while its owner is not known yet */
     struct token_claims *claims;
     enum err gate_error; /* of the credentials, while the limits are asked */
     bool credentials_read;

@@ -6,11 +6,6 @@
 
 static const char *const names[LIMIT_KINDS] = {"ip", "net", "user", "session", "email", "login"};
 
-const char *limit_kind_name(enum limit_kind kind)
-{
-    return names[kind];
-}
-
 static void put_hash(struct limit_key *key, const char *id, size_t len)
 {
     static const char digits[] = "0123456789abcdef";

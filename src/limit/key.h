@@ -29,8 +29,6 @@ struct limit_key {
 /* An id that is longer is replaced by a hash of it. */
 struct limit_key limit_key(uint16_t route, enum limit_kind kind, const char *id);
 
-const char *limit_kind_name(enum limit_kind kind);
-
 /* The kind and id behind the first colon of a text; false if there is no such kind, or no id. */
 bool limit_key_parse(const char *text, enum limit_kind *ret_kind, const char **ret_id);
 

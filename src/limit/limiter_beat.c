@@ -57,14 +57,9 @@ static void call_whole(struct limiter_link *link, enum script script, unsigned k
                        const char *const *words, unsigned count, redis_answer *done)
 {
     const char *all[16] = {"EVAL", script_text(script), keys == 2 ? "2" : "4"};
-    char buffer[LIMITER_COMMAND_BYTES * 4];
-    struct text command = text_borrow(NULL, buffer, sizeof buffer);
 
     memcpy(all + 3, words, count * sizeof *words);
-    script_put_words(&command, count + 3, all);
-    redis_link_call(link->redis, command.s, command.len, done, link);
-    if (!command.borrowed)
-        talloc_free(command.s);
+    limiter_call(link, count + 3, all, done, link);
 }
 
 static void ask_clock(struct limiter_link *link, int64_t expected_us, redis_answer *done)
@@ -178,15 +173,6 @@ static void on_told(void *arg, const redisReply *reply)
     (void)reply;
 }
 
-static void tell(struct limiter_link *link, unsigned count, const char *const *words)
-{
-    auto_tree void *mem = mem_tree(1024);
-    struct text command = text_open(mem, 256);
-
-    script_put_words(&command, count, words);
-    redis_link_call(link->redis, command.s, command.len, on_told, link);
-}
-
 /* Of all decisions, those that Redis does not have: it may have lost them, or was away. And it
  * forgets those that are of no use any more. */
 static void tell_bans(struct limiter_link *link, const struct bans *all, const struct bans *there)
@@ -199,15 +185,18 @@ static void tell_bans(struct limiter_link *link, const struct bans *all, const s
         if (known != NULL && known->decided_ms == ban->decided_ms &&
             known->until_ms == ban->until_ms)
             continue;
-        tell(link, 4,
-             (const char *[]){"HSET", LIMITER_BANS_KEY, ban_text(mem, &ban->network),
-                              mem_printf(mem, "%lld %lld", (long long)ban->until_ms,
-                                         (long long)ban->decided_ms)});
+        limiter_call(link, 4,
+                     (const char *[]){"HSET", LIMITER_BANS_KEY, ban_text(mem, &ban->network),
+                                      mem_printf(mem, "%lld %lld", (long long)ban->until_ms,
+                                                 (long long)ban->decided_ms)},
+                     on_told, link);
     }
     for (size_t i = 0; i < there->count; i++) {
         if (bans_about(all, &there->of[i].network) == NULL)
-            tell(link, 3,
-                 (const char *[]){"HDEL", LIMITER_BANS_KEY, ban_text(mem, &there->of[i].network)});
+            limiter_call(
+                link, 3,
+                (const char *[]){"HDEL", LIMITER_BANS_KEY, ban_text(mem, &there->of[i].network)},
+                on_told, link);
     }
 }
 
@@ -366,15 +355,9 @@ static void load_scripts(struct limiter_link *link)
 {
     static const enum script scripts[] = {SCRIPT_ONE, SCRIPT_PAIR};
 
-    for (size_t i = 0; i < count_of(scripts); i++) {
-        char buffer[LIMITER_COMMAND_BYTES * 4];
-        struct text command = text_borrow(NULL, buffer, sizeof buffer);
-
-        script_put_words(&command, 3, (const char *[]){"SCRIPT", "LOAD", script_text(scripts[i])});
-        redis_link_call(link->redis, command.s, command.len, on_loaded, link);
-        if (!command.borrowed)
-            talloc_free(command.s);
-    }
+    for (size_t i = 0; i < count_of(scripts); i++)
+        limiter_call(link, 3, (const char *[]){"SCRIPT", "LOAD", script_text(scripts[i])},
+                     on_loaded, link);
 }
 
 static void on_greeting_clock(void *arg, const redisReply *reply)

@@ -81,6 +81,10 @@ void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask);
 
 void limiter_answer(struct limiter_ask *ask);
 
+/* Calls Redis by words, 16 at most. */
+void limiter_call(struct limiter_link *link, unsigned count, const char *const *words,
+                  redis_answer *done, void *arg);
+
 /* Hands over what was admitted while Redis was away, if something was. */
 void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
                        const struct rule *rule);

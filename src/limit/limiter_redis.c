@@ -11,6 +11,18 @@ struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_u
     return (struct script_clock){link->shift_us, now_us + link->offset_us};
 }
 
+void limiter_call(struct limiter_link *link, unsigned count, const char *const *words,
+                  redis_answer *done, void *arg)
+{
+    char buffer[LIMITER_COMMAND_BYTES * 4];
+    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+
+    script_put_words(&command, count, words);
+    redis_link_call(link->redis, command.s, command.len, done, arg);
+    if (!command.borrowed)
+        talloc_free(command.s);
+}
+
 /* Handing over what was admitted while Redis was away */
 
 struct handover {
@@ -160,18 +172,16 @@ static void on_missing(void *arg, const redisReply *reply)
 
 static void look_for(struct limiter_ask *ask, unsigned which, uint32_t held)
 {
-    char buffer[LIMITER_COMMAND_BYTES], name_buffer[LIMITER_KEY_BYTES];
-    struct text command = text_borrow(NULL, buffer, sizeof buffer);
+    char name_buffer[LIMITER_KEY_BYTES];
     struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
     struct limiter *limiter = ask->link->limiter;
     struct missing *missing = mem_malloc(sizeof *missing);
 
     *missing = (struct missing){limiter, ask->keys[which], ask->asked_us, held};
     limiter_key_text(&name, limiter, &ask->keys[which]);
-    script_put_words(
-        &command, 3,
-        (const char *[]){"ZSCORE", LIMITER_RESETS_KEY, name.s + strlen(LIMITER_PREFIX)});
-    redis_link_call(ask->link->redis, command.s, command.len, on_missing, missing);
+    limiter_call(ask->link, 3,
+                 (const char *[]){"ZSCORE", LIMITER_RESETS_KEY, name.s + strlen(LIMITER_PREFIX)},
+                 on_missing, missing);
 }
 
 static void take_admitted(struct limiter_ask *ask, const struct script_answer *said)
@@ -223,15 +233,13 @@ static void on_dropped(void *arg, const redisReply *reply)
 static void drop_keys(struct limiter_ask *ask)
 {
     for (unsigned i = 0; i < ask->count; i++) {
-        char buffer[LIMITER_COMMAND_BYTES], name_buffer[LIMITER_KEY_BYTES];
-        struct text command = text_borrow(NULL, buffer, sizeof buffer);
+        char name_buffer[LIMITER_KEY_BYTES];
         struct text name = text_borrow(NULL, name_buffer, sizeof name_buffer);
         const char *words[] = {"DEL", limiter_key_text(&name, ask->link->limiter, &ask->keys[i])};
         struct dropped *dropped = mem_malloc(sizeof *dropped);
 
         *dropped = (struct dropped){ask->link->limiter, ask->keys[i]};
-        script_put_words(&command, 2, words);
-        redis_link_call(ask->link->redis, command.s, command.len, on_dropped, dropped);
+        limiter_call(ask->link, 2, words, on_dropped, dropped);
     }
 }
 
