@@ -124,41 +124,6 @@ static void sort_header(struct request *req, const char *name, const char *value
     }
 }
 
-/* RFC 9112 section 3.2. The path of an absolute target; its host is as good as any, since nothing
- * is derived from Host. */
-static const char *path_of(const char *target)
-{
-    const char *slash;
-
-    if (*target == '/')
-        return target;
-    if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0)
-        return NULL;
-    slash = strstr(target, "//") + 2;
-    if (strcspn(slash, "/?@") == 0 || slash[strcspn(slash, "/?@")] == '@')
-        return NULL;
-    slash += strcspn(slash, "/?");
-    return *slash == '/' ? slash : "/";
-}
-
-static enum err set_target(struct request *req)
-{
-    const char *mark = strchr(req->target, '?');
-    const char *path;
-
-    if (strcmp(req->method, "OPTIONS") == 0 && strcmp(req->target, "*") == 0) {
-        req->path = "*";
-        return OK;
-    }
-    path = path_of(req->target);
-    if (path == NULL || strchr(req->target, '#') != NULL)
-        return ERR_BAD_REQUEST;
-    req->query = mark == NULL ? NULL : mark + 1;
-    req->path = mark == NULL || mark < path ? path
-                                            : mem_copy(req->task.mem, path, (size_t)(mark - path));
-    return OK;
-}
-
 static bool is_host(const char *host)
 {
     size_t name = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
@@ -177,6 +142,67 @@ static bool is_host(const char *host)
     return host[name] == '\0' ||
            (host[name] == ':' && strspn(host + name + 1, "0123456789") == strlen(host + name + 1) &&
             strlen(host + name + 1) <= 5);
+}
+
+/* A piece of received bytes: pointer and length travel together, and pieces are cut from pieces. */
+struct slice {
+    const char *at;
+    size_t len;
+};
+
+/* Cuts off and returns what stands before the first byte that is one of `marks`, or all of it. */
+static struct slice cut_before(struct slice *from, const char *marks)
+{
+    struct slice head = {from->at, strcspn(from->at, marks)};
+
+    if (head.len > from->len)
+        head.len = from->len;
+    from->at += head.len;
+    from->len -= head.len;
+    return head;
+}
+
+static bool skip_scheme(struct slice *target)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t len = strlen(schemes[i]);
+
+        if (target->len < len || strncasecmp(target->at, schemes[i], len) != 0)
+            continue;
+        target->at += len;
+        target->len -= len;
+        return true;
+    }
+    return false;
+}
+
+/* RFC 9112 section 3.2: the origin form and the absolute form. The host of the latter is as good as
+ * any, since nothing is derived from it, but it must be one; an empty path is "/". */
+static enum err set_target(struct request *req)
+{
+    struct slice rest = {req->target, strlen(req->target)}, path, host;
+
+    if (strcmp(req->method, "OPTIONS") == 0 && strcmp(req->target, "*") == 0) {
+        req->path = "*";
+        return OK;
+    }
+    if (strchr(req->target, '#') != NULL)
+        return ERR_BAD_REQUEST;
+    if (*req->target != '/') {
+        if (!skip_scheme(&rest))
+            return ERR_BAD_REQUEST;
+        host = cut_before(&rest, "/?");
+        if (host.len == 0 || !is_host(mem_copy(req->task.mem, host.at, host.len)))
+            return ERR_BAD_REQUEST;
+    }
+    path = cut_before(&rest, "?");
+    req->path = path.len == 0   ? "/"
+                : rest.len == 0 ? path.at
+                                : mem_copy(req->task.mem, path.at, path.len);
+    req->query = rest.len == 0 ? NULL : rest.at + 1;
+    return OK;
 }
 
 static enum err check_host_header(const struct request *req, unsigned minor)
@@ -303,6 +329,16 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
+/* A chunk that is announced larger than what may still come is refused by its head: nobody waits
+ * for the bytes. */
+static int on_chunk_header(llhttp_t *parser)
+{
+    struct message *m = message_of(parser);
+
+    return parser->content_length > m->max_body - m->req->body_len ? refuse(m, ERR_BODY_TOO_LARGE)
+                                                                   : 0;
+}
+
 static int on_message_complete(llhttp_t *parser)
 {
     message_of(parser)->event = MESSAGE_END;
@@ -319,6 +355,7 @@ static const llhttp_settings_t callbacks = {
     .on_chunk_extension_name = on_chunk_extension,
     .on_chunk_extension_value = on_chunk_extension,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };

@@ -13,7 +13,8 @@ struct outcome {
     unsigned requests;
     enum err refused;
     struct {
-        char path[64];
+        char path[64], query[64];
+        bool keep_alive;
         int64_t content_length;
         size_t body_len;
     } of[MESSAGES];
@@ -33,6 +34,9 @@ static void note(struct outcome *outcome, const struct request *req)
     unsigned i = outcome->requests++;
 
     snprintf(outcome->of[i].path, sizeof outcome->of[i].path, "%s", req->path);
+    snprintf(outcome->of[i].query, sizeof outcome->of[i].query, "%s",
+             req->query == NULL ? "(none)" : req->query);
+    outcome->of[i].keep_alive = req->keep_alive;
     outcome->of[i].content_length = req->content_length;
     outcome->of[i].body_len = req->body_len;
 }
@@ -93,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     assert(whole.requests == cut.requests && whole.refused == cut.refused);
     for (unsigned i = 0; i < whole.requests; i++) {
         assert(strcmp(whole.of[i].path, cut.of[i].path) == 0);
+        assert(strcmp(whole.of[i].query, cut.of[i].query) == 0);
+        assert(whole.of[i].keep_alive == cut.of[i].keep_alive);
         assert(whole.of[i].content_length == cut.of[i].content_length);
         assert(whole.of[i].body_len == cut.of[i].body_len);
     }
