@@ -111,6 +111,21 @@ def test_paths_that_could_be_read_in_two_ways_are_refused(house, target):
         assert b"application/json" in reply and reply.endswith(b'{"code":400,"msg":"Bad Request","data":null}')
 
 
+@pytest.mark.parametrize("target", ["/api/v1/%c5%bfessions", "/API/v1/%C5%BFessions/1", "/api/v1/se%e2%80%8bssions", "/%ef%bd%81pi/v1/sessions", "/api/%ef%bd%961/sandbox/x",
+                                    "/api/v1/agent/%ef%bd%85xecute", "/api%ef%bc%8fv1%ef%bc%8fsessions", "/%ef%bd%81pi/%ef%bd%961/%ef%bd%93essions", "/api/v1/%e2%93%a2essions"])
+def test_paths_that_fold_to_guarded_ones_are_refused(house, target):
+    reply = raw(house, "PUT", target)
+    assert reply.startswith(b"HTTP/1.1 400 ") and not house.application.got and not house.gate.got
+
+
+@pytest.mark.parametrize("target", ["/api/v1/sessions/1", "/shop", "/api/v1/health"])
+def test_what_a_client_says_of_its_address_goes_nowhere(house, target):
+    ask(house, "GET", target, headers={"Forwarded": "for=10.9.9.9", "X-Real-IP": "10.9.9.9"})
+    for _, _, headers, _ in [*house.gate.got, *house.application.got]:
+        assert "Forwarded" not in headers and "X-Real-IP" not in headers
+    assert house.gate.got or house.application.got
+
+
 @pytest.mark.parametrize("target", ["/api/v1/%73essions", "/%61pi/v1/sessions", "/api/v1/sessionsX", "/api/v1/sessions/?a=//;..%2f", "/api/v1/sandbox.json",
                                     "/api/v1/Sessions", "/API/v1/sessions", "/api/V1/%53essions/1", "/%41pi/v1/agent/EXECUTE", "/api/v1/SandBox/1"])
 def test_other_spellings_of_a_guarded_path_are_asked_about(house, target):
@@ -119,7 +134,7 @@ def test_other_spellings_of_a_guarded_path_are_asked_about(house, target):
     assert house.gate.got[0][2]["X-Original-URI"] == target and not house.application.got
 
 
-@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f%252f", "/v1.2/x.", "/api/v2/sessions"])
+@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f%252f", "/v1.2/x.", "/api/v2/sessions", "/files/k%C3%A4se", "/%C3%BCber/uns/hier", "/shop/caf%C3%A9/sessions"])
 def test_ordinary_paths_are_not_taken_for_odd_ones(house, target):
     assert f'"target": "{target}"'.encode() in raw(house, "GET", target)
 
