@@ -88,7 +88,7 @@ enum err code_use(struct task *task, const struct accounts *accounts,
     uint8_t hash[CRYPTO_HASH_BYTES];
     struct audit password, verified;
     struct code_deed deed;
-    bool right, admitted;
+    bool right = false, admitted;
     enum err e = find(task, accounts, settings, use->email, ret, &admitted);
 
     if (e != OK)
@@ -101,7 +101,8 @@ enum err code_use(struct task *task, const struct accounts *accounts,
     hash_code(task, settings, use->purpose, ret->email, use->digits, hash);
     e = store_code_try(task, accounts->sessions.store, use->purpose, ret->email, hash,
                        clock_wall_ms(), admitted ? &deed : NULL, &right);
-    if (admitted) {
+    /* A wrong code has changed nothing; of a write that failed nobody knows. */
+    if (admitted && (right || e != OK)) {
         identity_forget_user(accounts->sessions.identity, ret->id);
         identity_forget_sessions_of(accounts->sessions.identity, ret->id);
     }

@@ -1,5 +1,6 @@
 """Rate limits: what they count together, what they refuse, and what they say."""
 import concurrent.futures
+import secrets
 import signal
 import subprocess
 import time
@@ -177,6 +178,15 @@ def test_codes_count_by_client_and_by_the_address_asked_for(manus, ip):
     reply = ask(email, "192.0.2.200")
     assert reply.status_code == 429 and reply.headers["X-RateLimit-Remaining"] == "0"
     assert [ask(f"d{ip}.{i}@example.com", "192.0.2.200").status_code for i in range(3)] == [200] * 3, "what was refused was not charged"
+
+
+@pytest.mark.parametrize("path", ["/auth/reset-password", "/auth/verify-email"])
+def test_strangers_cannot_use_up_the_tries_of_an_owner(manus, path):
+    email = f"owner-{secrets.token_hex(4)}@example.com"
+    body = {"email": email, "verification_code": "000000", "new_password": "a new password"}
+    use = lambda client: manus.request("POST", f"{API}{path}", json=body, headers={"X-Forwarded-For": client}).status_code
+    assert [use(f"192.0.2.{i + 10}") for i in range(15)] == [401] * 15
+    assert [use("192.0.2.9") for _ in range(4)] == [401, 401, 401, 429], "by client"
 
 
 # Operating it
