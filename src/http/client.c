@@ -45,53 +45,61 @@ static bool parse_hop(const char *hop, size_t len, struct address *ret)
     return address_parse(hop, (size_t)(end - hop), ret);
 }
 
-/* Takes one hop on the way from the right. True: go on to the next one. */
-static bool take_hop(const struct networks *trusted, const char *hop, size_t len,
-                     struct address *client)
-{
-    struct address address;
+/* How one field lists hops. */
+struct syntax {
+    /* Where the last element before `end` begins. */
+    const char *(*find_last)(const char *begin, const char *end);
+    bool (*parse)(const char *element, size_t len, struct address *ret);
+};
 
-    if (len == 0 || !parse_hop(hop, len, &address))
-        return false;
-    *client = address;
-    return is_trusted(trusted, &address);
+/* From the right, since only that was written by proxies that are trusted: what stands left of it
+ * changes nothing, however long or broken it is. */
+static struct address walk(const struct networks *trusted, const struct address *peer,
+                           const char *list, const struct syntax *syntax)
+{
+    size_t len = list == NULL || !is_trusted(trusted, peer) ? 0 : strlen(list);
+    bool is_cut = len > MOST_BYTES;
+    const char *begin = is_cut ? list + len - MOST_BYTES : list, *end = list + len;
+    struct address client = *peer, hop;
+
+    for (int hops = 0; end > begin && hops < MOST_HOPS;) {
+        const char *element = syntax->find_last(begin, end), *stop = end;
+
+        end = element > begin ? element - 1 : begin;
+        if (element == begin && is_cut)
+            break;
+        while (element < stop && (*element == ' ' || *element == '\t'))
+            element++;
+        while (stop > element && (stop[-1] == ' ' || stop[-1] == '\t'))
+            stop--;
+        if (element == stop)
+            continue;
+        hops++;
+        if (!syntax->parse(element, (size_t)(stop - element), &hop))
+            break;
+        client = hop;
+        if (!is_trusted(trusted, &hop))
+            break;
+    }
+    return client;
+}
+
+static const char *find_last_comma(const char *begin, const char *end)
+{
+    const char *comma = memrchr(begin, ',', (size_t)(end - begin));
+
+    return comma == NULL ? begin : comma + 1;
 }
 
 struct address client_address(const struct networks *trusted, const struct address *peer,
                               const char *forwarded_for)
 {
-    struct address client = *peer;
-    const char *end;
+    static const struct syntax syntax = {find_last_comma, parse_hop};
 
-    if (forwarded_for == NULL || trusted->count == 0 || !is_trusted(trusted, peer) ||
-        strlen(forwarded_for) > MOST_BYTES)
-        return client;
-    end = forwarded_for + strlen(forwarded_for);
-    for (int hops = 0; end > forwarded_for;) {
-        const char *begin = end, *hop;
-
-        while (begin > forwarded_for && begin[-1] != ',')
-            begin--;
-        hop = begin + strspn(begin, " \t");
-        while (end > hop && (end[-1] == ' ' || end[-1] == '\t'))
-            end--;
-        if (end > hop) {
-            if (!take_hop(trusted, hop, (size_t)(end - hop), &client))
-                break;
-            if (++hops == MOST_HOPS)
-                return *peer;
-        }
-        end = begin > forwarded_for ? begin - 1 : forwarded_for;
-    }
-    return client;
+    return walk(trusted, peer, forwarded_for, &syntax);
 }
 
 /* Forwarded (RFC 7239) */
-
-struct hops {
-    char of[MOST_HOPS][HOP_BYTES]; /* the value of for=, empty where there is none that fits */
-    unsigned count;
-};
 
 static bool is_token_byte(char c)
 {
@@ -146,47 +154,61 @@ static const char *read_pair(const char *at, char hop[HOP_BYTES])
     return at;
 }
 
-/* False: it is no such field, or has too many elements. */
-static bool read_elements(const char *at, struct hops *hops)
+/* Pairs separated by semicolons; false if it is anything else. hop: empty if no pair is for=. */
+static bool read_element(const char *at, char hop[HOP_BYTES])
 {
+    hop[0] = '\0';
     for (;;) {
+        at = read_pair(skip_blanks(at), hop);
+        if (at == NULL)
+            return false;
         at = skip_blanks(at);
-        if (*at == ',') {
-            at++;
-            continue;
-        }
         if (*at == '\0')
             return true;
-        if (hops->count == MOST_HOPS)
-            return false;
-        do {
-            at = read_pair(skip_blanks(at + (*at == ';')), hops->of[hops->count]);
-            if (at == NULL)
-                return false;
-            at = skip_blanks(at);
-        } while (*at == ';');
-        hops->count++;
-        if (*at != ',' && *at != '\0')
+        if (*at++ != ';')
             return false;
     }
+}
+
+static bool parse_element(const char *element, size_t len, struct address *ret)
+{
+    char text[MOST_BYTES + 1], hop[HOP_BYTES];
+
+    memcpy(text, element, len);
+    text[len] = '\0';
+    /* Section 6: an IPv6 address stands in brackets. */
+    return read_element(text, hop) && *hop != '\0' &&
+           (*hop == '[' || strchr(hop, ':') == strrchr(hop, ':')) &&
+           parse_hop(hop, strlen(hop), ret);
+}
+
+static bool is_escaped(const char *begin, const char *at)
+{
+    size_t backslashes = 0;
+
+    while (at > begin && *--at == '\\')
+        backslashes++;
+    return backslashes % 2 == 1;
+}
+
+/* Quotes are paired from the right: one that stands open on the left encloses nothing here. */
+static const char *find_last_outside_quotes(const char *begin, const char *end)
+{
+    bool quoted = false;
+
+    for (; end > begin; end--) {
+        if (end[-1] == '"' && !is_escaped(begin, end - 1))
+            quoted = !quoted;
+        else if (end[-1] == ',' && !quoted)
+            break;
+    }
+    return end;
 }
 
 struct address client_address_forwarded(const struct networks *trusted, const struct address *peer,
                                         const char *forwarded)
 {
-    struct address client = *peer;
-    struct hops hops = {0};
+    static const struct syntax syntax = {find_last_outside_quotes, parse_element};
 
-    if (forwarded == NULL || trusted->count == 0 || !is_trusted(trusted, peer) ||
-        strlen(forwarded) > MOST_BYTES || !read_elements(forwarded, &hops))
-        return client;
-    while (hops.count > 0) {
-        const char *hop = hops.of[--hops.count];
-
-        /* Section 6: an IPv6 address stands in brackets. */
-        if ((*hop != '[' && strchr(hop, ':') != strrchr(hop, ':')) ||
-            !take_hop(trusted, hop, strlen(hop), &client))
-            break;
-    }
-    return client;
+    return walk(trusted, peer, forwarded, &syntax);
 }

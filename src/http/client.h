@@ -7,12 +7,11 @@
 bool client_is_trusted(const struct settings *settings, const struct address *peer);
 
 /* X-Forwarded-For is read from the right: trusted hops are skipped, the first other one is the
- * client; something that is no address ends the walk at the last good hop. At most 4 KiB and 32
- * hops are looked at. An untrusted peer is the client itself. */
+ * client; something that is no address ends the walk at the last good hop. Of a longer list the
+ * right-most 4 KiB and 32 hops are looked at. An untrusted peer is the client itself. */
 struct address client_address(const struct networks *trusted, const struct address *peer,
                               const char *forwarded_for);
 
-/* The same by the elements of Forwarded (RFC 7239). One that is malformed counts for nothing: the
- * peer is the client. */
+/* The same by the elements of Forwarded (RFC 7239). */
 struct address client_address_forwarded(const struct networks *trusted, const struct address *peer,
                                         const char *forwarded);

@@ -145,6 +145,13 @@ static void the_client_of_forwarded_is_the_first_hop_that_is_not_trusted(void **
         {"10.0.0.5", "198.51.100.17", "10.0.0.5"},
         {"10.0.0.5", "for=", "10.0.0.5"},
         {"10.0.0.5", "", "10.0.0.5"},
+        {"10.0.0.5", "for=\"x, for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "\", for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=\"6.6.6.6, for=198.51.100.17, for=10.0.0.9", "198.51.100.17"},
+        {"10.0.0.5", "===;;\\, for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=6.6.6.6;for=6.6.6.6,for=198.51.100.17", "198.51.100.17"},
+        {"10.0.0.5", "for=6.6.6.6, for=;, for=10.0.0.9", "10.0.0.9"},
+        {"10.0.0.5", "x, for=198.51.100.17;host=\"a\\\", b\"", "198.51.100.17"},
         {"203.0.113.9", "for=198.51.100.17", "203.0.113.9"},
     };
     struct network network;
@@ -164,18 +171,49 @@ static void the_client_of_forwarded_is_the_first_hop_that_is_not_trusted(void **
     }
 }
 
-static void too_many_elements_count_for_nothing(void **state)
+/* What a client writes stands left of what the proxy wrote, and cannot hide it. */
+static void nothing_left_of_the_nearest_hop_changes_the_client(void **state)
+{
+    static const char *const fillers[] = {"6.6.6.6,", "junk,", "10.0.0.9,", "\",",
+                                          "for=\"",   ",",     "x"};
+    struct network network;
+    struct networks trusted = {&network, 1};
+    struct address peer, right, client;
+
+    assert_true(network_parse("10.0.0.0/8", &network));
+    assert_true(address_parse("10.0.0.5", 8, &peer));
+    assert_true(address_parse("198.51.100.17", 13, &right));
+    for (size_t i = 0; i < count_of(fillers); i++) {
+        for (int times = 1; times < 6000; times = times * 3 + 1) {
+            struct text list = text_open(*state, 4096), elements = text_open(*state, 4096);
+
+            for (int n = 0; n < times; n++) {
+                text_add(&list, fillers[i]);
+                text_add(&elements, fillers[i]);
+            }
+            text_add(&list, ", 198.51.100.17, 10.0.0.9");
+            text_add(&elements, ", for=198.51.100.17, for=10.0.0.9");
+            client = client_address(&trusted, &peer, list.s);
+            assert_memory_equal(&client, &right, sizeof right);
+            client = client_address_forwarded(&trusted, &peer, elements.s);
+            assert_memory_equal(&client, &right, sizeof right);
+        }
+    }
+}
+
+static void a_hop_that_is_cut_by_the_bound_is_not_read(void **state)
 {
     struct network network;
     struct networks trusted = {&network, 1};
-    struct text many = text_open(*state, 4096);
+    struct text list = text_open(*state, 8192);
     struct address peer, client;
 
     assert_true(network_parse("10.0.0.0/8", &network));
     assert_true(address_parse("10.0.0.5", 8, &peer));
-    for (int i = 0; i < 33; i++)
-        text_add(&many, "for=198.51.100.17, ");
-    client = client_address_forwarded(&trusted, &peer, many.s);
+    text_add(&list, "6.6.6.6");
+    while (list.len < 4096 + 2)
+        text_char(&list, ' ');
+    client = client_address(&trusted, &peer, list.s);
     assert_memory_equal(&client, &peer, sizeof peer);
 }
 
@@ -188,7 +226,8 @@ int main(void)
         UNIT(test_the_client_is_the_last_hop_that_is_not_trusted),
         UNIT(test_an_endless_chain_of_hops_is_not_walked),
         UNIT(the_client_of_forwarded_is_the_first_hop_that_is_not_trusted),
-        UNIT(too_many_elements_count_for_nothing),
+        UNIT(nothing_left_of_the_nearest_hop_changes_the_client),
+        UNIT(a_hop_that_is_cut_by_the_bound_is_not_read),
     };
 
     return RUN_UNITS(tests);
