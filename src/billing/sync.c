@@ -405,6 +405,8 @@ static enum err unlink_gone(struct task *task, struct billing *billing, struct s
 
     billing_forget(billing, ret->user_id);
     ret->found.customer_id = NULL;
+    if (ret->found.stripe_id != NULL)
+        read_nothing(&ret->found, &ret->found, "canceled");
     return e;
 }
 

@@ -47,12 +47,26 @@ static bool is_domain(const char *domain)
     }
 }
 
+/* libidn2 drops in silence what stands in no name, so that two addresses would be one mailbox. */
+static bool has_odd_byte(const char *domain)
+{
+    for (; *domain != '\0'; domain++) {
+        unsigned char c = (unsigned char)*domain;
+
+        if (c < 0x80 && c != '.' && !is_label_byte(c) && (c < 'A' || c > 'Z'))
+            return true;
+    }
+    return false;
+}
+
 /* For DNS and for a mail server; NULL if it is no domain name. */
 static const char *ascii_domain(void *mem, const char *domain)
 {
     char *ascii = NULL;
     const char *copy;
 
+    if (has_odd_byte(domain) || has_odd_byte(unicode_nfkc(mem, domain)))
+        return NULL;
     if (is_ascii(domain) && strstr(domain, "xn--") == NULL)
         return is_domain(domain) ? domain : NULL;
     if (idn2_to_ascii_8z(domain, &ascii, IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES) !=
@@ -78,6 +92,14 @@ static const char *readable_domain(void *mem, const char *ascii)
 }
 
 /* Addresses */
+
+/* Where the address is split; NULL unless it has one @. */
+static const char *find_at(const char *address)
+{
+    const char *at = strchr(address, '@');
+
+    return at == NULL || strchr(at + 1, '@') != NULL ? NULL : at;
+}
 
 static char *join(void *mem, const char *address, const char *at, const char *domain)
 {
@@ -113,7 +135,7 @@ char *email_sent(void *mem, const char *address)
 char *email_key(void *mem, const char *sent)
 {
     char *normal = unicode_nfc(mem, sent);
-    const char *at = strrchr(normal, '@');
+    const char *at = find_at(normal);
     const char *ascii = at == NULL ? NULL : ascii_domain(mem, at + 1);
 
     return ascii == NULL ? normal : join(mem, normal, at, readable_domain(mem, ascii));
@@ -121,7 +143,7 @@ char *email_key(void *mem, const char *sent)
 
 char *email_wire(void *mem, const char *address)
 {
-    const char *at = strchr(address, '@');
+    const char *at = find_at(address);
     const char *ascii = at == NULL || at == address || !is_plain(address)
                             ? NULL
                             : ascii_domain(mem, unicode_nfc(mem, at + 1));
@@ -137,7 +159,7 @@ bool email_is_ascii(const char *address)
 char *email_normalise(void *mem, const char *address)
 {
     char *sent = email_sent(mem, address), *key = sent == NULL ? NULL : email_key(mem, sent);
-    const char *at = key == NULL ? NULL : strchr(key, '@');
+    const char *at = key == NULL ? NULL : find_at(key);
     const char *wire = at == NULL || !is_local(key, at) ? NULL : email_wire(mem, key);
 
     return wire != NULL && strlen(key) <= EMAIL_BYTES && strlen(wire) <= EMAIL_BYTES ? key : NULL;
@@ -145,7 +167,7 @@ char *email_normalise(void *mem, const char *address)
 
 size_t email_forms(void *mem, const char *sent, const char *ret[EMAIL_FORMS])
 {
-    const char *key = email_key(mem, sent), *at = strrchr(key, '@');
+    const char *key = email_key(mem, sent), *at = find_at(key);
     const char *ascii = at == NULL ? NULL : ascii_domain(mem, at + 1);
     const char *wire = ascii == NULL ? key : join(mem, key, at, ascii);
     const char *const forms[EMAIL_FORMS] = {sent, key, unicode_nfd(mem, key), wire,

@@ -160,6 +160,11 @@ char *unicode_nfd(void *mem, const char *text)
     return take(mem, utf8proc_NFD((const utf8proc_uint8_t *)text), text);
 }
 
+char *unicode_nfkc(void *mem, const char *text)
+{
+    return take(mem, utf8proc_NFKC((const utf8proc_uint8_t *)text), text);
+}
+
 char *unicode_fold(void *mem, const char *text)
 {
     utf8proc_uint8_t *plain = NULL;

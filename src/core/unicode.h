@@ -19,9 +19,10 @@ char *unicode_trim(void *mem, const char *text);
  * addresses: Unicode's full mapping with its final sigma, no locale. */
 char *unicode_lower(void *mem, const char *text);
 
-/* Normalisation forms C and D. */
+/* Normalisation forms C, D and KC. */
 char *unicode_nfc(void *mem, const char *text);
 char *unicode_nfd(void *mem, const char *text);
+char *unicode_nfkc(void *mem, const char *text);
 
 /* For searches: lower case, without accents and other marks. */
 char *unicode_fold(void *mem, const char *text);

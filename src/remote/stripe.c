@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "remote/transfer.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
@@ -111,6 +112,7 @@ static void put_encoded(struct text *form, const char *value)
 
 void stripe_put(struct text *form, const char *name, const char *value)
 {
+    assert(value != NULL && "a question without its subject means another one to Stripe");
     if (form->len > 0)
         text_char(form, '&');
     put_encoded(form, name);

@@ -17,7 +17,8 @@ struct subscription {
     /* What Stripe says; of who has bought nothing, "free" and "active". */
     const char *plan;
     const char *status; /* active, past_due, canceled, unpaid, trialing, incomplete */
-    const char *customer_id, *stripe_id, *price_id; /* at Stripe; NULL: none */
+    /* At Stripe; NULL: none. Without a customer there is no subscription, without one no price. */
+    const char *customer_id, *stripe_id, *price_id;
     int64_t period_start_ms, period_end_ms;
     int64_t canceled_ms; /* when it ended, or when its end was asked for */
     int64_t past_due_ms; /* since when an invoice is unpaid */
@@ -136,7 +137,8 @@ must_check enum err store_customer_link(struct task *task, struct store *store, 
                                         int64_t generation, const char *customer_id, int64_t now_ms,
                                         const char **ret_customer);
 
-/* The customer is gone: the user has none, and the next generation begins. */
+/* The customer is gone, and what it had subscribed to: the user has neither, and the next
+ * generation begins. */
 must_check enum err store_customer_unlink(struct task *task, struct store *store,
                                           const char *customer_id, int64_t now_ms);
 

@@ -5,7 +5,7 @@
 
 static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
 {
-    return (struct subscription){
+    struct subscription row = {
         .id = sqlite_db_text(task, s, 0),
         .user_id = sqlite_db_text(task, s, 1),
         .plan = sqlite_db_text(task, s, 2),
@@ -32,6 +32,14 @@ static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
         .updated_ms = sqlite3_column_int64(s, 23),
         .revision = sqlite3_column_int64(s, 24),
     };
+
+    /* Such halves were once written when a customer was deleted: they are over. */
+    if (row.customer_id == NULL && row.stripe_id != NULL) {
+        row.stripe_id = row.price_id = NULL;
+        row.plan = "free";
+        row.status = "canceled";
+    }
+    return row;
 }
 
 struct find_subscription {

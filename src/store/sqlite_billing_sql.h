@@ -63,9 +63,16 @@
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
       " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
       " AND stripe_customer_id IS NULL")                                                           \
-    X(CUSTOMER_UNLINK, "UPDATE subscriptions SET stripe_customer_id = NULL,"                       \
-                       " customer_generation = customer_generation + 1, updated_at = ?2,"          \
-                       " revision = revision + 1 WHERE stripe_customer_id = ?1")                   \
+    X(CUSTOMER_UNLINK,                                                                             \
+      "UPDATE subscriptions SET stripe_customer_id = NULL,"                                        \
+      " plan = CASE WHEN stripe_subscription_id IS NULL THEN plan ELSE 'free' END,"                \
+      " status = CASE WHEN stripe_subscription_id IS NULL THEN status"                             \
+      " WHEN is_trial THEN 'trialing' ELSE 'canceled' END,"                                        \
+      " canceled_at = CASE WHEN stripe_subscription_id IS NULL THEN canceled_at ELSE ?2 END,"      \
+      " stripe_subscription_id = NULL, stripe_price_id = NULL, current_period_start = 0,"          \
+      " current_period_end = 0, past_due_at = 0, cancel_at_period_end = 0,"                        \
+      " customer_generation = customer_generation + 1, updated_at = ?2,"                           \
+      " revision = revision + 1 WHERE stripe_customer_id = ?1")                                    \
     X(SUBSCRIPTION_GIVE, "UPDATE subscriptions SET gift_plan = ?2, gift_runs = ?3,"                \
                          " gift_until = ?4, updated_at = ?5, revision = revision + 1"              \
                          " WHERE user_id = ?1")                                                    \

@@ -262,6 +262,44 @@ static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **sta
 
 /* Customers */
 
+static void test_a_customer_that_goes_takes_its_subscription_along(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task);
+    struct subscription stored = open_for(task, user_id), said = paid(task, &stored), left;
+
+    said.status = "past_due";
+    said.past_due_ms = SAMPLE_MS;
+    said.cancel_at_period_end = true;
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_customer_unlink(task, store, said.customer_id, SAMPLE_MS + 3), OK);
+    left = read_of(task, user_id);
+    assert_null(left.customer_id);
+    assert_null(left.stripe_id);
+    assert_null(left.price_id);
+    assert_string_equal(left.plan, "free");
+    assert_string_equal(left.status, "canceled");
+    assert_int_equal(left.canceled_ms, SAMPLE_MS + 3);
+    assert_int_equal(left.period_end_ms, 0);
+    assert_int_equal(left.past_due_ms, 0);
+    assert_false(left.cancel_at_period_end);
+}
+
+/* Written by an earlier version; nothing may take it for something to cancel. */
+static void test_a_subscription_without_a_customer_is_read_as_over(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = person(task);
+    struct subscription stored = open_for(task, user_id), said = paid(task, &stored), left;
+
+    said.customer_id = NULL;
+    assert_int_equal(apply(task, &said), APPLIED);
+    left = read_of(task, user_id);
+    assert_null(left.stripe_id);
+    assert_null(left.price_id);
+    assert_string_equal(left.plan, "free");
+}
+
 static void test_the_first_customer_stays_until_stripe_has_lost_it(void **state)
 {
     struct task *task = *state;
@@ -922,6 +960,8 @@ int contract_billing_run(struct store *of)
         TEST(test_a_mail_goes_with_what_is_taken_over_or_not_at_all),
         TEST(test_lists_are_newest_first_by_pages_and_by_what_is_asked),
         TEST(test_the_first_customer_stays_until_stripe_has_lost_it),
+        TEST(test_a_customer_that_goes_takes_its_subscription_along),
+        TEST(test_a_subscription_without_a_customer_is_read_as_over),
         TEST(test_anothers_customer_is_not_linked),
         TEST(test_of_many_trials_begun_at_once_one_is),
         TEST(test_a_trial_keeps_what_was_used_and_is_had_once_for_ever),
