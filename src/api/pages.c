@@ -10,6 +10,7 @@
 #include "pages_data.h"
 #include "viewer_data.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -19,15 +20,22 @@
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " \
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+/* The plain form of a compressed page: made when it is first asked for, and shared by all. */
+struct plain {
+    pthread_mutex_t lock;
+    char *bytes; /* NULL: not yet */
+    size_t len;
+};
+
 struct page {
     const char *type;
     const char *bytes;
     size_t len;
-    bool is_gzip;
+    struct plain *plain; /* NULL: it is not compressed */
     const char *etag;
 };
 
-enum { ASSETS = 7, INFLATED_BYTES = 4 << 20 };
+enum { ASSETS = 7 };
 
 struct pages {
     struct page home[2], verify[2]; /* by language */
@@ -56,11 +64,20 @@ static struct page make_page(void *mem, const char *type, const char *text)
     return make_page_of(mem, type, text, strlen(text));
 }
 
+static int free_plain(struct plain *plain)
+{
+    free(plain->bytes);
+    pthread_mutex_destroy(&plain->lock);
+    return 0;
+}
+
 static struct page make_gzip(void *mem, const char *type, const char *bytes, size_t len)
 {
     struct page page = make_page_of(mem, type, bytes, len);
 
-    page.is_gzip = true;
+    page.plain = mem_new(mem, struct plain);
+    pthread_mutex_init(&page.plain->lock, NULL);
+    talloc_set_destructor(page.plain, free_plain);
     return page;
 }
 
@@ -154,20 +171,45 @@ static bool takes_gzip(const struct request *req)
     return false;
 }
 
-static enum err inflate_page(struct request *req, const struct page *page)
+/* RFC 1952: the last four bytes are the length of the plain form. */
+static size_t plain_len(const struct page *page)
 {
-    char *bytes = mem_zero(req->task.mem, INFLATED_BYTES);
+    const uint8_t *end = (const uint8_t *)page->bytes + page->len;
+
+    return end[-4] | (size_t)end[-3] << 8 | (size_t)end[-2] << 16 | (size_t)end[-1] << 24;
+}
+
+static char *inflate_page(const struct page *page)
+{
+    size_t len = plain_len(page);
+    char *bytes = mem_malloc(len + 1);
     z_stream stream = {.next_in = (Bytef *)(uintptr_t)page->bytes,
                        .avail_in = (uInt)page->len,
                        .next_out = (Bytef *)bytes,
-                       .avail_out = INFLATED_BYTES};
+                       .avail_out = (uInt)len + 1};
     bool done = inflateInit2(&stream, 16 + MAX_WBITS) == Z_OK &&
-                inflate(&stream, Z_FINISH) == Z_STREAM_END;
+                inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.total_out == len;
 
     inflateEnd(&stream);
-    if (!done)
+    if (done)
+        return bytes;
+    free(bytes);
+    return NULL;
+}
+
+static enum err reply_plain(struct request *req, const struct page *page)
+{
+    struct plain *plain = page->plain;
+
+    pthread_mutex_lock(&plain->lock);
+    if (plain->bytes == NULL) {
+        plain->bytes = inflate_page(page);
+        plain->len = plain_len(page);
+    }
+    pthread_mutex_unlock(&plain->lock);
+    if (plain->bytes == NULL)
         return fail(&req->task, ERR_INTERNAL, "an embedded file cannot be inflated");
-    return reply_json_text(req, 200, bytes, stream.total_out);
+    return reply_json_text(req, 200, plain->bytes, plain->len);
 }
 
 static enum err reply_page(struct request *req, const struct page *page)
@@ -178,14 +220,14 @@ static enum err reply_page(struct request *req, const struct page *page)
     reply_header(req, "Content-Security-Policy", CSP);
     reply_header(req, "Cache-Control", "no-cache");
     reply_header(req, "ETag", page->etag);
-    if (page->is_gzip)
+    if (page->plain != NULL)
         reply_header(req, "Vary", "Accept-Encoding");
     if (has_tag(request_header(req, HEADER_IF_NONE_MATCH), page->etag))
         return reply_empty(req, 304);
-    if (page->is_gzip && !takes_gzip(req)) {
-        e = inflate_page(req, page);
+    if (page->plain != NULL && !takes_gzip(req)) {
+        e = reply_plain(req, page);
     } else {
-        if (page->is_gzip)
+        if (page->plain != NULL)
             reply_header(req, "Content-Encoding", "gzip");
         e = reply_json_text(req, 200, page->bytes, page->len);
     }
@@ -243,5 +285,5 @@ bool pages_asset_fast(struct request *req)
 {
     const struct page *page = find_asset(req);
 
-    return page != NULL && (!page->is_gzip || takes_gzip(req)) && reply_page(req, page) == OK;
+    return page != NULL && (page->plain == NULL || takes_gzip(req)) && reply_page(req, page) == OK;
 }

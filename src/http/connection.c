@@ -596,14 +596,20 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
 
 bool connection_evict(struct worker *worker)
 {
-    struct connection *c = worker->lists[CONNECTION_IDLE].oldest;
+    /* By what has been done for them: nothing; a reply that is out; a head that was awaited; a
+     * body; a reply that was worked for. Who has a request under way with us stays. */
+    static const enum connection_state order[] = {
+        CONNECTION_IDLE, CONNECTION_LINGER, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WRITE};
 
-    if (c == NULL)
-        c = worker->lists[CONNECTION_HEAD].oldest;
-    if (c == NULL)
-        return false;
-    close_now(c);
-    return true;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        struct connection *slowest = worker->lists[order[i]].oldest;
+
+        if (slowest != NULL) {
+            close_now(slowest);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Ending */

@@ -15,7 +15,8 @@ void connection_adopt(struct worker *worker, int fd);
 /* Closes what is past its deadline; returns the next deadline, 0 if there is none. */
 int64_t connection_expire(struct worker *worker, int64_t now_ms);
 
-/* Closes the connection that has been idle for longest, or else waits longest for a head. */
+/* Closes the connection that has been idle for longest, or else the one for whose bytes, or for
+ * whose taking ours, we have waited longest. False: each has a request under way with us. */
 bool connection_evict(struct worker *worker);
 
 /* Ends the connections that do nothing; those whose request lies in the socket already are served.

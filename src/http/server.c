@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-enum { BACKLOG = 4096 };
+enum { BACKLOG = 4096, ROOM_MS = 10 };
 
 struct server {
     struct server_app app;
@@ -125,6 +125,13 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
                            "Accept=no";
                 return NULL;
             }
+            if (getsockopt(fds[a], SOL_SOCKET, SO_DOMAIN, &on, &size) != 0 ||
+                (on != AF_INET && on != AF_INET6)) {
+                *ret_why =
+                    "a socket in LISTEN_FDS has no addresses that clients could be told apart "
+                    "by: give ListenStream= an address and a port, not a path";
+                return NULL;
+            }
             l->fds[i * l->addresses + a] = i == 0 ? fds[a] : dup(fds[a]);
         }
     }
@@ -167,14 +174,18 @@ static void evict_here(struct post *post)
     connection_evict(worker);
 }
 
-/* libuv stops listening until the connection that it has accepted is taken over. */
+/* The descriptor of who is closed is free at once. If nobody here can be closed, another loop is
+ * asked to, and this one looks again; until then libuv stops listening. */
 static void make_room(struct worker *worker, uv_stream_t *listener)
 {
     struct server *server = worker->server;
 
-    worker->waiting = listener;
-    if (connection_evict(worker))
+    if (connection_evict(worker)) {
+        connection_accept(worker, listener);
         return;
+    }
+    worker->waiting = listener;
+    worker_arm(worker, (int64_t)uv_now(loop_uv(worker->loop)) + ROOM_MS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         if (&server->workers[i] != worker && !atomic_exchange(&server->workers[i].evicting, true))
             loop_post(server->workers[i].loop, &server->workers[i].evict);
@@ -204,6 +215,8 @@ static void on_timer(uv_timer_t *timer)
     next = connection_expire(worker, now);
     if (worker->waiting != NULL && has_room(worker))
         accept_waiting(worker);
+    else if (worker->waiting != NULL)
+        make_room(worker, take_ptr(worker->waiting));
     if (next != 0)
         worker_arm(worker, next);
 }

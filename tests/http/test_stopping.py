@@ -2,11 +2,12 @@
 import os
 import signal
 import socket
+import subprocess
 import time
 
 from wire import HEALTH, Wire, request
 
-from manus import API, SLOW, Manus
+from manus import API, BINARY, DEFAULTS, SLOW, Manus
 
 # So long a hash that a signal comes while it is computed.
 LONG = {"PASSWORD_ARGON2_MEMORY_KIB": 65536, "PASSWORD_ARGON2_PASSES": 12}
@@ -210,3 +211,12 @@ def test_it_serves_on_a_socket_that_a_service_manager_opened(tmp_path):
             manus.start(prefix=("sh", "-c", 'export LISTEN_PID=$$; exec "$0" "$@"'), preexec_fn=hand_over, close_fds=False)
             assert wire.reply().status == 200
         assert manus.stop() == 0
+
+
+def test_a_unix_socket_of_a_service_manager_is_refused(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1)
+        done = subprocess.run(["sh", "-c", 'export LISTEN_PID=$$; exec "$0" serve', BINARY], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **{name: str(value) for name, value in DEFAULTS.items()}, "LISTEN_FDS": "1"}, preexec_fn=lambda: os.dup2(listener.fileno(), 3), close_fds=False)
+    assert done.returncode == 69 and "an address and a port" in done.stderr, done.stderr
