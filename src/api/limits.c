@@ -185,7 +185,7 @@ const char *limits_hashed(void *mem, const struct settings *settings, const char
 
 struct limit_key limits_address_key(uint16_t number, const struct address *address)
 {
-    struct address network = *address;
+    struct address network = address_behind(address);
     char text[ADDRESS_TEXT_SIZE];
 
     if (!address_is_v4(&network))

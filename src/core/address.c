@@ -43,6 +43,26 @@ bool address_is_v4(const struct address *address)
     return memcmp(address->bytes, v4_prefix, sizeof v4_prefix) == 0;
 }
 
+struct address address_behind(const struct address *address)
+{
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b}, teredo[4] = {0x20, 0x01};
+    const uint8_t *bytes = address->bytes;
+    struct address v4;
+
+    memcpy(v4.bytes, v4_prefix, sizeof v4_prefix);
+    if (memcmp(bytes, nat64, sizeof nat64) == 0) {
+        memcpy(v4.bytes + 12, bytes + 12, 4);
+    } else if (bytes[0] == 0x20 && bytes[1] == 0x02) {
+        memcpy(v4.bytes + 12, bytes + 2, 4);
+    } else if (memcmp(bytes, teredo, sizeof teredo) == 0) {
+        for (int i = 0; i < 4; i++)
+            v4.bytes[12 + i] = bytes[12 + i] ^ 0xff;
+    } else {
+        return *address;
+    }
+    return v4;
+}
+
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address)
 {
     bool v4 = address_is_v4(address);

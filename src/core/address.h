@@ -26,6 +26,11 @@ bool address_from_socket(const struct sockaddr *from, struct address *ret);
 
 bool address_is_v4(const struct address *address);
 
+/* The address, or the IPv4 address that it stands for: behind NAT64 (64:ff9b::/96, RFC 6052), by
+ * 6to4 (2002::/16, RFC 3056) or Teredo (2001::/32, RFC 4380). Each of these networks is the whole
+ * IPv4 Internet. */
+struct address address_behind(const struct address *address);
+
 /* 203.0.113.9 or 2001:db8::1. */
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address);
 

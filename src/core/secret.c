@@ -67,11 +67,15 @@ static size_t distinct_bytes(const char *text)
     return count;
 }
 
-/* One piece said again and again: abcabcabc. */
+/* One piece said again and again, perhaps with something before or behind: abcabcabc1. */
 static bool repeats(const char *text, size_t len)
 {
     for (size_t period = 1; period <= len / 2; period++) {
-        if (memcmp(text, text + period, len - period) == 0)
+        size_t alike = 0;
+
+        for (size_t i = period; i < len; i++)
+            alike += text[i] == text[i - period];
+        if (alike * 4 >= (len - period) * 3)
             return true;
     }
     return false;
@@ -85,6 +89,49 @@ static bool runs(const char *text, size_t len)
     for (size_t i = 1; i < len; i++)
         steps += abs(text[i] - text[i - 1]) <= 1;
     return steps * 2 > len;
+}
+
+/* NAME, at least one character. */
+static size_t name_len(const char *text)
+{
+    size_t len = 0;
+
+    while (isalnum((unsigned char)text[len]) || text[len] == '_')
+        len++;
+    return isdigit((unsigned char)*text) ? 0 : len;
+}
+
+static bool is_framed(const char *text, const char *open, const char *close)
+{
+    size_t len = strlen(text), head = strlen(open), tail = strlen(close);
+
+    return len > head + tail && strncmp(text, open, head) == 0 &&
+           strcmp(text + len - tail, close) == 0;
+}
+
+/* `open` and the beginning of a name in it, then `close`. */
+static bool has_opened(const char *text, const char *open, const char *close)
+{
+    for (; (text = strstr(text, open)) != NULL; text++) {
+        const char *name = text + strlen(open);
+
+        name += strspn(name, " \t");
+        if (name_len(name) > 0 && strstr(name, close) != NULL)
+            return true;
+    }
+    return false;
+}
+
+bool secret_is_template(const char *text)
+{
+    size_t len = strlen(text);
+
+    return has_opened(text, "${", "}") || has_opened(text, "$(", ")") ||
+           has_opened(text, "{{", "}}") || has_opened(text, "<%", "%>") ||
+           strncmp(text, "op://", 5) == 0 || is_framed(text, "<", ">") ||
+           (is_framed(text, "%", "%") && name_len(text + 1) == len - 2) ||
+           (is_framed(text, "__", "__") && name_len(text) == len) ||
+           (text[0] == '$' && len > 1 && name_len(text + 1) == len - 1);
 }
 
 const char *secret_weakness(const char *text)

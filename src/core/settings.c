@@ -281,8 +281,12 @@ static const char *words(void *mem, const char *choices)
 
 static bool check_value(struct loading *l, const struct setting_row *row, const char *value)
 {
-    const char *wrong = row->check == NULL ? NULL : row->check(value);
+    const char *wrong = NULL;
 
+    if (setting_is_secret(row) && secret_is_template(value))
+        wrong = "is a template that nothing has filled in; give the value itself";
+    else if (row->check != NULL)
+        wrong = row->check(value);
     if (wrong == NULL)
         return true;
     if (setting_is_secret(row))

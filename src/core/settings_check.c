@@ -44,6 +44,22 @@ const char *check_host_port(const char *value)
     return "is no HOST:PORT; give such as redis-1.example.com:26379";
 }
 
+/* RFC 3986 section 3.2.1, which leaves no doubt where the host begins. */
+static bool is_userinfo(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c == '%' && (len - i < 3 || !isxdigit((unsigned char)text[i + 1]) ||
+                         !isxdigit((unsigned char)text[i + 2]) ||
+                         (text[i + 1] < '2' && isdigit((unsigned char)text[i + 1]))))
+            return false;
+        if (c <= ' ' || c >= 0x7f || strchr("/?#@[]\\\"<>^`{|}", c) != NULL)
+            return false;
+    }
+    return true;
+}
+
 const char *check_redis_url(const char *value)
 {
     const char *at = strncmp(value, "rediss://", 9) == 0  ? value + 9
@@ -52,6 +68,8 @@ const char *check_redis_url(const char *value)
     const char *host = at == NULL ? NULL : strrchr(at, '@');
     const char *end = at == NULL ? NULL : after_authority(host == NULL ? at : host + 1);
 
+    if (host != NULL && !is_userinfo(at, (size_t)(host - at)))
+        end = NULL;
     if (end != NULL && *end == '/')
         end += 1 + strspn(end + 1, "0123456789");
     if (end != NULL && *end == '\0')

@@ -63,7 +63,8 @@ static enum err answer_options(struct request *req, const char *allow)
     if (preflight && listed_origin(req) != NULL) {
         reply_header(req, "Access-Control-Allow-Methods", allow);
         reply_header(req, "Access-Control-Allow-Headers",
-                     "Authorization, Content-Type, Stripe-Signature, X-Request-Id");
+                     "Authorization, Content-Type, Stripe-Signature, X-Request-Id, "
+                     "sentry-trace, baggage, traceparent, tracestate");
         reply_header(req, "Access-Control-Max-Age", "600");
     }
     reply_header(req, "Allow", allow);

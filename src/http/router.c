@@ -1,5 +1,7 @@
 #include "http/router.h"
 
+#include "core/unicode.h"
+
 #include "core/text.h"
 
 #include <ctype.h>
@@ -215,6 +217,18 @@ static const struct place *find_place(const struct router *router, void *mem, co
     return NULL;
 }
 
+/* What handlers get of it is UTF-8. */
+static bool is_text(void *mem, const char *path)
+{
+    const char *decoded_path;
+
+    if (strchr(path, '%') == NULL)
+        return true;
+    decoded_path = decode(mem, path, strlen(path));
+    return unicode_is_valid(decoded_path, strlen(decoded_path)) &&
+           !unicode_has_control(decoded_path);
+}
+
 enum err router_find(const struct router *router, void *mem, const char *method, const char *path,
                      struct route_match *ret)
 {
@@ -222,7 +236,7 @@ enum err router_find(const struct router *router, void *mem, const char *method,
     bool is_head;
 
     *ret = (struct route_match){0};
-    if (!is_plain(path))
+    if (!is_plain(path) || !is_text(mem, path))
         return ERR_BAD_REQUEST;
     place = find_place(router, mem, path, ret);
     if (place == NULL)

@@ -409,6 +409,9 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
             verdict->reset_us[i] = bounded(first_us) + (int64_t)rule->windows[i].seconds * 1000000 -
                                    now_us;
         }
+        /* A damaged log holds any time. */
+        if (verdict->reset_us[i] < 0)
+            verdict->reset_us[i] = 0;
         if (verdict->remaining[i] > 0)
             continue;
         verdict->admitted = false;

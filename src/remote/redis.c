@@ -56,23 +56,28 @@ static void free_url(CURLU **url)
     curl_url_cleanup(*url);
 }
 
-/* redis://USER:PASSWORD@HOST:PORT/DATABASE; the setting's check has looked at it. True for
- * rediss://. */
-static bool read_url(struct redis_target *target, const struct secret *text)
+/* redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// (*ret_secure). What cannot be read is told
+ * and becomes no default. */
+static const char *read_url(struct redis_target *target, const struct secret *text,
+                            bool *ret_secure)
 {
     __attribute__((cleanup(free_url))) CURLU *url = curl_url();
     const char *part;
 
-    curl_url_set(url, CURLUPART_URL, (const char *)text->bytes, CURLU_NON_SUPPORT_SCHEME);
-    part = url_part(target, url, CURLUPART_HOST);
-    target->host = part == NULL ? "localhost" : part;
+    if (curl_url_set(url, CURLUPART_URL, (const char *)text->bytes, CURLU_NON_SUPPORT_SCHEME) !=
+        CURLUE_OK)
+        return "REDIS_URL cannot be read";
+    target->host = url_part(target, url, CURLUPART_HOST);
+    if (target->host == NULL)
+        return "REDIS_URL names no host";
     part = url_part(target, url, CURLUPART_PORT);
     target->port = part == NULL ? 6379 : (int)strtol(part, NULL, 10);
     part = url_part(target, url, CURLUPART_PATH);
     target->database = part == NULL || part[0] != '/' ? 0 : strtol(part + 1, NULL, 10);
     target->username = url_secret(target, url, CURLUPART_USER);
     target->password = url_secret(target, url, CURLUPART_PASSWORD);
-    return strncmp((const char *)text->bytes, "rediss:", 7) == 0;
+    *ret_secure = strncmp((const char *)text->bytes, "rediss:", 7) == 0;
+    return NULL;
 }
 
 static void read_parts(struct redis_target *target, const struct settings *settings)
@@ -119,9 +124,11 @@ struct redis_target *redis_target_new(void *mem, const struct settings *settings
     target = mem_new(mem, struct redis_target);
     talloc_set_destructor(target, free_tls);
     if (settings->redis_url != NULL)
-        secure = read_url(target, settings->redis_url);
+        *ret_wrong = read_url(target, settings->redis_url, &secure);
     else
         read_parts(target, settings);
+    if (*ret_wrong != NULL)
+        return NULL;
     target->sentinels = &settings->redis_sentinels;
     target->master = settings->redis_sentinel_master;
     target->sentinel_password = settings->redis_sentinel_password;

@@ -24,11 +24,36 @@ def refused(tmp_path, **settings):
     None, "", " ", " " * 40, "short", "x" * 31, "your-secret-key-here", "your-secret-key-here-and-more-of-it-0123",
     "CHANGE_ME_GENERATE_SECURE_32_CHAR_KEY", "change-me-change-me-change-me-change-me", "Your_Secret_Key_1234567890abcdefghij",
     "replace-this-with-a-real-secret-9f8e7d", "a" * 32, "a" * 64, "ab" * 20, "abc123" * 8, "0123456789" * 4,
-    "abcdefghijklmnopqrstuvwxyzabcdef", "\t" * 40, "supersecretkeysupersecretkey12345678", "11112222333344445555666677778888"])
+    "abcdefghijklmnopqrstuvwxyzabcdef", "\t" * 40, "supersecretkeysupersecretkey12345678", "11112222333344445555666677778888",
+    "passwordpasswordpasswordpassword1!", "1!passwordpasswordpasswordpassword", "hunter22hunter22hunter22hunter22-prod"])
 def test_a_signing_key_that_anybody_could_guess_is_refused_and_not_repeated(tmp_path, key):
     (line,) = refused(tmp_path, JWT_SECRET_KEY=key)
     assert line.startswith("manus: JWT_SECRET_KEY: ") and "; " in line
     assert not key or len(key.strip()) < 8 or key not in line
+
+
+TEMPLATES = ["${JWT_SECRET_KEY:?set it in the environment please}", "${JWT_SECRET_KEY}", "prefix-0123456789-${SECRET_KEY}-suffix-abcdef", "{{ vault.manus.jwt_secret_key.value }}",
+             "{{vault_manus_jwt_secret_key_value_1}}", "$(openssl rand -base64 48 | tr -d =)", "op://production/manus/jwt-secret-key/value", "<put the output of openssl rand here>",
+             "%JWT_SECRET_KEY_OF_MANUS_PRODUCTION%", "__JWT_SECRET_KEY_OF_MANUS_PRODUCTION__", "$JWT_SECRET_KEY_OF_MANUS_PRODUCTION", "<%= ENV['JWT_SECRET_KEY_OF_MANUS'] %>"]
+
+
+@pytest.mark.parametrize("value", TEMPLATES)
+@pytest.mark.parametrize("name", ["JWT_SECRET_KEY", "REDIS_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "EMAIL_PASSWORD", "METRICS_TOKEN"])
+def test_a_template_that_nothing_filled_in_is_no_secret(tmp_path, name, value):
+    lines = refused(tmp_path, **{**DEFAULTS, name: value})
+    assert [line for line in lines if line.startswith(f"manus: {name}: ") and "; " in line] and value not in "".join(lines)
+
+
+@pytest.mark.parametrize("url", ["redis://:pa/ss@redis.example", "redis://:pa?ss@redis.example", "redis://:pa#ss@redis.example", "redis://:p@ss@redis.example", "redis://u:pa%ss@redis.example",
+                                 "redis://u:pa%00ss@redis.example", "redis://u:p ss@redis.example", "redis://u:pass@", "redis://u:pass@/0", "redis://u:pa\\ss@redis.example", "redis:u:pass@redis.example"])
+def test_an_address_of_redis_that_cannot_be_read_is_refused_and_no_piece_of_it_shown(tmp_path, url):
+    (line,) = refused(tmp_path, **{**DEFAULTS, "REDIS_URL": url})
+    assert line.startswith("manus: REDIS_URL: is no address of Redis; ") and "ss@" not in line and "localhost" not in line
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "redis://:pa%2Fss@localhost:6380/2", "redis://u%40:p%25%3A@[::1]:6380", "redis://u:p!$&'()*+,;=:-._~@localhost/0"])
+def test_an_address_of_redis_may_hold_whatever_is_percent_encoded(tmp_path, url):
+    assert run("settings", cwd=tmp_path, **{**DEFAULTS, "REDIS_URL": url}).returncode == 0
 
 
 @pytest.mark.parametrize("key", [KEY, "correct horse battery staple and more", "ключ-который-никто-не-угадает-12345"])

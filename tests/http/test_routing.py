@@ -78,7 +78,7 @@ def test_pages_of_listed_origins_may_call_and_read_every_reply(manus):
     assert reply.status_code == 204
     assert reply.headers["Access-Control-Allow-Origin"] == origin
     assert "POST" in reply.headers["Access-Control-Allow-Methods"]
-    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Stripe-Signature, X-Request-Id"
+    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Stripe-Signature, X-Request-Id, sentry-trace, baggage, traceparent, tracestate"
     for method, path in (("GET", f"{API}/health"), ("GET", f"{API}/auth/me"), ("GET", "/nope"), ("POST", f"{API}/auth/login"),
                          ("GET", "/%00"), ("PATCH", f"{API}/health")):
         reply = manus.request(method, path, headers={"Origin": origin})

@@ -69,6 +69,31 @@ static void test_networks_hold_their_addresses_and_no_other(void **state)
         assert_false(network_parse(wrong[i], &network));
 }
 
+static void test_an_embedded_ipv4_address_is_found(void **state)
+{
+    static const struct {
+        const char *address, *behind;
+    } rows[] = {
+        {"64:ff9b::203.0.113.9", "203.0.113.9"},
+        {"64:ff9b::1:203.0.113.9", "64:ff9b::1:cb00:7109"},
+        {"2002:cb00:7109::1", "203.0.113.9"},
+        {"2002:cb00:7109:ffff:1:2:3:4", "203.0.113.9"},
+        {"2001:0:4136:e378:8000:63bf:34ff:8ef6", "203.0.113.9"},
+        {"2001:db8::1", "2001:db8::1"},
+        {"203.0.113.9", "203.0.113.9"},
+        {"::ffff:203.0.113.9", "203.0.113.9"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < count_of(rows); i++) {
+        struct address from = address(rows[i].address), behind = address_behind(&from);
+        char text[ADDRESS_TEXT_SIZE];
+
+        address_text(text, &behind);
+        assert_string_equal(text, rows[i].behind);
+    }
+}
+
 static void test_the_client_is_the_last_hop_that_is_not_trusted(void **state)
 {
     static const struct {
@@ -223,6 +248,7 @@ int main(void)
         UNIT(test_both_spellings_of_an_address_are_one),
         UNIT(test_what_is_no_address_is_refused),
         UNIT(test_networks_hold_their_addresses_and_no_other),
+        UNIT(test_an_embedded_ipv4_address_is_found),
         UNIT(test_the_client_is_the_last_hop_that_is_not_trusted),
         UNIT(test_an_endless_chain_of_hops_is_not_walked),
         UNIT(the_client_of_forwarded_is_the_first_hop_that_is_not_trusted),
