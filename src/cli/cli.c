@@ -46,8 +46,9 @@ static const struct command_row commands[] = {
      .summary = "Serve until SIGTERM or SIGINT.",
      .details =
          "Listens on HOST and PORT, or on the sockets of the service manager (LISTEN_FDS). "
-         "SIGTERM and SIGINT let the requests under way end and then exit 0; a second one ends "
-         "at once. SIGHUP reads the settings again that can change while it runs.",
+         "SIGTERM and SIGINT let the requests under way end and then exit 0. SIGQUIT, or SIGINT "
+         "again after a second, ends at once. SIGHUP reads the settings again that can change "
+         "while it runs.",
      .options = {ENV_FILE},
      .run = command_serve},
     {.name = "check",
@@ -457,7 +458,8 @@ static int run(struct arguments *arguments)
     } else {
         status = arguments->row->run(arguments);
     }
-    if (fflush(stdout) != 0 && status == EX_OK) {
+    /* What did not fit its buffer may have failed long before. */
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == EX_OK) {
         fprintf(stderr, "manus: cannot write to standard output: %s\n", strerror(errno));
         status = EX_IOERR;
     }

@@ -19,6 +19,7 @@ enum {
     HANG_MS = 1000,              /* for connections to close after they were aborted */
     RETIRED_MS = 10 * 60 * 1000, /* longer than any request lives */
     RETIRED = 64,
+    INSIST_MS = 1000,
 };
 
 /* A sign of life that each loop gives when asked. */
@@ -30,10 +31,11 @@ struct pulse {
 struct control {
     struct program *program;
     uv_loop_t uv;
-    uv_signal_t term, interrupt, hangup;
+    uv_signal_t term, interrupt, quit, hangup;
     uv_timer_t tick;
 
-    int64_t stopping_ms; /* since when; 0: not yet */
+    int64_t stopping_ms;    /* since when; 0: not yet */
+    int64_t interrupted_ms; /* when somebody at a keyboard first asked; 0: not yet */
     bool draining, aborted, hangs;
 
     struct pulse *pulses;
@@ -59,16 +61,28 @@ static void drain(struct control *c)
     server_drain(c->program->app.server);
 }
 
+static void on_quit(uv_signal_t *signal, int number)
+{
+    (void)signal;
+    log_warning(NULL, "stopped at once by a signal", LOG_I("signal", number));
+    log_stop();
+    _exit(128 + number);
+}
+
+/* Managers of services repeat SIGTERM, and a group of processes gets SIGINT more than once: who
+ * wants the end at once asks again after a second. */
 static void on_stop(uv_signal_t *signal, int number)
 {
     struct control *c = signal->data;
+    int64_t now_ms = clock_mono_ms();
 
-    if (c->stopping_ms != 0) {
-        log_warning(NULL, "stopped at once by a second signal", LOG_I("signal", number));
-        log_stop();
-        _exit(128 + number);
-    }
-    c->stopping_ms = clock_mono_ms();
+    if (number == SIGINT && c->interrupted_ms == 0)
+        c->interrupted_ms = now_ms;
+    else if (number == SIGINT && now_ms - c->interrupted_ms >= INSIST_MS)
+        on_quit(signal, number);
+    if (c->stopping_ms != 0)
+        return;
+    c->stopping_ms = now_ms;
     log_info(NULL, "stopping", LOG_I("signal", number));
     sd_notify(0, "STOPPING=1");
     server_stop_keeping_alive(c->program->app.server);
@@ -293,6 +307,13 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static void close_loop(uv_loop_t *uv)
 {
+    sigset_t asks;
+
+    /* Between libuv's handlers and none. */
+    sigemptyset(&asks);
+    sigaddset(&asks, SIGTERM);
+    sigaddset(&asks, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &asks, NULL);
     uv_walk(uv, close_handle, NULL);
     uv_run(uv, UV_RUN_DEFAULT);
     uv_loop_close(uv);
@@ -306,6 +327,7 @@ struct control *control_open(struct program *program)
     uv_loop_init(&c->uv);
     on_signal(c, &c->term, on_stop, SIGTERM);
     on_signal(c, &c->interrupt, on_stop, SIGINT);
+    on_signal(c, &c->quit, on_quit, SIGQUIT);
     on_signal(c, &c->hangup, on_hangup, SIGHUP);
     return c;
 }
@@ -320,5 +342,8 @@ bool control_run(struct control *c)
     sd_notify(0, "READY=1");
     uv_run(&c->uv, UV_RUN_DEFAULT);
     close_loop(&c->uv);
+    /* It is ending: to be asked once more changes nothing. */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
     return !c->hangs;
 }

@@ -1,6 +1,8 @@
 /* Changes to users by themselves and by administrators, each with its line in the audit trail. */
 #include "store/sqlite_parts.h"
 
+#include <string.h>
+
 enum change {
     SET_PASSWORD,
     SET_FULLNAME,
@@ -123,6 +125,23 @@ static bool ends_sessions(const struct change_user *c)
            c->change == END_SESSIONS || (c->change == SET_ACTIVE && !c->flag);
 }
 
+/* What is so already is neither written nor noted. */
+static bool is_so(const struct change_user *c, const struct user *user)
+{
+    switch (c->change) {
+    case SET_FULLNAME:
+        return strcmp(user->fullname, c->text) == 0;
+    case SET_LANGUAGE:
+        return user->language != NULL && c->text != NULL && strcmp(user->language, c->text) == 0;
+    case SET_ROLE:
+        return user->is_admin == c->flag;
+    case SET_ACTIVE:
+        return user->is_active == c->flag;
+    default:
+        return false;
+    }
+}
+
 static enum err change_user(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct change_user *c = argument;
@@ -139,8 +158,7 @@ static enum err change_user(struct task *task, struct sqlite_db *db, void *argum
     if (c->valid_from_ms != NULL && *c->valid_from_ms != user.valid_from_ms)
         return OK;
     *c->ret = c->change == VERIFY && user.verified_ms != 0 ? USER_VERIFIED : USER_CHANGED;
-    if (*c->ret == USER_VERIFIED || (c->change == SET_ROLE && user.is_admin == c->flag) ||
-        (c->change == SET_ACTIVE && user.is_active == c->flag))
+    if (*c->ret == USER_VERIFIED || is_so(c, &user))
         return OK;
     if (c->change == DELETE_USER)
         e = sqlite_find_subscription(task, db, c->id, &subscribed, &subscription);

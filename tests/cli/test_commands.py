@@ -144,3 +144,10 @@ def test_on_a_terminal_serve_says_in_three_lines_what_it_does(tmp_path):
     assert f"http://127.0.0.1:{port}" in lines[0]
     assert "SQLite in data" in lines[1] and "imiter" in lines[1]
     assert lines[2].startswith("Not configured: MongoDB, Redis, Stripe")
+
+
+@pytest.mark.parametrize("command", [["settings", "--env"], ["routes"], ["openapi"], ["version"], ["help"]])
+def test_what_cannot_be_printed_is_told(tmp_path, command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(BINARY), *command], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=30)
+    assert done.returncode == 74 and "cannot write to standard output" in done.stderr

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 
+import pytest
 from wire import HEALTH, Wire, request
 
 from manus import API, BINARY, DEFAULTS, SLOW, Manus
@@ -72,15 +73,30 @@ def test_after_the_time_out_what_is_left_is_cut(start):
         assert 0.9 < time.monotonic() - began < 3 * SLOW
 
 
-def test_a_second_signal_ends_it_at_once(start):
+def test_sigterm_and_sigint_may_come_often_without_cutting_what_is_under_way(start):
+    manus = start(**LONG)
+    with Wire(manus, 60 * SLOW) as wire:
+        wire.send(sign_up(b"whole@example.com"))
+        time.sleep(0.2)
+        for _ in range(10):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                manus.process.send_signal(number)
+                time.sleep(0.01)
+        assert wire.reply().status == 200
+    assert manus.process.wait(10 * SLOW) == 0
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGQUIT), (signal.SIGQUIT,)])
+def test_who_insists_ends_it_at_once(start, numbers):
     manus = start(**{**LONG, "PASSWORD_ARGON2_PASSES": 64})
     with Wire(manus, 60) as wire:
         wire.send(sign_up(b"cut@example.com"))
         time.sleep(0.2)
-        manus.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        for number in numbers[:-1]:
+            manus.process.send_signal(number)
+            time.sleep(1.2)
         began = time.monotonic()
-        manus.process.send_signal(signal.SIGTERM)
+        manus.process.send_signal(numbers[-1])
         assert manus.process.wait(10 * SLOW) != 0
         assert time.monotonic() - began < 1 * SLOW
 

@@ -565,6 +565,9 @@ static void every_change_leaves_its_line_and_no_other_does(struct store *store)
     create(store, &user, &session, "ann@example.com");
     assert_int_equal(
         store_user_set_fullname(new_task(), store, user.id, "New", audit_at(1), &changed), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            store_user_set_fullname(new_task(), store, user.id, "New", audit_at(2), &changed), OK);
     assert_int_equal(store_user_set_active(new_task(), store, user.id, true, audit_at(2), &changed),
                      OK);
     assert_int_equal(
