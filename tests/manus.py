@@ -20,6 +20,7 @@ SLOW = float(os.environ.get("MANUS_SLOW", "1"))  # how much slower a sanitized p
 
 # A cheap password hash, so that tests spend their time on what they test.
 DEFAULTS = {
+    "SHUTDOWN_GRACE_SECONDS": "0",  # each test would wait for it
     "JWT_SECRET_KEY": KEY,
     "PASSWORD_ARGON2_MEMORY_KIB": "8192",
     "PASSWORD_ARGON2_PASSES": "1",

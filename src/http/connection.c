@@ -15,7 +15,8 @@ enum {
 };
 
 static const int64_t state_ms[CONNECTION_STATES] = {
-    [CONNECTION_IDLE] = 60000,  [CONNECTION_HEAD] = 10000,  [CONNECTION_BODY] = 30000,
+    [CONNECTION_IDLE] = 1, /* KEEP_ALIVE_SECONDS */
+    [CONNECTION_HEAD] = 10000,  [CONNECTION_BODY] = 30000,
     [CONNECTION_WRITE] = 30000, [CONNECTION_LINGER] = 2000,
 };
 
@@ -77,12 +78,20 @@ static int64_t now_ms(const struct connection *c)
     return (int64_t)uv_now(loop_uv(c->worker->loop));
 }
 
+/* Of the settings of the start, so that who came first in a list is due first. */
+static int64_t patience_ms(const struct connection *c, enum connection_state state)
+{
+    const struct server_app *app = c->worker->app;
+
+    return state == CONNECTION_IDLE ? app->settings(app->app)->keep_alive * 1000 : state_ms[state];
+}
+
 static void enter(struct connection *c, enum connection_state state)
 {
     unlist(c);
     c->state = state;
     enlist(c);
-    c->deadline_ms = state_ms[state] == 0 ? 0 : now_ms(c) + state_ms[state];
+    c->deadline_ms = state_ms[state] == 0 ? 0 : now_ms(c) + patience_ms(c, state);
     if (c->deadline_ms != 0)
         worker_arm(c->worker, c->deadline_ms);
 }

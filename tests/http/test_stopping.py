@@ -1,4 +1,6 @@
 """Stopping, reading settings again, and what a service manager hears."""
+import concurrent.futures
+import http.client
 import os
 import signal
 import socket
@@ -84,6 +86,39 @@ def test_sigterm_and_sigint_may_come_often_without_cutting_what_is_under_way(sta
                 time.sleep(0.01)
         assert wire.reply().status == 200
     assert manus.process.wait(10 * SLOW) == 0
+
+
+def test_a_stop_costs_nobody_on_a_kept_connection_a_request(tmp_path):
+    manus = Manus(tmp_path)
+    del manus.settings["SHUTDOWN_GRACE_SECONDS"]  # the default is what is tried
+    manus.start()
+
+    def client(_):
+        served, connection = 0, http.client.HTTPConnection("127.0.0.1", manus.port, timeout=20 * SLOW)
+        while True:
+            connection.request("GET", f"{API}/health")
+            reply = connection.getresponse()
+            assert reply.status == 200 and reply.read()
+            served += 1
+            if reply.getheader("Connection") == "close":
+                return served
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, i) for i in range(16)]
+        time.sleep(0.5)
+        manus.process.send_signal(signal.SIGTERM)
+        assert min(one.result(60 * SLOW) for one in clients) > 0
+    assert manus.process.wait(30 * SLOW) == 0
+
+
+def test_an_idle_connection_is_kept_as_long_as_the_setting_says(start):
+    manus = start(KEEP_ALIVE_SECONDS=2)
+    with Wire(manus, 30 * SLOW) as wire:
+        wire.send(HEALTH)
+        assert wire.reply().status == 200
+        began = time.monotonic()
+        assert wire.is_closed()
+        assert 1.5 < time.monotonic() - began < 2 + 3 * SLOW
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGQUIT), (signal.SIGQUIT,)])
