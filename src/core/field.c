@@ -90,7 +90,12 @@ static const char *broken_rule(const struct field *field, const char *value)
         return length == CODE_DIGITS && strspn(value, "0123456789") == CODE_DIGITS
                    ? NULL
                    : field->rule_text;
-    return field->kind == FIELD_NAME && unicode_has_control(value) ? field->rule_text : NULL;
+    if (field->kind != FIELD_NAME)
+        return NULL;
+    if (unicode_visible_length(value) < field->min)
+        return field->rule;
+    return unicode_has_control(value) || !unicode_directions_are_closed(value) ? field->rule_text
+                                                                               : NULL;
 }
 
 /* 'a', 'b' or 'c' */

@@ -5,7 +5,13 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { CAPITAL_SIGMA = 0x3a3, SMALL_SIGMA = 0x3c3, FINAL_SIGMA = 0x3c2, CAPITAL_I_DOT = 0x130 };
+enum {
+    CAPITAL_SIGMA = 0x3a3,
+    SMALL_SIGMA = 0x3c3,
+    FINAL_SIGMA = 0x3c2,
+    CAPITAL_I_DOT = 0x130,
+    BRAILLE_BLANK = 0x2800
+};
 
 static utf8proc_int32_t decode(const char *at, size_t len, size_t *ret_width)
 {
@@ -254,4 +260,42 @@ bool unicode_has_control(const char *text)
 bool unicode_has_blank_or_invisible(const char *text)
 {
     return any(text, is_blank_or_invisible);
+}
+
+size_t unicode_visible_length(const char *text)
+{
+    size_t len = strlen(text), count = 0, width;
+
+    for (size_t at = 0; at < len; at += width) {
+        utf8proc_int32_t c = decode(text + at, len - at, &width);
+
+        if (width == 0)
+            return count;
+        if (is_blank_or_invisible(c) || c == BRAILLE_BLANK)
+            continue;
+        /* A mark shows on what it marks: vowels of many scripts are such. */
+        count += utf8proc_category(c) != UTF8PROC_CATEGORY_MN || count > 0;
+    }
+    return count;
+}
+
+bool unicode_directions_are_closed(const char *text)
+{
+    enum { DEPTH = 16 };
+    size_t len = strlen(text), depth = 0, width;
+    bool isolates[DEPTH];
+
+    for (size_t at = 0; at < len; at += width) {
+        utf8proc_int32_t c = decode(text + at, len - at, &width);
+        bool is_isolate = c >= 0x2066 && c <= 0x2068;
+        bool opens = is_isolate || c == 0x202a || c == 0x202b || c == 0x202d || c == 0x202e;
+
+        if (width == 0 || (opens && depth == DEPTH))
+            return false;
+        if (opens)
+            isolates[depth++] = is_isolate;
+        else if ((c == 0x202c || c == 0x2069) && (depth == 0 || isolates[--depth] != (c == 0x2069)))
+            return false;
+    }
+    return depth == 0;
 }

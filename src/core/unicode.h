@@ -34,5 +34,13 @@ size_t unicode_word_length(const char *text);
 /* Holds a control character (Cc) or a line or paragraph separator. */
 bool unicode_has_control(const char *text);
 
+/* How many of its characters show something: blanks, what is invisible, and marks on nothing
+ * do not count. */
+size_t unicode_visible_length(const char *text);
+
+/* What turns the direction of text (UAX 9: embeddings, overrides, isolates) is closed again, each
+ * by its own end, so that it turns nothing behind the text. */
+bool unicode_directions_are_closed(const char *text);
+
 /* Holds white space, a control or format character, or one that shows nothing. */
 bool unicode_has_blank_or_invisible(const char *text);

@@ -163,7 +163,7 @@ def test_each_rule_says_its_own_text(manus, path, field, value, text):
     assert problem(manus, f"/auth/{path}", {**body, field: value}) == ("value_error", ["body", field], f"Value error, {text}")
 
 
-@pytest.mark.parametrize("name", ["Ян", "李雷", "O'Brien-Smith", "عبد الله", "👩‍👩‍👧 Ann", "a\u202eb", "Zoë\u0301", "x" * 100])
+@pytest.mark.parametrize("name", ["Ян", "李雷", "O'Brien-Smith", "عبد الله", "👩‍👩‍👧 Ann", "\u202ba\u202c b", "Zoë\u0301", "x" * 100])
 def test_names_of_all_the_world_are_kept_as_they_are(manus, name):
     account = manus.register(fullname=name)
     assert account["user"]["fullname"] == name

@@ -87,3 +87,17 @@ def test_unknown_members_and_32_levels_are_taken(manus):
 def test_a_long_wrong_value_is_not_sent_back(manus):
     reply = exchange(manus, ROUTES[0], b'{"email":"%s","password":"password1"}' % (b"x" * 50000))
     assert reply.status == 422 and len(reply.body) < 1000
+
+
+@pytest.mark.parametrize("name, text", [
+    ("\u200b\u200b\u2060", "Full name must be at least 2 characters long"), ("\u3164\u3164", "Full name must be at least 2 characters long"), ("A\u200d", "Full name must be at least 2 characters long"),
+    ("Ann\u202eeeL", "Full name must not contain control characters"), ("\u2067Ann", "Full name must not contain control characters")])
+def test_a_name_shows_something_and_turns_nothing_behind_it(manus, name, text):
+    reply = manus.post(f"{API}/auth/register", {"fullname": name, "email": "shows@example.com", "password": "password123"})
+    assert reply.status_code == 422 and text in reply.text
+
+
+@pytest.mark.parametrize("name", ["Zoë", "علي", "李明", "ตี", "जो", "\u2067علي\u2069 Lee", "O'Neill-Smith"])
+def test_names_of_all_scripts_are_taken(manus, name):
+    reply = manus.post(f"{API}/auth/register", {"fullname": name, "email": f"n{name.encode().hex()[:20]}@example.com", "password": "password123"})
+    assert reply.status_code == 200 and reply.json()["data"]["user"]["fullname"] == name

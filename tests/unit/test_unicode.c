@@ -90,6 +90,40 @@ static void test_two_spellings_of_one_text_are_one_after_normalising(void **stat
     assert_string_equal(unicode_nfc(*state, "\xef\xac\x81"), "\xef\xac\x81"); /* no NFKC */
 }
 
+static void test_only_what_shows_something_is_counted_as_visible(void **state)
+{
+    (void)state;
+    assert_int_equal(unicode_visible_length("Ann"), 3);
+    assert_int_equal(unicode_visible_length("\xd8\xb9\xd9\x84\xd9\x8a"), 3); /* Arabic */
+    assert_int_equal(unicode_visible_length("\xe6\x9d\x8e\xe6\x98\x8e"), 2); /* Chinese */
+    assert_int_equal(unicode_visible_length("\xcc\x81\xcc\x81"), 0);         /* a mark */
+    assert_int_equal(unicode_visible_length("\xe2\x80\x8b\xe2\x80\x8b\xe2\x81\xa0"),
+                     0);                                                     /* ZWSP, WJ */
+    assert_int_equal(unicode_visible_length("\xe3\x85\xa4\xe3\x85\xa4"), 0); /* Hangul fillers */
+    assert_int_equal(unicode_visible_length("\xe2\xa0\x80\xe2\xa0\x80"), 0); /* blank Braille */
+    assert_int_equal(unicode_visible_length("  \xc2\xa0"), 0);
+    assert_int_equal(unicode_visible_length(""), 0);
+}
+
+static void test_what_turns_the_direction_must_be_closed(void **state)
+{
+    (void)state;
+    assert_true(unicode_directions_are_closed("Ann"));
+    assert_true(unicode_directions_are_closed("\xe2\x80\xaa"
+                                              "a\xe2\x80\xac"));
+    assert_true(unicode_directions_are_closed("\xe2\x81\xa7"
+                                              "a\xe2\x81\xa9 b"));
+    assert_true(
+        unicode_directions_are_closed("a\xe2\x80\x8f")); /* a mark turns nothing behind it */
+    assert_false(unicode_directions_are_closed("a\xe2\x80\xae"
+                                               "b"));
+    assert_false(unicode_directions_are_closed("a\xe2\x80\xac"));
+    assert_false(unicode_directions_are_closed("\xe2\x81\xa7"
+                                               "a\xe2\x80\xac"));
+    assert_false(unicode_directions_are_closed("\xe2\x81\xa7\xe2\x80\xaa"
+                                               "a\xe2\x81\xa9\xe2\x80\xac"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +131,8 @@ int main(void)
         UNIT(test_trimming_takes_all_white_space_of_unicode),
         UNIT(test_only_well_formed_utf8_is_valid),
         UNIT(test_controls_and_what_shows_nothing_are_seen),
+        UNIT(test_only_what_shows_something_is_counted_as_visible),
+        UNIT(test_what_turns_the_direction_must_be_closed),
         UNIT(test_two_spellings_of_one_text_are_one_after_normalising),
     };
 
