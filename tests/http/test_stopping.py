@@ -123,7 +123,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(start):
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGQUIT), (signal.SIGQUIT,)])
 def test_who_insists_ends_it_at_once(start, numbers):
-    manus = start(**{**LONG, "PASSWORD_ARGON2_PASSES": 64})
+    manus = start(**{**LONG, "PASSWORD_ARGON2_PASSES": 64, "PASSWORD_ARGON2_MEMORY_KIB": 262144})
     with Wire(manus, 60) as wire:
         wire.send(sign_up(b"cut@example.com"))
         time.sleep(0.2)
