@@ -452,9 +452,11 @@ enum limits_answer limits_admit_body(struct request *req)
 enum limits_answer limits_charge_head(struct request *req)
 {
     const struct route_limits *limits = limits_of(req);
-    struct limit_key key = client_key(req, limits);
+    struct limit_key keys[LIMITS_CLIENT_KEYS];
 
-    return is_exempt(req, limits) ? LIMITS_ADMITTED : ask_for(req, limits, &key, 1);
+    if (is_exempt(req, limits))
+        return LIMITS_ADMITTED;
+    return ask_for(req, limits, keys, client_keys(req, limits, keys));
 }
 
 bool limits_charge_refused(struct request *req)
