@@ -19,6 +19,7 @@ handler manage_sessions_end, manage_audit;
 handler billing_own_subscription, billing_activate_trial, billing_plans;
 handler billing_create_checkout, billing_fulfil, billing_create_portal, billing_invoices;
 handler billing_preview, billing_change_plan, billing_cancel, billing_resume;
+head_check billing_webhook_head;
 handler billing_webhook, billing_events, billing_replay_event;
 handler billing_subscriptions, billing_set_plan;
 

@@ -430,6 +430,14 @@ enum limits_answer limits_admit_body(struct request *req)
     }
 }
 
+enum limits_answer limits_charge_head(struct request *req)
+{
+    const struct route_limits *limits = limits_of(req);
+    struct limit_key key = client_key(req, limits);
+
+    return is_exempt(req, limits) ? LIMITS_ADMITTED : ask_for(req, limits, &key, 1);
+}
+
 bool limits_charge_refused(struct request *req)
 {
     const struct route_limits *limits = limits_of(req);

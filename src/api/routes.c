@@ -724,6 +724,7 @@ const struct route routes[] = {
      .limited_by = LIMITED_BY_REFUSALS,
      .lane = LANE_EVENT,
      .max_body = 1 << 20,
+     .check_head = billing_webhook_head,
      .handle = billing_webhook,
      .summary = "For Stripe: takes an event, signed by Stripe-Signature.",
      .tag = "Billing",
