@@ -27,7 +27,7 @@ handler guard;
 fast_handler guard_fast;
 
 handler ops_health, ops_live, ops_ready, ops_version, ops_metrics, ops_limits_top;
-fast_handler ops_ready_fast;
+fast_handler ops_ready_fast, ops_metrics_fast;
 
 handler pages_home, pages_verify, pages_docs, pages_openapi, pages_asset;
 fast_handler pages_asset_fast;

@@ -317,6 +317,7 @@ const struct route routes[] = {
      .limits = "600/minute",
      .access = ACCESS_METRICS,
      .lane = LANE_STORE,
+     .fast = ops_metrics_fast,
      .handle = ops_metrics,
      .summary = "Figures of this process, for Prometheus.",
      .tag = "Operations",

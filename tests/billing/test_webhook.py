@@ -394,5 +394,8 @@ def test_metrics_tell_of_events(tmp_path):
     with World(tmp_path, METRICS_TOKEN=token) as world:
         world.send(forged("some.type", {"id": "x_1", "object": "x"}))
         world.send(b"nonsense")
-        text = world.manus.get("/metrics", token).text
+        deadline = time.monotonic() + 10 * SLOW
+        while "manus_billing_events_dead 1\n" not in (text := world.manus.get("/metrics", token).text):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
         assert "manus_webhook_events_total 1" in text and "manus_billing_events_dead 1" in text and "manus_billing_events_waiting 0" in text
