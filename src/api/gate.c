@@ -6,6 +6,7 @@
 #include "api/limits.h"
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/metrics.h"
 #include "http/reply.h"
 
 #include <string.h>
@@ -88,13 +89,24 @@ static bool has_metrics_token(const struct request *req)
            crypto_equal(token, right->bytes, right->len);
 }
 
+/* What its head shows to be wrong is counted, once, and refused before the body comes. */
+static void refuse_by_head(struct request *req, bool counted)
+{
+    const struct refusal *why = req->match.route->check_head(req);
+
+    if (why == NULL || (!counted && limits_charge_head(req) != LIMITS_ADMITTED))
+        return;
+    metric_add(METRIC_webhook_refused, 1);
+    reply_error(req, why->status, why->msg);
+}
+
 enum err gate(struct request *req)
 {
     struct app *app = app_of(req);
     enum identity_answer answer;
     struct user *user;
     struct session_record *session;
-
+    bool counted = req->asked != NULL;
     bool is_open = req->match.route->access == ACCESS_PUBLIC ||
                    (req->match.route->access == ACCESS_METRICS && has_metrics_token(req));
 
@@ -108,6 +120,8 @@ enum err gate(struct request *req)
     }
     if (limits_admit(req) != LIMITS_ADMITTED)
         return OK;
+    if (req->match.route->check_head != NULL)
+        refuse_by_head(req, counted);
     if (req->gate_error != OK || is_open)
         return req->gate_error;
     answer = identity_peek(app->accounts.sessions.identity, req->task.mem, req->claims, &user,

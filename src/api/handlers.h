@@ -19,6 +19,7 @@ handler manage_sessions_end, manage_audit;
 handler billing_own_subscription, billing_activate_trial, billing_plans;
 handler billing_create_checkout, billing_fulfil, billing_create_portal, billing_invoices;
 handler billing_preview, billing_change_plan, billing_cancel, billing_resume;
+head_check billing_webhook_head;
 handler billing_webhook, billing_events, billing_replay_event;
 handler billing_subscriptions, billing_set_plan;
 
@@ -26,7 +27,7 @@ handler guard;
 fast_handler guard_fast;
 
 handler ops_health, ops_live, ops_ready, ops_version, ops_metrics, ops_limits_top;
-fast_handler ops_ready_fast;
+fast_handler ops_ready_fast, ops_metrics_fast;
 
 handler pages_home, pages_verify, pages_docs, pages_openapi, pages_asset;
 fast_handler pages_asset_fast;

@@ -49,6 +49,10 @@ enum limits_answer limits_admit(struct request *req);
  * do, and the reply is set. */
 enum limits_answer limits_admit_body(struct request *req);
 
+/* Counts a request of a route that is LIMITED_BY_REFUSALS by its head; after LIMITS_WAIT it is
+ * counted, and limits_admit() has the answer. */
+enum limits_answer limits_charge_head(struct request *req);
+
 /* Counts a request of a route that is LIMITED_BY_REFUSALS, on a lane. False: there were too many,
  * and it is answered. */
 bool limits_charge_refused(struct request *req);

@@ -47,6 +47,22 @@ static enum err answer(struct request *req, const struct event_verdict *verdict)
     }
 }
 
+/* A delivery that cannot be signed, whatever its body, is refused without it. */
+const struct refusal *billing_webhook_head(const struct request *req)
+{
+    static const struct refusal missing = {400, "Missing Stripe-Signature header", NULL},
+                                wrong = {401, "Invalid webhook signature", NULL};
+    const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
+
+    if (req->settings->stripe_webhook_secret.count == 0)
+        return NULL;
+    if (req->headers[HEADER_STRIPE_SIGNATURE].count == 0)
+        return &missing;
+    if (header == NULL || !signature_may_be_right(header, clock_wall_ms() / 1000))
+        return &wrong;
+    return NULL;
+}
+
 enum err billing_webhook(struct request *req)
 {
     const struct secrets *secrets = &req->settings->stripe_webhook_secret;
@@ -57,8 +73,6 @@ enum err billing_webhook(struct request *req)
 
     if (secrets->count == 0)
         return fail(&req->task, ERR_STRIPE_OFF, "Billing is not configured");
-    if (req->headers[HEADER_STRIPE_SIGNATURE].count == 0)
-        return refuse(req, 400, "Missing Stripe-Signature header");
     if (header == NULL ||
         !signature_is_right(secrets, header, body, req->body_len, clock_wall_ms() / 1000))
         return refuse(req, 401, "Invalid webhook signature");

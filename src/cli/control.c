@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "mail/outbox.h"
+#include "watch/figures.h"
 
 #include <systemd/sd-daemon.h>
 
@@ -272,6 +273,7 @@ static void on_tick(uv_timer_t *timer)
         go_on_stopping(c);
     } else {
         sweep(c);
+        figures_tick(c->program->figures);
         outbox_tick(c->program->outbox);
         inbox_tick(c->program->app.inbox);
         reconcile_tick(c->program->reconcile);

@@ -17,6 +17,7 @@ struct program {
     struct redis_target *redis; /* NULL: none is configured */
     struct admin_socket *admin; /* NULL: there is none */
     struct outbox *outbox;
+    struct figures *figures;
     struct reconcile *reconcile;
 };
 

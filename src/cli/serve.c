@@ -12,6 +12,7 @@
 #include "remote/redis.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
+#include "watch/figures.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -235,6 +236,9 @@ static int serve(struct program *p)
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
     start_log(p->settings, &format);
+    if (listeners->absent != NULL)
+        log_warning(NULL, "one address of HOST is not listened on",
+                    LOG_S("reason", listeners->absent));
     if (provider_prepare(&task, &p->app.accounts, p->settings) != OK) {
         log_stop();
         store_close(p->app.store);
@@ -250,6 +254,7 @@ static int serve(struct program *p)
     p->app.ready = ready_open(p->mem, p->settings, p->redis, p->app.store, p->lanes[LANE_STORE],
                               p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
+    p->figures = figures_open(p->mem, p->app.store, p->lanes[LANE_JOB]);
     p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
     p->app.inbox = inbox_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings, &p->app);
     p->reconcile = reconcile_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings,

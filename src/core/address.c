@@ -63,6 +63,15 @@ struct address address_behind(const struct address *address)
     return v4;
 }
 
+struct address address_client(const struct address *address)
+{
+    struct address client = address_behind(address);
+
+    if (!address_is_v4(&client))
+        memset(client.bytes + 8, 0, sizeof client.bytes - 8);
+    return client;
+}
+
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address)
 {
     bool v4 = address_is_v4(address);

@@ -31,6 +31,9 @@ bool address_is_v4(const struct address *address);
  * IPv4 Internet. */
 struct address address_behind(const struct address *address);
 
+/* What counts as one client: the IPv4 address behind, or the IPv6 network of 64 bits. */
+struct address address_client(const struct address *address);
+
 /* 203.0.113.9 or 2001:db8::1. */
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address);
 

@@ -1,7 +1,8 @@
 /* Memory helpers: cleanup by attribute, and talloc allocation that never returns NULL.
  *
  * Small allocations do not fail in a way a caller could handle: out of memory reports and aborts,
- * which is safe because everything that a stranger can size is bounded before it is allocated.
+ * which is safe because everything that a stranger can size is bounded before it is allocated, and
+ * a request's tree has a cap besides.
  * A talloc tree has one owner thread at a time and moves whole (loop to lane and back). */
 #pragma once
 
@@ -21,6 +22,16 @@
 /* A tree for one request or job. Pooled, so that its small pieces cost one malloc together;
  * not pooled under sanitizers, so that they see each piece. */
 void *mem_tree(size_t pool_bytes);
+
+/* Caps a tree at MEM_CAP_BYTES. A piece beyond that is refused to texts, which then stop to grow,
+ * and given to everybody else, who could not go on without it. Whoever runs the request looks
+ * whether its tree is over the cap, and ends it. */
+enum { MEM_CAP_BYTES = 16 << 20 };
+void mem_cap(void *tree);
+bool mem_is_over_cap(const void *tree);
+
+/* As mem_grow(), but NULL, with `old` as it was, where the cap of its tree forbids it. */
+void *mem_try_grow(void *parent, void *old, size_t bytes);
 
 /* Never NULL; zeroed. */
 void *mem_zero(void *parent, size_t bytes);

@@ -26,9 +26,11 @@ void metrics_print(struct text *out)
 {
     for (size_t i = 0; i < METRIC_COUNT; i++) {
         const struct metric_row *row = &rows[i];
+        int64_t value = atomic_load_explicit(&values[i], memory_order_relaxed);
 
+        if (value == METRIC_UNKNOWN)
+            continue;
         text_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", row->name, row->help, row->name,
-                    row->type, row->name,
-                    (long long)atomic_load_explicit(&values[i], memory_order_relaxed));
+                    row->type, row->name, (long long)value);
     }
 }

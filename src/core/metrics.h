@@ -14,8 +14,11 @@ enum metric {
 /* A counter. */
 void metric_add(enum metric metric, int64_t count);
 
+/* A gauge whose value is not known: it is left out. */
+#define METRIC_UNKNOWN INT64_MIN
+
 /* A gauge. */
 void metric_set(enum metric metric, int64_t value);
 
-/* All of them. */
+/* All that are known. */
 void metrics_print(struct text *out);

@@ -25,20 +25,28 @@ struct text text_borrow(void *mem, char *buffer, size_t size)
     return (struct text){.mem = mem, .s = buffer, .capacity = size - 1, .borrowed = true};
 }
 
-void text_reserve(struct text *text, size_t more)
+bool text_reserve(struct text *text, size_t more)
 {
     size_t capacity = text->capacity < 64 ? 128 : text->capacity * 2;
     const char *before = text->s;
+    char *grown;
 
     if (before != NULL && text->capacity - text->len >= more)
-        return;
+        return true;
     while (capacity - text->len < more)
         capacity *= 2;
-    text->s = mem_grow(text->mem, text->borrowed ? NULL : text->s, capacity + 1);
+    if (before == NULL)
+        grown = mem_grow(text->mem, NULL, capacity + 1);
+    else
+        grown = mem_try_grow(text->mem, text->borrowed ? NULL : text->s, capacity + 1);
+    if (grown == NULL)
+        return false;
     if (text->borrowed && before != NULL)
-        memcpy(text->s, before, text->len + 1);
+        memcpy(grown, before, text->len + 1);
+    text->s = grown;
     text->capacity = capacity;
     text->borrowed = false;
+    return true;
 }
 
 void text_int(struct text *text, int64_t number)
@@ -65,8 +73,7 @@ void text_printf(struct text *text, const char *format, ...)
     va_copy(again, args);
     needed = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (needed > 0) {
-        text_reserve(text, (size_t)needed);
+    if (needed > 0 && text_reserve(text, (size_t)needed)) {
         vsnprintf(text->s + text->len, (size_t)needed + 1, format, again);
         text->len += (size_t)needed;
     }

@@ -21,14 +21,15 @@ struct text text_open(void *mem, size_t capacity);
 /* Begins in a buffer of the caller's, such as one on the stack. */
 struct text text_borrow(void *mem, char *buffer, size_t size);
 
-/* Makes room for so many bytes more. */
-void text_reserve(struct text *text, size_t more);
+/* Makes room for so many bytes more. False: the cap of its tree forbids it, and what was to be put
+ * is left out; whoever runs the request sees that and ends it. */
+bool text_reserve(struct text *text, size_t more);
 
 /* Replies and log lines are made of these: what fits is copied in place. */
 static inline void text_put(struct text *text, const char *bytes, size_t len)
 {
-    if (text->s == NULL || text->capacity - text->len < len)
-        text_reserve(text, len);
+    if ((text->s == NULL || text->capacity - text->len < len) && !text_reserve(text, len))
+        return;
     memcpy(text->s + text->len, bytes, len);
     text->len += len;
     text->s[text->len] = '\0';

@@ -1,24 +1,36 @@
 #include "http/connection.h"
 
 #include "core/clock.h"
+#include "core/metrics.h"
 #include "http/client.h"
+#include "http/client_count.h"
 #include "http/dispatch.h"
 #include "http/message.h"
 #include "http/proxy_protocol.h"
 
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 enum {
     LINGER_BYTES = 4 << 20,
-    PENDING_BYTES = 64 << 10, /* of later requests, kept while one is served */
+    PENDING_BYTES = 16 << 10, /* of later requests, kept while one is served */
     REQUEST_POOL_BYTES = 6 << 10,
+    LEAST_BYTES_PER_SECOND = 500, /* of a body that comes, of a reply that is taken */
+    BODY_MS = 30000,              /* for all of a body, however fast it comes */
+    LOOKED_AT = 64,               /* connections of one list, when one is to be closed */
 };
 
+/* How long a state may wait for the client; who keeps up the least rate in it may do so again. */
 static const int64_t state_ms[CONNECTION_STATES] = {
     [CONNECTION_IDLE] = 1, /* KEEP_ALIVE_SECONDS */
-    [CONNECTION_HEAD] = 10000,  [CONNECTION_BODY] = 30000,
-    [CONNECTION_WRITE] = 30000, [CONNECTION_LINGER] = 2000,
+    [CONNECTION_HEAD] = 10000,  [CONNECTION_BODY] = 10000,
+    [CONNECTION_WRITE] = 10000, [CONNECTION_LINGER] = 2000,
 };
+
+/* The states that wait for the client, and can be ended to make room. */
+static const enum connection_state waiting_states[] = {
+    CONNECTION_LINGER, CONNECTION_IDLE, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WRITE};
 
 /* Who has the request under way, until it comes back. */
 enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_LANE };
@@ -28,6 +40,7 @@ struct connection {
     struct worker *worker;
     struct connection *older, *newer; /* in the worker's list of its state */
     int64_t deadline_ms;
+    int64_t since_ms; /* in this state */
     enum connection_state state;
     bool reading;
     bool peer_done;    /* sends no more */
@@ -36,6 +49,7 @@ struct connection {
     bool replied;  /* to the request under way */
     bool received; /* it, whole */
     bool at_head;  /* the parser stands behind the head */
+    bool counted;  /* for `client` */
     enum holder holder;
 
     struct message message;
@@ -43,14 +57,20 @@ struct connection {
     char *pending;
     size_t pending_len;
     size_t dropped;
+    size_t waiting_bytes;         /* of memory, while we wait for the client */
+    uint64_t bytes_in, bytes_out; /* since it was opened; out: to libuv */
+    uint64_t moved_before;        /* bytes_moved() when the window began */
 
     struct address peer;
+    struct address client; /* as connections are counted */
     uv_write_t write;
     uv_shutdown_t shutdown;
     size_t reply_bytes;
 };
 
 static void resume(struct connection *c);
+static bool evict(struct worker *worker, const struct connection *except,
+                  const struct address *client);
 static void feed(struct connection *c, const char *bytes, size_t len);
 
 /* Lists */
@@ -91,15 +111,39 @@ static void enter(struct connection *c, enum connection_state state)
     unlist(c);
     c->state = state;
     enlist(c);
-    c->deadline_ms = state_ms[state] == 0 ? 0 : now_ms(c) + patience_ms(c, state);
+    c->since_ms = now_ms(c);
+    c->moved_before = c->bytes_in;
+    c->deadline_ms = state_ms[state] == 0 ? 0 : c->since_ms + patience_ms(c, state);
     if (c->deadline_ms != 0)
         worker_arm(c->worker, c->deadline_ms);
+}
+
+/* Memory that waits for the client */
+
+static void set_waiting(struct connection *c, size_t bytes)
+{
+    if (bytes == c->waiting_bytes)
+        return;
+    worker_add_waiting(c->worker, (int64_t)bytes - (int64_t)c->waiting_bytes);
+    c->waiting_bytes = bytes;
+}
+
+/* May close this connection, or others. */
+static void count_waiting(struct connection *c)
+{
+    size_t request = c->req == NULL ? 0 : talloc_total_size(c->req->task.mem);
+
+    if (c->req != NULL && request < REQUEST_POOL_BYTES)
+        request = REQUEST_POOL_BYTES;
+    set_waiting(c, c->pending_len + request);
+    worker_bound_waiting(c->worker);
 }
 
 /* Closing */
 
 static void free_request(struct connection *c)
 {
+    set_waiting(c, 0);
     if (c->req != NULL)
         talloc_free(take_ptr(c->req)->task.mem);
 }
@@ -109,6 +153,8 @@ static void release(struct connection *c)
     struct worker *worker = c->worker;
 
     unlist(c);
+    if (c->counted)
+        client_count_remove(worker->clients, &c->client);
     free(c->pending);
     free_request(c);
     free(c);
@@ -143,7 +189,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     const struct connection *c = handle->data;
 
     (void)suggested;
-    *buf = uv_buf_init(c->worker->read_buffer, WORKER_READ_BYTES);
+    *buf = uv_buf_init(c->worker->read_buffer,
+                       c->state == CONNECTION_RUN || c->state == CONNECTION_WRITE
+                           ? (unsigned)(PENDING_BYTES - c->pending_len)
+                           : WORKER_READ_BYTES);
 }
 
 static void on_end_of_stream(struct connection *c)
@@ -164,8 +213,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         on_end_of_stream(c);
     else if (n < 0)
         close_now(c);
-    else if (n > 0)
-        feed(c, buf->base, (size_t)n);
+    if (n <= 0)
+        return;
+    c->bytes_in += (size_t)n;
+    feed(c, buf->base, (size_t)n);
+    /* The rest is to come: what is there takes room until then. */
+    if ((c->state == CONNECTION_HEAD || c->state == CONNECTION_BODY) &&
+        (c->req != NULL || c->pending_len > 0))
+        count_waiting(c);
 }
 
 static void read_on(struct connection *c)
@@ -187,7 +242,7 @@ static void stash(struct connection *c, const char *bytes, size_t len)
     free(c->pending);
     c->pending = grown;
     c->pending_len += len;
-    if (c->pending_len >= PENDING_BYTES && c->reading) {
+    if (c->pending_len >= PENDING_BYTES && c->reading && !c->awaits_proxy) {
         uv_read_stop((uv_stream_t *)&c->tcp);
         c->reading = false;
     }
@@ -233,6 +288,22 @@ static void on_written(uv_write_t *write, int status)
     resume(c);
 }
 
+/* Bytes that came, or in WRITE those that the client has acknowledged: what the kernel holds for
+ * it, which may be megabytes, it has not taken. */
+static uint64_t bytes_moved(const struct connection *c)
+{
+    uint64_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+    int unacknowledged = 0;
+    uv_os_fd_t fd;
+
+    if (c->state != CONNECTION_WRITE)
+        return c->bytes_in;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
+        ioctl(fd, SIOCOUTQ, &unacknowledged) == 0)
+        left += (uint64_t)unacknowledged;
+    return left < c->bytes_out ? c->bytes_out - left : 0;
+}
+
 static void send_reply(struct connection *c)
 {
     struct request *req = c->req;
@@ -248,6 +319,7 @@ static void send_reply(struct connection *c)
         bufs[1].len = 0;
     c->reply_bytes = bufs[0].len + bufs[1].len;
 
+    c->bytes_out += c->reply_bytes;
     enter(c, CONNECTION_WRITE);
     n = uv_try_write((uv_stream_t *)&c->tcp, bufs, bufs[1].len == 0 ? 1 : 2);
     if (n == (int)c->reply_bytes) {
@@ -266,8 +338,12 @@ static void send_reply(struct connection *c)
         n -= (int)out;
     }
     c->write.data = c;
-    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written) != 0)
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written) != 0) {
         close_now(c);
+        return;
+    }
+    c->moved_before = bytes_moved(c);
+    count_waiting(c);
 }
 
 static void on_shut_down(uv_shutdown_t *shutdown, int status)
@@ -302,6 +378,7 @@ static void begin_request(struct connection *c)
 {
     void *tree = mem_tree(REQUEST_POOL_BYTES);
 
+    mem_cap(tree);
     c->req = mem_new(tree, struct request);
     c->req->task.mem = tree;
     c->req->connection = c;
@@ -316,6 +393,7 @@ static void begin_request(struct connection *c)
 static void hold(struct connection *c, enum holder holder)
 {
     c->holder = holder;
+    set_waiting(c, 0);
     enter(c, CONNECTION_RUN);
 }
 
@@ -439,6 +517,44 @@ static bool can_parse(const struct connection *c)
            c->state == CONNECTION_BODY;
 }
 
+/* How many connections a client may have */
+
+static bool is_counted(const struct settings *settings, const struct address *client)
+{
+    if (settings->client_connections == 0 || client_is_trusted(settings, client))
+        return false;
+    for (size_t i = 0; i < settings->rate_limit_allow.count; i++) {
+        if (network_has(&settings->rate_limit_allow.of[i], client))
+            return false;
+    }
+    return true;
+}
+
+/* At the bound of its client another connection of the client makes room, or this one is refused.
+ */
+static bool count_for_client(struct connection *c)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 82\r\n"
+                               "Retry-After: 1\r\nConnection: close\r\n\r\n"
+                               "{\"code\":503,\"msg\":\"Too many connections from your address or "
+                               "network\",\"data\":null}";
+    const struct settings *settings = c->worker->app->settings(c->worker->app->app);
+    uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
+
+    if (!is_counted(settings, &c->peer))
+        return true;
+    c->client = address_client(&c->peer);
+    c->counted = true;
+    if (client_count_add(c->worker->clients, &c->client) <= settings->client_connections ||
+        evict(c->worker, c, &c->client))
+        return true;
+    metric_add(METRIC_connections_refused, 1);
+    (void)!uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    close_now(c);
+    return false;
+}
+
 /* What has come so far of the proxy's header; true once it is there, and out of the pending bytes.
  */
 static bool take_proxy_header(struct connection *c)
@@ -453,7 +569,7 @@ static bool take_proxy_header(struct connection *c)
     c->awaits_proxy = false;
     c->pending_len -= used;
     memmove(c->pending, c->pending + used, c->pending_len);
-    return true;
+    return count_for_client(c);
 }
 
 static void feed(struct connection *c, const char *bytes, size_t len)
@@ -551,6 +667,8 @@ static void begin(struct connection *c, int wrong)
         close_now(c);
         return;
     }
+    if (!c->awaits_proxy && !count_for_client(c))
+        return;
     message_open(&c->message);
     /* Nothing has come yet, but the first head is due as if it had begun. */
     enter(c, CONNECTION_HEAD);
@@ -562,6 +680,7 @@ void connection_accept(struct worker *worker, uv_stream_t *listener)
     struct connection *c = new_connection(worker);
 
     begin(c, uv_accept(listener, (uv_stream_t *)&c->tcp));
+    worker_bound_connections(worker, c);
 }
 
 void connection_adopt(struct worker *worker, int fd)
@@ -573,10 +692,32 @@ void connection_adopt(struct worker *worker, int fd)
 
 /* Deadlines */
 
+/* Who has moved enough in the window that ends gets another one. */
+static bool keeps_up(struct connection *c)
+{
+    int64_t now = now_ms(c), window_ms = state_ms[c->state];
+    uint64_t moved;
+
+    if (c->state != CONNECTION_WRITE &&
+        (c->state != CONNECTION_BODY || now - c->since_ms >= BODY_MS))
+        return false;
+    moved = bytes_moved(c);
+    if (moved < c->moved_before + (uint64_t)window_ms / 1000 * LEAST_BYTES_PER_SECOND)
+        return false;
+    c->moved_before = moved;
+    unlist(c);
+    enlist(c);
+    c->deadline_ms = now + window_ms;
+    worker_arm(c->worker, c->deadline_ms);
+    return true;
+}
+
 static void time_out(struct connection *c)
 {
     bool waits_for_client = c->state == CONNECTION_HEAD || c->state == CONNECTION_BODY;
 
+    if (keeps_up(c))
+        return;
     if (!waits_for_client || c->req == NULL || c->replied) {
         close_now(c);
         return;
@@ -603,22 +744,75 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
     return next;
 }
 
-bool connection_evict(struct worker *worker)
+/* Making room */
+
+static int64_t waited_ms(const struct connection *c)
 {
-    /* By what has been done for them: nothing; a reply that is out; a head that was awaited; a
-     * body; a reply that was worked for. Who has a request under way with us stays. */
-    static const enum connection_state order[] = {
-        CONNECTION_IDLE, CONNECTION_LINGER, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WRITE};
+    return now_ms(c) + patience_ms(c, c->state) - c->deadline_ms;
+}
 
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-        struct connection *slowest = worker->lists[order[i]].oldest;
+/* The oldest of a list, but for one, or the oldest of a client's there. */
+static struct connection *oldest(const struct connection_list *list,
+                                 const struct connection *except, const struct address *client)
+{
+    struct connection *c = list->oldest;
 
-        if (slowest != NULL) {
-            close_now(slowest);
-            return true;
+    for (int i = 0; c != NULL && i < LOOKED_AT; i++, c = c->newer) {
+        if (c != except &&
+            (client == NULL || (c->counted && memcmp(&c->client, client, sizeof *client) == 0)))
+            return c;
+    }
+    return NULL;
+}
+
+static bool evict(struct worker *worker, const struct connection *except,
+                  const struct address *client)
+{
+    struct connection *chosen = NULL;
+
+    for (size_t i = 0; i < count_of(waiting_states); i++) {
+        struct connection *c = oldest(&worker->lists[waiting_states[i]], except, client);
+
+        if (c != NULL && (chosen == NULL || waited_ms(c) > waited_ms(chosen)))
+            chosen = c;
+        if (c != NULL && c->state == CONNECTION_LINGER)
+            break;
+    }
+    if (chosen == NULL)
+        return false;
+    metric_add(METRIC_connections_evicted, 1);
+    close_now(chosen);
+    return true;
+}
+
+bool connection_evict(struct worker *worker, const struct connection *except)
+{
+    return evict(worker, except, NULL);
+}
+
+bool connection_evict_largest(struct worker *worker)
+{
+    struct connection *chosen = NULL;
+    double most = 0;
+
+    for (size_t i = 0; i < count_of(waiting_states); i++) {
+        struct connection *c = worker->lists[waiting_states[i]].oldest;
+
+        for (int j = 0; c != NULL && j < LOOKED_AT; j++, c = c->newer) {
+            double cost = (double)c->waiting_bytes * (double)(waited_ms(c) + 1);
+
+            if (cost <= most)
+                continue;
+            chosen = c;
+            most = cost;
         }
     }
-    return false;
+    if (chosen == NULL)
+        return false;
+    metric_add(METRIC_connections_evicted, 1);
+    set_waiting(chosen, 0);
+    close_now(chosen);
+    return true;
 }
 
 /* Ending */

@@ -209,7 +209,9 @@ static void log_failure(const struct request *req, enum err e)
 
 static void settle(struct request *req, enum err e)
 {
-    if (e == OK && req->reply.status == 0)
+    if (mem_is_over_cap(req->task.mem))
+        e = fail(&req->task, ERR_INTERNAL, "the request needs more memory than one may have");
+    else if (e == OK && req->reply.status == 0)
         e = fail(&req->task, ERR_INTERNAL, "a handler left its request unanswered");
     if (e == OK)
         return;

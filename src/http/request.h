@@ -1,8 +1,9 @@
 /* One request and its reply: what the parser fills, the gate and the handler read, and the
  * connection writes out.
  *
- * A request is a talloc tree of its own. One thread at a time owns it: its loop, then the lane that
- * runs its handler, then the loop again; `gone` is the one member that both may touch. */
+ * A request is a talloc tree of its own, capped (core/mem.h): one that needs more ends with 500.
+ * One thread at a time owns it: its loop, then the lane that runs its handler, then the loop again;
+ * `gone` is the one member that both may touch. */
 #pragma once
 
 #include "core/address.h"

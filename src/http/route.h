@@ -64,6 +64,11 @@ struct refusal {
     const char *reply; /* as in struct route, without the envelope; NULL: an error */
 };
 
+/* What the head of a request shows to be wrong, before its body is read; NULL: nothing. On the
+ * loop.
+ */
+typedef const struct refusal *head_check(const struct request *req);
+
 #define ROUTE_DEFAULT_LIMITS "100/minute;1000/hour"
 
 /* By which AUTH_PROVIDER it is of use. */
@@ -82,6 +87,7 @@ struct route {
     const struct field *body;      /* NULL: a body is read and ignored */
     bool body_optional;            /* a request without one has none of the fields */
     size_t max_body;               /* bytes; 0: HTTP_BODY_BYTES */
+    head_check *check_head;        /* of a route LIMITED_BY_REFUSALS; NULL: none */
     fast_handler *fast;            /* NULL: none */
     handler *handle;
 

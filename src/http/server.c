@@ -3,6 +3,8 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "core/metrics.h"
+#include "http/client_count.h"
 #include "http/connection.h"
 
 #include <errno.h>
@@ -18,6 +20,8 @@ struct server {
     unsigned worker_count;
     struct worker *workers;
     atomic_uint connections;
+    _Atomic(int64_t) waiting_bytes;
+    struct client_count *clients;
     atomic_bool keep_alive_ends, draining, aborted;
 };
 
@@ -43,9 +47,15 @@ static int open_socket(const struct addrinfo *to, bool shared)
     return -1;
 }
 
-static const char *explain_bind(void *mem, const char *host, unsigned port)
+static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to, const char *host,
+                                unsigned port)
 {
-    switch (errno) {
+    char text[ADDRESS_TEXT_SIZE] = "";
+    struct address address;
+
+    if (address_from_socket(to->ai_addr, &address))
+        address_text(text, &address);
+    switch (wrong) {
     case EADDRINUSE:
         return mem_printf(mem,
                           "port %u is in use on %s: stop the other program, or set PORT to "
@@ -55,9 +65,12 @@ static const char *explain_bind(void *mem, const char *host, unsigned port)
         return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
                           port);
     case EADDRNOTAVAIL:
-        return mem_printf(mem, "%s is no address of this machine: mend HOST", host);
+    case EAFNOSUPPORT:
+        return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text,
+                          strcmp(text, host) == 0 ? "" : " of ",
+                          strcmp(text, host) == 0 ? "" : host);
     default:
-        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(errno));
+        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(wrong));
     }
 }
 
@@ -70,6 +83,27 @@ static bool is_port_free(const struct addrinfo *to)
     if (fd >= 0)
         close(fd);
     return fd >= 0;
+}
+
+/* A socket of each loop on one more address. 0, or what went wrong. */
+static int bind_all(struct listeners *l, const struct addrinfo *to)
+{
+    int *fds = l->fds + l->addresses * l->loops;
+    int wrong;
+
+    if (!is_port_free(to))
+        return errno;
+    for (unsigned i = 0; i < l->loops; i++) {
+        fds[i] = open_socket(to, true);
+        if (fds[i] >= 0)
+            continue;
+        wrong = errno;
+        while (i > 0)
+            close(fds[--i]);
+        return wrong;
+    }
+    l->addresses++;
+    return 0;
 }
 
 struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
@@ -88,19 +122,19 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
     }
     l->loops = loops;
     l->fds = mem_array(l, int, loops *WORKER_ADDRESSES);
-    for (const struct addrinfo *to = found; to != NULL; to = to->ai_next)
-        l->addresses += l->addresses < WORKER_ADDRESSES;
     *ret_why = NULL;
-    unsigned a = 0;
-    for (const struct addrinfo *to = found; to != NULL && a < l->addresses; to = to->ai_next, a++) {
-        if (!is_port_free(to))
-            *ret_why = explain_bind(mem, host, port);
-        for (unsigned i = 0; i < loops && *ret_why == NULL; i++) {
-            l->fds[i * l->addresses + a] = open_socket(to, true);
-            if (l->fds[i * l->addresses + a] < 0)
-                *ret_why = explain_bind(mem, host, port);
-        }
+    for (const struct addrinfo *to = found; to != NULL && l->addresses < WORKER_ADDRESSES;
+         to = to->ai_next) {
+        int bound = bind_all(l, to);
+
+        /* An address that the machine does not have, such as ::1 where IPv6 is switched off. */
+        if (bound == EADDRNOTAVAIL || bound == EAFNOSUPPORT)
+            l->absent = explain_bind(mem, bound, to, host, port);
+        else if (bound != 0)
+            *ret_why = explain_bind(mem, bound, to, host, port);
     }
+    if (l->addresses == 0 && *ret_why == NULL)
+        *ret_why = l->absent;
     freeaddrinfo(found);
     snprintf(l->shown, sizeof l->shown,
              strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u", host, port);
@@ -132,7 +166,7 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
                     "by: give ListenStream= an address and a port, not a path";
                 return NULL;
             }
-            l->fds[i * l->addresses + a] = i == 0 ? fds[a] : dup(fds[a]);
+            l->fds[a * loops + i] = i == 0 ? fds[a] : dup(fds[a]);
         }
     }
     snprintf(l->shown, sizeof l->shown, "the sockets of the service manager");
@@ -146,50 +180,100 @@ void worker_count_opened(struct worker *worker)
     atomic_fetch_add(&worker->server->connections, 1);
 }
 
-static bool has_room(const struct worker *worker)
+/* Whether one more is taken: beyond the bound another one then makes room, so that who is new is
+ * known before anybody is closed for them. */
+static bool takes_more(const struct worker *worker)
 {
-    return atomic_load(&worker->server->connections) < worker->server->limits.max_connections;
+    return atomic_load(&worker->server->connections) <= worker->server->limits.max_connections;
+}
+
+static bool has_too_many(const struct worker *worker)
+{
+    return atomic_load(&worker->server->connections) > worker->server->limits.max_connections;
+}
+
+static bool waits_too_much(const struct worker *worker)
+{
+    const struct settings *settings = worker->app->settings(worker->app->app);
+
+    return atomic_load_explicit(&worker->server->waiting_bytes, memory_order_relaxed) >
+           settings->waiting_memory << 20;
 }
 
 static void accept_waiting(struct worker *worker)
 {
-    uv_stream_t *listener = take_ptr(worker->waiting);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        uv_stream_t *listener = (uv_stream_t *)&worker->listeners[i];
 
-    if (listener != NULL && !uv_is_closing((uv_handle_t *)listener))
+        if (!worker->awaiting_room[i] || uv_is_closing((uv_handle_t *)listener))
+            continue;
+        if (!takes_more(worker) && !atomic_load(&worker->server->draining))
+            return;
+        worker->awaiting_room[i] = false;
         connection_accept(worker, listener);
+    }
 }
 
 void worker_count_closed(struct worker *worker)
 {
     atomic_fetch_sub(&worker->server->connections, 1);
-    if (worker->waiting != NULL && has_room(worker))
-        accept_waiting(worker);
+    accept_waiting(worker);
+}
+
+/* Has the next loop make room, and if it has none to close, the one after that. */
+static void ask_next(struct worker *worker, unsigned loops)
+{
+    struct server *server = worker->server;
+    size_t next = ((size_t)(worker - server->workers) + 1) % server->worker_count;
+    unsigned idle = 0;
+
+    if (loops > 0 && atomic_compare_exchange_strong(&server->workers[next].evicting, &idle, loops))
+        loop_post(server->workers[next].loop, &server->workers[next].evict);
+}
+
+static bool bound_waiting_here(struct worker *worker)
+{
+    while (waits_too_much(worker)) {
+        if (!connection_evict_largest(worker))
+            return false;
+    }
+    return true;
 }
 
 static void evict_here(struct post *post)
 {
     struct worker *worker = container_of(post, struct worker, evict);
+    unsigned loops = atomic_exchange(&worker->evicting, 0);
+    bool done = !has_too_many(worker) || connection_evict(worker, NULL);
 
-    atomic_store(&worker->evicting, false);
-    connection_evict(worker);
+    if (!bound_waiting_here(worker) || !done)
+        ask_next(worker, loops - 1);
 }
 
-/* The descriptor of who is closed is free at once. If nobody here can be closed, another loop is
- * asked to, and this one looks again; until then libuv stops listening. */
-static void make_room(struct worker *worker, uv_stream_t *listener)
+void worker_bound_connections(struct worker *worker, const struct connection *except)
 {
-    struct server *server = worker->server;
+    if (has_too_many(worker) && !connection_evict(worker, except))
+        ask_next(worker, worker->server->worker_count - 1);
+}
 
-    if (connection_evict(worker)) {
-        connection_accept(worker, listener);
-        return;
-    }
-    worker->waiting = listener;
+void worker_add_waiting(struct worker *worker, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&worker->server->waiting_bytes, bytes, memory_order_relaxed);
+    metric_add(METRIC_waiting_bytes, bytes);
+}
+
+void worker_bound_waiting(struct worker *worker)
+{
+    if (!bound_waiting_here(worker))
+        ask_next(worker, worker->server->worker_count - 1);
+}
+
+/* Until there is room libuv stops listening on this socket; this loop looks again. */
+static void await_room(struct worker *worker, uv_stream_t *listener)
+{
+    worker->awaiting_room[(uv_tcp_t *)listener - worker->listeners] = true;
     worker_arm(worker, (int64_t)uv_now(loop_uv(worker->loop)) + ROOM_MS);
-    for (unsigned i = 0; i < server->worker_count; i++) {
-        if (&server->workers[i] != worker && !atomic_exchange(&server->workers[i].evicting, true))
-            loop_post(server->workers[i].loop, &server->workers[i].evict);
-    }
+    worker_bound_connections(worker, NULL);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -198,10 +282,10 @@ static void on_connection(uv_stream_t *listener, int status)
 
     if (status < 0)
         log_warning(NULL, "cannot accept a connection", LOG_S("error", uv_strerror(status)));
-    else if (has_room(worker))
+    else if (takes_more(worker))
         connection_accept(worker, listener);
     else
-        make_room(worker, listener);
+        await_room(worker, listener);
 }
 
 /* Deadlines */
@@ -213,10 +297,11 @@ static void on_timer(uv_timer_t *timer)
 
     worker->timer_at_ms = 0;
     next = connection_expire(worker, now);
-    if (worker->waiting != NULL && has_room(worker))
-        accept_waiting(worker);
-    else if (worker->waiting != NULL)
-        make_room(worker, take_ptr(worker->waiting));
+    accept_waiting(worker);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        if (worker->awaiting_room[i])
+            await_room(worker, (uv_stream_t *)&worker->listeners[i]);
+    }
     if (next != 0)
         worker_arm(worker, next);
 }
@@ -338,16 +423,19 @@ struct server *server_new(void *mem, const struct server_app *app,
     server->app = *app;
     server->limits = *limits;
     server->worker_count = count;
+    server->clients = client_count_open(server);
     server->workers = mem_array(server, struct worker, count);
     talloc_set_destructor(server, free_workers);
     for (unsigned i = 0; i < count; i++) {
         struct worker *worker = &server->workers[i];
 
         worker->server = server;
+        worker->clients = server->clients;
         worker->app = &server->app;
         worker->loop = loops[i];
-        worker->fds = listeners->fds + i * listeners->addresses;
         worker->listener_count = listeners->addresses;
+        for (unsigned a = 0; a < listeners->addresses; a++)
+            worker->fds[a] = listeners->fds[a * listeners->loops + i];
         worker->read_buffer = mem_malloc(WORKER_READ_BYTES);
         worker->start.run = start_here;
         worker->drain.run = drain_here;

@@ -80,6 +80,15 @@ def test_only_refusals_count_for_the_limit(tmp_path):
         assert [world.send(event, header="t=1").status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
+@pytest.mark.parametrize("header", ["", "Stripe-Signature: x\r\n", "Stripe-Signature: t=1,v1=" + "0" * 64 + "\r\n"])
+def test_what_cannot_be_signed_is_refused_and_counted_without_its_body(tmp_path, header):
+    with World(tmp_path, RATE_LIMIT_ENABLED="true", RATE_LIMIT_BILLING_WEBHOOK="3/minute") as world:
+        for status in [400 if header == "" else 401] * 3 + [429]:
+            with world.manus.connect(5) as wire:
+                wire.sendall(f"POST /api/v1/billing/webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n{header}\r\n".encode())
+                assert wire.recv(4096).startswith(b"HTTP/1.1 %d " % status)
+
+
 # What is kept
 
 def test_an_unknown_type_is_recorded_and_ignored(world):
@@ -385,5 +394,8 @@ def test_metrics_tell_of_events(tmp_path):
     with World(tmp_path, METRICS_TOKEN=token) as world:
         world.send(forged("some.type", {"id": "x_1", "object": "x"}))
         world.send(b"nonsense")
-        text = world.manus.get("/metrics", token).text
+        deadline = time.monotonic() + 10 * SLOW
+        while "manus_billing_events_dead 1\n" not in (text := world.manus.get("/metrics", token).text):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
         assert "manus_webhook_events_total 1" in text and "manus_billing_events_dead 1" in text and "manus_billing_events_waiting 0" in text

@@ -1,5 +1,8 @@
 """Nobody is starved by what strangers hold open, and nothing that they hold stays in memory."""
 import concurrent.futures
+import contextlib
+import fcntl
+import os
 import re
 import socket
 import time
@@ -100,3 +103,156 @@ def test_streams_that_are_closed_at_the_start_become_no_sockets(start, tmp_path)
         for _ in range(3):
             wire.send(HEALTH)
             assert wire.reply().body.startswith(b'{"status":"healthy"')
+
+
+def waiting(manus, source="127.0.0.1", first=b"GET"):
+    one = socket.socket()
+    one.settimeout(10 * SLOW)
+    one.bind((source, 0))
+    one.connect(("127.0.0.1", manus.port))
+    if first:
+        one.sendall(first)
+    return one
+
+
+def is_open(one):
+    one.settimeout(0.05)
+    try:
+        return one.recv(1) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
+METRICS_TOKEN = "v0cK2nRbq7sXwZ4uYtE9aLmD6hGjP1fS"
+
+
+def metric(manus, name):
+    text = manus.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"}).text
+    return int(re.search(rf"^{name} (\d+)$", text, re.M)[1])
+
+
+def test_a_client_that_has_its_connections_loses_its_own_oldest_and_nobody_elses(start):
+    manus = start(CLIENT_CONNECTIONS=10, THREADS=1)
+    others = [waiting(manus, "127.0.0.2") for _ in range(8)]
+    strangers = [waiting(manus) for _ in range(40)]
+    try:
+        for _ in range(5):
+            with Wire(manus) as wire:
+                wire.send(HEALTH)
+                assert wire.reply().status == 200
+        assert all(map(is_open, others))
+        left = [one for one in strangers if is_open(one)]
+        assert len(left) <= 10 and strangers[0] not in left and strangers[-1] in left
+    finally:
+        for one in strangers + others:
+            one.close()
+
+
+def test_a_client_whose_connections_are_all_at_work_is_told_that_it_has_too_many(start):
+    manus = start(CLIENT_CONNECTIONS=3, THREADS=1, PASSWORD_ARGON2_MEMORY_KIB=262144, PASSWORD_ARGON2_PASSES=8)
+    login = b'{"email":"a@example.com","password":"password123"}'
+    busy = [waiting(manus, first=request(f"{API}/auth/login", f"Content-Length: {len(login)}", method="POST", body=login))
+            for _ in range(3)]
+    try:
+        time.sleep(0.2)
+        with Wire(manus) as wire:
+            reply = wire.reply()
+            assert (reply.status, reply.headers["Connection"], reply.headers["Retry-After"]) == (503, "close", "1")
+            assert reply.body == b'{"code":503,"msg":"Too many connections from your address or network","data":null}'
+            assert wire.is_closed()
+        with waiting(manus, "127.0.0.2", HEALTH) as other:
+            assert other.recv(12) == b"HTTP/1.1 200"
+    finally:
+        for one in busy:
+            one.close()
+
+
+@pytest.mark.parametrize("settings", [{"TRUSTED_PROXIES": "127.0.0.1"}, {"RATE_LIMIT_ALLOW": "127.0.0.1"}, {"CLIENT_CONNECTIONS": 0}])
+def test_proxies_and_those_whom_no_limit_applies_to_have_as_many_connections_as_they_like(start, settings):
+    manus = start(**{"CLIENT_CONNECTIONS": 10, **settings})
+    held = [waiting(manus) for _ in range(40)]
+    try:
+        time.sleep(0.2)
+        assert all(map(is_open, held))
+    finally:
+        for one in held:
+            one.close()
+
+
+def test_behind_the_proxy_protocol_clients_are_counted_by_network(start):
+    manus = start(CLIENT_CONNECTIONS=10, THREADS=1, PROXY_PROTOCOL="true", TRUSTED_PROXIES="127.0.0.1")
+    proxied = lambda source: waiting(manus, first=f"PROXY TCP6 {source} 2001:db8::1 1000 80\r\nGET".encode())
+    one_network = [proxied(f"2001:db8:0:1::{i}") for i in range(20)]
+    others = [proxied(f"2001:db8:0:{i}::1") for i in range(2, 22)]
+    try:
+        time.sleep(0.3)
+        assert sum(map(is_open, one_network)) == 10
+        assert all(map(is_open, others))
+    finally:
+        for one in one_network + others:
+            one.close()
+
+
+@pytest.mark.parametrize("what", ["halves of large bodies", "heads", "replies"])
+def test_the_memory_that_waits_for_clients_has_a_bound(start, what):
+    """Together they would hold 100 MB, 6 MB, 6 MB."""
+    manus = start(WAITING_MEMORY_MIB=1, METRICS_TOKEN=METRICS_TOKEN, STRIPE_SECRET_KEY="sk_test_1", STRIPE_WEBHOOK_SECRET="whsec_test")
+    first = {"halves of large bodies": request(f"{API}/billing/webhook", "Content-Length: 1000000", f"Stripe-Signature: t={int(time.time())},v1={'0' * 64}", method="POST", body=b"x" * 500_000),
+             "heads": b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 30_000,
+             "replies": request("/assets/swagger-ui.js", "A: " + "x" * 20_000) * 4}[what]
+    before = resident_mib(manus)
+    held = []
+    try:
+        for _ in range(200):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(10 * SLOW)
+            one.connect(("127.0.0.1", manus.port))
+            held.append(one)
+            with contextlib.suppress(ConnectionError):
+                one.sendall(first)
+        time.sleep(0.3)
+        assert metric(manus, "manus_waiting_bytes") <= 1 << 20
+        assert metric(manus, "manus_connections_evicted_total") > 0
+        assert SLOW > 1 or resident_mib(manus) - before < 15
+        assert manus.register()
+    finally:
+        for one in held:
+            one.close()
+    deadline = time.monotonic() + 5
+    while metric(manus, "manus_waiting_bytes") > 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert metric(manus, "manus_waiting_bytes") == 0, "what is gone waits no more"
+
+
+def test_both_listening_sockets_take_clients_when_all_places_are_taken(start):
+    manus = start(MAX_CONNECTIONS=20, THREADS=1)
+    manus.stop()
+    with socket.socket() as first, socket.socket() as second:
+        for listener, address in ((first, "127.0.0.1"), (second, "127.0.0.2")):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, manus.port))
+            listener.listen(100)
+
+        def hand_over():
+            # Where they go may be where one of them is.
+            ours = [fcntl.fcntl(listener, fcntl.F_DUPFD, 100) for listener in (first, second)]
+            for at, fd in enumerate(ours):
+                os.dup2(fd, 3 + at)
+        manus.settings["LISTEN_FDS"] = "2"
+        manus.start(prefix=("sh", "-c", 'export LISTEN_PID=$$; exec "$0" "$@"'), preexec_fn=hand_over, close_fds=False)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(Wire(manus))
+        for _ in range(5):
+            # Of one turn of the loop: both sockets wait for room at once.
+            news = [stack.enter_context(socket.socket()) for _ in range(8)]
+            for at, one in enumerate(news):
+                one.settimeout(5 * SLOW)
+                one.connect((f"127.0.0.{at % 2 + 1}", manus.port))
+            for one in news:
+                one.sendall(HEALTH)
+            for one in news:
+                assert one.recv(12) == b"HTTP/1.1 200"

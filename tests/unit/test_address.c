@@ -242,6 +242,34 @@ static void a_hop_that_is_cut_by_the_bound_is_not_read(void **state)
     assert_memory_equal(&client, &peer, sizeof peer);
 }
 
+static void one_client_is_an_ipv4_address_or_an_ipv6_network_of_64_bits(void **state)
+{
+    static const char *const same[][2] = {{"2001:db8:1:2::1", "2001:db8:1:2:ffff::2"},
+                                          {"192.0.2.1", "::ffff:192.0.2.1"},
+                                          {"192.0.2.1", "64:ff9b::c000:201"},
+                                          {"192.0.2.1", "2002:c000:201:1::5"}};
+    static const char *const apart[][2] = {{"2001:db8:1:2::1", "2001:db8:1:3::1"},
+                                           {"192.0.2.1", "192.0.2.2"},
+                                           {"64:ff9b::c000:201", "64:ff9b::c000:202"}};
+    struct address a, b;
+
+    (void)state;
+    for (size_t i = 0; i < count_of(same); i++) {
+        assert_true(address_parse(same[i][0], strlen(same[i][0]), &a));
+        assert_true(address_parse(same[i][1], strlen(same[i][1]), &b));
+        a = address_client(&a);
+        b = address_client(&b);
+        assert_memory_equal(&a, &b, sizeof a);
+    }
+    for (size_t i = 0; i < count_of(apart); i++) {
+        assert_true(address_parse(apart[i][0], strlen(apart[i][0]), &a));
+        assert_true(address_parse(apart[i][1], strlen(apart[i][1]), &b));
+        a = address_client(&a);
+        b = address_client(&b);
+        assert_memory_not_equal(&a, &b, sizeof a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +280,7 @@ int main(void)
         UNIT(test_the_client_is_the_last_hop_that_is_not_trusted),
         UNIT(test_an_endless_chain_of_hops_is_not_walked),
         UNIT(the_client_of_forwarded_is_the_first_hop_that_is_not_trusted),
+        UNIT(one_client_is_an_ipv4_address_or_an_ipv6_network_of_64_bits),
         UNIT(nothing_left_of_the_nearest_hop_changes_the_client),
         UNIT(a_hop_that_is_cut_by_the_bound_is_not_read),
     };

@@ -312,7 +312,7 @@ static bool refuses(struct memory_limiter *limiter, uint32_t number, const struc
     struct verdict verdict;
     bool apart;
 
-    return memory_limiter_refuses(limiter, &key, rule, now_us, &verdict, &apart);
+    return memory_limiter_refuses(limiter, &key, 1, rule, now_us, &verdict, &apart);
 }
 
 static void what_is_under_way_counts_as_if_it_were_admitted(void **state)
@@ -451,11 +451,12 @@ static void what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not(vo
             memory_limiter_admitted(limiter, &key, 1, &rule, i * SECOND, &(uint32_t){0}, 0);
     }
     memory_limiter_refused(limiter, &refused, 1, &rule, 0, &(bool){true}, &verdict);
-    assert_true(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict, &apart));
-    assert_true(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict, &apart));
+    assert_true(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict, &apart));
+    assert_true(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict, &apart));
     memory_limiter_forget_told(limiter);
-    assert_false(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict, &apart));
-    assert_false(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict, &apart));
+    assert_false(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict, &apart));
+    assert_false(
+        memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict, &apart));
     assert_int_equal(ask(limiter, 7, &rule, 10 * SECOND).remaining[0], 3);
     /* Redis holds none of them, and did not lose them. */
     assert_int_equal(
