@@ -551,6 +551,22 @@ static void numbers_that_no_clock_says_make_no_sense(void **state)
     assert_int_equal(READ(0, INT64_MAX, 0, 0), SCRIPT_NONSENSE);
 }
 
+/* Times in no order, so that an old one stands among young ones. */
+static void a_damaged_log_gives_no_time_that_is_past(void **state)
+{
+    const int64_t now = INT64_C(1700000000) * SECOND;
+    const int64_t numbers[] = {1, now, 4, 4, now - SECOND, now - SECOND, 0, now};
+    struct script_answer answer;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("2/minute", &rule));
+    answer = read_numbers(&rule, count_of(numbers), numbers);
+    assert_int_equal(answer.outcome, SCRIPT_REFUSED);
+    assert_int_equal(answer.verdict.reset_us[0], 0);
+    assert_true(answer.verdict.wait_us > 0 && answer.each[0].wait_us > 0);
+}
+
 static void the_hash_is_the_one_that_redis_knows(void **state)
 {
     (void)state;
@@ -575,6 +591,7 @@ int main(void)
         UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),
         UNIT(an_unexpected_time_charges_nothing),
         UNIT(numbers_that_no_clock_says_make_no_sense),
+        UNIT(a_damaged_log_gives_no_time_that_is_past),
         UNIT(the_hash_is_the_one_that_redis_knows),
     };
 
