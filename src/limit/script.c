@@ -442,7 +442,7 @@ static int64_t packed_time(const void *log, uint32_t n)
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
 {
     struct packed packed = {(const uint8_t *)log, (uint32_t)(len / 8)};
-    struct verdict verdict = verdict_of(&packed, packed.count, packed_time, rule, now_us);
+    struct verdict verdict = verdict_of(&packed, packed.count, packed_time, rule, bounded(now_us));
 
     for (unsigned i = 0; i < rule->count; i++)
         verdict.reset_us[i] = not_past(verdict.reset_us[i]);
