@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/unicode.h"
+#include "scratch.h"
 #include "store/search.h"
 #include "store/sqlite.h"
 
@@ -59,12 +60,11 @@ static void add(const char *email, const char *fullname)
 
 static void open_store(void)
 {
-    char folder[] = "/tmp/fuzz_search.XXXXXX";
     auto_tree void *mem = mem_tree(0);
     struct task task = {.mem = mem, .id = "fuzz"};
 
     crypto_start();
-    store = mkdtemp(folder) == NULL ? NULL : sqlite_open(&task, NULL, folder);
+    store = sqlite_open(&task, NULL, scratch_folder(mem));
     assert(store != NULL);
     for (int i = 0; i < MANY; i++)
         add(mem_printf(mem, "c%d@common.example", i), "Common Name");

@@ -379,10 +379,14 @@ class Server:
                        "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:quarantine_size_mb=16:malloc_context_size=12"}
         with open(self.errors_path, "wb") as errors:
             self.process = subprocess.Popen([binary, "serve"], cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
-        self.wait()
         self.tokens, self.ids = dict.fromkeys(("user", "admin", "refresh"), "x"), {"user": "x", "admin": "x"}
-        self.renew_accounts()
-        self.learn()
+        try:
+            self.wait()
+            self.renew_accounts()
+            self.learn()
+        except BaseException:
+            self.kill()
+            raise
 
     def wait(self):
         deadline = time.monotonic() + 60
