@@ -37,6 +37,7 @@ PASSWORD = "password123"
 CONNECTIONS = 48     # at once
 HEALTH_SECONDS = 10  # within which /health is answered, whatever else goes on there, by a sanitized program
 BATCH_SECONDS = 90   # after which a connection that is still open hangs
+THREADS_KEEP = 200   # descriptors at most: the files of the store, and connections to Stripe
 GROWN_MIB = 160      # of memory, from the first fifth of a run to its end: allocators keep some,
 GROWN_BYTES = 1500   # and AddressSanitizer takes more with every answer, where the same program without it takes none
 
@@ -702,8 +703,7 @@ class Run:
         print(f"fuzz: server: {self.server.setup}: {self.answers} answers on {self.number} connections; RSS {before or memory:.0f} → {memory:.0f} MiB, "
               f"descriptors {self.at_start} → {descriptors}, /health within {self.health.slowest * 1000:.0f} ms; " +
               ", ".join(f"{status}: {count}" for status, count in sorted(self.statuses.items())), flush=True)
-        # Connections to Stripe and to the store's file stay open, some for each thread.
-        if descriptors > self.at_start + 120:
+        if descriptors > self.at_start + THREADS_KEEP:
             raise Finding(f"descriptors: {self.at_start} at the start, {descriptors} at the end")
         if before is not None and memory > before + GROWN_MIB + self.answers * GROWN_BYTES / 2**20:
             raise Finding(f"memory: {before:.0f} MiB, then {memory:.0f} MiB")
