@@ -313,7 +313,7 @@ must_check enum err store_session_refresh(struct task *task, struct store *store
 must_check enum err store_session_sweep(struct task *task, struct store *store, int64_t before_ms,
                                         unsigned *ret_count);
 
-/* Can it be read, and written where the last write failed? */
+/* Can it be read and written? It is written to, unless a write of the last seconds has shown it. */
 must_check enum err store_ping(struct task *task, struct store *store);
 
 /* Reads everything. *ret_fault: NULL if it is sound, else the first fault. */
