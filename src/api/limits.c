@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { V6_NETWORK_BYTES = 8, HASH_BYTES = 16 /* of an address or account, in keys */ };
+enum { HASH_BYTES = 16 /* of an address or account, in keys */ };
 
 struct limit_count {
     _Atomic(int64_t) admitted, refused;
@@ -183,22 +183,36 @@ const char *limits_hashed(void *mem, const struct settings *settings, const char
     return text_base64url(mem, hash, HASH_BYTES);
 }
 
-struct limit_key limits_address_key(uint16_t number, const struct address *address)
+unsigned limits_address_keys(uint16_t number, const struct address *address,
+                             struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
+    static const struct {
+        enum limit_kind kind;
+        size_t bytes;
+    } networks[LIMITS_CLIENT_KEYS] = {{LIMIT_NET, 8}, {LIMIT_NET56, 7}, {LIMIT_NET48, 6}};
     struct address network = address_behind(address);
     char text[ADDRESS_TEXT_SIZE];
 
-    if (!address_is_v4(&network))
-        memset(network.bytes + V6_NETWORK_BYTES, 0, sizeof network.bytes - V6_NETWORK_BYTES);
-    address_text(text, &network);
-    return limit_key(number, address_is_v4(&network) ? LIMIT_IP : LIMIT_NET, text);
+    if (address_is_v4(&network)) {
+        address_text(text, &network);
+        ret[0] = limit_key(number, LIMIT_IP, text);
+        return 1;
+    }
+    for (size_t i = 0; i < count_of(networks); i++) {
+        memset(network.bytes + networks[i].bytes, 0, sizeof network.bytes - networks[i].bytes);
+        address_text(text, &network);
+        ret[i] = limit_key(number, networks[i].kind, text);
+    }
+    return LIMITS_CLIENT_KEYS;
 }
 
-static struct limit_key client_key(const struct request *req, const struct route_limits *limits)
+static unsigned client_keys(const struct request *req, const struct route_limits *limits,
+                            struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
-    if (address_is_v4(&req->client))
-        return limit_key(limits->number, LIMIT_IP, req->client_text);
-    return limits_address_key(limits->number, &req->client);
+    if (!address_is_v4(&req->client))
+        return limits_address_keys(limits->number, &req->client, ret);
+    ret[0] = limit_key(limits->number, LIMIT_IP, req->client_text);
+    return 1;
 }
 
 static bool is_somebody(const struct request *req)
@@ -206,10 +220,13 @@ static bool is_somebody(const struct request *req)
     return req->claims != NULL && req->settings->auth_provider != PROVIDER_NONE;
 }
 
-static struct limit_key caller_key(const struct request *req, const struct route_limits *limits)
+static unsigned caller_keys(const struct request *req, const struct route_limits *limits,
+                            struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
-    return is_somebody(req) ? limit_key(limits->number, LIMIT_USER, req->claims->user_id)
-                            : client_key(req, limits);
+    if (!is_somebody(req))
+        return client_keys(req, limits, ret);
+    ret[0] = limit_key(limits->number, LIMIT_USER, req->claims->user_id);
+    return 1;
 }
 
 /* In a dry run the log says what would have been refused. */
@@ -270,10 +287,11 @@ static enum limits_answer ask_for(struct request *req, const struct route_limits
 /* A client that is surely refused is so before its body is read. */
 static enum limits_answer look_at_client(struct request *req, const struct route_limits *limits)
 {
-    struct limit_key key = client_key(req, limits);
+    struct limit_key keys[LIMITS_CLIENT_KEYS];
+    unsigned count = client_keys(req, limits, keys);
     struct verdict verdict;
 
-    if (!limiter_refuses(app_of(req)->limiter, &key, &limits->rule, &verdict))
+    if (!limiter_refuses(app_of(req)->limiter, keys, count, &limits->rule, &verdict))
         return LIMITS_ADMITTED;
     return settle(req, limits, &verdict);
 }
@@ -359,7 +377,7 @@ static enum limits_answer find_for_caller(struct request *req, const struct rout
 static enum limits_answer admit_caller(struct request *req)
 {
     const struct route_limits *limits;
-    struct limit_key key;
+    struct limit_key keys[LIMITS_CLIENT_KEYS];
 
     if (is_allowed(req))
         return LIMITS_ADMITTED;
@@ -367,8 +385,7 @@ static enum limits_answer admit_caller(struct request *req)
         return LIMITS_WAIT;
     if (limits->rule.count == 0)
         return LIMITS_ADMITTED;
-    key = caller_key(req, limits);
-    return ask_for(req, limits, &key, 1);
+    return ask_for(req, limits, keys, caller_keys(req, limits, keys));
 }
 
 enum limits_answer limits_admit(struct request *req)
@@ -389,7 +406,8 @@ enum limits_answer limits_admit(struct request *req)
 }
 
 /* The session of a refresh token that verifies; those of the replaced system have only a user. */
-static struct limit_key session_key(struct request *req, const struct route_limits *limits)
+static unsigned session_keys(struct request *req, const struct route_limits *limits,
+                             struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
     struct token_claims *claims = NULL;
 
@@ -397,10 +415,11 @@ static struct limit_key session_key(struct request *req, const struct route_limi
         claims = token_verify(req->task.mem, req->settings, request_str(req, "refresh_token"),
                               clock_wall_ms() / 1000);
     if (claims == NULL || claims->type != TOKEN_REFRESH)
-        return client_key(req, limits);
-    if (claims->session_id == NULL)
-        return limit_key(limits->number, LIMIT_USER, claims->user_id);
-    return limit_key(limits->number, LIMIT_SESSION, claims->session_id);
+        return client_keys(req, limits, ret);
+    ret[0] = claims->session_id == NULL
+                 ? limit_key(limits->number, LIMIT_USER, claims->user_id)
+                 : limit_key(limits->number, LIMIT_SESSION, claims->session_id);
+    return 1;
 }
 
 enum limits_answer limits_admit_body(struct request *req)
@@ -408,6 +427,7 @@ enum limits_answer limits_admit_body(struct request *req)
     const struct route_limits *limits = limits_of(req);
     struct limit_key keys[LIMIT_KEYS];
     const char *email;
+    unsigned count;
 
     if (req->asked != NULL)
         return take_answer(req);
@@ -416,15 +436,14 @@ enum limits_answer limits_admit_body(struct request *req)
     switch (req->match.route->limited_by) {
     case LIMITED_BY_CLIENT_AND_EMAIL:
         email = req->reply.status == 0 ? request_str(req, "email") : NULL;
-        keys[0] = client_key(req, limits);
+        count = client_keys(req, limits, keys);
         if (email != NULL)
-            keys[1] = limit_key(
+            keys[count++] = limit_key(
                 limits->number, LIMIT_EMAIL,
                 limits_hashed(req->task.mem, req->settings, email_key(req->task.mem, email)));
-        return ask_for(req, limits, keys, email == NULL ? 1 : 2);
+        return ask_for(req, limits, keys, count);
     case LIMITED_BY_SESSION:
-        keys[0] = session_key(req, limits);
-        return ask_for(req, limits, keys, 1);
+        return ask_for(req, limits, keys, session_keys(req, limits, keys));
     default:
         return LIMITS_ADMITTED;
     }
@@ -433,19 +452,21 @@ enum limits_answer limits_admit_body(struct request *req)
 enum limits_answer limits_charge_head(struct request *req)
 {
     const struct route_limits *limits = limits_of(req);
-    struct limit_key key = client_key(req, limits);
+    struct limit_key keys[LIMITS_CLIENT_KEYS];
 
-    return is_exempt(req, limits) ? LIMITS_ADMITTED : ask_for(req, limits, &key, 1);
+    if (is_exempt(req, limits))
+        return LIMITS_ADMITTED;
+    return ask_for(req, limits, keys, client_keys(req, limits, keys));
 }
 
 bool limits_charge_refused(struct request *req)
 {
     const struct route_limits *limits = limits_of(req);
-    struct limiter_ask ask = {.count = 1, .rule = &limits->rule};
+    struct limiter_ask ask = {.rule = &limits->rule};
 
     if (is_exempt(req, limits))
         return true;
-    ask.keys[0] = client_key(req, limits);
+    ask.count = client_keys(req, limits, ask.keys);
     limiter_ask_waiting(app_of(req)->limiter, &ask);
     return settle(req, limits, &ask.verdict) == LIMITS_ADMITTED;
 }

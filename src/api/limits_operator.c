@@ -50,6 +50,8 @@ static bool counts_by(const struct route *row, enum limit_kind kind)
     switch (kind) {
     case LIMIT_IP:
     case LIMIT_NET:
+    case LIMIT_NET56:
+    case LIMIT_NET48:
         return true;
     case LIMIT_USER:
         return row->limited_by == LIMITED_BY_CALLER || row->limited_by == LIMITED_BY_SESSION;
@@ -75,6 +77,26 @@ static const char *id_in_key(void *mem, const struct settings *settings, enum li
                          kind == LIMIT_LOGIN ? mem_printf(mem, LIMITS_STRANGERS "%s", key) : key);
 }
 
+static bool is_client(enum limit_kind kind)
+{
+    return kind == LIMIT_IP || kind == LIMIT_NET || kind == LIMIT_NET56 || kind == LIMIT_NET48;
+}
+
+/* Of the keys of a client that of the kind; `ip` is as good as `net` and the other way round. */
+static bool pick(uint16_t route, const struct address *address, enum limit_kind kind,
+                 struct limit_key *ret)
+{
+    struct limit_key keys[LIMITS_CLIENT_KEYS];
+    unsigned count = limits_address_keys(route, address, keys);
+
+    *ret = keys[0];
+    for (unsigned i = 1; i < count; i++) {
+        if (keys[i].kind == kind)
+            *ret = keys[i];
+    }
+    return kind == keys[0].kind || kind == ret->kind || kind == LIMIT_IP || kind == LIMIT_NET;
+}
+
 /* The key that an operator names; false if there is none like that. */
 static bool read_key(struct task *task, const struct app *app, const char *text,
                      const struct route_limits **ret_limits, struct limit_key *ret)
@@ -93,12 +115,8 @@ static bool read_key(struct task *task, const struct app *app, const char *text,
     if (!counts_by(is_login ? NULL : &limits->rows[route], kind))
         return false;
     *ret_limits = is_login ? &limits->failures : &limits->of[route];
-    if (kind == LIMIT_IP || kind == LIMIT_NET) {
-        if (!address_parse(id, strlen(id), &address))
-            return false;
-        *ret = limits_address_key(route, &address);
-        return true;
-    }
+    if (is_client(kind))
+        return address_parse(id, strlen(id), &address) && pick(route, &address, kind, ret);
     *ret = limit_key(route, kind, id_in_key(task->mem, atomic_load(&app->settings), kind, id));
     return true;
 }
@@ -122,9 +140,11 @@ static enum err show(struct task *task, const struct app *app, const struct rout
                      const struct limit_key *key, struct text *out)
 {
     struct verdict verdict;
+    struct rule wide;
     enum err e;
 
     limits = limits_of_key(task, app, limits, key);
+    wide = rule_times(&limits->rule, limit_times(key));
     e = limiter_look(task, app->limiter, key, &limits->rule, &verdict);
 
     if (e != OK)
@@ -133,7 +153,7 @@ static enum err show(struct task *task, const struct app *app, const struct rout
         text_add(out, "unlimited\n");
     for (unsigned i = 0; i < limits->rule.count; i++)
         text_printf(out, "%s: %u left, the next comes back in %lld s\n",
-                    rule_window_text(out->mem, &limits->rule.windows[i]), verdict.remaining[i],
+                    rule_window_text(out->mem, &wide.windows[i]), verdict.remaining[i],
                     (long long)limits_seconds_up(verdict.reset_us[i]));
     return OK;
 }
@@ -158,7 +178,8 @@ static enum err run_on_key(struct task *task, const struct app *app,
     if (!read_key(task, app, command->what, &limits, &key))
         return fail(
             task, ERR_INVALID,
-            "give a key: ROUTE:ip:ADDRESS, ROUTE:net:IPV6, ROUTE:user:ID, ROUTE:email:ADDRESS, "
+            "give a key: ROUTE:ip:ADDRESS, ROUTE:net:IPV6 (net56 and net48 for the networks around "
+            "it), ROUTE:user:ID, ROUTE:email:ADDRESS, "
             "ROUTE:session:ID or login_failures:login:EMAIL, the route as its setting names it in "
             "small letters and a kind by which it counts, such as auth_login:ip:203.0.113.9");
     return strcmp(command->action, "reset") == 0 ? reset(task, app, &key, out)

@@ -37,5 +37,8 @@ static inline int64_t limits_seconds_up(int64_t us)
 /* Addresses of people stand in no key: only who has the signing key can tell whose it is. */
 const char *limits_hashed(void *mem, const struct settings *settings, const char *text);
 
-/* An IPv6 customer has a network of at least 64 bits: it counts as one. */
-struct limit_key limits_address_key(uint16_t number, const struct address *address);
+/* By what a client is counted: its IPv4 address, or the IPv6 networks around it. A customer has one
+ * of at least 64 bits, some have one of 56 or 48. Returns how many keys that is. */
+enum { LIMITS_CLIENT_KEYS = 3 };
+unsigned limits_address_keys(uint16_t number, const struct address *address,
+                             struct limit_key ret[LIMITS_CLIENT_KEYS]);

@@ -21,14 +21,6 @@ const char *return_url_default(void *mem, const struct settings *settings)
                                                      : "http://localhost:3000");
 }
 
-/* Bytes of scheme, host and port. */
-static size_t origin_length(const char *url)
-{
-    const char *at = strstr(url, "://");
-
-    return at == NULL ? 0 : (size_t)(at + 3 - url) + strcspn(at + 3, "/?#");
-}
-
 static bool has_origin_of(const char *url, const char *other)
 {
     size_t len = origin_length(url);

@@ -50,11 +50,12 @@ static const char *read_quoted(const char *at, const char *end, struct text *val
     return is_rest_empty(at + 1, end) ? NULL : "something follows the closing quote; remove it";
 }
 
+/* There is a byte in front of `at`: the = or a blank. */
 static void read_bare(const char *at, const char *end, struct text *value)
 {
     const char *stop = at;
 
-    while (stop < end && !(*stop == '#' && (stop == at || stop[-1] == ' ' || stop[-1] == '\t')))
+    while (stop < end && !(*stop == '#' && (stop[-1] == ' ' || stop[-1] == '\t')))
         stop++;
     while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
         stop--;
@@ -81,6 +82,7 @@ static const char *read_assignment(void *mem, const char *at, const char *end,
         problem = read_quoted(at, end, &value);
     else
         read_bare(at, end, &value);
+    line->is_odd = at < end && *at == '#' && value.len > 0;
     line->value = value.s;
     return problem;
 }

@@ -9,6 +9,7 @@ struct dotenv_line {
     unsigned number;     /* of the line, from 1 */
     const char *name;    /* NULL: the line is wrong */
     const char *value;   /* in the memory given */
+    bool is_odd;         /* bare, and begins with #, which many take for a comment */
     const char *problem; /* static; says what is wrong and how to mend it */
 };
 

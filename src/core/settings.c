@@ -85,14 +85,49 @@ static void give(struct loading *l, const char *name, const char *value, const c
     l->given[l->count++] = (struct given){name, value, origin};
 }
 
+static const struct setting_row *row_of(const char *name)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (strcasecmp(name, setting_rows[i].name) == 0)
+            return &setting_rows[i];
+    }
+    return NULL;
+}
+
+/* <ann@example.com> is a sender. */
+static bool is_template(const char *value)
+{
+    return secret_is_template(value) && (*value != '<' || strchr(value, '@') == NULL);
+}
+
+/* The value may be a secret of somebody else's, and is not shown. */
+static void warn_of_line(struct loading *l, const struct dotenv_line *line)
+{
+    const struct setting_row *row = row_of(line->name);
+
+    if (line->is_odd)
+        warning(l,
+                "%s line %u: the value of %s begins with # and is taken with it; put it in "
+                "quotes to say so, or a blank in front of a comment",
+                l->file, line->number, line->name);
+    /* A secret that is a template is refused. */
+    if (is_template(line->value) && (row == NULL || !setting_is_secret(row)))
+        warning(l,
+                "%s line %u: the value of %s is a template, and nothing in this file is "
+                "expanded; write the value itself",
+                l->file, line->number, line->name);
+}
+
 static void give_line(void *context, const struct dotenv_line *line)
 {
     struct loading *l = context;
 
-    if (line->name == NULL)
+    if (line->name == NULL) {
         problem(l, "%s line %u: %s", l->file, line->number, line->problem);
-    else
-        give(l, line->name, line->value, mem_printf(l->mem, "%s line %u", l->file, line->number));
+        return;
+    }
+    warn_of_line(l, line);
+    give(l, line->name, line->value, mem_printf(l->mem, "%s line %u", l->file, line->number));
 }
 
 /* The file's bytes with a NUL behind them, or NULL and errno. */
@@ -128,7 +163,7 @@ static void warn_if_readable(struct loading *l)
 {
     struct stat st;
 
-    if (stat(l->file, &st) == 0 && (st.st_mode & 077) != 0)
+    if (stat(l->file, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
         warning(l, "%s: other users may read it, and it holds secrets; run: chmod 600 %s", l->file,
                 l->file);
 }
@@ -296,6 +331,12 @@ static bool check_value(struct loading *l, const struct setting_row *row, const 
     return false;
 }
 
+/* Origins without the port that their scheme has anyway, as browsers send them. */
+static const char *normal(void *mem, const struct setting_row *row, const char *value)
+{
+    return mem_copy(mem, value, row->check == check_origin ? origin_length(value) : strlen(value));
+}
+
 static bool parse_choice(struct loading *l, const struct setting_row *row, const char *value)
 {
     int *out = (void *)((char *)l->settings + row->offset);
@@ -361,6 +402,7 @@ static bool parse_list(struct loading *l, const struct setting_row *row, const c
             fine = false;
         }
         fine = check_value(l, row, out->of[i]) && fine;
+        out->of[i] = normal(l->mem, row, out->of[i]);
     }
     return fine;
 }
@@ -417,7 +459,7 @@ static bool parse_text(struct loading *l, const struct setting_row *row, const c
 {
     const char **out = (void *)((char *)l->settings + row->offset);
 
-    *out = mem_string(l->mem, value);
+    *out = normal(l->mem, row, value);
     return check_value(l, row, value);
 }
 
@@ -526,6 +568,10 @@ static void load_row(struct loading *l, size_t index)
     if (given != NULL && value == NULL)
         return; /* the file's problem is told */
 
+    if (given != NULL && !setting_is_secret(row) && strcmp(given->origin, "environment") == 0 &&
+        is_template(value))
+        warning(l, "%s: %s is a template that nothing has filled in; give the value itself",
+                row->name, shown(l->mem, value));
     if (!is_left_out(l, row, value))
         use_value(l, index, value, given->origin);
     else if (row->default_text != NULL)
@@ -572,12 +618,16 @@ static bool has_our_prefix(const char *name)
 }
 
 /* What Kubernetes and Docker links set for a service named redis or mongodb. */
-static bool is_service_link(const char *name)
+static bool is_service_link(const struct given *g)
 {
-    const char *port = strstr(name, "_PORT_");
+    const char *port = strstr(g->name, "_PORT_"), *scheme = strstr(g->value, "://");
+    size_t len = strlen(g->name);
 
-    return strstr(name, "_SERVICE_") != NULL || (port != NULL && isdigit((unsigned char)port[6])) ||
-           strcasecmp(name, "MONGODB_PORT") == 0;
+    return strstr(g->name, "_SERVICE_") != NULL ||
+           (port != NULL && isdigit((unsigned char)port[6])) ||
+           (len > 5 && strcasecmp(g->name + len - 5, "_PORT") == 0 && scheme != NULL &&
+            (scheme - g->value == 3 || scheme - g->value == 4)) ||
+           strcasecmp(g->name, "MONGODB_PORT") == 0;
 }
 
 static const char *nearest(const char *name, unsigned *ret_distance)
@@ -619,7 +669,7 @@ static void warn_of_unknown(struct loading *l)
         unsigned distance;
         const char *near;
 
-        if (is_setting(g->name) || is_service_link(g->name) || keep_override(l, g))
+        if (is_setting(g->name) || is_service_link(g) || keep_override(l, g))
             continue;
         near = nearest(g->name, &distance);
         if (has_our_prefix(g->name) || (in_file && distance <= 2))
@@ -679,6 +729,33 @@ static void warn_of_openness(struct loading *l)
         warning(l, "AUTH_PROVIDER: is none, and HOST lets other machines in: nobody has to log in");
 }
 
+/* Who may write in the folder may put another store into it. */
+static void warn_of_data_dir(struct loading *l)
+{
+    const char *path = l->settings->data_dir;
+    struct stat st;
+
+    if (path == NULL || lstat(path, &st) != 0)
+        return;
+    if (S_ISLNK(st.st_mode)) {
+        warning(l, "DATA_DIR: %s is a symbolic link; the store is where it points", path);
+        if (stat(path, &st) != 0)
+            return;
+    }
+    if (!S_ISDIR(st.st_mode))
+        return;
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        warning(l,
+                "DATA_DIR: other users may write in %s, and could replace the store; run: "
+                "chmod 700 %s",
+                path, path);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        warning(l,
+                "DATA_DIR: %s belongs to another user, who can replace the store; run manus as "
+                "that user, or give it a folder of its own",
+                path);
+}
+
 static void check_together(struct loading *l)
 {
     const struct settings *s = l->settings;
@@ -687,12 +764,17 @@ static void check_together(struct loading *l)
         strstr((const char *)s->stripe_secret->bytes, "_live_") != NULL)
         problem(l, "STRIPE_WEBHOOK_SECRET: is not set, but STRIPE_SECRET_KEY is a live key; set it "
                    "to the signing secret of the webhook endpoint, or anybody could send events");
+    if (s->stripe_secret != NULL && strncmp(s->stripe_api_base, "https://", 8) != 0 &&
+        strstr((const char *)s->stripe_secret->bytes, "_live_") != NULL)
+        problem(l, "STRIPE_API_BASE: is not https://, but STRIPE_SECRET_KEY is a live key, which "
+                   "anybody on the way could read; unset it, or use a test key");
     if (s->stripe_webhook_secret.count > WEBHOOK_SECRETS)
         problem(l, "STRIPE_WEBHOOK_SECRET: has %zu values; give %d at most",
                 s->stripe_webhook_secret.count, WEBHOOK_SECRETS);
     check_local_password(l);
     check_mail(l);
     warn_of_openness(l);
+    warn_of_data_dir(l);
 }
 
 /* Everything that is kept was copied. */

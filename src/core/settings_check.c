@@ -101,7 +101,7 @@ static const char *after_authority(const char *at)
         size_t digits = strspn(end + 1, "0123456789");
         long port = digits == 0 || digits > 5 ? 0 : strtol(end + 1, NULL, 10);
 
-        if (port < 1 || port > 65535)
+        if (port < 1 || port > 65535 || end[1] == '0')
             return NULL;
         end += 1 + digits;
     }
@@ -128,11 +128,34 @@ const char *check_url(const char *value)
     return "is no web address; give one such as https://example.com/path";
 }
 
+size_t origin_length(const char *url)
+{
+    const char *host = after_scheme(url);
+    const char *port = strncmp(url, "https", 5) == 0 ? ":443" : ":80";
+    size_t len = host == NULL ? 0 : (size_t)(host - url) + strcspn(host, "/?#"),
+           tail = strlen(port);
+
+    return len > tail && strncmp(url + len - tail, port, tail) == 0 ? len - tail : len;
+}
+
+/* [2001:db8::1] in the one spelling that browsers send. */
+static bool is_shortest_literal(const char *host)
+{
+    size_t len = strcspn(host, "]");
+    char shortest[ADDRESS_TEXT_SIZE];
+    struct address address;
+
+    if (*host != '[' || !address_parse(host + 1, len - 1, &address))
+        return *host != '[';
+    address_text(shortest, &address);
+    return strlen(shortest) == len - 1 && strncmp(shortest, host + 1, len - 1) == 0;
+}
+
 const char *check_origin(const char *value)
 {
-    const char *at = after_scheme(value);
+    const char *host = after_scheme(value);
+    const char *at = host == NULL ? NULL : after_authority(host);
 
-    at = at == NULL ? NULL : after_authority(at);
     if (at == NULL || *at != '\0')
         return "is no origin; give scheme, host and port only, such as https://app.example.com "
                "(no path, no closing slash, no *)";
@@ -140,7 +163,9 @@ const char *check_origin(const char *value)
         if (isupper((unsigned char)*value))
             return "has capital letters, which no browser sends; write it in lower case";
     }
-    return NULL;
+    return is_shortest_literal(host)
+               ? NULL
+               : "has an IPv6 address that is not in its shortest form, which browsers send";
 }
 
 const char *check_signing_key(const char *value)

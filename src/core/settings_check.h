@@ -2,12 +2,17 @@
  * and how to mend it, or NULL; never repeats the value. */
 #pragma once
 
+#include <stddef.h>
+
 const char *check_host(const char *value);
 const char *check_host_port(const char *value);
 const char *check_redis_url(const char *value);
 const char *check_url(const char *value);
 
-/* scheme://host[:port] in lower case, as browsers send it. */
+/* Bytes of scheme, host and port of a web address, without the port that its scheme has anyway. */
+size_t origin_length(const char *url);
+
+/* scheme://host[:port] in lower case; origin_length() of it is what browsers send. */
 const char *check_origin(const char *value);
 const char *check_signing_key(const char *value);
 const char *check_mongodb_uri(const char *value);

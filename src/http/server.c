@@ -47,9 +47,15 @@ static int open_socket(const struct addrinfo *to, bool shared)
     return -1;
 }
 
-static const char *explain_bind(void *mem, const char *host, unsigned port)
+static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to, const char *host,
+                                unsigned port)
 {
-    switch (errno) {
+    char text[ADDRESS_TEXT_SIZE] = "";
+    struct address address;
+
+    if (address_from_socket(to->ai_addr, &address))
+        address_text(text, &address);
+    switch (wrong) {
     case EADDRINUSE:
         return mem_printf(mem,
                           "port %u is in use on %s: stop the other program, or set PORT to "
@@ -59,9 +65,12 @@ static const char *explain_bind(void *mem, const char *host, unsigned port)
         return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
                           port);
     case EADDRNOTAVAIL:
-        return mem_printf(mem, "%s is no address of this machine: mend HOST", host);
+    case EAFNOSUPPORT:
+        return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text,
+                          strcmp(text, host) == 0 ? "" : " of ",
+                          strcmp(text, host) == 0 ? "" : host);
     default:
-        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(errno));
+        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(wrong));
     }
 }
 
@@ -74,6 +83,27 @@ static bool is_port_free(const struct addrinfo *to)
     if (fd >= 0)
         close(fd);
     return fd >= 0;
+}
+
+/* A socket of each loop on one more address. 0, or what went wrong. */
+static int bind_all(struct listeners *l, const struct addrinfo *to)
+{
+    int *fds = l->fds + l->addresses * l->loops;
+    int wrong;
+
+    if (!is_port_free(to))
+        return errno;
+    for (unsigned i = 0; i < l->loops; i++) {
+        fds[i] = open_socket(to, true);
+        if (fds[i] >= 0)
+            continue;
+        wrong = errno;
+        while (i > 0)
+            close(fds[--i]);
+        return wrong;
+    }
+    l->addresses++;
+    return 0;
 }
 
 struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
@@ -92,19 +122,19 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
     }
     l->loops = loops;
     l->fds = mem_array(l, int, loops *WORKER_ADDRESSES);
-    for (const struct addrinfo *to = found; to != NULL; to = to->ai_next)
-        l->addresses += l->addresses < WORKER_ADDRESSES;
     *ret_why = NULL;
-    unsigned a = 0;
-    for (const struct addrinfo *to = found; to != NULL && a < l->addresses; to = to->ai_next, a++) {
-        if (!is_port_free(to))
-            *ret_why = explain_bind(mem, host, port);
-        for (unsigned i = 0; i < loops && *ret_why == NULL; i++) {
-            l->fds[i * l->addresses + a] = open_socket(to, true);
-            if (l->fds[i * l->addresses + a] < 0)
-                *ret_why = explain_bind(mem, host, port);
-        }
+    for (const struct addrinfo *to = found; to != NULL && l->addresses < WORKER_ADDRESSES;
+         to = to->ai_next) {
+        int bound = bind_all(l, to);
+
+        /* An address that the machine does not have, such as ::1 where IPv6 is switched off. */
+        if (bound == EADDRNOTAVAIL || bound == EAFNOSUPPORT)
+            l->absent = explain_bind(mem, bound, to, host, port);
+        else if (bound != 0)
+            *ret_why = explain_bind(mem, bound, to, host, port);
     }
+    if (l->addresses == 0 && *ret_why == NULL)
+        *ret_why = l->absent;
     freeaddrinfo(found);
     snprintf(l->shown, sizeof l->shown,
              strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u", host, port);
@@ -136,7 +166,7 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
                     "by: give ListenStream= an address and a port, not a path";
                 return NULL;
             }
-            l->fds[i * l->addresses + a] = i == 0 ? fds[a] : dup(fds[a]);
+            l->fds[a * loops + i] = i == 0 ? fds[a] : dup(fds[a]);
         }
     }
     snprintf(l->shown, sizeof l->shown, "the sockets of the service manager");
@@ -403,8 +433,9 @@ struct server *server_new(void *mem, const struct server_app *app,
         worker->clients = server->clients;
         worker->app = &server->app;
         worker->loop = loops[i];
-        worker->fds = listeners->fds + i * listeners->addresses;
         worker->listener_count = listeners->addresses;
+        for (unsigned a = 0; a < listeners->addresses; a++)
+            worker->fds[a] = listeners->fds[a * listeners->loops + i];
         worker->read_buffer = mem_malloc(WORKER_READ_BYTES);
         worker->start.run = start_here;
         worker->drain.run = drain_here;

@@ -33,7 +33,7 @@ struct worker {
     bool awaiting_room[WORKER_ADDRESSES]; /* the listener's next connection waits for room */
     bool closed;
 
-    const int *fds; /* of the listeners */
+    int fds[WORKER_ADDRESSES]; /* of the listeners */
     struct post start, drain, evict, abort;
     atomic_uint
         evicting; /* `evict` is posted: loops that it may still go on to, this one being one */

@@ -132,8 +132,13 @@ const struct ban *bans_about(const struct bans *bans, const struct network *netw
 
 const struct ban *bans_find(const struct bans *bans, const struct address *address, int64_t now_ms)
 {
+    const struct address behind = address_behind(address);
+
     for (size_t i = 0; i < bans->count; i++) {
-        if (bans->of[i].until_ms > now_ms && network_has(&bans->of[i].network, address))
+        const struct network *network = &bans->of[i].network;
+
+        if (bans->of[i].until_ms > now_ms &&
+            (network_has(network, address) || network_has(network, &behind)))
             return &bans->of[i];
     }
     return NULL;

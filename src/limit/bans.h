@@ -38,7 +38,8 @@ bool bans_same(const struct bans *a, const struct bans *b);
 /* The decision about just that network; NULL: there is none. */
 const struct ban *bans_about(const struct bans *bans, const struct network *network);
 
-/* The ban that holds for the address; NULL if there is none. */
+/* The ban that holds for the address, or for the IPv4 address that it stands for
+ * (address_behind()); NULL if there is none. */
 const struct ban *bans_find(const struct bans *bans, const struct address *address, int64_t now_ms);
 
 /* Its times are such as clocks say. */

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const char *const names[LIMIT_KINDS] = {"ip", "net", "user", "session", "email", "login"};
+static const char *const names[LIMIT_KINDS] = {"ip",   "net",     "net56", "net48",
+                                               "user", "session", "email", "login"};
 
 static void put_hash(struct limit_key *key, const char *id, size_t len)
 {
@@ -46,6 +47,11 @@ bool limit_key_parse(const char *text, enum limit_kind *ret_kind, const char **r
         }
     }
     return false;
+}
+
+uint32_t limit_times(const struct limit_key *key)
+{
+    return key->kind == LIMIT_NET56 ? 4 : key->kind == LIMIT_NET48 ? 16 : 1;
 }
 
 void limit_key_add(struct text *out, const struct limit_key *key)

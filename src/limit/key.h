@@ -8,8 +8,10 @@
 #include "core/text.h"
 
 enum limit_kind {
-    LIMIT_IP,      /* an IPv4 address */
-    LIMIT_NET,     /* an IPv6 network of 64 bits */
+    LIMIT_IP,    /* an IPv4 address */
+    LIMIT_NET,   /* an IPv6 network of 64 bits */
+    LIMIT_NET56, /* and the wider ones around it: whoever is given one has all of its networks */
+    LIMIT_NET48,
     LIMIT_USER,    /* a user's id */
     LIMIT_SESSION, /* a session's id */
     LIMIT_EMAIL,   /* a keyed hash of the address that is asked for */
@@ -31,6 +33,10 @@ struct limit_key limit_key(uint16_t route, enum limit_kind kind, const char *id)
 
 /* The kind and id behind the first colon of a text; false if there is no such kind, or no id. */
 bool limit_key_parse(const char *text, enum limit_kind *ret_kind, const char **ret_id);
+
+/* How often the limits of its rule hold for this key: 4 times for an IPv6 network of 56 bits, 16
+ * times for one of 48, once for all others. */
+uint32_t limit_times(const struct limit_key *key);
 
 /* KIND:ID. */
 void limit_key_add(struct text *out, const struct limit_key *key);

@@ -11,6 +11,21 @@ enum { BEAT_MS = 400, CLOSED_WAIT_US = 1000000 };
 
 /* Keys in Redis */
 
+/* The networks of an IPv6 client are asked together: one tag keeps them in one slot. */
+static void add_tag(struct text *out, const struct limit_key *key)
+{
+    struct address network;
+
+    if (key->kind != LIMIT_NET && key->kind != LIMIT_NET56 && key->kind != LIMIT_NET48)
+        return;
+    if (!address_parse(key->id, key->len, &network))
+        return;
+    text_char(out, '{');
+    for (int i = 0; i < 6; i++)
+        text_printf(out, "%02x", network.bytes[i]);
+    text_char(out, '}');
+}
+
 const char *limiter_key_text(struct text *out, const struct limiter *limiter,
                              const struct limit_key *key)
 {
@@ -18,6 +33,7 @@ const char *limiter_key_text(struct text *out, const struct limiter *limiter,
     text_add(out, limiter->settings.names[key->route]);
     text_char(out, ':');
     limit_key_add(out, key);
+    add_tag(out, key);
     return out->s;
 }
 
@@ -49,13 +65,20 @@ const char *limiter_name(const struct limiter *limiter, uint16_t route)
 /* A key as text, such as another instance names it; false if there is none like that. */
 bool limiter_read_key(const struct limiter *limiter, const char *text, struct limit_key *ret)
 {
+    char plain[LIMITER_KEY_BYTES];
     enum limit_kind kind;
     const char *id;
     uint16_t route;
+    size_t len;
 
     if (!limiter_route(limiter, text, &route) || !limit_key_parse(text, &kind, &id))
         return false;
-    *ret = limit_key(route, kind, id);
+    len = strcspn(id, "{"); /* the tag */
+    if (len >= sizeof plain)
+        return false;
+    memcpy(plain, id, len);
+    plain[len] = '\0';
+    *ret = limit_key(route, kind, plain);
     return true;
 }
 
@@ -225,12 +248,12 @@ bool limiter_ask(struct limiter *limiter, struct limiter_ask *ask)
     return ask->answered;
 }
 
-bool limiter_refuses(struct limiter *limiter, const struct limit_key *key, const struct rule *rule,
-                     struct verdict *ret)
+bool limiter_refuses(struct limiter *limiter, const struct limit_key *keys, unsigned count,
+                     const struct rule *rule, struct verdict *ret)
 {
     if (limiter->settings.target != NULL)
-        return memory_limiter_refuses(limiter->memory, key, rule, clock_mono_us(), ret);
-    *ret = memory_limiter_look(limiter->memory, key, 1, rule, clock_mono_us());
+        return memory_limiter_refuses(limiter->memory, keys, count, rule, clock_mono_us(), ret);
+    *ret = memory_limiter_look(limiter->memory, keys, count, rule, clock_mono_us());
     return !ret->admitted;
 }
 

@@ -20,7 +20,7 @@ struct limiter;
 struct redis_target;
 
 struct limiter_ask {
-    struct limit_key keys[LIMIT_KEYS]; /* both must admit */
+    struct limit_key keys[LIMIT_KEYS]; /* all must admit */
     unsigned count;
     const struct rule *rule;
     void (*done)(struct limiter_ask *ask);
@@ -40,7 +40,7 @@ struct limiter_settings {
     size_t max_keys;
     const char *bans_file;
     const char *const *names; /* of the routes, by their number, as Redis's keys have them; those
-                               * whose two keys are asked together stand in braces, so that a
+                               * that count by an e-mail address as well stand in braces, so that a
                                * cluster keeps them together */
     size_t name_count;
     const struct redis_target *target; /* NULL: no Redis */
@@ -63,9 +63,9 @@ void limiter_close(struct limiter *limiter);
 /* On a loop. True: the verdict is there. False: done() is called on this loop with it. */
 bool limiter_ask(struct limiter *limiter, struct limiter_ask *ask);
 
-/* True if it is sure at once, and for nothing, that the key is refused. On a loop. */
-bool limiter_refuses(struct limiter *limiter, const struct limit_key *key, const struct rule *rule,
-                     struct verdict *ret);
+/* True if it is sure at once, and for nothing, that one of the keys is refused. On a loop. */
+bool limiter_refuses(struct limiter *limiter, const struct limit_key *keys, unsigned count,
+                     const struct rule *rule, struct verdict *ret);
 
 /* The same as limiter_ask() from a lane; waits. */
 void limiter_ask_waiting(struct limiter *limiter, struct limiter_ask *ask);

@@ -353,7 +353,7 @@ void limiter_leave(struct limiter_link *link)
 
 static void load_scripts(struct limiter_link *link)
 {
-    static const enum script scripts[] = {SCRIPT_ONE, SCRIPT_PAIR};
+    static const enum script scripts[] = {SCRIPT_ONE, SCRIPT_ALL};
 
     for (size_t i = 0; i < count_of(scripts); i++)
         limiter_call(link, 3, (const char *[]){"SCRIPT", "LOAD", script_text(scripts[i])},

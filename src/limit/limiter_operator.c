@@ -41,6 +41,7 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
                       const struct rule *rule, struct verdict *ret)
 {
     struct text name = text_open(task->mem, LIMITER_KEY_BYTES);
+    struct rule wide = rule_times(rule, limit_times(key));
 
     if (limiter->settings.target == NULL) {
         *ret = memory_limiter_look(limiter->memory, key, 1, rule, clock_mono_us());
@@ -66,7 +67,7 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
 
     if (now == NULL)
         return task->err;
-    *ret = script_judge(log->str, log->len, rule, now->integer);
+    *ret = script_judge(log->str, log->len, &wide, now->integer);
     return OK;
 }
 

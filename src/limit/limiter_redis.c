@@ -58,8 +58,8 @@ void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
     handover = mem_malloc(sizeof *handover);
     *handover = (struct handover){link, *key, span};
     /* Rare enough to send the whole script, so that it cannot be unknown. */
-    script_put_merge(&command, true, limiter_key_text(&name_text, link->limiter, key), rule, &clock,
-                     ages.s, ages.len);
+    script_put_merge(&command, true, limiter_key_text(&name_text, link->limiter, key),
+                     limit_times(key), rule, &clock, ages.s, ages.len);
     redis_link_call(link->redis, command.s, command.len, on_handed_over, handover);
 }
 
@@ -112,17 +112,19 @@ static void send_batch(struct limiter_link *link, struct limiter_ask *first)
     struct text command = text_borrow(NULL, buffer, sizeof buffer);
     struct script_clock clock = limiter_clock(link, clock_mono_us());
     const char *keys[LIMITER_BATCH];
+    uint32_t times[LIMITER_BATCH];
     unsigned key_count = 0;
 
     for (struct limiter_ask *ask = first; ask != NULL; ask = ask->next) {
         for (unsigned i = 0; i < ask->count; i++) {
             struct text name = text_borrow(NULL, names[key_count], LIMITER_KEY_BYTES);
 
+            times[key_count] = limit_times(&ask->keys[i]);
             keys[key_count++] = limiter_key_text(&name, link->limiter, &ask->keys[i]);
         }
     }
-    script_put_ask(&command, script_for(first->count), first->whole, keys, key_count, first->rule,
-                   &clock);
+    script_put_ask(&command, script_for(first->count), first->whole, keys, times, key_count,
+                   first->rule, &clock);
     redis_link_call(link->redis, command.s, command.len, on_answer, first);
     if (!command.borrowed)
         talloc_free(command.s);
@@ -286,9 +288,12 @@ static void take_clock_off(struct limiter_ask *ask)
 static void take_part(struct limiter_ask *ask, struct script_reply *reply)
 {
     struct limiter_link *link = ask->link;
+    uint32_t times[LIMIT_KEYS];
     struct script_answer said;
 
-    script_read_ask(reply, ask->count, ask->rule, &said);
+    for (unsigned i = 0; i < ask->count; i++)
+        times[i] = limit_times(&ask->keys[i]);
+    script_read_ask(reply, times, ask->count, ask->rule, &said);
     ask->verdict = said.verdict;
     if (said.outcome == SCRIPT_NONSENSE && redis_link_is_up(link->redis))
         redis_link_fail(link->redis, "Its answer makes no sense");

@@ -320,9 +320,25 @@ static int64_t time_of(const void *log, uint32_t n)
     return nth_newest(log, n);
 }
 
-static struct verdict judge(const struct entry *entry, const struct rule *rule, int64_t now_us)
+/* The rule as it holds for that key; `wide` is room for it. */
+static const struct rule *rule_of(const struct limit_key *key, const struct rule *rule,
+                                  struct rule *wide)
 {
-    return verdict_of(entry, entry == NULL ? 0 : entry->count, time_of, rule, now_us);
+    uint32_t times = limit_times(key);
+
+    if (times == 1)
+        return rule;
+    *wide = rule_times(rule, times);
+    return wide;
+}
+
+static struct verdict judge(const struct limit_key *key, const struct entry *entry,
+                            const struct rule *rule, int64_t now_us)
+{
+    struct rule wide;
+
+    return verdict_of(entry, entry == NULL ? 0 : entry->count, time_of, rule_of(key, rule, &wide),
+                      now_us);
 }
 
 /* The same log with more room. */
@@ -376,8 +392,10 @@ static void touch(struct shard *shard, struct entry *entry, const struct rule *r
 static int64_t append(struct shard *shard, struct entry *entry, const struct rule *rule,
                       int64_t now_us, bool apart)
 {
-    if (entry->count == entry->room && entry->room < rule->most)
-        entry = widen(shard, entry, rule->most);
+    uint32_t most = rule->most * limit_times(&entry->key);
+
+    if (entry->count == entry->room && entry->room < most)
+        entry = widen(shard, entry, most);
     /* A clock that stands still or steps back shortens no window. */
     if (entry->count > 0 && newest_us(entry) > now_us)
         now_us = newest_us(entry);
@@ -394,6 +412,7 @@ static int64_t append(struct shard *shard, struct entry *entry, const struct rul
 
 /* The entries of one request's keys, with their shards locked. */
 struct held {
+    const struct limit_key *keys;
     unsigned count, shard_count;
     struct shard *shards[LIMIT_KEYS], *of[LIMIT_KEYS];
     uint64_t hashes[LIMIT_KEYS];
@@ -401,19 +420,28 @@ struct held {
 };
 
 /* Shards are locked in the order of their addresses, each once. */
+static void add_shard(struct held *held, struct shard *shard)
+{
+    unsigned at = held->shard_count;
+
+    while (at > 0 && held->shards[at - 1] > shard)
+        at--;
+    if (at > 0 && held->shards[at - 1] == shard)
+        return;
+    for (unsigned i = held->shard_count++; i > at; i--)
+        held->shards[i] = held->shards[i - 1];
+    held->shards[at] = shard;
+}
+
 static void hold(struct memory_limiter *limiter, const struct limit_key *keys, unsigned count,
                  struct held *held)
 {
-    *held = (struct held){.count = count};
+    *held = (struct held){.keys = keys, .count = count};
     for (unsigned i = 0; i < count; i++) {
         held->hashes[i] = hash_of(limiter, &keys[i]);
         held->of[i] = &limiter->shards[held->hashes[i] % SHARDS];
-        held->shards[held->shard_count++] = held->of[i];
+        add_shard(held, held->of[i]);
     }
-    if (count == 2 && held->of[0] == held->of[1])
-        held->shard_count = 1;
-    else if (count == 2 && held->of[0] > held->of[1])
-        held->shards[0] = held->of[1], held->shards[1] = held->of[0];
     for (unsigned i = 0; i < held->shard_count; i++)
         pthread_mutex_lock(&held->shards[i]->lock);
     for (unsigned i = 0; i < count; i++)
@@ -428,10 +456,10 @@ static void let_go(struct held *held)
 
 static struct verdict judge_all(const struct held *held, const struct rule *rule, int64_t now_us)
 {
-    struct verdict verdict = judge(held->entries[0], rule, now_us);
+    struct verdict verdict = judge(&held->keys[0], held->entries[0], rule, now_us);
 
     for (unsigned i = 1; i < held->count; i++) {
-        struct verdict other = judge(held->entries[i], rule, now_us);
+        struct verdict other = judge(&held->keys[i], held->entries[i], rule, now_us);
 
         verdict_join(&verdict, &other, rule);
     }
@@ -451,12 +479,13 @@ static void count_refusal(struct held *held, const struct rule *rule, int64_t no
 }
 
 /* The n-th key's entry. Making room for another may have forgotten or moved it since. */
-static struct entry *entry_of(struct held *held, const struct limit_key *keys, unsigned n,
-                              const struct rule *rule, int64_t now_us)
+static struct entry *entry_of(struct held *held, unsigned n, const struct rule *rule,
+                              int64_t now_us)
 {
-    struct entry *entry = *find_slot(held->of[n], held->hashes[n], &keys[n]);
+    const struct limit_key *key = &held->keys[n];
+    struct entry *entry = *find_slot(held->of[n], held->hashes[n], key);
 
-    return entry != NULL ? entry : add_key(held->of[n], held->hashes[n], &keys[n], rule, now_us);
+    return entry != NULL ? entry : add_key(held->of[n], held->hashes[n], key, rule, now_us);
 }
 
 static struct verdict ask(struct memory_limiter *limiter, const struct limit_key *keys,
@@ -469,7 +498,7 @@ static struct verdict ask(struct memory_limiter *limiter, const struct limit_key
     verdict = judge_all(&held, rule, now_us);
     if (verdict.admitted && rule->count > 0) {
         for (unsigned i = 0; i < count; i++)
-            verdict.at_us = append(held.of[i], entry_of(&held, keys, i, rule, now_us), rule, now_us,
+            verdict.at_us = append(held.of[i], entry_of(&held, i, rule, now_us), rule, now_us,
                                    apart);
         verdict_spend(&verdict, rule);
     } else if (!verdict.admitted) {
@@ -651,9 +680,11 @@ static bool any_full(struct held *held, const struct rule *rule, int64_t now_us,
 {
     unsigned window = 0;
     int64_t until_us = 0;
+    struct rule wide;
 
     for (unsigned i = 0; i < held->count; i++) {
-        if (!surely_full(held->entries[i], rule, now_us, &window, &until_us))
+        if (!surely_full(held->entries[i], rule_of(&held->keys[i], rule, &wide), now_us, &window,
+                         &until_us))
             continue;
         count_refusal(held, rule, now_us);
         *ret = refused_until(rule, window, until_us + TOLD_LATER_US - now_us);
@@ -662,13 +693,14 @@ static bool any_full(struct held *held, const struct rule *rule, int64_t now_us,
     return false;
 }
 
-bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *key,
-                            const struct rule *rule, int64_t now_us, struct verdict *ret)
+bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *keys,
+                            unsigned count, const struct rule *rule, int64_t now_us,
+                            struct verdict *ret)
 {
     struct held held;
     bool refused;
 
-    hold(limiter, key, 1, &held);
+    hold(limiter, keys, count, &held);
     refused = any_full(&held, rule, now_us, ret);
     let_go(&held);
     return refused;
@@ -683,7 +715,8 @@ static bool depends(const struct entry *entry, const struct rule *rule, int64_t 
     for (unsigned i = 0; i < rule->count; i++) {
         const struct rule_window *window = &rule->windows[i];
         int64_t window_us = (int64_t)window->seconds * 1000000;
-        uint32_t room = window->limit > entry->flying ? window->limit - entry->flying : 0;
+        uint32_t limit = window->limit * limit_times(&entry->key);
+        uint32_t room = limit > entry->flying ? limit - entry->flying : 0;
         int64_t from_us = now_us;
 
         if (entry->count < room)
@@ -698,11 +731,10 @@ static bool depends(const struct entry *entry, const struct rule *rule, int64_t 
     return false;
 }
 
-static void take_off(struct held *held, const struct limit_key *keys, const struct rule *rule,
-                     int64_t now_us)
+static void take_off(struct held *held, const struct rule *rule, int64_t now_us)
 {
     for (unsigned i = 0; i < held->count; i++) {
-        struct entry *entry = entry_of(held, keys, i, rule, now_us);
+        struct entry *entry = entry_of(held, i, rule, now_us);
 
         if (entry->flying < UINT16_MAX)
             entry->flying++;
@@ -726,7 +758,7 @@ enum limit_start memory_limiter_start(struct memory_limiter *limiter, const stru
         *ret_apart = *ret_apart || (held.entries[i] != NULL && held.entries[i]->has_apart);
     }
     if (start == LIMIT_ASK)
-        take_off(&held, keys, rule, now_us);
+        take_off(&held, rule, now_us);
     let_go(&held);
     return start;
 }
@@ -768,7 +800,7 @@ void memory_limiter_refused(struct memory_limiter *limiter, const struct limit_k
 
     hold(limiter, keys, count, &held);
     for (unsigned i = 0; i < count; i++) {
-        struct entry *entry = entry_of(&held, keys, i, rule, asked_us);
+        struct entry *entry = entry_of(&held, i, rule, asked_us);
 
         land(entry);
         if (!refused[i])
@@ -801,11 +833,11 @@ static uint32_t count_due(const struct entry *entry, const struct rule *rule, in
                           int64_t settled_us)
 {
     int64_t window_us = early((int64_t)rule->longest * 1000000);
-    uint32_t due = 0;
+    uint32_t due = 0, most = rule->most * limit_times(&entry->key);
 
     for (uint32_t n = 1; n <= entry->count && now_us - nth_newest(entry, n) < window_us; n++)
         due += nth_newest(entry, n) < settled_us && !is_apart(entry, n);
-    return due < rule->most ? due : rule->most;
+    return due < most ? due : most;
 }
 
 unsigned memory_limiter_admitted(struct memory_limiter *limiter, const struct limit_key *keys,
@@ -817,7 +849,7 @@ unsigned memory_limiter_admitted(struct memory_limiter *limiter, const struct li
 
     hold(limiter, keys, count, &held);
     for (unsigned i = 0; i < count; i++) {
-        struct entry *entry = entry_of(&held, keys, i, rule, asked_us);
+        struct entry *entry = entry_of(&held, i, rule, asked_us);
 
         land(entry);
         if (held_there[i] < entry->count && !is_handed_over(entry, asked_us) &&

@@ -20,13 +20,14 @@
 
 struct memory_limiter;
 
-enum { LIMIT_KEYS = 2 /* that one request is counted by at most */ };
+enum { LIMIT_KEYS = 4 /* that one request is counted by at most: three networks and an address */ };
 
 /* `max_keys` of all shards together. */
 struct memory_limiter *memory_limiter_open(void *mem, size_t max_keys);
 void memory_limiter_close(struct memory_limiter *limiter);
 
-/* Checks every window of the rule for every key and charges all of them, or none. */
+/* Checks every window of the rule for every key, as often as limit_times() says, and charges all of
+ * them, or none. What is left is the least that any of the keys has. */
 struct verdict memory_limiter_ask(struct memory_limiter *limiter, const struct limit_key *keys,
                                   unsigned count, const struct rule *rule, int64_t now_us);
 
@@ -64,8 +65,9 @@ struct verdict memory_limiter_ask_apart(struct memory_limiter *limiter,
 /* True if it is sure without asking Redis that the request is refused: it said so, or what was
  * admitted here alone fills a window. Never true where Redis would admit: its word, and a time here
  * is a little older than the same time there. */
-bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *key,
-                            const struct rule *rule, int64_t now_us, struct verdict *ret);
+bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *keys,
+                            unsigned count, const struct rule *rule, int64_t now_us,
+                            struct verdict *ret);
 
 enum limit_start {
     LIMIT_REFUSED, /* surely */

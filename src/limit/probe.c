@@ -36,7 +36,7 @@ static const char *decide(void *mem, redisContext *context, bool whole, bool *re
     struct text command = text_open(mem, 8192);
 
     script_compile_rule(mem, &rule);
-    script_put_ask(&command, script_for(1), whole, (const char *[]){PROBE_KEY}, 1, &rule,
+    script_put_ask(&command, script_for(1), whole, (const char *[]){PROBE_KEY}, NULL, 1, &rule,
                    &(struct script_clock){0});
 
     auto_redis_reply redisReply *reply = call(context, &command);

@@ -113,6 +113,16 @@ const char *rule_parse(const char *text, struct rule *ret)
     }
 }
 
+struct rule rule_times(const struct rule *rule, uint32_t times)
+{
+    struct rule wide = *rule;
+
+    wide.most *= times;
+    for (unsigned i = 0; i < rule->count; i++)
+        wide.windows[i].limit *= times;
+    return wide;
+}
+
 const char *rule_window_text(void *mem, const struct rule_window *window)
 {
     size_t unit = count_of(units);

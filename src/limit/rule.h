@@ -37,5 +37,9 @@ struct rule {
 /* NULL, or what is wrong with it and what to write instead (static). */
 const char *rule_parse(const char *text, struct rule *ret);
 
+/* The same windows with limits that are so many times as large; for memory and the scripts'
+ * answers, not for the wire. */
+struct rule rule_times(const struct rule *rule, uint32_t times);
+
 /* "5 per minute", "10 per 30 seconds": in `mem`. */
 const char *rule_window_text(void *mem, const struct rule_window *window);

@@ -25,95 +25,100 @@
     "  elseif last > t then t = last end\n"                                                        \
     "end\n"
 
-/* The other arguments are how long the log is kept (ms), the largest limit, and limit and length
- * (us) of each window. How long is said anew each time, also when it is refused: the rule may be
- * another one than the last time. Short logs are written anew, since that is one command; long ones
- * are appended to. Each key counts by itself. The answer is one text, since that costs less than a
- * list; see script_read_ask(). */
-static const char one_text[] = NOW
-    "local call, unpack, pack = redis.call, struct.unpack, struct.pack\n"
-    "local now, most, answers = t, ARGV[4] + 0, {}\n"
-    "local limits, windows = {}, {}\n"
-    "for i = 5, #ARGV, 2 do\n"
-    "  limits[#limits + 1] = ARGV[i] + 0\n"
-    "  windows[#windows + 1] = ARGV[i + 1] + 0\n"
+/* What both scripts that decide do. The other arguments are how long the log is kept (ms), the
+ * largest limit, and limit and length (us) of each window. How long is said anew each time, also
+ * when it is refused: the rule may be another one than the last time. Short logs are written anew,
+ * since that is one command; long ones are appended to. The answer is one text, since that costs
+ * less than a list; see script_read_ask(). They are written out, not called, since a function would
+ * be made anew by each call. */
+#define RULE(LAST)                                                                                 \
+    "local call, unpack, pack = redis.call, struct.unpack, struct.pack\n"                          \
+    "local now, most, answers = t, ARGV[4] + 0, {}\n"                                              \
+    "local limits, windows = {}, {}\n"                                                             \
+    "for i = 5, " LAST ", 2 do\n"                                                                  \
+    "  limits[#limits + 1] = ARGV[i] + 0\n"                                                        \
+    "  windows[#windows + 1] = ARGV[i + 1] + 0\n"                                                  \
     "end\n"
-    "for k, key in ipairs(KEYS) do\n"
-    "  local log = call('GETRANGE', key, '-4096', '-1')\n"
-    "  local n, t = #log / 8, now\n"
-    "  if n >= 512 then n = call('STRLEN', key) / 8 end\n"
-    "  if n % 1 > 0 then\n"
-    "    call('DEL', key)\n"
-    "    n, log = 0, ''\n"
-    "  elseif n > 0 then\n"
-    "    local last = unpack('>I8', log, #log - 7)\n"
-    "    if last > t + 1000000 then\n"
-    "      log = call('GET', key)\n" TIDY "      call('SET', key, log, 'PX', ARGV[3])\n"
-    "      log = string.sub(log, -4096)\n"
-    "    elseif last > t then t = last end\n"
-    "  end\n"
-    "  local held, refused, beyond = #log / 8, 0, ''\n"
-    "  for i, limit in ipairs(limits) do\n"
-    "    local since, young, first = t - windows[i], -1, -1\n"
-    "    if limit <= held then\n"
-    "      if unpack('>I8', log, (held - limit) * 8 + 1) > since then refused = 1 end\n"
-    "    elseif n > held and unpack('>I8', log, 1) > since then\n"
-    "      local low, high = math.max(n - limit, 0), n - held\n"
-    "      first = unpack('>I8', log, 1)\n"
-    "      while low < high do\n"
-    "        local middle = math.floor((low + high) / 2)\n"
-    "        local at = unpack('>I8',\n"
-    "          call('GETRANGE', key, middle * 8, middle * 8 + 7))\n"
-    "        if at > since then high, first = middle, at else low = middle + 1 end\n"
-    "      end\n"
-    "      young = n - high\n"
-    "      if young >= limit then refused = 1 end\n"
-    "    end\n"
-    "    if n > held then beyond = beyond .. pack('>i8i8', young, first) end\n"
-    "  end\n"
-    "  answers[3 * k - 2] = pack('>I8I8I8I8', refused, t, n, held)\n"
-    "  answers[3 * k - 1], answers[3 * k] = log, beyond\n"
-    "  local stamp = pack('>I8', t)\n"
-    "  if refused == 0 and n < 32 then\n"
-    "    if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"
-    "    call('SET', key, log .. stamp, 'PX', ARGV[3])\n"
-    "  elseif refused == 0 and n >= 2 * most then\n"
-    "    local kept = call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"
-    "    call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"
-    "  else\n"
-    "    if refused == 0 then call('APPEND', key, stamp) end\n"
-    "    call('PEXPIRE', key, ARGV[3])\n"
-    "  end\n"
-    "end\n"
-    "return table.concat(answers)\n";
 
-static const char pair_text[] = NOW
-    "local logs, most = {}, ARGV[4] + 0\n"
-    "for k = 1, #KEYS do\n"
-    "  local log = redis.call('GET', KEYS[k]) or ''\n" TIDY
-    "  logs[k] = string.sub(log, -most * 8)\n"
-    "end\n"
-    "local refused = 0\n"
-    "for k = 1, #KEYS do\n"
-    "  for i = 5, #ARGV, 2 do\n"
-    "    local limit, n = ARGV[i] + 0, #logs[k] / 8\n"
-    "    if n >= limit and\n"
-    "       struct.unpack('>I8', logs[k], (n - limit) * 8 + 1) + ARGV[i + 1] > t then\n"
-    "      refused = 1\n"
-    "    end\n"
+/* Of `key`: `log`, the newest of its `n` times; `t` is later than none of them. */
+#define READ                                                                                       \
+    "  local log = call('GETRANGE', key, '-4096', '-1')\n"                                         \
+    "  local n = #log / 8\n"                                                                       \
+    "  if n >= 512 then n = call('STRLEN', key) / 8 end\n"                                         \
+    "  if n % 1 > 0 then\n"                                                                        \
+    "    call('DEL', key)\n"                                                                       \
+    "    n, log = 0, ''\n"                                                                         \
+    "  elseif n > 0 then\n"                                                                        \
+    "    local last = unpack('>I8', log, #log - 7)\n"                                              \
+    "    if last > t + 1000000 then\n"                                                             \
+    "      log = call('GET', key)\n" TIDY "      call('SET', key, log, 'PX', ARGV[3])\n"           \
+    "      log = string.sub(log, -4096)\n"                                                         \
+    "    elseif last > t then t = last end\n"                                                      \
     "  end\n"
-    "end\n"
-    "for k = 1, #KEYS do\n"
-    "  if refused == 0 then\n"
-    "    redis.call('SET', KEYS[k],\n"
-    "      string.sub(logs[k], #logs[k] >= most * 8 and 9 or 1) .. struct.pack('>I8', t),\n"
-    "      'PX', ARGV[3])\n"
-    "  else redis.call('PEXPIRE', KEYS[k], ARGV[3]) end\n"
-    "end\n"
-    "local n, m = #logs[1] / 8, #logs[2] / 8\n"
-    "return struct.pack('>I8I8I8I8', refused, t, n, n) .. logs[1] .. struct.pack('>I8I8', m, m) "
-    "..\n"
-    "  logs[2]\n";
+
+/* Whether one of the windows is full; what the log does not reach to is counted. */
+#define JUDGE(LIMIT)                                                                               \
+    "  local held, beyond = #log / 8, ''\n"                                                        \
+    "  for i, limit in ipairs(limits) do\n" LIMIT                                                  \
+    "    local since, young, first = t - windows[i], -1, -1\n"                                     \
+    "    if limit <= held then\n"                                                                  \
+    "      if unpack('>I8', log, (held - limit) * 8 + 1) > since then refused = 1 end\n"           \
+    "    elseif n > held and unpack('>I8', log, 1) > since then\n"                                 \
+    "      local low, high = math.max(n - limit, 0), n - held\n"                                   \
+    "      first = unpack('>I8', log, 1)\n"                                                        \
+    "      while low < high do\n"                                                                  \
+    "        local middle = math.floor((low + high) / 2)\n"                                        \
+    "        local at = unpack('>I8',\n"                                                           \
+    "          call('GETRANGE', key, middle * 8, middle * 8 + 7))\n"                               \
+    "        if at > since then high, first = middle, at else low = middle + 1 end\n"              \
+    "      end\n"                                                                                  \
+    "      young = n - high\n"                                                                     \
+    "      if young >= limit then refused = 1 end\n"                                               \
+    "    end\n"                                                                                    \
+    "    if n > held then beyond = beyond .. pack('>i8i8', young, first) end\n"                    \
+    "  end\n"
+
+#define WRITE                                                                                      \
+    "  if refused == 0 and n < 32 then\n"                                                          \
+    "    if n >= most then log = string.sub(log, (n - most + 1) * 8 + 1) end\n"                    \
+    "    call('SET', key, log .. stamp, 'PX', ARGV[3])\n"                                          \
+    "  elseif refused == 0 and n >= 2 * most then\n"                                               \
+    "    local kept = call('GETRANGE', key, (n - most + 1) * 8, '-1')\n"                           \
+    "    call('SET', key, kept .. stamp, 'PX', ARGV[3])\n"                                         \
+    "  else\n"                                                                                     \
+    "    if refused == 0 then call('APPEND', key, stamp) end\n"                                    \
+    "    call('PEXPIRE', key, ARGV[3])\n"                                                          \
+    "  end\n"
+
+/* Each key counts by itself. */
+static const char one_text[] = NOW RULE(
+    "#ARGV") "for k, key in ipairs(KEYS) do\n"
+             "  local t, refused = now, 0\n" READ JUDGE(
+                 "") "  answers[3 * k - 2] = pack('>I8I8I8I8', refused, t, n, held)\n"
+                     "  answers[3 * k - 1], answers[3 * k] = log, beyond\n"
+                     "  local stamp = pack('>I8', t)\n" WRITE "end\n"
+                     "return table.concat(answers)\n";
+
+/* The last arguments are how many times the limits hold for each of the keys. */
+static const char all_text[] = NOW RULE(
+    "#ARGV - #KEYS") "local logs, counts, refused, widest = {}, {}, 0, most\n"
+                     "for k, key in ipairs(KEYS) do\n" READ "  logs[k], counts[k] = log, n\n"
+                     "end\n"
+                     "for k, key in ipairs(KEYS) do\n"
+                     "  local log, n, times = logs[k], counts[k], ARGV[#ARGV - #KEYS + k] + "
+                     "0\n" JUDGE(
+                         "    limit = limit * times\n") "  answers[3 * k - 1] = pack('>I8I8', n, "
+                                                        "held)\n"
+                                                        "  answers[3 * k], answers[3 * k + 1] = "
+                                                        "log, beyond\n"
+                                                        "end\n"
+                                                        "answers[1] = pack('>I8I8', refused, t)\n"
+                                                        "local stamp = pack('>I8', t)\n"
+                                                        "for k, key in ipairs(KEYS) do\n"
+                                                        "  local log, n, most = logs[k], "
+                                                        "counts[k], widest * ARGV[#ARGV - #KEYS + "
+                                                        "k]\n" WRITE "end\n"
+                                                        "return table.concat(answers)\n";
 
 /* ARGV[5]: ages in us, 8 bytes each. */
 static const char merge_text[] = NOW
@@ -200,7 +205,7 @@ static const char decide_text[] =
     "return {decided, (till or 0) + 0 > now and 1 or 0}\n";
 
 static const char *const texts[SCRIPTS] = {
-    [SCRIPT_ONE] = one_text,         [SCRIPT_PAIR] = pair_text,   [SCRIPT_MERGE] = merge_text,
+    [SCRIPT_ONE] = one_text,         [SCRIPT_ALL] = all_text,     [SCRIPT_MERGE] = merge_text,
     [SCRIPT_FORGIVE] = forgive_text, [SCRIPT_BEAT] = beat_text,   [SCRIPT_CLOCK] = clock_text,
     [SCRIPT_TIME] = time_text,       [SCRIPT_RESET] = reset_text, [SCRIPT_DECIDE] = decide_text,
 };
@@ -292,7 +297,7 @@ void script_compile_rule(void *mem, struct rule *rule)
 
 enum script script_for(unsigned count)
 {
-    return count > 1 ? SCRIPT_PAIR : SCRIPT_ONE;
+    return count > 1 ? SCRIPT_ALL : SCRIPT_ONE;
 }
 
 /* EVALSHA or EVAL, up to the keys. */
@@ -313,25 +318,29 @@ static void put_head(struct text *out, enum script script, bool whole, unsigned 
 }
 
 void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
-                    unsigned count, const struct rule *rule, const struct script_clock *clock)
+                    const uint32_t *times, unsigned count, const struct rule *rule,
+                    const struct script_clock *clock)
 {
-    put_head(out, script, whole, count, 4 + 2 * rule->count);
+    put_head(out, script, whole, count, 4 + 2 * rule->count + (script == SCRIPT_ALL ? count : 0));
     for (unsigned i = 0; i < count; i++)
         put_bulk(out, keys[i], strlen(keys[i]));
     put_number(out, clock->shift_us);
     put_number(out, clock->expected_us);
     text_put(out, rule->wire, rule->wire_len);
+    for (unsigned i = 0; script == SCRIPT_ALL && i < count; i++)
+        put_number(out, times == NULL ? 1 : times[i]);
 }
 
-void script_put_merge(struct text *out, bool whole, const char *key, const struct rule *rule,
-                      const struct script_clock *clock, const char *ages, size_t ages_len)
+void script_put_merge(struct text *out, bool whole, const char *key, uint32_t times,
+                      const struct rule *rule, const struct script_clock *clock, const char *ages,
+                      size_t ages_len)
 {
     put_head(out, SCRIPT_MERGE, whole, 1, 5);
     put_bulk(out, key, strlen(key));
     put_number(out, clock->shift_us);
     put_number(out, clock->expected_us);
     put_number(out, keep_ms(rule));
-    put_number(out, rule->most);
+    put_number(out, (int64_t)rule->most * times);
     put_bulk(out, ages, ages_len);
 }
 
@@ -467,8 +476,8 @@ bool script_says_clock_is_off(const redisReply *reply)
            reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer == 2;
 }
 
-void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,
-                     struct script_answer *ret)
+void script_read_ask(struct script_reply *reply, const uint32_t *times, unsigned count,
+                     const struct rule *rule, struct script_answer *ret)
 {
     int64_t refused = next_number(reply);
 
@@ -476,12 +485,16 @@ void script_read_ask(struct script_reply *reply, unsigned count, const struct ru
     if (!script_is_time(ret->now_us))
         return;
     for (unsigned i = 0; i < count; i++) {
-        if (!read_log(reply, rule, ret, i))
+        struct rule wide;
+
+        if (times != NULL && times[i] != 1)
+            wide = rule_times(rule, times[i]);
+        if (!read_log(reply, times == NULL || times[i] == 1 ? rule : &wide, ret, i))
             return;
     }
     ret->verdict = ret->each[0];
-    if (count > 1)
-        verdict_join(&ret->verdict, &ret->each[1], rule);
+    for (unsigned i = 1; i < count; i++)
+        verdict_join(&ret->verdict, &ret->each[i], rule);
     /* What was done there is what counts. */
     ret->verdict.admitted = refused == 0;
     if (ret->verdict.admitted) {

@@ -13,7 +13,7 @@
 
 enum script {
     SCRIPT_ONE,   /* one key, or several that are charged each by itself */
-    SCRIPT_PAIR,  /* two keys, of one slot of a cluster: both are charged, or none */
+    SCRIPT_ALL,   /* several keys, of one slot of a cluster: all are charged, or none */
     SCRIPT_MERGE, /* adds times by their ages */
     SCRIPT_FORGIVE,
     SCRIPT_BEAT,   /* this instance lives; what do the others say? */
@@ -44,13 +44,15 @@ struct script_clock {
     int64_t shift_us, expected_us; /* 0: no time is expected */
 };
 
-/* Adds a whole command (RESP) that decides, for SCRIPT_ONE any number of keys by the same rule.
- * `whole`: with the script's text, for a Redis that does
- * not know it. */
+/* Adds a whole command (RESP) that decides, for SCRIPT_ONE any number of keys by the same rule, for
+ * SCRIPT_ALL those of one request; `times` says how often the limits hold for each (limit_times();
+ * NULL: once for all). `whole`: with the script's text, for a Redis that does not know it. */
 void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
-                    unsigned count, const struct rule *rule, const struct script_clock *clock);
-void script_put_merge(struct text *out, bool whole, const char *key, const struct rule *rule,
-                      const struct script_clock *clock, const char *ages, size_t ages_len);
+                    const uint32_t *times, unsigned count, const struct rule *rule,
+                    const struct script_clock *clock);
+void script_put_merge(struct text *out, bool whole, const char *key, uint32_t times,
+                      const struct rule *rule, const struct script_clock *clock, const char *ages,
+                      size_t ages_len);
 void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us);
 
 /* Any command: words and their lengths. */
@@ -85,8 +87,8 @@ bool script_says_clock_is_off(const redisReply *reply);
 bool script_is_time(int64_t us);
 
 /* The next part: one ask of so many keys. SCRIPT_NONSENSE if there is none. */
-void script_read_ask(struct script_reply *reply, unsigned count, const struct rule *rule,
-                     struct script_answer *ret);
+void script_read_ask(struct script_reply *reply, const uint32_t *times, unsigned count,
+                     const struct rule *rule, struct script_answer *ret);
 
 /* The rule against a log as Redis keeps it, at a time of Redis's clock. */
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us);

@@ -22,5 +22,5 @@ struct verdict verdict_of(const void *log, uint32_t count, log_time *time, const
 /* The same after a charge. */
 void verdict_spend(struct verdict *verdict, const struct rule *rule);
 
-/* Of a request that two keys count: it needs both. */
+/* Of a request that several keys count: it needs all of them. */
 void verdict_join(struct verdict *verdict, const struct verdict *other, const struct rule *rule);

@@ -52,6 +52,7 @@ def test_the_return_address_comes_in_the_body_or_the_query(world):
     assert world.stripe.every("billing_portal.session")[0]["return_url"] == f"{APP}/query"
     assert world.post(user, "create-portal-session?return_url=https%3A%2F%2Fapp.example.com%2Fquery", {"return_url": f"{APP}/body"}).status_code == 200
     assert world.stripe.every("billing_portal.session")[0]["return_url"] == f"{APP}/body"
+    assert world.post(user, "create-portal-session", {"return_url": f"{APP}:443/port"}).status_code == 200
     assert world.post(user, "create-portal-session").status_code == 200
     assert world.post(user, "create-portal-session", {"return_url": "https://evil.example/"}).status_code == 400
     assert world.post(user, "create-portal-session?return_url=https%3A%2F%2Fevil.example").status_code == 400

@@ -100,7 +100,8 @@ def test_an_unknown_plan_and_no_plan_are_problems_of_the_body(world):
 
 @pytest.mark.parametrize("url", ["https://evil.example/x", "https://app.example.com.evil.example/", "https://app.example.com@evil.example/", "//evil.example",
                                  "http://app.example.com/x", "https://app.example.com:8443/x", "javascript:alert(1)", "/settings", "https://app.example.com\\@evil.example/",
-                                 "https://app.example.com/\x04", "https://app.example.com/\x7f", "https://app.example.com/a b"])
+                                 "https://app.example.com/\x04", "https://app.example.com/\x7f", "https://app.example.com/a b",
+                                 "https://app.example.com:0443/x", "https://app.example.com:80/x"])
 def test_nobody_is_led_elsewhere(world, url):
     user = world.user()
     for name in ("success_url", "cancel_url"):

@@ -166,6 +166,99 @@ def test_a_file_of_secrets_that_others_may_read_warns(tmp_path):
     assert run("settings", cwd=tmp_path).stderr == ""
 
 
+def test_no_rights_are_advised_for_what_is_no_file(tmp_path):
+    assert "chmod" not in run("settings", "--env-file", "/dev/null", cwd=tmp_path, **GOOD).stderr
+
+
+def warnings(tmp_path, *options, **settings):
+    done = run("settings", *options, cwd=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stderr.splitlines() if "warning: " in line]
+
+
+@pytest.mark.parametrize("value", TEMPLATES)
+def test_a_template_that_nothing_filled_in_is_told_for_every_other_setting_and_line(tmp_path, value):
+    (line,) = warnings(tmp_path, **GOOD, GIT_COMMIT=value)
+    assert "GIT_COMMIT" in line and "template" in line
+    (tmp_path / ".env").touch(0o600)
+    (tmp_path / ".env").write_text(f'JWT_SECRET_KEY={KEY}\n# {value}\nSOMEBODY_ELSES_TOKEN="{value}"\n')
+    lines = warnings(tmp_path)
+    assert any(".env line 3" in line and "SOMEBODY_ELSES_TOKEN" in line and "expanded" in line for line in lines)
+    assert value not in "".join(lines)
+
+
+@pytest.mark.parametrize("name, value", [("EMAIL_FROM", "<ann@example.com>"), ("EMAIL_FROM", "Ann <ann@example.com>"), ("APP_VERSION", "$5"), ("APP_VERSION", "1.0_2"), ("APP_VERSION", "50%"), ("SOURCE_URL", "https://example.com/$x")])
+def test_what_is_no_template_is_not_told(tmp_path, name, value):
+    assert warnings(tmp_path, **GOOD, **{name: value}) == []
+
+
+def test_a_value_that_begins_with_a_hash_is_taken_and_told(tmp_path):
+    (tmp_path / ".env").touch(0o600)
+    (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\nSERVICE_NAME=#secret\nAPP_VERSION= # none\nGIT_COMMIT='#quoted'\n")
+    rows, said = values(tmp_path)
+    assert (rows["SERVICE_NAME"]["value"], rows["GIT_COMMIT"]["value"]) == ("#secret", "#quoted")
+    assert rows["APP_VERSION"]["value"] in (None, "")
+    (line,) = said.splitlines()
+    assert ".env line 2" in line and "#" in line and "secret" not in line
+
+
+@pytest.mark.parametrize("name, value", [("RATE_LIMIT_PORT", "tcp://10.0.0.7:80"), ("RATE_LIMIT_PORT_80_TCP_ADDR", "10.0.0.7"), ("RATE_LIMIT_SERVICE_HOST", "10.0.0.7"),
+                                         ("REDIS_CACHE_PORT", "tcp://10.0.0.7:6379"), ("STRIPE_PORT", "udp://10.0.0.7:80"), ("EMAIL_RELAY_PORT", "sctp://10.0.0.7:80")])
+def test_what_kubernetes_sets_for_a_service_is_no_setting(tmp_path, name, value):
+    assert warnings(tmp_path, **GOOD, **{name: value}) == []
+    assert run("check", cwd=tmp_path, **GOOD, **{name: value}).returncode == 0
+
+
+def test_a_folder_of_the_store_that_others_rule_over_is_told(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir(0o700)
+    assert warnings(tmp_path, **GOOD) == []
+    for mode in (0o777, 0o770, 0o702):
+        os.chmod(folder, mode)
+        (line,) = warnings(tmp_path, **GOOD)
+        assert "DATA_DIR" in line and "chmod 700 data" in line
+    os.chmod(folder, 0o755)
+    assert warnings(tmp_path, **GOOD) == []
+    (tmp_path / "link").symlink_to(folder)
+    (line,) = warnings(tmp_path, **GOOD, DATA_DIR="link")
+    assert "symbolic link" in line
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, 12345)
+        (line,) = warnings(tmp_path, **GOOD)
+        assert "belongs to another user" in line
+
+
+@pytest.mark.parametrize("given, sent", [("https://a.example:443", "https://a.example"), ("http://a.example:80", "http://a.example"), ("https://a.example:80", "https://a.example:80"),
+                                         ("http://a.example:443", "http://a.example:443"), ("http://[::1]:80", "http://[::1]"), ("https://a.example", "https://a.example")])
+def test_origins_are_brought_to_the_form_that_browsers_send(start, given, sent):
+    manus = start(CORS_ORIGINS=f"https://b.example,{given}", PUBLIC_URL=given)
+    reply = manus.get("/api/v1/health", headers={"Origin": sent})
+    assert reply.headers.get("Access-Control-Allow-Origin") == sent
+
+
+@pytest.mark.parametrize("name", ["CORS_ORIGINS", "PUBLIC_URL", "BILLING_URL"])
+@pytest.mark.parametrize("value", ["https://a.example:0443", "http://a.example:080", "http://a.example:00", "http://a.example:", "https://a.example:65536"])
+def test_a_port_that_no_browser_writes_is_refused(tmp_path, name, value):
+    (line,) = refused(tmp_path, **GOOD, **{name: value})
+    assert line.startswith(f"manus: {name}: ")
+
+
+@pytest.mark.parametrize("value", ["https://A.example", "http://[2001:DB8::1]", "http://[2001:db8:0::1]"])
+def test_an_origin_in_a_spelling_that_no_browser_sends_is_refused(tmp_path, value):
+    (line,) = refused(tmp_path, **GOOD, CORS_ORIGINS=value)
+    assert line.startswith("manus: CORS_ORIGINS: ")
+
+
+@pytest.mark.parametrize("key", ["sk_live_abcdefgh12345678", "rk_live_abcdefgh12345678"])
+def test_a_live_stripe_key_goes_to_https_only(tmp_path, key):
+    live = {**GOOD, "STRIPE_SECRET_KEY": key, "STRIPE_WEBHOOK_SECRET": "whsec_x"}
+    for base in ("http://api.stripe.example", "http://127.0.0.1:12111", "http://localhost"):
+        (line,) = refused(tmp_path, **live, STRIPE_API_BASE=base)
+        assert line.startswith("manus: STRIPE_API_BASE: ") and key not in line
+    assert run("settings", cwd=tmp_path, **live, STRIPE_API_BASE="https://stripe.example").returncode == 0
+    assert run("settings", cwd=tmp_path, **{**live, "STRIPE_SECRET_KEY": key.replace("live", "test")}, STRIPE_API_BASE="http://127.0.0.1:12111").returncode == 0
+
+
 def test_limits_can_be_switched_off_by_name_already(tmp_path):
     for value in ("true", "false", "1", "0", "yes", "no", "on", "off", "True"):
         assert run("settings", cwd=tmp_path, **GOOD, RATE_LIMIT_ENABLED=value).returncode == 0

@@ -12,12 +12,13 @@ static void try_reply(const redisReply *reply, enum script script)
     struct rule rule;
     struct script_answer answer;
     struct script_reply parts;
-    unsigned count = script == SCRIPT_PAIR ? 2 : 1;
+    static const uint32_t times[LIMIT_KEYS] = {1, 4, 16, 1};
+    unsigned count = script == SCRIPT_ALL ? LIMIT_KEYS : 1;
 
     rule_parse(script == SCRIPT_ONE ? "70/minute;1000/hour" : "5/minute;20/hour", &rule);
     script_open_reply(reply, &parts);
     for (int i = 0; i < 3; i++) {
-        script_read_ask(&parts, count, &rule, &answer);
+        script_read_ask(&parts, times, count, &rule, &answer);
         if (answer.outcome == SCRIPT_ADMITTED)
             assert(answer.verdict.admitted);
         if (answer.outcome == SCRIPT_REFUSED)
@@ -28,7 +29,7 @@ static void try_reply(const redisReply *reply, enum script script)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     redisReader *reader = redisReaderCreate();
-    enum script script = (enum script)(len == 0 ? 0 : bytes[0] % (SCRIPT_PAIR + 1));
+    enum script script = (enum script)(len == 0 ? 0 : bytes[0] % (SCRIPT_ALL + 1));
     void *reply = NULL;
 
     reader->maxelements = REDIS_LIST_MOST; /* as on every connection */

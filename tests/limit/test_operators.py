@@ -65,6 +65,17 @@ def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_
     assert limits(manus, "bans").stdout == "nobody is banned\n"
 
 
+@pytest.mark.parametrize("client", ["64:ff9b::198.51.100.7", "2002:c633:6407::1", "2001:0:4136:e378:8000:63bf:39cc:9bf8"])
+def test_a_banned_ipv4_network_comes_in_by_no_translation(manus, client):
+    assert get(manus, client, "/").status_code == 200
+    assert limits(manus, "ban", "198.51.100.0/24").returncode == 0
+    assert get(manus, client, "/").status_code == 429
+    assert get(manus, "64:ff9b::198.51.101.7", "/").status_code == 200
+    assert limits(manus, "unban", "198.51.100.0/24").returncode == 0
+    assert limits(manus, "ban", "64:ff9b::/96").returncode == 0, "and a translation may be banned as a whole"
+    assert get(manus, "64:ff9b::198.51.101.7", "/").status_code == 429 and get(manus, "198.51.101.7", "/").status_code == 200
+
+
 def test_bans_of_an_older_file_hold_and_what_is_not_banned_is_told(manus):
     assert manus.stop() == 0
     (manus.folder / "data" / "bans").write_text(f"198.51.100.0/24 {int(time.time() + 600) * 1000}\nnonsense\n192.0.2.0/24 x\n")

@@ -16,7 +16,8 @@ HEALTH = f"{API}/health"
 @pytest.fixture(scope="module")
 def manus(tmp_path_factory):
     """One server; each test comes from addresses of its own."""
-    one = Manus(tmp_path_factory.mktemp("manus"), RATE_LIMIT_HEALTH="3/2s;5/minute", RATE_LIMIT_VERSION="unlimited", **LIMITED).start()
+    one = Manus(tmp_path_factory.mktemp("manus"), RATE_LIMIT_HEALTH="3/2s;5/minute", RATE_LIMIT_VERSION="unlimited", RATE_LIMIT_AUTH_STATUS="3/hour",
+                **LIMITED).start()
     yield one
     assert one.stop() == 0
     check_no_reports(one)
@@ -101,6 +102,20 @@ def test_the_networks_of_an_ipv6_customer_count_as_one_and_mapped_addresses_as_i
     assert get(manus, HEALTH, "2001:db8:1:3::1").status_code == 200
     statuses(manus, HEALTH, ip, 3)
     assert get(manus, HEALTH, f"::ffff:{ip}").status_code == 429
+
+
+def test_who_has_many_networks_is_counted_by_those_of_56_and_48_bits_as_well(manus):
+    path = f"{API}/auth/status"
+    codes = [[get(manus, path, f"2001:db8:77:{number:x}::1").status_code for number in range(first, first + 16)]
+             for first in range(0, 16 * 256, 256)]
+    assert [row.count(200) for row in codes] == [12] * 4 + [0] * 12, "12 of 56 bits, 48 of 48 bits"
+    reply = get(manus, path, "2001:db8:77:ffff::1")
+    assert reply.status_code == 429 and reply.headers["X-RateLimit-Remaining"] == "0" and int(reply.headers["Retry-After"]) > 3500
+    assert get(manus, path, "2001:db8:78::1").status_code == 200
+
+
+def test_what_stands_for_an_ipv4_address_has_no_wider_network(manus):
+    assert [get(manus, f"{API}/auth/status", f"64:ff9b::198.51.{number}.7").status_code for number in range(60)] == [200] * 60
 
 
 @pytest.mark.parametrize("junk", ["unknown", "_hidden", "999.1.1.1", "198.51.100.007", "0x7f.1", "x" * 3000, ", ".join(["10.0.0.1"] * 400), ",,,", "1.2.3.4:99999",

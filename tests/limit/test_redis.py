@@ -104,6 +104,17 @@ def test_what_a_reply_says_comes_from_the_count_of_all(redis, instances):
         assert reply.headers["X-RateLimit-Remaining"] == str(99 - number), "beyond what one read of the log reaches"
 
 
+def test_the_wider_networks_of_an_ipv6_client_are_counted_together_too(redis, instances):
+    servers = instances(2, redis, RATE_LIMIT_HEALTH="3/hour")
+    ask = lambda number: get(servers[number % 2], HEALTH, f"2001:db8:77:{number:x}::1").status_code
+    assert [[ask(number) for number in range(first, first + 15)].count(200) for first in range(0, 6 * 256, 256)] == [12] * 4 + [0] * 2
+    reset = lambda kind, number: run("limits", "reset", f"health:{kind}:2001:db8:77:{number:x}::", cwd=servers[0].folder, **servers[0].settings)
+    assert reset("net48", 0).stdout == "reset\n" and reset("net56", 0x100).stdout == "reset\n"
+    wait_until(lambda: ask(0x10d) == 200)
+    assert [ask(number) for number in range(16)] == [429] * 16, "their 56 bits are used up"
+    assert [ask(0x120 + number) for number in range(16)].count(200) == 11
+
+
 def test_a_restart_refills_nothing(redis, instances):
     (server,) = instances(1, redis, RATE_LIMIT_HEALTH="10/minute")
     assert flood([server], HEALTH, 160)[200] == 10

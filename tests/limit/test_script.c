@@ -66,8 +66,9 @@ static redisReply *send_text(struct text *command)
     return reply;
 }
 
-static struct script_answer ask(struct text *command, const char *const *keys, unsigned count,
-                                const struct rule *rule, int64_t shift_us)
+static struct script_answer ask_times(struct text *command, const char *const *keys,
+                                      const uint32_t *times, unsigned count,
+                                      const struct rule *rule, int64_t shift_us)
 {
     const struct script_clock clock = {shift_us, 0};
     enum script script = script_for(count);
@@ -75,14 +76,20 @@ static struct script_answer ask(struct text *command, const char *const *keys, u
     struct script_reply parts;
     redisReply *reply;
 
-    script_put_ask(command, script, true, keys, count, rule, &clock);
+    script_put_ask(command, script, true, keys, times, count, rule, &clock);
     reply = send_text(command);
     if (reply->type == REDIS_REPLY_ERROR)
         fail_msg("%s", reply->str);
     script_open_reply(reply, &parts);
-    script_read_ask(&parts, count, rule, &answer);
+    script_read_ask(&parts, times, count, rule, &answer);
     freeReplyObject(reply);
     return answer;
+}
+
+static struct script_answer ask(struct text *command, const char *const *keys, unsigned count,
+                                const struct rule *rule, int64_t shift_us)
+{
+    return ask_times(command, keys, NULL, count, rule, shift_us);
 }
 
 /* A generator of its own, so that a failure comes again. */
@@ -230,15 +237,15 @@ static void keys_of_one_call_count_each_by_itself(void **state)
     (void)state;
     assert_null(rule_parse("2/minute", &rule));
     script_compile_rule(mem, &rule);
-    script_put_ask(&command, SCRIPT_ONE, true, keys, 4, &rule, &clock);
+    script_put_ask(&command, SCRIPT_ONE, true, keys, NULL, 4, &rule, &clock);
     reply = send_text(&command);
     script_open_reply(reply, &parts);
     for (int i = 0; i < 4; i++) {
-        script_read_ask(&parts, 1, &rule, &answer);
+        script_read_ask(&parts, NULL, 1, &rule, &answer);
         assert_int_equal(answer.outcome, admitted[i] ? SCRIPT_ADMITTED : SCRIPT_REFUSED);
         assert_int_equal(answer.held[0], held[i]);
     }
-    script_read_ask(&parts, 1, &rule, &answer);
+    script_read_ask(&parts, NULL, 1, &rule, &answer);
     assert_int_equal(answer.outcome, SCRIPT_NONSENSE);
     freeReplyObject(reply);
 }
@@ -269,6 +276,43 @@ static void two_keys_are_charged_together_or_not_at_all(void **state)
     assert_int_equal(answer.verdict.remaining[1], 1);
 }
 
+static void a_wider_network_holds_its_limit_whatever_the_narrower_ones_have_left(void **state)
+{
+    static const uint32_t times[] = {1, 4, 16};
+    auto_tree void *mem = mem_tree(0);
+    struct memory_limiter *limiter = memory_limiter_open(mem, 100000);
+    struct text command = text_open(mem, 8192);
+    unsigned admitted = 0;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("50/minute;60/hour", &rule));
+    script_compile_rule(mem, &rule);
+    for (int client = 0; client < 30; client++) {
+        const char *keys[] = {mem_printf(mem, "{wide}64:%d", client),
+                              mem_printf(mem, "{wide}56:%d", client / 6), "{wide}48"};
+        const struct limit_key own[] = {limit_key(1, LIMIT_NET, keys[0]),
+                                        limit_key(1, LIMIT_NET56, keys[1]),
+                                        limit_key(1, LIMIT_NET48, keys[2])};
+        unsigned here = 0;
+
+        for (int i = 0; i < 51; i++) {
+            struct script_answer answer = ask_times(&command, keys, times, 3, &rule, 0);
+            struct verdict verdict = memory_limiter_ask(limiter, own, 3, &rule, answer.now_us);
+
+            assert_int_not_equal(answer.outcome, SCRIPT_NONSENSE);
+            assert_int_equal(verdict.admitted, answer.verdict.admitted);
+            assert_memory_equal(verdict.remaining, answer.verdict.remaining,
+                                sizeof verdict.remaining);
+            here += answer.verdict.admitted;
+        }
+        admitted += here;
+        assert_int_equal(here, client >= 22 || client % 6 >= 4 ? 0 : 50);
+    }
+    assert_int_equal(admitted, 16 * 50);
+    memory_limiter_close(limiter);
+}
+
 /* The big-endian ages that a hand-over sends. */
 static void put_age(struct text *ages, int64_t us)
 {
@@ -291,7 +335,7 @@ static void what_is_handed_over_counts_by_its_age(void **state)
     assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
     put_age(&ages, 50 * (int64_t)SECOND);
     put_age(&ages, 30 * (int64_t)SECOND);
-    script_put_merge(&command, true, key, &rule, &clock, ages.s, ages.len);
+    script_put_merge(&command, true, key, 1, &rule, &clock, ages.s, ages.len);
     freeReplyObject(send_text(&command));
     assert_int_equal(ask(&command, &key, 1, &rule, 0).verdict.remaining[0], 0);
     answer = ask(&command, &key, 1, &rule, 0);
@@ -375,7 +419,7 @@ static void an_unexpected_time_charges_nothing(void **state)
     (void)state;
     assert_null(rule_parse("1/minute", &rule));
     script_compile_rule(mem, &rule);
-    script_put_ask(&command, SCRIPT_ONE, true, &key, 1, &rule, &early);
+    script_put_ask(&command, SCRIPT_ONE, true, &key, NULL, 1, &rule, &early);
     reply = send_text(&command);
     assert_true(script_says_clock_is_off(reply));
     freeReplyObject(reply);
@@ -392,7 +436,7 @@ static struct script_answer read_numbers(const struct rule *rule, size_t count,
     for (size_t i = 0; i < count * 8; i++)
         bytes[i] = (char)((uint64_t)numbers[i / 8] >> (56 - i % 8 * 8));
     parts = (struct script_reply){bytes, count * 8};
-    script_read_ask(&parts, 1, rule, &answer);
+    script_read_ask(&parts, NULL, 1, rule, &answer);
     return answer;
 }
 
@@ -435,6 +479,7 @@ int main(void)
         UNIT(redis_and_memory_admit_what_the_whole_log_admits_and_nothing_else),
         UNIT(keys_of_one_call_count_each_by_itself),
         UNIT(two_keys_are_charged_together_or_not_at_all),
+        UNIT(a_wider_network_holds_its_limit_whatever_the_narrower_ones_have_left),
         UNIT(what_is_handed_over_counts_by_its_age),
         UNIT(what_is_taken_back_counts_no_more),
         UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),

@@ -311,7 +311,7 @@ static bool refuses(struct memory_limiter *limiter, uint32_t number, const struc
     struct limit_key key = key_of(number);
     struct verdict verdict;
 
-    return memory_limiter_refuses(limiter, &key, rule, now_us, &verdict);
+    return memory_limiter_refuses(limiter, &key, 1, rule, now_us, &verdict);
 }
 
 static void what_is_under_way_counts_as_if_it_were_admitted(void **state)
@@ -442,11 +442,11 @@ static void what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not(vo
             memory_limiter_admitted(limiter, &key, 1, &rule, i * SECOND, &(uint32_t){0}, 0);
     }
     memory_limiter_refused(limiter, &refused, 1, &rule, 0, &(bool){true}, &verdict);
-    assert_true(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict));
-    assert_true(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict));
+    assert_true(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict));
+    assert_true(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict));
     memory_limiter_forget_told(limiter);
-    assert_false(memory_limiter_refuses(limiter, &key, &rule, 10 * SECOND, &verdict));
-    assert_false(memory_limiter_refuses(limiter, &refused, &rule, 10 * SECOND, &verdict));
+    assert_false(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict));
+    assert_false(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict));
     assert_int_equal(ask(limiter, 7, &rule, 10 * SECOND).remaining[0], 3);
     /* Redis holds none of them, and did not lose them. */
     assert_int_equal(
