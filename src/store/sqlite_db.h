@@ -80,7 +80,8 @@
                 " ORDER BY number DESC LIMIT ?2")                                                  \
     X(SESSIONS_EVER, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?3"          \
                      " AND ?1 IS NOT NULL ORDER BY last_used_at DESC, rowid DESC LIMIT ?2")        \
-    X(MAILS_TO, "SELECT " SQLITE_MAIL_COLUMNS " FROM mails WHERE recipient = ?3"                   \
+    X(MAILS_TO, "SELECT number, recipient, '', created_at, next_at, attempts, error, expires_at"   \
+                " FROM mails WHERE recipient = ?3"                                                 \
                 " AND ?1 IS NOT NULL ORDER BY number LIMIT ?2")                                    \
     X(CODES_OF, "SELECT purpose, email, created_at, expires_at FROM codes WHERE email = ?3"        \
                 " AND ?1 IS NOT NULL ORDER BY purpose LIMIT ?2")                                   \

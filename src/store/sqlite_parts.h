@@ -66,6 +66,7 @@ struct sqlite_list {
     int64_t first;
     unsigned limit;
     void *rows; /* from here on: what was found */
+    unsigned room;
     size_t count;
     int64_t next;
 };

@@ -276,7 +276,7 @@ must_check enum err store_mail_retry(struct task *task, struct store *store, int
 /* What is stored about a person beside the user and the audit trail. */
 struct holdings {
     struct session_record *sessions; /* live, ended and expired, until they are swept */
-    struct mail *mails;              /* that wait for the address */
+    struct mail *mails;              /* that wait for the address, without their content */
     struct code *codes;              /* for the address */
     size_t session_count, mail_count, code_count;
 };
