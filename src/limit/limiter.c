@@ -119,10 +119,17 @@ static enum fallback fallback_of(const struct limiter *limiter, const struct rul
     return (enum fallback)atomic_load_explicit(&limiter->fallback, memory_order_relaxed);
 }
 
+void limiter_decide_share(struct limiter *limiter, struct limiter_ask *ask)
+{
+    struct rule share = share_of(ask->rule,
+                                 atomic_load_explicit(&limiter->live, memory_order_relaxed));
+
+    ask->verdict = memory_limiter_ask_apart(limiter->memory, ask->keys, ask->count, &share,
+                                            clock_mono_us());
+}
+
 void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask)
 {
-    struct rule share;
-
     atomic_fetch_add_explicit(&limiter->decided_here, 1, memory_order_relaxed);
     switch (fallback_of(limiter, ask->rule)) {
     case FALLBACK_OPEN:
@@ -132,9 +139,7 @@ void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask)
         ask->verdict = (struct verdict){.closed = true, .wait_us = CLOSED_WAIT_US};
         return;
     default:
-        share = share_of(ask->rule, atomic_load_explicit(&limiter->live, memory_order_relaxed));
-        ask->verdict = memory_limiter_ask_apart(limiter->memory, ask->keys, ask->count, &share,
-                                                clock_mono_us());
+        limiter_decide_share(limiter, ask);
         return;
     }
 }
@@ -189,6 +194,22 @@ static void end_waiting(struct limiter_ask *ask)
         answer_here(ask);
 }
 
+static bool hand_over(struct limiter_ask *ask)
+{
+    bool whole = true;
+
+    for (unsigned i = 0; i < ask->count; i++)
+        whole = limiter_hand_over(ask->link, &ask->keys[i], ask->rule) && whole;
+    return whole;
+}
+
+/* Redis is there, and does not know enough of the key yet. */
+static void share(struct limiter_ask *ask)
+{
+    limiter_decide_share(ask->link->limiter, ask);
+    limiter_answer(ask);
+}
+
 /* On its loop: answers, sends or parks it. */
 static void go_on(struct limiter_ask *ask)
 {
@@ -203,6 +224,8 @@ static void go_on(struct limiter_ask *ask)
     switch (memory_limiter_start(memory, ask->keys, ask->count, ask->rule, clock_mono_us(),
                                  &ask->verdict, &apart)) {
     case LIMIT_REFUSED:
+        if (apart)
+            hand_over(ask); /* the other instances are to refuse it too */
         limiter_answer(ask);
         break;
     case LIMIT_BUSY:
@@ -211,10 +234,16 @@ static void go_on(struct limiter_ask *ask)
         else
             park(ask);
         break;
+    case LIMIT_HERE:
+        share(ask);
+        break;
     case LIMIT_ASK:
-        for (unsigned i = 0; apart && i < ask->count; i++)
-            limiter_hand_over(link, &ask->keys[i], ask->rule);
-        limiter_send(ask);
+        if (!apart || hand_over(ask)) {
+            limiter_send(ask);
+            break;
+        }
+        memory_limiter_landed(memory, ask->keys, ask->count);
+        share(ask);
         break;
     }
 }
@@ -251,8 +280,16 @@ bool limiter_ask(struct limiter *limiter, struct limiter_ask *ask)
 bool limiter_refuses(struct limiter *limiter, const struct limit_key *keys, unsigned count,
                      const struct rule *rule, struct verdict *ret)
 {
-    if (limiter->settings.target != NULL)
-        return memory_limiter_refuses(limiter->memory, keys, count, rule, clock_mono_us(), ret);
+    struct limiter_link *link = limiter_link_here(limiter);
+    bool refused, apart;
+
+    if (link != NULL && link->redis != NULL) {
+        refused = memory_limiter_refuses(limiter->memory, keys, count, rule, clock_mono_us(), ret,
+                                         &apart);
+        for (unsigned i = 0; refused && apart && redis_link_is_up(link->redis) && i < count; i++)
+            limiter_hand_over(link, &keys[i], rule);
+        return refused;
+    }
     *ret = memory_limiter_look(limiter->memory, keys, count, rule, clock_mono_us());
     return !ret->admitted;
 }

@@ -13,7 +13,9 @@ enum {
     LIMITER_SETTLED_MS = 50, /* beyond the deadline: what was asked before was done, or was not */
     LIMITER_COMMAND_BYTES = 800,
     LIMITER_KEY_BYTES = 160,
-    LIMITER_BATCH = 32, /* requests that one call decides */
+    LIMITER_BATCH = 32,          /* requests that one call decides */
+    LIMITER_HANDING_MOST = 4096, /* times on their way to Redis, for all keys */
+    LIMITER_MOVED_FREE = 32, /* times of a log in Redis that are moved as quickly as one is read */
 };
 
 #define LIMITER_PREFIX "manus:limit:"
@@ -61,6 +63,7 @@ struct limiter {
     atomic_uint up;           /* links */
     atomic_bool is_away;      /* it was said so */
     _Atomic(int64_t) decided_here;
+    _Atomic(uint32_t) handing; /* what is on its way to Redis */
 
     pthread_mutex_t lock;
     struct bans *bans; /* all decisions; under the lock */
@@ -76,8 +79,9 @@ bool limiter_read_key(const struct limiter *limiter, const char *text, struct li
 /* This loop's; NULL on other threads. */
 struct limiter_link *limiter_link_here(const struct limiter *limiter);
 
-/* Without Redis, by the fallback. Any thread. */
+/* Without Redis, by the fallback; or in any case by this instance's share. Any thread. */
 void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask);
+void limiter_decide_share(struct limiter *limiter, struct limiter_ask *ask);
 
 void limiter_answer(struct limiter_ask *ask);
 
@@ -85,8 +89,9 @@ void limiter_answer(struct limiter_ask *ask);
 void limiter_call(struct limiter_link *link, unsigned count, const char *const *words,
                   redis_answer *done, void *arg);
 
-/* Hands over what was admitted while Redis was away, if something was. */
-void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
+/* Hands over what was admitted while Redis was away, if something was. True if what is asked now
+ * comes there after all of it. */
+bool limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
                        const struct rule *rule);
 
 /* On its loop: sends it with this turn's; or decides it here although it was under way, and

@@ -28,39 +28,98 @@ void limiter_call(struct limiter_link *link, unsigned count, const char *const *
 struct handover {
     struct limiter_link *link;
     struct limit_key key;
-    struct limit_span span;
+    struct rule rule; /* without its wire: new ones may be read meanwhile */
+    struct limit_piece piece;
+    uint32_t cost;
 };
 
-static void on_handed_over(void *arg, const redisReply *reply)
-{
-    struct handover *handover = arg;
-    bool done = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
-                reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer == 0;
+static void on_piece(void *arg, const redisReply *reply);
 
-    memory_limiter_handed_over(handover->link->limiter->memory, &handover->key, &handover->span,
-                               done, clock_mono_us());
-    free(handover);
-}
-
-void limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
-                       const struct rule *rule)
+/* False if nothing is left to send. The answer may have come when this returns: the link is down.
+ */
+static bool send_piece(struct handover *handover, bool *ret_more)
 {
     auto_tree void *mem = mem_tree(2048);
+    struct limiter_link *link = handover->link;
     struct text ages = text_open(mem, 512), command = text_open(mem, 1024);
     struct text name_text = text_open(mem, LIMITER_KEY_BYTES);
     int64_t now_us = clock_mono_us();
     struct script_clock clock = limiter_clock(link, now_us);
-    struct handover *handover;
-    struct limit_span span;
 
-    if (memory_limiter_take_apart(link->limiter->memory, key, rule, now_us, &ages, &span) == 0)
-        return;
-    handover = mem_malloc(sizeof *handover);
-    *handover = (struct handover){link, *key, span};
+    if (memory_limiter_take_apart(link->limiter->memory, &handover->key, &handover->rule, now_us,
+                                  &ages, &handover->piece) == 0)
+        return false;
+    *ret_more = handover->piece.more;
     /* Rare enough to send the whole script, so that it cannot be unknown. */
-    script_put_merge(&command, true, limiter_key_text(&name_text, link->limiter, key),
-                     limit_times(key), rule, &clock, ages.s, ages.len);
-    redis_link_call(link->redis, command.s, command.len, on_handed_over, handover);
+    script_put_merge(
+        &command, true, limiter_key_text(&name_text, link->limiter, &handover->key),
+        limit_times(&handover->key), &handover->rule, &clock,
+        &(struct script_piece){link->limiter->instance, handover->piece.id, ages.s, ages.len});
+    redis_link_call(link->redis, command.s, command.len, on_piece, handover);
+    return true;
+}
+
+/* Not so much at once that answers come late. */
+static bool reserve(struct limiter *limiter, uint32_t cost)
+{
+    uint32_t had = atomic_fetch_add(&limiter->handing, cost);
+
+    if (had == 0 || had + cost <= LIMITER_HANDING_MOST)
+        return true;
+    atomic_fetch_sub(&limiter->handing, cost);
+    return false;
+}
+
+static void end_handover(struct handover *handover)
+{
+    atomic_fetch_sub(&handover->link->limiter->handing, handover->cost);
+    free(handover);
+}
+
+/* The others wait for nothing: they would be decided without what was to be handed over. */
+static void on_piece_refused(struct limiter_link *link, const redisReply *reply)
+{
+    if (script_says_clock_is_off(reply))
+        limiter_set_clock(link);
+    else if (redis_link_is_up(link->redis))
+        redis_link_fail(link->redis, reply->type == REDIS_REPLY_ERROR
+                                         ? redis_error_text(reply->str)
+                                         : "Its answer makes no sense");
+}
+
+static void on_piece(void *arg, const redisReply *reply)
+{
+    struct handover *handover = arg;
+    struct limiter_link *link = handover->link;
+    bool arrived = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+                   reply->element[0]->type == REDIS_REPLY_INTEGER &&
+                   reply->element[0]->integer == 0;
+    bool more = memory_limiter_handed_over(link->limiter->memory, &handover->key,
+                                           handover->piece.id, arrived, clock_mono_us());
+
+    if (arrived && more && redis_link_is_up(link->redis) && send_piece(handover, &more))
+        return;
+    end_handover(handover);
+    if (reply != NULL && !arrived)
+        on_piece_refused(link, reply);
+}
+
+bool limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
+                       const struct rule *rule)
+{
+    struct handover *handover;
+    bool more;
+    uint32_t most = rule->most * limit_times(key);
+    uint32_t cost = (most < LIMIT_PIECE ? most : LIMIT_PIECE) + most / LIMITER_MOVED_FREE;
+
+    if (!reserve(link->limiter, cost))
+        return false;
+    handover = mem_malloc(sizeof *handover);
+    *handover = (struct handover){.link = link, .key = *key, .rule = *rule, .cost = cost};
+    if (send_piece(handover, &more))
+        return !more;
+    end_handover(handover);
+    return true;
 }
 
 /* Sending: a call costs Redis as much as two decisions, so those of one rule go together. */

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -13,10 +14,13 @@ enum {
     LISTS = 8, /* of keys by the length of their longest window */
     SLAB_BYTES = 64 << 10,
     CLASSES = 20, /* of sizes of logs: 1, 2, 3, 4, 6, 8, 12, 16, 24, … times */
+    APART = 1,    /* marks of a time: Redis does not know it, and it was not sent there */
+    SENT = 2,     /* it is in the piece that was sent, and may not have arrived */
+    MARKS = 4,
 };
 
-/* One key: its times are a ring of `room`, the newest at `last`; each is us * 2, and 1 more if it
- * is apart. */
+/* One key: its times are a ring of `room`, the newest at `last`; each is us * MARKS and its mark.
+ */
 struct entry {
     uint64_t hash;
     struct limit_key key;
@@ -30,9 +34,11 @@ struct entry {
     uint32_t refused;
     uint8_t list, class;
     uint8_t refused_window;
-    bool has_apart;
-    uint8_t handing; /* times over, just now: so often */
-    uint16_t flying; /* Redis is asked about so many */
+    bool has_apart;   /* or what was sent may not have arrived */
+    bool is_handing;  /* a piece is under way */
+    bool more_pieces; /* and is not the last */
+    uint16_t flying;  /* Redis is asked about so many */
+    uint64_t piece;   /* that has not arrived for sure; 0: none */
     int64_t times[];
 };
 
@@ -58,6 +64,7 @@ struct shard {
 
 struct memory_limiter {
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    _Atomic(uint64_t) pieces;
     struct shard shards[SHARDS];
 };
 
@@ -246,7 +253,7 @@ static void enlist(struct shard *shard, struct entry *entry)
 
 static int64_t newest_us(const struct entry *entry)
 {
-    return entry->times[entry->last] / 2;
+    return entry->times[entry->last] / MARKS;
 }
 
 static int64_t end_of(const struct shard *shard, const struct entry *entry)
@@ -312,7 +319,7 @@ static int64_t *nth(struct entry *entry, uint32_t n)
 
 static int64_t nth_newest(const struct entry *entry, uint32_t n)
 {
-    return *nth((struct entry *)entry, n) / 2;
+    return *nth((struct entry *)entry, n) / MARKS;
 }
 
 static int64_t time_of(const void *log, uint32_t n)
@@ -400,7 +407,7 @@ static int64_t append(struct shard *shard, struct entry *entry, const struct rul
     if (entry->count > 0 && newest_us(entry) > now_us)
         now_us = newest_us(entry);
     entry->last = entry->last + 1 == entry->room ? 0 : entry->last + 1;
-    entry->times[entry->last] = now_us * 2 + apart;
+    entry->times[entry->last] = now_us * MARKS + (apart ? APART : 0);
     entry->has_apart = entry->has_apart || apart;
     if (entry->count < entry->room)
         entry->count++;
@@ -558,6 +565,8 @@ bool memory_limiter_reset(struct memory_limiter *limiter, const struct limit_key
     hold(limiter, key, 1, &held);
     if (held.entries[0] != NULL && held.entries[0]->flying > 0) {
         held.entries[0]->count = 0;
+        held.entries[0]->piece = 0;
+        held.entries[0]->has_apart = held.entries[0]->is_handing = false;
         held.entries[0]->refused_until_us = held.entries[0]->refused_early_us = 0;
     } else if (held.entries[0] != NULL) {
         forget(held.of[0], held.entries[0]);
@@ -693,15 +702,27 @@ static bool any_full(struct held *held, const struct rule *rule, int64_t now_us,
     return false;
 }
 
+static bool waits_apart(const struct held *held)
+{
+    for (unsigned i = 0; i < held->count; i++) {
+        const struct entry *entry = held->entries[i];
+
+        if (entry != NULL && entry->has_apart && !entry->is_handing)
+            return true;
+    }
+    return false;
+}
+
 bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *keys,
                             unsigned count, const struct rule *rule, int64_t now_us,
-                            struct verdict *ret)
+                            struct verdict *ret, bool *ret_apart)
 {
     struct held held;
     bool refused;
 
     hold(limiter, keys, count, &held);
     refused = any_full(&held, rule, now_us, ret);
+    *ret_apart = waits_apart(&held);
     let_go(&held);
     return refused;
 }
@@ -748,14 +769,17 @@ enum limit_start memory_limiter_start(struct memory_limiter *limiter, const stru
     enum limit_start start = LIMIT_ASK;
     struct held held;
 
-    *ret_apart = false;
     hold(limiter, keys, count, &held);
+    *ret_apart = waits_apart(&held);
     if (any_full(&held, rule, now_us, ret))
         start = LIMIT_REFUSED;
     for (unsigned i = 0; start == LIMIT_ASK && i < count; i++) {
-        if (depends(held.entries[i], rule, now_us, ret))
+        const struct entry *entry = held.entries[i];
+
+        if (entry != NULL && entry->is_handing && entry->more_pieces)
+            start = LIMIT_HERE;
+        else if (depends(entry, rule, now_us, ret))
             start = LIMIT_BUSY;
-        *ret_apart = *ret_apart || (held.entries[i] != NULL && held.entries[i]->has_apart);
     }
     if (start == LIMIT_ASK)
         take_off(&held, rule, now_us);
@@ -813,19 +837,19 @@ void memory_limiter_refused(struct memory_limiter *limiter, const struct limit_k
 
 static bool is_apart(const struct entry *entry, uint32_t n)
 {
-    return (*nth((struct entry *)entry, n) & 1) != 0;
+    return *nth((struct entry *)entry, n) % MARKS != 0;
 }
 
 static void mark(struct entry *entry, uint32_t n)
 {
-    *nth(entry, n) |= 1;
+    *nth(entry, n) |= APART;
     entry->has_apart = true;
 }
 
 /* What was asked then says nothing of times that were on their way. */
 static bool is_handed_over(const struct entry *entry, int64_t asked_us)
 {
-    return entry->handing > 0 || asked_us <= entry->handed_us;
+    return entry->is_handing || asked_us <= entry->handed_us;
 }
 
 /* How many times Redis must hold, if it has lost nothing. */
@@ -889,55 +913,86 @@ static void put_be64(struct text *out, int64_t number)
     text_put(out, bytes, sizeof bytes);
 }
 
+static bool has_mark(const struct entry *entry, int64_t mark)
+{
+    for (uint32_t n = 1; n <= entry->count; n++) {
+        if ((*nth((struct entry *)entry, n) & mark) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* The ages of the oldest times with the mark, as one piece that is sent; how many they are. What is
+ * over is forgotten by Redis anyway. */
+static uint32_t take_piece(struct entry *entry, int64_t mark, const struct rule *rule,
+                           int64_t now_us, struct text *out)
+{
+    uint32_t taken = 0;
+
+    for (uint32_t n = entry->count; n >= 1 && taken < LIMIT_PIECE; n--) {
+        int64_t *time = nth(entry, n), time_us = *time / MARKS;
+
+        if ((*time & mark) == 0)
+            continue;
+        *time = time_us * MARKS;
+        if (now_us - time_us >= (int64_t)rule->longest * 1000000)
+            continue;
+        *time |= SENT;
+        put_be64(out, now_us < time_us ? 0 : now_us - time_us);
+        taken++;
+    }
+    return taken;
+}
+
 uint32_t memory_limiter_take_apart(struct memory_limiter *limiter, const struct limit_key *key,
                                    const struct rule *rule, int64_t now_us, struct text *out,
-                                   struct limit_span *ret)
+                                   struct limit_piece *ret)
 {
     struct entry *entry;
     struct held held;
     uint32_t taken = 0;
 
+    *ret = (struct limit_piece){0, false};
     hold(limiter, key, 1, &held);
     entry = held.entries[0];
-    for (uint32_t n = 1; entry != NULL && entry->has_apart && n <= entry->count; n++) {
-        int64_t time_us = nth_newest(entry, n), age_us = now_us - time_us;
-
-        if (!is_apart(entry, n))
-            continue;
-        *nth(entry, n) &= ~INT64_C(1);
-        if (age_us >= (int64_t)rule->longest * 1000000)
-            continue;
-        put_be64(out, age_us < 0 ? 0 : age_us);
-        if (taken++ == 0)
-            ret->to_us = time_us;
-        ret->from_us = time_us;
+    if (entry != NULL && !entry->is_handing && entry->has_apart) {
+        if (entry->piece != 0)
+            taken = take_piece(entry, SENT, rule, now_us, out);
+        if (taken == 0) {
+            entry->piece = atomic_fetch_add(&limiter->pieces, 1) + 1;
+            taken = take_piece(entry, APART, rule, now_us, out);
+        }
+        entry->has_apart = has_mark(entry, APART);
+        if (taken == 0)
+            entry->piece = 0;
+        entry->is_handing = taken > 0;
+        entry->more_pieces = entry->has_apart;
+        *ret = (struct limit_piece){entry->piece, entry->more_pieces};
     }
-    if (entry != NULL)
-        entry->has_apart = false;
-    if (taken > 0 && entry->handing < UINT8_MAX)
-        entry->handing++;
     let_go(&held);
     return taken;
 }
 
-void memory_limiter_handed_over(struct memory_limiter *limiter, const struct limit_key *key,
-                                const struct limit_span *span, bool arrived, int64_t now_us)
+bool memory_limiter_handed_over(struct memory_limiter *limiter, const struct limit_key *key,
+                                uint64_t piece, bool arrived, int64_t now_us)
 {
+    bool more = false;
     struct entry *entry;
     struct held held;
 
     hold(limiter, key, 1, &held);
     entry = held.entries[0];
-    for (uint32_t n = 1; entry != NULL && !arrived && n <= entry->count; n++) {
-        if (nth_newest(entry, n) >= span->from_us && nth_newest(entry, n) <= span->to_us)
-            mark(entry, n);
-    }
-    if (entry != NULL) {
-        if (entry->handing > 0)
-            entry->handing--;
+    if (entry != NULL && entry->piece == piece) {
+        for (uint32_t n = 1; arrived && n <= entry->count; n++)
+            *nth(entry, n) &= ~(int64_t)SENT;
+        entry->is_handing = false;
         entry->handed_us = now_us;
+        entry->piece = arrived ? 0 : piece;
+        entry->has_apart = entry->has_apart || !arrived;
+        more = entry->has_apart;
     }
     let_go(&held);
+    return more;
 }
 
 void memory_limiter_forget_refusals(struct memory_limiter *limiter)
@@ -954,7 +1009,7 @@ void memory_limiter_forget_refusals(struct memory_limiter *limiter)
     }
 }
 
-/* Only the times that are apart stay, in their order. */
+/* Only the times that Redis may not know stay, in their order. */
 static void keep_apart(struct entry *entry)
 {
     uint32_t kept = 0;
@@ -974,8 +1029,7 @@ void memory_limiter_forget_told(struct memory_limiter *limiter)
 
         pthread_mutex_lock(&shard->lock);
         for (size_t slot = 0; slot < shard->slot_count; slot++) {
-            /* What is being handed over may turn out not to have arrived. */
-            if (shard->slots[slot] != NULL && shard->slots[slot]->handing == 0)
+            if (shard->slots[slot] != NULL)
                 keep_apart(shard->slots[slot]);
         }
         pthread_mutex_unlock(&shard->lock);

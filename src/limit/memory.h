@@ -64,20 +64,23 @@ struct verdict memory_limiter_ask_apart(struct memory_limiter *limiter,
 
 /* True if it is sure without asking Redis that the request is refused: it said so, or what was
  * admitted here alone fills a window. Never true where Redis would admit: its word, and a time here
- * is a little older than the same time there. */
+ * is a little older than the same time there. *ret_apart: some times are marked apart, and not
+ * under way. */
 bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_key *keys,
                             unsigned count, const struct rule *rule, int64_t now_us,
-                            struct verdict *ret);
+                            struct verdict *ret, bool *ret_apart);
 
 enum limit_start {
     LIMIT_REFUSED, /* surely */
     LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it has landed. The
                     * verdict is the refusal that it is if all of that is admitted. */
-    LIMIT_ASK      /* Redis is to be asked; counted as under way until one of the next three */
+    LIMIT_HERE, /* what was admitted here is on its way to Redis, in pieces: until that is over, it
+                 * is to be decided as if Redis were away */
+    LIMIT_ASK   /* Redis is to be asked; counted as under way until one of the next three */
 };
 
 /* The same before Redis is asked. What was admitted here and what is under way never exceed a limit
- * together, whatever Redis may have forgotten. *ret_apart: some times are marked apart. */
+ * together, whatever Redis may have forgotten. *ret_apart: as above, whatever is returned. */
 enum limit_start memory_limiter_start(struct memory_limiter *limiter, const struct limit_key *keys,
                                       unsigned count, const struct rule *rule, int64_t now_us,
                                       struct verdict *ret, bool *ret_apart);
@@ -104,20 +107,25 @@ unsigned memory_limiter_admitted(struct memory_limiter *limiter, const struct li
 void memory_limiter_lost(struct memory_limiter *limiter, const struct limit_key *key,
                          int64_t asked_us, uint32_t held);
 
-/* The times of a key that were handed over together. */
-struct limit_span {
-    int64_t from_us, to_us;
+/* Handing over what is marked apart: in pieces, the oldest times first, so that no answer takes
+ * long. One piece of a key is under way at a time. */
+
+enum { LIMIT_PIECE = 1024 /* times */ };
+
+struct limit_piece {
+    uint64_t id; /* the same when it is sent again, since it may have arrived */
+    bool more;   /* there are others after it */
 };
 
-/* The ages of the times that are marked apart, as 8 bytes each (big-endian, us), added to `out`;
- * they are marked no longer. Returns how many. */
+/* The ages of the times of the next piece, as 8 bytes each (big-endian, us), oldest first, added to
+ * `out`. Returns how many; 0: nothing is to be sent, or a piece is under way. */
 uint32_t memory_limiter_take_apart(struct memory_limiter *limiter, const struct limit_key *key,
                                    const struct rule *rule, int64_t now_us, struct text *out,
-                                   struct limit_span *ret);
+                                   struct limit_piece *ret);
 
-/* What was taken has arrived; or may not have, and is marked again. */
-void memory_limiter_handed_over(struct memory_limiter *limiter, const struct limit_key *key,
-                                const struct limit_span *span, bool arrived, int64_t now_us);
+/* The piece has arrived; or may not have, and is the next again. True if there is a next. */
+bool memory_limiter_handed_over(struct memory_limiter *limiter, const struct limit_key *key,
+                                uint64_t piece, bool arrived, int64_t now_us);
 
 /* Forgets what Redis refused: it may have been reset since. */
 void memory_limiter_forget_refusals(struct memory_limiter *limiter);

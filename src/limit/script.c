@@ -120,16 +120,50 @@ static const char all_text[] = NOW RULE(
                                                         "k]\n" WRITE "end\n"
                                                         "return table.concat(answers)\n";
 
-/* ARGV[5]: ages in us, 8 bytes each. */
+/* KEYS: the log, which pieces arrived. ARGV[5]: ages in us, 8 bytes each, oldest first. ARGV[6] and
+ * ARGV[7]: whose piece it is, and its number; one that is sent again is not counted again. The log
+ * is read from the piece's oldest time on, so that a long one costs no more than what changes. */
 static const char merge_text[] = NOW
-    "local log, stamps, packed = redis.call('GET', KEYS[1]) or '', {}, {}\n" TIDY
-    "for i = 1, #log, 8 do stamps[#stamps + 1] = struct.unpack('>I8', log, i) end\n"
-    "for i = 1, #ARGV[5], 8 do stamps[#stamps + 1] = t - struct.unpack('>I8', ARGV[5], i) end\n"
-    "table.sort(stamps)\n"
-    "for i = math.max(#stamps - ARGV[4], 0) + 1, #stamps do\n"
-    "  packed[#packed + 1] = struct.pack('>I8', stamps[i])\n"
+    "local call, unpack, pack = redis.call, struct.unpack, struct.pack\n"
+    "if call('HGET', KEYS[2], ARGV[6]) == ARGV[7] then return {0, t} end\n"
+    "local now, most, n = t, ARGV[4] + 0, call('STRLEN', KEYS[1]) / 8\n"
+    "local function at(i) return unpack('>I8', call('GETRANGE', KEYS[1], i * 8, i * 8 + 7)) end\n"
+    "if n % 1 > 0 or n > 0 and at(n - 1) > now + 1000000 then\n"
+    "  local log = call('GET', KEYS[1])\n" TIDY "  call('SET', KEYS[1], log, 'PX', ARGV[3])\n"
+    "  n = #log / 8\n"
     "end\n"
-    "redis.call('SET', KEYS[1], table.concat(packed), 'PX', ARGV[3])\n"
+    "local first = now - unpack('>I8', ARGV[5], 1)\n"
+    "local low, high = 0, n\n"
+    "if n > 0 and at(n - 1) <= first then low = n end\n"
+    "while low < high do\n"
+    "  local middle = math.floor((low + high) / 2)\n"
+    "  if at(middle) > first then high = middle else low = middle + 1 end\n"
+    "end\n"
+    "local tail = low < n and call('GETRANGE', KEYS[1], low * 8, '-1') or ''\n"
+    "local parts, taken, left = {}, 0, #tail / 8\n"
+    "for i = 1, #ARGV[5], 8 do\n"
+    "  local stamp = now - unpack('>I8', ARGV[5], i)\n"
+    "  local from, to = taken, left\n"
+    "  while from < to do\n"
+    "    local middle = math.floor((from + to) / 2)\n"
+    "    if unpack('>I8', tail, middle * 8 + 1) > stamp then to = middle\n"
+    "    else from = middle + 1 end\n"
+    "  end\n"
+    "  if from > taken then parts[#parts + 1] = string.sub(tail, taken * 8 + 1, from * 8) end\n"
+    "  taken = from\n"
+    "  parts[#parts + 1] = pack('>I8', stamp)\n"
+    "end\n"
+    "parts[#parts + 1] = string.sub(tail, taken * 8 + 1)\n"
+    "tail = table.concat(parts)\n"
+    "if low + #tail / 8 > 2 * most then\n"
+    "  local log = low > 0 and call('GETRANGE', KEYS[1], 0, low * 8 - 1) or ''\n"
+    "  call('SET', KEYS[1], string.sub(log .. tail, -most * 8), 'PX', ARGV[3])\n"
+    "else\n"
+    "  call('SETRANGE', KEYS[1], low * 8, tail)\n"
+    "  call('PEXPIRE', KEYS[1], ARGV[3])\n"
+    "end\n"
+    "call('HSET', KEYS[2], ARGV[6], ARGV[7])\n"
+    "call('PEXPIRE', KEYS[2], ARGV[3])\n"
     "return {0, t}\n";
 
 /* ARGV[1]: the time that is taken back. */
@@ -331,17 +365,34 @@ void script_put_ask(struct text *out, enum script script, bool whole, const char
         put_number(out, times == NULL ? 1 : times[i]);
 }
 
-void script_put_merge(struct text *out, bool whole, const char *key, uint32_t times,
-                      const struct rule *rule, const struct script_clock *clock, const char *ages,
-                      size_t ages_len)
+/* In the slot of the log: by its tag, or by its whole name as one. */
+static void put_handed_key(struct text *out, const char *key)
 {
-    put_head(out, SCRIPT_MERGE, whole, 1, 5);
+    char buffer[256];
+    struct text name = text_borrow(out->mem, buffer, sizeof buffer);
+    bool tagged = strchr(key, '{') != NULL;
+
+    text_add(&name, SCRIPT_HANDED_PREFIX);
+    text_add(&name, tagged ? "" : "{");
+    text_add(&name, key);
+    text_add(&name, tagged ? "" : "}");
+    put_bulk(out, name.s, name.len);
+}
+
+void script_put_merge(struct text *out, bool whole, const char *key, uint32_t times,
+                      const struct rule *rule, const struct script_clock *clock,
+                      const struct script_piece *piece)
+{
+    put_head(out, SCRIPT_MERGE, whole, 2, 7);
     put_bulk(out, key, strlen(key));
+    put_handed_key(out, key);
     put_number(out, clock->shift_us);
     put_number(out, clock->expected_us);
     put_number(out, keep_ms(rule));
     put_number(out, (int64_t)rule->most * times);
-    put_bulk(out, ages, ages_len);
+    put_bulk(out, piece->ages, piece->ages_len);
+    put_bulk(out, piece->instance, strlen(piece->instance));
+    put_number(out, (int64_t)piece->id);
 }
 
 void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us)

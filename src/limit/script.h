@@ -14,7 +14,7 @@
 enum script {
     SCRIPT_ONE,   /* one key, or several that are charged each by itself */
     SCRIPT_ALL,   /* several keys, of one slot of a cluster: all are charged, or none */
-    SCRIPT_MERGE, /* adds times by their ages */
+    SCRIPT_MERGE, /* adds times by their ages, a piece once */
     SCRIPT_FORGIVE,
     SCRIPT_BEAT,   /* this instance lives; what do the others say? */
     SCRIPT_CLOCK,  /* which shift makes the clock right? */
@@ -50,9 +50,20 @@ struct script_clock {
 void script_put_ask(struct text *out, enum script script, bool whole, const char *const *keys,
                     const uint32_t *times, unsigned count, const struct rule *rule,
                     const struct script_clock *clock);
+
+/* Which piece of an instance's log arrived last is kept beside the log, under this and its key. */
+#define SCRIPT_HANDED_PREFIX "manus:handed:"
+
+struct script_piece {
+    const char *instance;
+    uint64_t id;
+    const char *ages; /* us, 8 bytes each (big-endian), oldest first */
+    size_t ages_len;
+};
+
 void script_put_merge(struct text *out, bool whole, const char *key, uint32_t times,
-                      const struct rule *rule, const struct script_clock *clock, const char *ages,
-                      size_t ages_len);
+                      const struct rule *rule, const struct script_clock *clock,
+                      const struct script_piece *piece);
 void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us);
 
 /* Any command: words and their lengths. */

@@ -10,7 +10,7 @@ import pytest
 
 from flood import Load, flood
 from manus import API, BINARY, SLOW, free_port, run
-from redis_server import Redis
+from redis_server import Redis, Wire
 
 HEALTH, VERSION = f"{API}/health", f"{API}/version"
 LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_READY": "unlimited"}
@@ -58,11 +58,11 @@ def metric(server, name):
     return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith((name + " ", name + "{"))), None)
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=10, pause=0.02):
     deadline = time.monotonic() + seconds * SLOW
     while not true():
         assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def wait_for_links(server, seconds=10):
@@ -408,6 +408,56 @@ def test_what_one_instance_admitted_alone_counts_for_the_others_after(redis, ins
         wait_for_links(server)
     assert get(one, HEALTH).status_code in (200, 429)
     assert flood([two], HEALTH, 160)[200] in (19, 20)
+
+
+def test_what_one_instance_refuses_for_what_it_admitted_alone_the_others_refuse_too(redis, instances):
+    (one,) = instances(1, redis, RATE_LIMIT_HEALTH="40/hour")
+    redis.kill()
+    wait_until(lambda: metric(one, "manus_limit_fallback") == 1)
+    assert flood([one], HEALTH, 160)[200] == 40
+    redis.start()
+    wait_for_links(one, 12)
+    (two,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="40/hour")
+    wait_for_links(two)
+    assert get(one, HEALTH).status_code == 429
+    time.sleep(0.1)
+    assert flood([two], HEALTH, 160)[200] == 0
+
+
+LARGE = "manus:limit:health:ip:192.0.2.1"
+
+
+@pytest.mark.parametrize("fault", ["none", "cut", "killed"])
+def test_a_large_log_is_handed_over_in_pieces_and_counts_once(redis, instances, fault):
+    limit, alone = 90000 if SLOW == 1 else 20000, 80000 if SLOW == 1 else 15000
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH=f"{limit}/hour", RATE_LIMIT_VERSION="unlimited", RATE_LIMIT_METRICS="unlimited")
+    redis.kill()
+    wait_until(lambda: metric(server, "manus_limit_fallback") == 1)
+    assert flood([server], HEALTH, alone)[200] == alone
+    redis.start()
+    wait_for_links(server, 12)
+    with Load([server], HEALTH, connections=2, pause=0.004, control=VERSION) as load:
+        for _ in range({"none": 0, "cut": 4, "killed": 2}[fault]):
+            with Wire(redis) as wire:
+                held = int(wire.ask("strlen", LARGE))
+                wait_until(lambda: int(wire.ask("strlen", LARGE)) != held, pause=0)
+                if fault == "cut":
+                    wire.ask("client", "kill", "type", "normal")
+            if fault == "killed":
+                redis.kill()
+                redis.start()
+            wait_for_links(server, 12)
+        wait_until(lambda: int(redis.command("strlen", LARGE)) >= 8 * alone)
+        time.sleep(0.3)
+    assert not load.errors and set(load.statuses) == {200}
+    assert load.slowest() <= SLOWEST
+    assert metric(server, "manus_limit_fallback") == 0
+    admitted = alone + load.statuses[200]
+    assert int(redis.command("strlen", LARGE)) == 8 * admitted
+    admitted += flood([server], HEALTH, limit - admitted - 100)[200]
+    while get(server, HEALTH).status_code == 200:  # one by one, so that none is refused for others under way
+        admitted += 1
+    assert admitted == limit
 
 
 def test_it_starts_with_redis_absent_and_finds_it_later(instances, tmp_path):

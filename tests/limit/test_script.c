@@ -2,6 +2,7 @@
  * the same: one set of schedules for both. */
 #include "limit/script.h"
 
+#include "core/clock.h"
 #include "core/crypto.h"
 #include "unit.h"
 
@@ -335,13 +336,101 @@ static void what_is_handed_over_counts_by_its_age(void **state)
     assert_true(ask(&command, &key, 1, &rule, 0).verdict.admitted);
     put_age(&ages, 50 * (int64_t)SECOND);
     put_age(&ages, 30 * (int64_t)SECOND);
-    script_put_merge(&command, true, key, 1, &rule, &clock, ages.s, ages.len);
-    freeReplyObject(send_text(&command));
+    for (int sent = 0; sent < 2; sent++) {
+        script_put_merge(&command, true, key, 1, &rule, &clock,
+                         &(struct script_piece){"one", 7, ages.s, ages.len});
+        freeReplyObject(send_text(&command));
+    }
     assert_int_equal(ask(&command, &key, 1, &rule, 0).verdict.remaining[0], 0);
     answer = ask(&command, &key, 1, &rule, 0);
     assert_false(answer.verdict.admitted);
     assert_in_range(answer.verdict.wait_us, 9 * SECOND, 10 * SECOND);
     assert_true(ask(&command, &key, 1, &rule, 11 * (int64_t)SECOND).verdict.admitted);
+}
+
+static int64_t redis_now_us(void)
+{
+    redisReply *reply = redisCommand(redis, "TIME");
+    int64_t us = strtoll(reply->element[0]->str, NULL, 10) * SECOND +
+                 strtoll(reply->element[1]->str, NULL, 10);
+
+    freeReplyObject(reply);
+    return us;
+}
+
+/* What others were admitted: every second, for as many as the limit. */
+static void put_log_of_others(const char *key, uint32_t count, int64_t first_us)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text log = text_open(mem, 8 * (size_t)count);
+
+    for (uint32_t i = 0; i < count; i++)
+        put_age(&log, first_us + (int64_t)i * 10000);
+    freeReplyObject(redisCommand(redis, "SET %s %b", key, log.s, log.len));
+}
+
+/* The longest that a piece took, in us. Every third answer is lost, and its piece sent again. */
+static int64_t hand_over(struct memory_limiter *limiter, const char *name,
+                         const struct limit_key *key, const struct rule *rule, int64_t now_us)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct text command = text_open(mem, 16384), ages = text_open(mem, 16384);
+    const struct script_clock clock = {0, 0};
+    int64_t longest_us = 0;
+    struct limit_piece piece;
+    bool more = true;
+
+    for (int sent = 1; more; sent++) {
+        int64_t begun_us = clock_mono_us(), took_us;
+        redisReply *reply;
+
+        ages.len = 0;
+        assert_in_range(memory_limiter_take_apart(limiter, key, rule, now_us, &ages, &piece), 1,
+                        LIMIT_PIECE);
+        script_put_merge(&command, true, name, 1, rule, &clock,
+                         &(struct script_piece){"one", piece.id, ages.s, ages.len});
+        reply = send_text(&command);
+        assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
+        assert_int_equal(reply->element[0]->integer, 0);
+        freeReplyObject(reply);
+        more = memory_limiter_handed_over(limiter, key, piece.id, sent % 3 != 0, now_us);
+        took_us = clock_mono_us() - begun_us;
+        longest_us = took_us > longest_us ? took_us : longest_us;
+    }
+    return longest_us;
+}
+
+static void a_large_log_is_handed_over_in_pieces_that_each_take_little_and_count_once(void **state)
+{
+    enum { MOST = 100000, OTHERS = 60000, OURS = 70000 };
+    auto_tree void *mem = mem_tree(0);
+    struct memory_limiter *limiter = memory_limiter_open(mem, 1000);
+    struct limit_key key = limit_key(1, LIMIT_USER, "large");
+    int64_t now_us = redis_now_us(), first_us = now_us - 700 * (int64_t)SECOND, last_us = 0;
+    const char *name = "large";
+    redisReply *reply;
+    struct rule rule;
+
+    (void)state;
+    assert_null(rule_parse("100000/hour", &rule));
+    script_compile_rule(mem, &rule);
+    put_log_of_others(name, OTHERS, first_us);
+    for (int i = 0; i < OURS; i++)
+        assert_true(
+            memory_limiter_ask_apart(limiter, &key, 1, &rule, first_us + i * 9000).admitted);
+    assert_in_range(hand_over(limiter, name, &key, &rule, now_us), 1, 50000);
+    reply = redisCommand(redis, "GET %s", name);
+    assert_int_equal(reply->len, 8 * (OTHERS + OURS));
+    for (size_t at = 0; at < reply->len; at += 8) {
+        int64_t stamp_us = 0;
+
+        for (size_t i = 0; i < 8; i++)
+            stamp_us = stamp_us << 8 | (uint8_t)reply->str[at + i];
+        assert_true(stamp_us >= last_us);
+        last_us = stamp_us;
+    }
+    freeReplyObject(reply);
+    memory_limiter_close(limiter);
 }
 
 static void what_is_taken_back_counts_no_more(void **state)
@@ -481,6 +570,7 @@ int main(void)
         UNIT(two_keys_are_charged_together_or_not_at_all),
         UNIT(a_wider_network_holds_its_limit_whatever_the_narrower_ones_have_left),
         UNIT(what_is_handed_over_counts_by_its_age),
+        UNIT(a_large_log_is_handed_over_in_pieces_that_each_take_little_and_count_once),
         UNIT(what_is_taken_back_counts_no_more),
         UNIT(a_log_is_kept_as_long_as_the_rule_in_force_needs_it),
         UNIT(an_unexpected_time_charges_nothing),

@@ -310,8 +310,9 @@ static bool refuses(struct memory_limiter *limiter, uint32_t number, const struc
 {
     struct limit_key key = key_of(number);
     struct verdict verdict;
+    bool apart;
 
-    return memory_limiter_refuses(limiter, &key, 1, rule, now_us, &verdict);
+    return memory_limiter_refuses(limiter, &key, 1, rule, now_us, &verdict, &apart);
 }
 
 static void what_is_under_way_counts_as_if_it_were_admitted(void **state)
@@ -365,12 +366,12 @@ static uint32_t hand_over(struct memory_limiter *limiter, void *mem, const struc
 {
     struct limit_key key = key_of(7);
     struct text ages = text_open(mem, 64);
-    struct limit_span span = {0};
-    uint32_t count = memory_limiter_take_apart(limiter, &key, rule, now_us, &ages, &span);
+    struct limit_piece piece;
+    uint32_t count = memory_limiter_take_apart(limiter, &key, rule, now_us, &ages, &piece);
 
     assert_int_equal(ages.len, count * 8);
     if (count > 0)
-        memory_limiter_handed_over(limiter, &key, &span, true, now_us);
+        memory_limiter_handed_over(limiter, &key, piece.id, true, now_us);
     return count;
 }
 
@@ -379,18 +380,25 @@ static void what_was_admitted_alone_is_handed_over_once(void **state)
     struct memory_limiter *limiter = memory_limiter_open(*state, 1000);
     struct limit_key key = key_of(7);
     struct text ages = text_open(*state, 64);
-    struct limit_span span = {0};
+    struct limit_piece piece;
     struct rule rule;
+    uint64_t first;
 
     assert_null(rule_parse("5/minute", &rule));
     memory_limiter_admitted(limiter, &key, 1, &rule, 1 * SECOND, &(uint32_t){0}, 0);
     assert_true(memory_limiter_ask_apart(limiter, &key, 1, &rule, 2 * SECOND).admitted);
     assert_true(memory_limiter_ask_apart(limiter, &key, 1, &rule, 3 * SECOND).admitted);
-    assert_int_equal(memory_limiter_take_apart(limiter, &key, &rule, 4 * SECOND, &ages, &span), 2);
-    assert_int_equal(span.from_us, 2 * SECOND);
-    assert_int_equal(span.to_us, 3 * SECOND);
-    memory_limiter_handed_over(limiter, &key, &span, false, 5 * SECOND);
-    assert_int_equal(hand_over(limiter, *state, &rule, 6 * SECOND), 2);
+    assert_int_equal(memory_limiter_take_apart(limiter, &key, &rule, 4 * SECOND, &ages, &piece), 2);
+    assert_false(piece.more);
+    first = piece.id;
+    assert_true(memory_limiter_handed_over(limiter, &key, first, false, 5 * SECOND));
+    /* It may have arrived, so it goes again as it was, without what came after it. */
+    assert_true(memory_limiter_ask_apart(limiter, &key, 1, &rule, 5 * SECOND).admitted);
+    assert_int_equal(memory_limiter_take_apart(limiter, &key, &rule, 5 * SECOND, &ages, &piece), 2);
+    assert_int_equal(piece.id, first);
+    assert_true(piece.more);
+    assert_true(memory_limiter_handed_over(limiter, &key, first, true, 5 * SECOND));
+    assert_int_equal(hand_over(limiter, *state, &rule, 6 * SECOND), 1);
     assert_int_equal(hand_over(limiter, *state, &rule, 7 * SECOND), 0);
     memory_limiter_close(limiter);
 }
@@ -433,6 +441,7 @@ static void what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not(vo
     struct limit_key key = key_of(7), refused = key_of(8);
     struct verdict verdict = {.wait_us = 1000 * SECOND, .reset_us = {1000 * SECOND}};
     struct rule rule;
+    bool apart;
 
     assert_null(rule_parse("6/hour", &rule));
     for (int i = 0; i < 6; i++) {
@@ -442,11 +451,12 @@ static void what_redis_has_told_is_forgotten_and_what_it_does_not_know_is_not(vo
             memory_limiter_admitted(limiter, &key, 1, &rule, i * SECOND, &(uint32_t){0}, 0);
     }
     memory_limiter_refused(limiter, &refused, 1, &rule, 0, &(bool){true}, &verdict);
-    assert_true(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict));
-    assert_true(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict));
+    assert_true(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict, &apart));
+    assert_true(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict, &apart));
     memory_limiter_forget_told(limiter);
-    assert_false(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict));
-    assert_false(memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict));
+    assert_false(memory_limiter_refuses(limiter, &key, 1, &rule, 10 * SECOND, &verdict, &apart));
+    assert_false(
+        memory_limiter_refuses(limiter, &refused, 1, &rule, 10 * SECOND, &verdict, &apart));
     assert_int_equal(ask(limiter, 7, &rule, 10 * SECOND).remaining[0], 3);
     /* Redis holds none of them, and did not lose them. */
     assert_int_equal(
