@@ -154,6 +154,11 @@ enum err sqlite_event_counts(struct task *task, struct store *store, struct even
 enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                             unsigned *ret_count);
 
+/* In sqlite_audit.c. */
+enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret);
+enum err sqlite_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count);
+
 /* In sqlite_lists.c. */
 enum err sqlite_users(struct task *task, struct store *store, const char *search,
                       const struct store_page *page, struct user **ret, size_t *ret_count,
