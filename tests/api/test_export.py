@@ -1,9 +1,11 @@
 """The export of what is held about a person, however long their trail is."""
 import json
+import os
+import subprocess
 import time
 
 from letters import rows
-from manus import API, SLOW
+from manus import API, SLOW, Manus
 
 EXPORT = f"{API}/auth/me/export"
 
@@ -12,7 +14,7 @@ def lengthen(manus, account, count):
     """A trail of so many lines, some 300 bytes each in the export; each is told from the others."""
     rows(manus, """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
                    INSERT INTO audit(at, actor, action, subject, address, detail)
-                   SELECT 1700000000000 + i, 'user:' || ?1, 'user.change_fullname', ?1, '2001:db8::1', printf('%0120d', i) FROM n""", account["user"]["id"], count)
+                   SELECT unixepoch() * 1000 - ?2 + i, 'user:' || ?1, 'user.change_fullname', ?1, '2001:db8::1', printf('%0120d', i) FROM n""", account["user"]["id"], count)
 
 
 def memory_mib(manus, field):
@@ -60,6 +62,31 @@ def test_readers_of_long_exports_who_sleep_cost_no_memory(start):
     while memory_mib(manus, "VmRSS") - before > 60 * SLOW:
         assert time.monotonic() < deadline, memory_mib(manus, "VmRSS")
         time.sleep(0.1)
+
+
+def test_on_a_full_disk_a_long_export_is_503_and_a_short_one_is_there(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)  # less than an export leaves
+    manus = Manus(tmp_path, DATA_DIR=disk / "data")
+    try:
+        manus.start()
+        account = manus.register()
+        lengthen(manus, account, 50)
+        assert fetch(manus, account["access_token"]).status_code == 200
+        lengthen(manus, account, 3000)
+        reply = fetch(manus, account["access_token"])
+        assert reply.status_code == 503 and reply.headers["Retry-After"] == "1"
+        assert manus.wait_for_log(lambda line: "cannot be written to DATA_DIR: No space left" in line.get("detail", ""))
+        subprocess.run(["mount", "-o", "remount,size=160m", disk], check=True)
+        free = os.statvfs(disk).f_bavail
+        for _ in range(3):
+            assert len(json.loads(fetch(manus, account["access_token"]).content)["data"]["audit"]) == 3050
+        time.sleep(0.5)
+        assert os.statvfs(disk).f_bavail > free - 100  # the files are gone
+    finally:
+        manus.kill()
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_an_export_may_be_asked_for_three_times_an_hour(start):
