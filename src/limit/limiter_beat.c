@@ -377,11 +377,21 @@ static void on_greeting_clock(void *arg, const redisReply *reply)
     send_beat(link, false, on_greeted);
 }
 
+static void on_cluster_info(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+    const char *wrong = redis_refused_cluster(reply);
+
+    if (wrong != NULL)
+        redis_link_fail(link->redis, wrong);
+}
+
 void limiter_greet(void *arg, struct redis_link *redis)
 {
     struct limiter_link *link = arg;
 
     (void)redis;
+    limiter_call(link, 2, (const char *[]){"CLUSTER", "INFO"}, on_cluster_info, link);
     ask_clock(link, link->offset_us == 0 ? 0 : clock_mono_us() + link->offset_us,
               on_greeting_clock);
 }

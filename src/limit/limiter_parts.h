@@ -32,6 +32,7 @@ struct limiter_link {
     struct redis_link *redis; /* NULL: no Redis */
     uv_timer_t beat;
     bool was_up;
+    bool by_slot; /* it is a cluster: the keys of one call are of one slot */
 
     int64_t shift_us;            /* of Redis's clock */
     int64_t offset_us;           /* Redis's clock and the shift, less our own; 0: not known */

@@ -334,6 +334,25 @@ enum script script_for(unsigned count)
     return count > 1 ? SCRIPT_ALL : SCRIPT_ONE;
 }
 
+/* CRC16 (XMODEM) of what is between the first braces, or of all if nothing is. */
+uint16_t script_slot(const char *key)
+{
+    const char *open = strchr(key, '{'), *close = open == NULL ? NULL : strchr(open, '}');
+    size_t len = strlen(key);
+    uint32_t crc = 0;
+
+    if (close != NULL && close > open + 1) {
+        key = open + 1;
+        len = (size_t)(close - key);
+    }
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (uint32_t)(uint8_t)key[i] << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc << 1 ^ ((crc & 0x8000) != 0 ? 0x1021 : 0)) & 0xffff;
+    }
+    return crc % 16384;
+}
+
 /* EVALSHA or EVAL, up to the keys. */
 static void put_head(struct text *out, enum script script, bool whole, unsigned keys,
                      unsigned arguments)

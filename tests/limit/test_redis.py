@@ -193,6 +193,48 @@ def test_an_operator_sees_and_resets_keys_of_a_cluster(instances, tmp_path):
         redis.stop()
 
 
+@pytest.fixture
+def cluster(tmp_path):
+    """Starts the nodes of a cluster, each with its share of the slots."""
+    nodes = []
+
+    def start_nodes(count):
+        for number in range(count):
+            nodes.append(Redis(tmp_path / f"node{number}", "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start())
+            nodes[-1].command("cluster", "addslots", *range(number * 16384 // count, (number + 1) * 16384 // count))
+        for node in nodes[1:]:
+            node.command("cluster", "meet", "127.0.0.1", nodes[0].port, nodes[0].options[3])
+        wait_until(lambda: all("cluster_state:ok" in node.command("cluster", "info") for node in nodes), 20)
+        wait_until(lambda: all(f"cluster_size:{count}" in node.command("cluster", "info") for node in nodes), 20)
+        return nodes
+
+    yield start_nodes
+    for node in nodes:
+        node.stop()
+
+
+def test_what_is_asked_at_once_of_a_cluster_is_grouped_by_slot(cluster, instances):
+    (redis,) = cluster(1)
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="5/hour")
+    ips = [f"192.0.2.{n}" for n in range(1, 61)]
+    for server in (one, two):
+        assert at_once(server, ips) == [200] * 60
+    assert [get(one, HEALTH, ip).headers["X-RateLimit-Remaining"] for ip in ips] == ["2"] * 60
+    assert flood([one, two], HEALTH, 320, ip="192.0.2.99")[200] == 5
+    for server in (one, two):
+        assert metric(server, "manus_limit_fallback") == 0
+
+
+def test_a_cluster_of_several_nodes_is_refused_with_a_sentence(cluster, instances):
+    redis, _ = cluster(2)
+    (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
+    server.wait_for_log(lambda line: line["msg"].startswith("Redis is away") and "several nodes" in line["why"])
+    assert "several nodes" in tells_within(server, 5, "unhealthy")["message"]
+    assert flood([server], HEALTH, 160)[200] == 5
+    done = run("check", cwd=server.folder, **server.settings)
+    assert done.returncode != 0 and "several nodes" in done.stdout
+
+
 def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
     one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
     for server in [two] * 10 + [one] * 5:
