@@ -1,5 +1,6 @@
 #include "account/code.h"
 
+#include "account/bound.h"
 #include "account/notice.h"
 #include "account/password.h"
 #include "account/provider.h"
@@ -11,6 +12,8 @@
 #include <string.h>
 
 enum { DIGITS = 6, CODES = 1000000, LIFE_MS = CODE_MINUTES * 60000, WAIT_MS = 60000 };
+
+#define BOUND_KIND "code"
 
 /* Whoever reads the store cannot try the million codes without the key. */
 static void hash_code(struct task *task, const struct settings *settings, const char *purpose,
@@ -41,14 +44,18 @@ static enum err refuse_early(struct task *task, int64_t left_ms)
                            (int)((left_ms + 999) / 1000)));
 }
 
-enum err code_issue(struct task *task, const struct accounts *accounts, const struct code *code,
-                    const struct mail *mail)
+enum err code_issue(struct task *task, const struct accounts *accounts,
+                    const struct settings *settings, const struct code *code, struct mail *mail)
 {
     enum code_issued issued;
     int64_t left_ms;
-    enum err e = store_code_issue(task, accounts->sessions.store, code, WAIT_MS, mail, &issued,
-                                  &left_ms);
+    enum err e;
 
+    bound_mail(task, settings, BOUND_KIND, code->email, mail);
+    e = store_code_issue(task, accounts->sessions.store, code, WAIT_MS, mail, &issued, &left_ms);
+
+    if (e == OK && issued == CODE_WITHHELD)
+        bound_tell(task, BOUND_KIND, mail);
     return e == OK && issued == CODE_TOO_SOON ? refuse_early(task, left_ms) : e;
 }
 
@@ -146,7 +153,7 @@ enum err code_send(struct task *task, const struct accounts *accounts,
     mail.content = letter_reset_code(task->mem, settings, user.email,
                                      language_of_choice(user.language, language), digits,
                                      CODE_MINUTES);
-    return code_issue(task, accounts, &code, &mail);
+    return code_issue(task, accounts, settings, &code, &mail);
 }
 
 enum err code_reset_password(struct task *task, const struct accounts *accounts,

@@ -120,7 +120,7 @@ struct token_claims *identity_claims(struct identity *identity, void *mem,
 
 bool identity_is_void(const struct token_claims *claims, const struct user *user)
 {
-    return claims->session_id == NULL && claims->issued_s * 1000 < user->valid_from_ms &&
+    return claims->session_id == NULL && clock_ms_of(claims->issued_s) < user->valid_from_ms &&
            claims->issued_s != user->spared_s;
 }
 

@@ -1,8 +1,11 @@
 #include "account/notice.h"
 
+#include "account/bound.h"
 #include "core/email.h"
 #include "core/log.h"
 #include "mail/outbox.h"
+
+#define BOUND_KIND "notice"
 
 static bool wanted(const struct settings *settings)
 {
@@ -18,15 +21,23 @@ const char *notice_recipient(struct task *task, const struct user *user)
     return "";
 }
 
-static void put(struct task *task, const struct accounts *accounts, const struct user *user,
-                const char *content, int64_t at_ms)
+/* Whoever registered an address that they have not confirmed may be a stranger to it. */
+static void put(struct task *task, const struct accounts *accounts, const struct settings *settings,
+                const struct user *user, const char *content, int64_t at_ms)
 {
     struct mail mail = {
         .to = notice_recipient(task, user), .content = content, .created_ms = at_ms};
+    bool withheld = false;
 
-    if (store_mail_put(task, accounts->sessions.store, &mail) != OK)
+    if (user->verified_ms == 0)
+        bound_mail(task, settings, BOUND_KIND, user->email, &mail);
+    if (store_mail_put(task, accounts->sessions.store, &mail, &withheld) == OK) {
+        if (withheld)
+            bound_tell(task, BOUND_KIND, &mail);
+    } else {
         log_warning(task, "a notice could not be mailed", LOG_S("user", user->id),
                     LOG_S("detail", task->text));
+    }
 }
 
 void notice_password_changed(struct task *task, const struct accounts *accounts,
@@ -35,7 +46,7 @@ void notice_password_changed(struct task *task, const struct accounts *accounts,
 {
     if (!wanted(settings))
         return;
-    put(task, accounts, user,
+    put(task, accounts, settings, user,
         letter_password_changed(task->mem, settings, user->email,
                                 language_of_choice(user->language, language), at_ms),
         at_ms);
@@ -47,7 +58,7 @@ void notice_new_device(struct task *task, const struct accounts *accounts,
 {
     if (!wanted(settings))
         return;
-    put(task, accounts, user,
+    put(task, accounts, settings, user,
         letter_new_device(task->mem, settings, user->email,
                           language_of_choice(user->language, language), session->created_ms,
                           session->address, session->agent),

@@ -1,5 +1,6 @@
 #include "account/token.h"
 
+#include "core/clock.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -88,7 +89,7 @@ static bool read_times(const json_t *json, int64_t now_s, struct token_claims *c
     claims->issued_s = json_integer_value(issued);
     claims->expires_s = json_integer_value(expires);
     if (claims->issued_s < 0 || claims->issued_s > now_s + CLOCK_SKEW_S ||
-        claims->expires_s <= now_s)
+        claims->expires_s <= now_s || claims->expires_s > CLOCK_LAST_S)
         return false;
     return not_before == NULL ||
            (json_is_integer(not_before) && json_integer_value(not_before) <= now_s);

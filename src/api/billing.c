@@ -184,7 +184,7 @@ static void put_invoice(struct text *out, const json_t *invoice)
                 (long long)stripe_int(invoice, "amount_due"),
                 (long long)stripe_int(invoice, "amount_paid"));
     put_string(out, "currency", stripe_text(invoice, "currency"));
-    put_time(out, "created_at", stripe_int(invoice, "created") * 1000);
+    put_time(out, "created_at", stripe_time_ms(invoice, "created"));
     put_text(out, invoice, "hosted_invoice_url");
     put_text(out, invoice, "invoice_pdf");
     out->s[out->len - 1] = '}';

@@ -1,5 +1,6 @@
 #include "api/limits_parts.h"
 
+#include "account/bound.h"
 #include "core/clock.h"
 #include "limit/script.h"
 
@@ -232,6 +233,8 @@ const struct limits *limits_compile(void *mem, const struct settings *settings,
     bool plans_say = false;
 
     *ret_wrong = unknown_override(mem, settings, rows);
+    if (*ret_wrong == NULL)
+        *ret_wrong = bound_check(mem, settings);
     for (size_t i = 0; *ret_wrong == NULL && i < plans->count; i++) {
         *ret_wrong = check_plan(mem, rows, &plans->of[i]);
         plans_say = plans_say || plans->of[i].limit_count > 0;

@@ -209,7 +209,7 @@ static enum err ban(struct task *task, const struct app *app, const struct limit
                     struct text *out)
 {
     bool lifts = strcmp(command->action, "unban") == 0;
-    int64_t until_ms = lifts ? 0 : clock_wall_ms() + command->for_s * 1000;
+    int64_t until_ms;
     struct network network;
     char until[TEXT_TIME_SIZE];
     bool was;
@@ -220,6 +220,9 @@ static enum err ban(struct task *task, const struct app *app, const struct limit
                     "give an address or a network, such as 203.0.113.9 or 2001:db8::/32");
     if (network.bits < (address_is_v4(&network.address) ? 96 + 8 : 16) && !lifts)
         return fail(task, ERR_INVALID, "that network is half of the Internet; ban a smaller one");
+    if (!lifts && (command->for_s < 1 || command->for_s > LIMITS_LONGEST_BAN_S))
+        return fail(task, ERR_INVALID, "give how long, from a second to a year");
+    until_ms = lifts ? 0 : clock_wall_ms() + command->for_s * 1000;
     e = limiter_ban(task, app->limiter, &network, until_ms, &was);
     text_time(until, until_ms);
     if (e == OK && lifts && !was)

@@ -155,7 +155,7 @@ static enum err make_session(struct task *task, struct billing *billing,
     }
     *ret_made = MADE;
     return store_checkout_opened(task, billing->store, checkout->key, ret->id, ret->url,
-                                 stripe_int(call.reply, "expires_at") * 1000, &kept);
+                                 stripe_time_ms(call.reply, "expires_at"), &kept);
 }
 
 /* With the reservation, under the user's lock. */
@@ -514,6 +514,8 @@ static enum err read_live(struct task *task, struct billing *billing,
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
+    if (e == OK && strcmp(stripe_id_of(call.reply, "customer"), subscription->customer_id) != 0)
+        return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
     if (e == OK)
         *ret = json_incref(call.reply);
     return e;
@@ -605,23 +607,33 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     return e;
 }
 
+/* What Stripe says of it now. Under the user's lock. */
+static enum err read_again(struct task *task, struct billing *billing,
+                           const struct settings *settings, const struct subscription *subscription,
+                           struct subscription *ret)
+{
+    struct sync_outcome outcome;
+    enum err e = sync_locked(task, billing, settings, subscription->user_id,
+                             subscription->customer_id, &outcome);
+
+    if (e == OK && outcome.found.user_id == NULL)
+        return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
+    if (e == OK)
+        *ret = outcome.found;
+    return e;
+}
+
 /* Asks Stripe, then takes over what has come of it. Under the user's lock. */
 static enum err change(struct task *task, struct billing *billing, const struct settings *settings,
                        const struct subscription *subscription, struct stripe_call *call,
                        struct subscription *ret)
 {
-    struct sync_outcome outcome;
     enum err e = stripe_ask(task, billing->stripe, call);
 
     if (e == ERR_STRIPE && call->status == 402)
         return fail(task, ERR_PAYMENT,
                     call->notice == NULL ? "The payment did not go through" : call->notice);
-    if (e != OK)
-        return e;
-    e = sync_locked(task, billing, settings, subscription->user_id, subscription->customer_id,
-                    &outcome);
-    *ret = outcome.found;
-    return e;
+    return e == OK ? read_again(task, billing, settings, subscription, ret) : e;
 }
 
 static enum err switch_plan(struct task *task, struct billing *billing,
@@ -697,14 +709,9 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
         return e;
     if (!ends)
         call.form = form_to_resume(live);
-    if (ends ? form_to_resume(live) != NULL : call.form == NULL) {
-        /* It is so already. */
-        struct sync_outcome outcome;
-
-        e = sync_locked(task, billing, settings, user_id, ret->customer_id, &outcome);
-        *ret = outcome.found;
-        return e;
-    }
+    /* It is so already. */
+    if (ends ? form_to_resume(live) != NULL : call.form == NULL)
+        return read_again(task, billing, settings, ret, ret);
     call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
     call.key = mem_printf(task->mem, "manus:%s:%s", ends ? "cancel" : "resume",
                           crypto_id(task->mem));

@@ -170,7 +170,7 @@ static enum err apply_trial(struct task *task, struct billing *billing,
                             const struct settings *settings, const json_t *object,
                             const struct sync_links *links, struct sync_outcome *ret)
 {
-    int64_t end_ms = stripe_int(object, "trial_end") * 1000;
+    int64_t end_ms = stripe_time_ms(object, "trial_end");
     enum err e = sync_subscription(task, billing, settings, links, ret);
 
     if (e == OK && ret->result == SYNC_DONE && strcmp(ret->found.status, "trialing") == 0 &&

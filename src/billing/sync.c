@@ -76,16 +76,16 @@ static const struct plan *plan_of(const struct plans *plans, const json_t *subsc
 /* On the item since 2025-03-31, on the subscription before. */
 static int64_t period_ms(const json_t *subscription, const json_t *item, const char *name)
 {
-    int64_t at = stripe_int(item, name);
+    int64_t at_ms = stripe_time_ms(item, name);
 
-    return (at != 0 ? at : stripe_int(subscription, name)) * 1000;
+    return at_ms != 0 ? at_ms : stripe_time_ms(subscription, name);
 }
 
 static int64_t unpaid_since_ms(const json_t *subscription, int64_t otherwise)
 {
-    int64_t at = stripe_int(json_object_get(subscription, "latest_invoice"), "created");
+    int64_t at_ms = stripe_time_ms(json_object_get(subscription, "latest_invoice"), "created");
 
-    return at != 0 ? at * 1000 : otherwise;
+    return at_ms != 0 ? at_ms : otherwise;
 }
 
 static bool is_ending(const json_t *subscription)
@@ -112,20 +112,20 @@ bool sync_read(const struct plans *plans, const json_t *subscription,
     const json_t *item;
     const struct plan *plan = plan_of(plans, subscription, &item);
     const char *id = stripe_text(subscription, "id");
-    int64_t ended_ms = stripe_int(subscription, "ended_at") * 1000;
+    int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
 
     *ret = *stored;
     if (status->rank <= 1) {
         read_nothing(stored, ret, status->rank == 1 ? "canceled" : "active");
         if (status->rank == 1)
             ret->canceled_ms = ended_ms != 0 ? ended_ms
-                                             : stripe_int(subscription, "canceled_at") * 1000;
+                                             : stripe_time_ms(subscription, "canceled_at");
         return true;
     }
     ret->status = status->ours;
     ret->period_start_ms = period_ms(subscription, item, "current_period_start");
     ret->period_end_ms = period_ms(subscription, item, "current_period_end");
-    ret->canceled_ms = stripe_int(subscription, "canceled_at") * 1000;
+    ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");
     ret->cancel_at_period_end = is_ending(subscription);
     ret->past_due_ms = strcmp(ret->status, "past_due") == 0
                            ? unpaid_since_ms(subscription, ret->period_start_ms)
@@ -184,7 +184,7 @@ static bool ends_trial(const json_t *list, int64_t trial_start_ms)
         int rank = status_of(one)->rank;
         bool is_over = rank <= 1, never_began = rank == 0 || rank == 2;
 
-        if (!never_began && (!is_over || stripe_int(one, "created") * 1000 > trial_start_ms))
+        if (!never_began && (!is_over || stripe_time_ms(one, "created") > trial_start_ms))
             return true;
     }
     return false;

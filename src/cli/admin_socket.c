@@ -18,7 +18,13 @@
 #include <sys/un.h>
 
 enum { QUESTION_BYTES = 64 << 10, ANSWER_BYTES = 4 << 20, PIECE_BYTES = 4096 };
-enum { TIMEOUT_MS = 5000, WAIT_MS = 60000, BACKLOG = 4, RUN_MS = 30000 };
+enum {
+    ROOM_MS = 100 /* that no descriptor is free */,
+    TIMEOUT_MS = 5000,
+    WAIT_MS = 60000,
+    BACKLOG = 4,
+    RUN_MS = 30000
+};
 
 struct admin_socket {
     struct app *app;
@@ -162,9 +168,11 @@ static void *serve(void *argument)
 
         auto_close int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
 
-        if (fd < 0)
-            continue;
-        answer(s, fd);
+        if (fd >= 0)
+            answer(s, fd);
+        /* Who waits stays there, and poll() says so again at once: look later. */
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            poll(&fds[1], 1, ROOM_MS);
     }
     return NULL;
 }

@@ -33,6 +33,13 @@ void clock_shift_wall_ms(int64_t shift)
     atomic_store(&wall_shift_ms, shift);
 }
 
+int64_t clock_ms_of(int64_t said_s)
+{
+    if (said_s < 0)
+        return 0;
+    return (said_s > CLOCK_LAST_S ? CLOCK_LAST_S : said_s) * 1000;
+}
+
 void clock_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t monotonic;

@@ -10,6 +10,11 @@ int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 
+/* The ms of a time in seconds since the epoch that others say, brought into the years 1970 to 9999.
+ */
+#define CLOCK_LAST_S INT64_C(253402300799)
+int64_t clock_ms_of(int64_t said_s);
+
 /* A condition that is waited for until clock_deadline(), so that setting the wall clock neither
  * shortens nor lengthens the wait. */
 void clock_condition(pthread_cond_t *condition);

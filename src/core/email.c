@@ -141,6 +141,15 @@ char *email_key(void *mem, const char *sent)
     return ascii == NULL ? normal : join(mem, normal, at, readable_domain(mem, ascii));
 }
 
+char *email_mailbox(void *mem, const char *key)
+{
+    const char *at = find_at(key), *plus = strchr(key, '+');
+
+    if (at == NULL || plus == NULL || plus > at || plus == key)
+        return mem_string(mem, key);
+    return join(mem, key, plus, at + 1);
+}
+
 char *email_wire(void *mem, const char *address)
 {
     const char *at = find_at(address);

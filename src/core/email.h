@@ -22,6 +22,10 @@ enum { EMAIL_FORMS = 5 };
 /* The spellings under which somebody may be stored, the one that was sent first; how many. */
 size_t email_forms(void *mem, const char *sent, const char *ret[EMAIL_FORMS]);
 
+/* Whose mailbox it is that a key names: without what stands behind a + before the @, by which many
+ * providers give one mailbox any number of addresses. */
+char *email_mailbox(void *mem, const char *key);
+
 /* For a mail server and a header: the domain as DNS has it. NULL if it must not stand there. */
 char *email_wire(void *mem, const char *address);
 

@@ -57,9 +57,10 @@ struct syntax {
 static struct address walk(const struct networks *trusted, const struct address *peer,
                            const char *list, const struct syntax *syntax)
 {
-    size_t len = list == NULL || !is_trusted(trusted, peer) ? 0 : strlen(list);
+    const char *read = list == NULL || !is_trusted(trusted, peer) ? "" : list;
+    size_t len = strlen(read);
     bool is_cut = len > MOST_BYTES;
-    const char *begin = is_cut ? list + len - MOST_BYTES : list, *end = list + len;
+    const char *begin = is_cut ? read + len - MOST_BYTES : read, *end = read + len;
     struct address client = *peer, hop;
 
     for (int hops = 0; end > begin && hops < MOST_HOPS;) {

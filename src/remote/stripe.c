@@ -140,6 +140,11 @@ int64_t stripe_int(const json_t *object, const char *name)
     return json_integer_value(json_object_get(object, name));
 }
 
+int64_t stripe_time_ms(const json_t *object, const char *name)
+{
+    return clock_ms_of(stripe_int(object, name));
+}
+
 const char *stripe_id_of(const json_t *object, const char *name)
 {
     const json_t *member = json_object_get(object, name);
@@ -217,7 +222,7 @@ static void on_header(struct transfer *transfer, const char *name, const char *v
     else if (strcasecmp(name, "Stripe-Should-Retry") == 0)
         a->should_retry = strcmp(value, "true") == 0;
     else if (strcasecmp(name, "Retry-After") == 0)
-        a->retry_after_s = strtol(value, NULL, 10) % (INT64_C(1) << 31);
+        a->retry_after_s = clock_ms_of(strtol(value, NULL, 10)) / 1000;
     else if (strcasecmp(name, "Idempotent-Replayed") == 0)
         a->replayed = strcmp(value, "true") == 0;
     else if (strcasecmp(name, "Date") == 0)
@@ -336,6 +341,7 @@ static bool try_on(struct task *task, struct stripe *stripe, struct stripe_call 
         prepare(task, stripe, call, &a, left < TRY_MS ? left : TRY_MS);
         (void)!transfer_run(task->mem, &a.transfer);
         settled = is_settled(task, call, &a);
+        talloc_free(a.transfer.reply.s);
         log_attempt(task, call, &a, number, started_ms);
         metric_add(METRIC_stripe_requests, 1);
         if (settled)

@@ -68,4 +68,7 @@ static inline void stripe_call_end(struct stripe_call *call)
  * not, has the same id. */
 const char *stripe_text(const json_t *object, const char *name);
 int64_t stripe_int(const json_t *object, const char *name);
+
+/* The same for a time: in ms, 0 if there is none. */
+int64_t stripe_time_ms(const json_t *object, const char *name);
 const char *stripe_id_of(const json_t *object, const char *name);

@@ -99,6 +99,13 @@
     X(MAIL_COUNT, "SELECT count(*) FROM mails")                                                    \
     X(MAIL_PUT, "INSERT INTO mails(recipient, content, created_at, next_at, expires_at)"           \
                 " VALUES(?1, ?2, ?3, ?3, ?4)")                                                     \
+    X(MAIL_COUNTED, "SELECT coalesce(sum(mails), 0) FROM mail_counts WHERE key = ?1"               \
+                    " AND minute >= ?2")                                                           \
+    X(MAIL_CHARGE, "INSERT INTO mail_counts(key, minute, mails, until) VALUES(?1, ?2, 1, ?3)"      \
+                   " ON CONFLICT(key, minute) DO UPDATE SET mails = mails + 1,"                    \
+                   " until = max(until, excluded.until)")                                          \
+    X(MAIL_COUNTS_SWEEP, "DELETE FROM mail_counts WHERE (key, minute) IN"                          \
+                         " (SELECT key, minute FROM mail_counts WHERE until < ?1 LIMIT 10)")       \
     X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE next_at > ?2 AND (?1 = 0 OR number = ?1)")  \
     X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \
                  " (SELECT number FROM mails WHERE next_at <= ?1 ORDER BY next_at LIMIT 1)"        \

@@ -89,31 +89,125 @@ enum err sqlite_put_mail(struct task *task, struct sqlite_db *db, const struct m
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err put_one(struct task *task, struct sqlite_db *db, void *argument)
+/* Bounds: how many mails of a key there were, by the minute. The oldest minute of a window counts
+ * whole, so that no span of it holds more than its limit. */
+
+enum { MINUTE_MS = 60000 };
+
+static enum err count_window(struct task *task, struct sqlite_db *db, const char *key,
+                             int64_t from_ms, int64_t *ret)
 {
-    return sqlite_put_mail(task, db, argument);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNTED);
+    bool row = false;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, key);
+        sqlite3_bind_int64(s, 2, from_ms / MINUTE_MS);
+    }
+    e = sqlite_db_row(task, db, s, &row);
+    *ret = e == OK && row ? sqlite3_column_int64(s, 0) : 0;
+    return e;
 }
 
-enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail)
+static enum err look_at_bounds(struct task *task, struct sqlite_db *db, const struct mail *mail,
+                               bool *ret_full)
+{
+    enum err e = OK;
+
+    *ret_full = false;
+    for (size_t i = 0; i < mail->bound_count; i++) {
+        const struct mail_bound *bound = &mail->bounds[i];
+
+        for (unsigned w = 0; e == OK && w < bound->window_count; w++) {
+            const struct mail_window *window = &bound->windows[w];
+            int64_t count;
+
+            e = count_window(task, db, bound->key,
+                             mail->created_ms - (int64_t)window->seconds * 1000, &count);
+            *ret_full = *ret_full || count >= window->limit;
+        }
+    }
+    return e;
+}
+
+static enum err charge(struct task *task, struct sqlite_db *db, const struct mail_bound *bound,
+                       int64_t now_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_CHARGE);
+    int64_t longest_s = 0;
+
+    for (unsigned i = 0; i < bound->window_count; i++)
+        longest_s = bound->windows[i].seconds > longest_s ? bound->windows[i].seconds : longest_s;
+    if (s != NULL) {
+        sqlite_bind(s, 1, bound->key);
+        sqlite3_bind_int64(s, 2, now_ms / MINUTE_MS);
+        sqlite3_bind_int64(s, 3, now_ms + longest_s * 1000 + MINUTE_MS);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err sweep_counts(struct task *task, struct sqlite_db *db, int64_t now_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNTS_SWEEP);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, now_ms);
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+/* *ret_withheld: it was accepted for nobody. */
+static enum err put_bounded(struct task *task, struct sqlite_db *db, const struct mail *mail,
+                            bool *ret_withheld)
 {
     struct mail copy = *mail;
+    enum err e = look_at_bounds(task, db, mail, ret_withheld);
 
-    return sqlite_writing(task, store, put_one, &copy);
+    if (e == OK && mail->bound_count > 0)
+        e = sweep_counts(task, db, mail->created_ms);
+    for (size_t i = 0; e == OK && !*ret_withheld && i < mail->bound_count; i++) {
+        if (mail->bounds[i].window_count > 0)
+            e = charge(task, db, &mail->bounds[i], mail->created_ms);
+    }
+    if (*ret_withheld)
+        copy.to = "";
+    return e == OK ? sqlite_put_mail(task, db, &copy) : e;
+}
+
+struct put_mail {
+    const struct mail *mail;
+    bool *ret_withheld;
+};
+
+static enum err put_one(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct put_mail *put = argument;
+
+    return put_bounded(task, db, put->mail, put->ret_withheld);
+}
+
+enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail,
+                         bool *ret_withheld)
+{
+    return sqlite_writing(task, store, put_one, &(struct put_mail){mail, ret_withheld});
 }
 
 static enum err issue_code(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct issue_code *issue = argument;
+    bool withheld = false;
     enum err e = read_wait(task, db, issue, issue->ret_left_ms);
 
     *issue->ret = CODE_TOO_SOON;
     if (e != OK || *issue->ret_left_ms > 0)
         return e;
-    *issue->ret = CODE_ISSUED;
     e = sweep_codes(task, db, issue->code->created_ms - issue->wait_ms);
     if (e == OK)
         e = put_code(task, db, issue->code);
-    return e == OK && issue->mail != NULL ? sqlite_put_mail(task, db, issue->mail) : e;
+    if (e == OK && issue->mail != NULL)
+        e = put_bounded(task, db, issue->mail, &withheld);
+    *issue->ret = withheld ? CODE_WITHHELD : CODE_ISSUED;
+    return e;
 }
 
 enum err sqlite_code_issue(struct task *task, struct store *store, const struct code *code,

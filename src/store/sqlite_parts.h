@@ -120,7 +120,8 @@ enum err sqlite_mail_take(struct task *task, struct store *store, int64_t now_ms
 enum err sqlite_mail_done(struct task *task, struct store *store, int64_t number);
 enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t number,
                               int64_t next_ms, const char *error);
-enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail);
+enum err sqlite_mail_put(struct task *task, struct store *store, const struct mail *mail,
+                         bool *ret_withheld);
 enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
                            unsigned *ret_count);
 enum err sqlite_mail_count(struct task *task, struct store *store, int64_t *ret);

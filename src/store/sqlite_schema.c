@@ -158,6 +158,15 @@ static const char *const steps[] = {
     "ALTER TABLE users ADD COLUMN spared_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE mails ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX audit_actor ON audit (actor, number);",
+
+    "CREATE TABLE mail_counts ("
+    "  key TEXT NOT NULL,"
+    "  minute INTEGER NOT NULL,"
+    "  mails INTEGER NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  PRIMARY KEY (key, minute)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX mail_counts_until ON mail_counts (until);",
 };
 
 int sqlite_schema_version(void)

@@ -44,9 +44,10 @@ enum err store_user_verify(struct task *task, struct store *store, const char *i
     return store->operations->user_verify(task, store, id, audit, ret);
 }
 
-enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail)
+enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail,
+                        bool *ret_withheld)
 {
-    return store->operations->mail_put(task, store, mail);
+    return store->operations->mail_put(task, store, mail, ret_withheld);
 }
 
 enum err store_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,

@@ -203,6 +203,19 @@ enum session_refreshed {
     SESSION_OVER,   /* ended, expired or unknown */
 };
 
+/* What a mail is counted by before it is accepted: no more than so many of the same key in any span
+ * of a window, which may be told from the clock by the minute: then a little later, never earlier.
+ */
+enum { MAIL_WINDOWS = 4 };
+struct mail_window {
+    uint32_t limit, seconds;
+};
+struct mail_bound {
+    const char *key;
+    unsigned window_count;
+    struct mail_window windows[MAIL_WINDOWS];
+};
+
 /* A mail that is to be sent, durable from when it is accepted. Sent at least once; a second time
  * only if the outcome of the first is unknown, and then with the same Message-ID. */
 struct mail {
@@ -213,6 +226,10 @@ struct mail {
     unsigned attempts;
     const char *error;  /* of the last attempt; may be empty */
     int64_t expires_ms; /* nobody needs it after that; 0: never */
+    /* When it is accepted, all of them are charged; if one is used up none is, and it goes to
+     * nobody. Not stored. */
+    const struct mail_bound *bounds;
+    size_t bound_count;
 };
 
 enum { STORE_MAILS = 100000 }; /* that wait at most */
@@ -239,9 +256,10 @@ struct code_deed {
     const struct audit *verified; /* as store_user_verify() */
 };
 
-enum code_issued { CODE_ISSUED, CODE_TOO_SOON };
+enum code_issued { CODE_ISSUED, CODE_WITHHELD, CODE_TOO_SOON };
 
-/* With its mail (NULL: none), or neither. CODE_TOO_SOON if the address was given a code of this
+/* With its mail (NULL: none), or neither. CODE_WITHHELD: issued, but the mail goes to nobody since
+ * a bound of it is used up. CODE_TOO_SOON if the address was given a code of this
  * purpose less than `wait_ms` ago: *ret_left_ms is what is left of it. ERR_BUSY when too many mails
  * wait. */
 must_check enum err store_code_issue(struct task *task, struct store *store,
@@ -266,8 +284,10 @@ must_check enum err store_mail_done(struct task *task, struct store *store, int6
 must_check enum err store_mail_postpone(struct task *task, struct store *store, int64_t number,
                                         int64_t next_ms, const char *error);
 
-/* Accepts a mail. ERR_BUSY when too many wait. */
-must_check enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail);
+/* Accepts a mail. *ret_withheld: it goes to nobody, since a bound of it is used up. ERR_BUSY when
+ * too many wait. */
+must_check enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail,
+                                   bool *ret_withheld);
 
 /* Those that wait are due at `now_ms`; with a number, that one alone. *ret_count: how many. */
 must_check enum err store_mail_retry(struct task *task, struct store *store, int64_t number,
@@ -366,7 +386,7 @@ struct store_operations {
     enum err (*mail_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct mail *);
     enum err (*mail_done)(struct task *, struct store *, int64_t);
     enum err (*mail_postpone)(struct task *, struct store *, int64_t, int64_t, const char *);
-    enum err (*mail_put)(struct task *, struct store *, const struct mail *);
+    enum err (*mail_put)(struct task *, struct store *, const struct mail *, bool *);
     enum err (*mail_retry)(struct task *, struct store *, int64_t, int64_t, unsigned *);
     enum err (*mail_count)(struct task *, struct store *, int64_t *);
     enum err (*mails)(struct task *, struct store *, struct mail **, size_t *);

@@ -148,3 +148,33 @@ def test_one_customer_for_many_at_once_though_stripe_stumbles(world):
         replies = list(pool.map(lambda _: buy(world, user), range(10)))
     assert {reply.status_code for reply in replies} <= {200, 409, 503}
     bought_once(world, user)
+
+
+@pytest.mark.parametrize("time_said", [2**63 - 1, -2**63, -1, 10**16, 253402300800])
+def test_times_beyond_all_years_disturb_nobody(world, time_said):
+    user, person = world.subscriber()
+    (sub,) = world.stripe.every("subscription", customer=person.customer)
+    with world.stripe.lock:
+        sub.update({name: time_said for name in ("created", "ended_at", "canceled_at", "cancel_at", "trial_end", "current_period_start", "current_period_end")})
+        for item in sub["items"]["data"]:
+            item.update(current_period_start=time_said, current_period_end=time_said)
+        for invoice in world.stripe.every("invoice"):
+            invoice["created"] = time_said
+    for event in ("customer.subscription.updated", "customer.subscription.trial_will_end", "invoice.payment_failed"):
+        body = {"id": f"evt_{event.replace('.', '')}", "object": "event", "type": event, "created": time_said, "livemode": False, "data": {"object": sub if "invoice" not in event else world.stripe.every("invoice")[0]}}
+        assert world.send(body).status_code in (200, 400)
+    shown = world.subscription(user)
+    assert shown["current_period_end"] is None or shown["current_period_end"].startswith(("1970-", "9999-"))
+    assert world.get(user, "invoices").status_code == 200
+
+
+def test_a_subscription_that_is_anothers_now_is_not_changed(world):
+    user, person = world.subscriber()
+    other, _ = world.subscriber()
+    (sub,) = world.stripe.every("subscription", customer=person.customer)
+    with world.stripe.lock:
+        sub["customer"] = world.subscription(other)["stripe_customer_id"]
+    before = len(world.stripe.asked("POST /v1/subscriptions/.*"))
+    for act, body in (("cancel", None), ("resume", None), ("change-plan", {"plan": "pro"}), ("change-plan/preview", {"plan": "pro"})):
+        assert world.post(user, act, body).status_code in (400, 404), act
+    assert len(world.stripe.asked("POST /v1/subscriptions/.*")) == before

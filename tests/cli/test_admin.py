@@ -1,7 +1,9 @@
 """manus admin: through the running server, or on the store when none runs; audited in either case."""
 import contextlib
 import getpass
+import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -128,6 +130,33 @@ def test_junk_on_the_socket_hurts_nobody(start):
                 pass
     assert admin(manus, "list").returncode == 0
     assert manus.get(f"{API}/health").status_code == 200
+
+
+def test_without_descriptors_the_socket_waits_and_burns_nothing(start):
+    manus = start()
+    pid = manus.process.pid
+    used = lambda: sum(map(int, open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10 * SLOW)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1, before[1]))
+        s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
+        s.sendall(b'{"command":"limits","action":"bans"}\n')
+        began = used()
+        time.sleep(1.5)
+        assert used() - began < 0.5
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert b'"failed":false' in s.recv(4096)
+
+
+@pytest.mark.parametrize("seconds", ["9223372036854775807", "99999999999999999999", "-1", "0", "x", "31622401"])
+def test_nobody_is_banned_for_a_time_that_is_none(start, seconds):
+    manus = start()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
+        s.sendall(b'{"command":"limits","action":"ban","who":"203.0.113.9","option":"%s"}\n' % seconds.encode())
+        assert b'"failed":true' in s.recv(4096)
+    assert "203.0.113.9" not in run("limits", "bans", cwd=manus.folder, **manus.settings).stdout
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):

@@ -291,12 +291,12 @@ static void who_goes_takes_codes_and_mails_along(struct store *store)
     enum user_changed changed;
     size_t count;
     int64_t left_ms;
-    bool right;
+    bool right, withheld;
 
     create(store, &user, &session, "ann@example.com");
     assert_int_equal(store_code_issue(new_task(), store, &code, 60000, &mail, &issued, &left_ms),
                      OK);
-    assert_int_equal(store_mail_put(new_task(), store, &other), OK);
+    assert_int_equal(store_mail_put(new_task(), store, &other, &withheld), OK);
     assert_int_equal(store_user_delete(new_task(), store, user.id, NULL, audit_at(2), &changed),
                      OK);
     assert_int_equal(changed, USER_CHANGED);

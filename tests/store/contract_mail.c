@@ -169,7 +169,7 @@ static void test_a_mail_is_taken_by_one_until_its_lease_is_over(void **state)
     struct task *task = *state;
     struct mail mail = mail_at(SAMPLE_MS, "ann@example.com"), taken, again;
 
-    assert_int_equal(store_mail_put(task, store, &mail), OK);
+    assert_int_equal(store_mail_put(task, store, &mail, &(bool){false}), OK);
     assert_false(take(task, SAMPLE_MS - 1, &taken));
     assert_true(take(task, SAMPLE_MS, &taken));
     assert_string_equal(taken.to, mail.to);
@@ -190,7 +190,7 @@ static void test_a_postponed_mail_waits_and_is_due_when_retried(void **state)
     size_t count;
 
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(store_mail_put(task, store, &mail), OK);
+        assert_int_equal(store_mail_put(task, store, &mail, &(bool){false}), OK);
         assert_true(take(task, SAMPLE_MS, &taken));
         assert_int_equal(
             store_mail_postpone(task, store, taken.number, SAMPLE_MS + 5000, "it refuses"), OK);
@@ -232,7 +232,7 @@ static void test_no_mail_is_taken_twice_at_once(void **state)
     unsigned found = 0;
 
     for (unsigned i = 0; i < RACERS / 2; i++)
-        assert_int_equal(store_mail_put(task, store, &mail), OK);
+        assert_int_equal(store_mail_put(task, store, &mail, &(bool){false}), OK);
     sample_race(RACERS, run_take, t);
     for (unsigned i = 0; i < RACERS; i++) {
         assert_int_equal(t->e[i], OK);
@@ -243,6 +243,85 @@ static void test_no_mail_is_taken_twice_at_once(void **state)
             assert_int_equal(store_mail_done(task, store, t->mails[i].number), OK);
     }
     assert_int_equal(found, RACERS / 2);
+}
+
+static struct mail_bound bound_of(const char *key)
+{
+    return (struct mail_bound){key, 2, {{3, 3600}, {4, 86400}}};
+}
+
+/* Whether it is withheld; what was accepted is taken out again. */
+static bool put_bounded(struct task *task, const struct mail_bound *bounds, int64_t at_ms)
+{
+    struct mail mail = mail_at(at_ms, "ann@example.com"), taken;
+    bool withheld;
+
+    mail.bounds = bounds;
+    mail.bound_count = 2;
+    assert_int_equal(store_mail_put(task, store, &mail, &withheld), OK);
+    assert_true(take(task, at_ms, &taken));
+    assert_string_equal(taken.to, withheld ? "" : "ann@example.com");
+    assert_int_equal(store_mail_done(task, store, taken.number), OK);
+    return withheld;
+}
+
+static void test_mails_are_bounded_by_each_of_their_keys_or_charged_to_none(void **state)
+{
+    struct task *task = *state;
+    const int64_t hour_ms = 3600000, minute_ms = 60000;
+    const struct mail_bound one = bound_of(sample_email(task->mem));
+    const struct mail_bound both[] = {one, bound_of(sample_email(task->mem))};
+    const struct mail_bound other[] = {bound_of(sample_email(task->mem)), one};
+
+    for (int i = 0; i < 3; i++)
+        assert_false(put_bounded(task, both, SAMPLE_MS + i));
+    assert_true(put_bounded(task, both, SAMPLE_MS + hour_ms - 1));
+    for (int i = 0; i < 5; i++)
+        assert_true(put_bounded(task, other, SAMPLE_MS + i));
+    assert_false(put_bounded(task, other, SAMPLE_MS + hour_ms + minute_ms));
+    assert_true(put_bounded(task, both, SAMPLE_MS + 3 * hour_ms));
+    assert_false(put_bounded(task, both, SAMPLE_MS + 24 * hour_ms + minute_ms));
+    assert_false(put_bounded(task, other, SAMPLE_MS + 24 * hour_ms + minute_ms));
+}
+
+struct bounding {
+    struct mail_bound bound;
+    enum err e[RACERS];
+    enum code_issued issued[RACERS];
+};
+
+static void run_issue(struct task *task, unsigned number, void *argument)
+{
+    struct bounding *b = argument;
+    struct code code = code_at(task, SAMPLE_MS, sample_email(task->mem));
+    struct mail mail = mail_at(SAMPLE_MS, code.email);
+    int64_t left_ms;
+
+    mail.bounds = &b->bound;
+    mail.bound_count = 1;
+    b->e[number] = store_code_issue(task, store, &code, WAIT_MS, &mail, &b->issued[number],
+                                    &left_ms);
+}
+
+static void test_of_many_codes_at_once_as_many_are_mailed_as_may_be(void **state)
+{
+    struct task *task = *state;
+    struct bounding *b = mem_new(task->mem, struct bounding);
+    unsigned mailed = 0, withheld = 0;
+
+    b->bound = bound_of(sample_email(task->mem));
+    sample_race(RACERS, run_issue, b);
+    for (unsigned i = 0; i < RACERS; i++) {
+        struct mail taken;
+
+        assert_int_equal(b->e[i], OK);
+        withheld += b->issued[i] == CODE_WITHHELD;
+        assert_true(take(task, SAMPLE_MS, &taken));
+        mailed += *taken.to != '\0';
+        assert_int_equal(store_mail_done(task, store, taken.number), OK);
+    }
+    assert_int_equal(mailed, 3);
+    assert_int_equal(withheld, RACERS - 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sample_begin, sample_end)
@@ -258,6 +337,8 @@ int contract_mail_run(struct store *of)
         TEST(test_a_mail_is_taken_by_one_until_its_lease_is_over),
         TEST(test_a_postponed_mail_waits_and_is_due_when_retried),
         TEST(test_no_mail_is_taken_twice_at_once),
+        TEST(test_mails_are_bounded_by_each_of_their_keys_or_charged_to_none),
+        TEST(test_of_many_codes_at_once_as_many_are_mailed_as_may_be),
     };
 
     store = of;

@@ -12,7 +12,7 @@ BELOW = {
     "store": {"core", "store"},
     "remote": {"core", "remote"},
     "mail": {"core", "store", "remote", "mail"},
-    "account": {"core", "store", "remote", "mail", "account"},
+    "account": {"core", "store", "remote", "mail", "account", "limit"},
     "billing": {"core", "store", "remote", "mail", "billing"},
     "limit": {"core", "remote", "limit"},
     "watch": {"core", "store", "remote", "watch"},

@@ -71,11 +71,29 @@ static void test_every_spelling_of_a_mailbox_has_one_key(void **state)
     }
 }
 
+static void test_a_mailbox_is_the_same_whatever_its_tag(void **state)
+{
+    static const char *const same[][2] = {
+        {"victim+1@example.com", "victim@example.com"},
+        {"victim@example.com", "victim@example.com"},
+        {"victim+a+b@example.com", "victim@example.com"},
+        {"victim+@example.com", "victim@example.com"},
+        {"v.ictim+x@example.com", "v.ictim@example.com"},
+        {"+x@example.com", "+x@example.com"},
+        {"victim@ex+ample.com", "victim@ex+ample.com"},
+        {"nothing+1", "nothing+1"},
+    };
+
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_string_equal(email_mailbox(*state, same[i][0]), same[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         UNIT(test_an_address_has_one_at_and_a_domain_in_which_nothing_is_dropped),
         UNIT(test_every_spelling_of_a_mailbox_has_one_key),
+        UNIT(test_a_mailbox_is_the_same_whatever_its_tag),
     };
 
     return RUN_UNITS(tests);
