@@ -100,6 +100,9 @@ bool limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
 void limiter_send(struct limiter_ask *ask);
 void limiter_land_here(struct limiter_ask *ask);
 
+/* Warns of those keys of ours that a script has removed, since they held something else. */
+void limiter_tell_healed(const redisReply *healed, const char *const *names, unsigned count);
+
 /* What a call says of the time. */
 struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us);
 

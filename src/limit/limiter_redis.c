@@ -97,6 +97,11 @@ static void on_piece(void *arg, const redisReply *reply)
     bool more = memory_limiter_handed_over(link->limiter->memory, &handover->key,
                                            handover->piece.id, arrived, clock_mono_us());
 
+    if (arrived && reply->elements > 2)
+        limiter_tell_healed(reply->element[2],
+                            (const char *[]){limiter_name(link->limiter, handover->key.route),
+                                             SCRIPT_HANDED_PREFIX},
+                            2);
     if (arrived && more && redis_link_is_up(link->redis) && send_piece(handover, &more))
         return;
     end_handover(handover);
