@@ -478,8 +478,13 @@ static int64_t packed_time(const void *log, uint32_t n)
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
 {
     struct packed packed = {(const uint8_t *)log, (uint32_t)(len / 8)};
+    struct verdict verdict;
 
-    return verdict_of(&packed, packed.count, packed_time, rule, now_us);
+    verdict = verdict_of(&packed, packed.count, packed_time, rule, now_us);
+    /* A damaged log holds any time. */
+    for (unsigned i = 0; i < rule->count; i++)
+        verdict.reset_us[i] = verdict.reset_us[i] < 0 ? 0 : verdict.reset_us[i];
+    return verdict;
 }
 
 /* A part: 8-byte numbers, big-endian. First whether it is refused, and the time; then for each key

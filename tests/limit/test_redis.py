@@ -10,7 +10,7 @@ import pytest
 
 from flood import Load, flood
 from manus import API, BINARY, SLOW, free_port, run
-from redis_server import Redis, Wire
+from redis_server import Between, Redis, Wire
 
 HEALTH, VERSION = f"{API}/health", f"{API}/version"
 LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_READY": "unlimited"}
@@ -561,6 +561,31 @@ def test_a_key_that_holds_something_else_is_replaced(redis, instances):
     redis.command("set", "manus:limit:version:ip:192.0.2.5", "\x7f" * 8 + "x" * 8)
     assert [get(server, HEALTH, "192.0.2.5").status_code for _ in range(6)] == [200] * 5 + [429]
     assert get(server, VERSION, "192.0.2.5").status_code == 200
+
+
+@pytest.fixture
+def between(redis):
+    proxy = Between(redis)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("lie", [
+    b"+OK\r\n", b":-9223372036854775808\r\n", b"$-1\r\n", b"*-1\r\n", b"-ERR no\r\n", b",nan\r\n", b",inf\r\n", b"_\r\n", b"#t\r\n",
+    b"(" + b"9" * 5000 + b"\r\n", b"*1\r\n" * 12 + b":1\r\n", b"*3\r\n:0\r\n", b"$2147483648\r\nx", b"*5\r\n:0\r\n:-1\r\n:-5\r\n$-1\r\n*1\r\n*0\r\n",
+    b"%1\r\n+a\r\n:1\r\n", b"~1\r\n:1\r\n", b">1\r\n+invalidate\r\n", b"*2\r\n:2\r\n:9223372036854775807\r\n",
+    b"$32\r\n" + bytes(8) + b"\xff" * 24 + b"\r\n", b"$16\r\n" + b"\x7f" * 16 + b"\r\n"], ids=lambda lie: lie[:12].decode("latin-1").strip())
+def test_what_redis_says_unasked_or_out_of_bounds_is_got_over(between, instances, lie):
+    (server,) = instances(1, between, RATE_LIMIT_HEALTH="40/hour", RATE_LIMIT_VERSION="unlimited")
+    with Load([server], HEALTH, connections=2, control=VERSION) as load:
+        for _ in range(3):
+            time.sleep(0.1)
+            between.say(lie)
+        time.sleep(0.3)
+    assert server.process.poll() is None
+    assert not load.errors and set(load.statuses) == {200, 429} and load.statuses[200] == 40
+    wait_for_links(server, 15)
+    assert flood([server], HEALTH, 160)[200] == 0
 
 
 OWN_KEYS = [f"manus:{{limits}}:{name}" for name in ("live", "resets", "decisions", "clock")]
