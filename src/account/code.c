@@ -103,7 +103,10 @@ enum err code_use(struct task *task, const struct accounts *accounts,
     if (admitted) {
         password = audit_of(task, ret, "user.reset_password", use);
         verified = audit_of(task, ret, "user.verify_email", use);
-        deed = (struct code_deed){ret->id, use->password_hash, &password, &verified};
+        deed = (struct code_deed){.user_id = ret->id,
+                                  .password_hash = use->password_hash,
+                                  .password = &password,
+                                  .verified = &verified};
     }
     hash_code(task, settings, use->purpose, ret->email, use->digits, hash);
     e = store_code_try(task, accounts->sessions.store, use->purpose, ret->email, hash,
@@ -113,6 +116,24 @@ enum err code_use(struct task *task, const struct accounts *accounts,
         identity_forget_user(accounts->sessions.identity, ret->id);
         identity_forget_sessions_of(accounts->sessions.identity, ret->id);
     }
+    if (e != OK)
+        return e;
+    return right && admitted ? OK : refuse_code(task);
+}
+
+enum err code_look(struct task *task, const struct accounts *accounts,
+                   const struct settings *settings, const struct code_use *use, struct user *ret)
+{
+    const struct code_deed nothing = {.only_look = true};
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    bool right = false, admitted;
+    enum err e = find(task, accounts, settings, use->email, ret, &admitted);
+
+    if (e != OK)
+        return e;
+    hash_code(task, settings, use->purpose, ret->email, use->digits, hash);
+    e = store_code_try(task, accounts->sessions.store, use->purpose, ret->email, hash,
+                       clock_wall_ms(), &nothing, &right);
     if (e != OK)
         return e;
     return right && admitted ? OK : refuse_code(task);

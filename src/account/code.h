@@ -33,6 +33,12 @@ must_check enum err code_use(struct task *task, const struct accounts *accounts,
                              const struct settings *settings, const struct code_use *use,
                              struct user *ret);
 
+/* Whether the code is right, and whose it is, as code_use() but for doing anything: a right one
+ * stays good, and a wrong one counts. */
+must_check enum err code_look(struct task *task, const struct accounts *accounts,
+                              const struct settings *settings, const struct code_use *use,
+                              struct user *ret);
+
 /* Mails a code for a new password to the address, if it is an active user's. ERR_BAD_REQUEST with
  * its text when mail is not configured, or as code_issue(). */
 must_check enum err code_send(struct task *task, const struct accounts *accounts,

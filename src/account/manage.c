@@ -53,20 +53,25 @@ static enum err check_changeable(struct task *task, const char *user_id)
                 "This account belongs to AUTH_PROVIDER: its settings make it");
 }
 
-/* The user, if the password is theirs; else `text` is what they are told. */
+enum err manage_confirm(struct task *task, const struct settings *settings, const struct user *user,
+                        const char *password, const char *text)
+{
+    enum password_answer answer;
+    enum err e = password_verify(task, settings, user->password_hash, password, &answer);
+
+    if (e != OK)
+        return e;
+    return answer != PASSWORD_WRONG ? OK : fail(task, ERR_WRONG_PASSWORD, text);
+}
+
+/* The user, if the password is theirs. */
 static enum err confirm(struct task *task, const struct accounts *accounts,
                         const struct settings *settings, const char *user_id, const char *password,
                         const char *text, struct user *ret)
 {
-    enum password_answer answer;
     enum err e = manage_find_user(task, accounts, user_id, ret);
 
-    if (e != OK)
-        return e;
-    e = password_verify(task, settings, ret->password_hash, password, &answer);
-    if (e != OK)
-        return e;
-    return answer != PASSWORD_WRONG ? OK : fail(task, ERR_BAD_REQUEST, text);
+    return e == OK ? manage_confirm(task, settings, ret, password, text) : e;
 }
 
 enum err manage_change_password(struct task *task, const struct accounts *accounts,

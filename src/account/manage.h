@@ -8,6 +8,11 @@
 
 #include "account/account.h"
 
+/* Whether the password is this user's, who was read from the store. A wrong one is
+ * ERR_WRONG_PASSWORD with `text`, as it is from all that take one here. */
+must_check enum err manage_confirm(struct task *task, const struct settings *settings,
+                                   const struct user *user, const char *password, const char *text);
+
 /* `keep` goes on (NULL: none); every other login ends. */
 must_check enum err manage_change_password(struct task *task, const struct accounts *accounts,
                                            const struct settings *settings, const char *user_id,

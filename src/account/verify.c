@@ -87,17 +87,6 @@ static enum err note(struct task *task, const struct accounts *accounts, const s
     return e;
 }
 
-enum err verify_by_code(struct task *task, const struct accounts *accounts,
-                        const struct settings *settings, const char *email, const char *code,
-                        const char *client)
-{
-    const struct code_use use = {
-        .purpose = CODE_VERIFY, .email = email, .digits = code, .client = client};
-    struct user user;
-
-    return code_use(task, accounts, settings, &use, &user);
-}
-
 static enum err refuse_link(struct task *task)
 {
     return fail(task, ERR_UNAUTHENTICATED, "Invalid or expired verification link");
@@ -135,23 +124,55 @@ static bool is_signed(struct task *task, const struct settings *settings, const 
     return false;
 }
 
-enum err verify_by_token(struct task *task, const struct accounts *accounts,
-                         const struct settings *settings, const char *token, const char *client)
+static enum err look_at_link(struct task *task, const struct accounts *accounts,
+                             const struct settings *settings, const char *token, struct user *ret)
 {
     const char *user_id, *mac;
     int64_t expires_s;
-    enum user_changed changed;
-    struct user user;
     bool found;
     enum err e;
 
     if (!split(task, token, &user_id, &expires_s, &mac))
         return refuse_link(task);
-    e = store_user_by_id(task, accounts->sessions.store, user_id, &found, &user);
+    e = store_user_by_id(task, accounts->sessions.store, user_id, &found, ret);
     if (e != OK)
         return e;
-    if (!found || !user.is_active || !is_signed(task, settings, &user, expires_s, mac))
+    if (!found || !ret->is_active || ret->verified_ms != 0 ||
+        !is_signed(task, settings, ret, expires_s, mac))
         return refuse_link(task);
-    e = note(task, accounts, &user, client, &changed);
+    return OK;
+}
+
+static struct code_use use_of(const struct verification *verification)
+{
+    return (struct code_use){.purpose = CODE_VERIFY,
+                             .email = verification->email,
+                             .digits = verification->code,
+                             .client = verification->client};
+}
+
+enum err verify_look(struct task *task, const struct accounts *accounts,
+                     const struct settings *settings, const struct verification *verification,
+                     struct user *ret)
+{
+    const struct code_use use = use_of(verification);
+
+    if (verification->token != NULL)
+        return look_at_link(task, accounts, settings, verification->token, ret);
+    return code_look(task, accounts, settings, &use, ret);
+}
+
+enum err verify_do(struct task *task, const struct accounts *accounts,
+                   const struct settings *settings, const struct verification *verification,
+                   const struct user *user)
+{
+    const struct code_use use = use_of(verification);
+    enum user_changed changed;
+    struct user now;
+    enum err e;
+
+    if (verification->token == NULL)
+        return code_use(task, accounts, settings, &use, &now);
+    e = note(task, accounts, user, verification->client, &changed);
     return e == OK && changed != USER_CHANGED ? refuse_link(task) : e;
 }

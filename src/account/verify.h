@@ -20,11 +20,22 @@ must_check enum err verify_send(struct task *task, const struct accounts *accoun
                                 const struct settings *settings, const struct user *user,
                                 enum language language);
 
-/* A wrong one is ERR_UNAUTHENTICATED with its text, and a wrong code counts. `email` is
- * email_sent()'s (core/email.h), `client` the address that asks. */
-must_check enum err verify_by_code(struct task *task, const struct accounts *accounts,
-                                   const struct settings *settings, const char *email,
-                                   const char *code, const char *client);
-must_check enum err verify_by_token(struct task *task, const struct accounts *accounts,
-                                    const struct settings *settings, const char *token,
-                                    const char *client);
+/* What is sent to prove an address: the token of a link, or the code. */
+struct verification {
+    const char *token; /* NULL: by code */
+    const char *email; /* email_sent()'s (core/email.h) */
+    const char *code;
+    const char *client; /* the address that asks */
+};
+
+/* Whose address it would prove; nothing is used up by that. It shows who has the mailbox, and not
+ * who has registered with it. A wrong one is ERR_UNAUTHENTICATED with its text, and a wrong code
+ * counts. */
+must_check enum err verify_look(struct task *task, const struct accounts *accounts,
+                                const struct settings *settings,
+                                const struct verification *verification, struct user *ret);
+
+/* For who has shown besides that the account is theirs: proves it, once. Fails as above. */
+must_check enum err verify_do(struct task *task, const struct accounts *accounts,
+                              const struct settings *settings,
+                              const struct verification *verification, const struct user *user);

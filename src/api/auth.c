@@ -1,13 +1,15 @@
 #include "account/code.h"
+#include "account/manage.h"
 #include "account/verify.h"
 #include "api/app.h"
 #include "api/handlers.h"
 #include "api/language.h"
 #include "api/login_guard.h"
 #include "api/shapes.h"
-#include "core/email.h"
 #include "core/log.h"
 #include "http/reply.h"
+
+#include <string.h>
 
 static enum err reply_login(struct request *req, const struct user *user,
                             const struct tokens *tokens)
@@ -31,7 +33,7 @@ void warn_if_common(struct request *req, bool is_common)
     log_warning(&req->task, "a password was chosen that is one of the most common");
 }
 
-static struct device device_of(const struct request *req)
+struct device device_of(const struct request *req)
 {
     return (struct device){req->client_text, req->headers[HEADER_USER_AGENT].value,
                            language_of(req)};
@@ -56,21 +58,20 @@ enum err auth_register(struct request *req)
 enum err auth_login(struct request *req)
 {
     struct device device = device_of(req);
-    const char *email = request_str(req, "email"), *key = email_key(req->task.mem, email);
+    const char *email = request_str(req, "email");
     struct login_guard guard;
     struct tokens tokens;
     struct user user;
     enum err e;
 
-    if (!login_guard_enter(req, key, session_device_id(&req->task, &device), &guard))
+    if (!login_guard_enter(req, email, &guard))
         return OK;
-    e = account_login(&req->task, &app_of(req)->accounts, req->settings, email,
-                      request_str(req, "password"), &device, &user, &tokens);
-    if (e != ERR_UNAUTHENTICATED)
-        login_guard_forgive(req, &guard);
+    e = login_guard_leave(req, &guard,
+                          account_login(&req->task, &app_of(req)->accounts, req->settings, email,
+                                        request_str(req, "password"), &device, &user, &tokens));
     if (e != OK)
         return e;
-    login_guard_remember(req, key);
+    login_guard_remember(req, email);
     return reply_login(req, &user, &tokens);
 }
 
@@ -151,16 +152,42 @@ enum err auth_send_verification(struct request *req)
     return e == OK ? reply_ok(req, json_object()) : e;
 }
 
+/* Who asks without saying whose account it is. A token that has expired can be renewed: 401. */
+static enum err ask_for_proof(struct request *req)
+{
+    if (req->user == NULL && request_header(req, HEADER_AUTHORIZATION) != NULL)
+        return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication failed");
+    return fail(&req->task, ERR_FORBIDDEN,
+                "Log in to confirm, or give the account's password; if you know none, choose a new "
+                "one by a mailed code");
+}
+
+/* Who has the mailbox need not be who has registered with its address: that is shown by a session
+ * of the account, or by its password. */
 enum err auth_verify_email(struct request *req)
 {
     const struct accounts *accounts = &app_of(req)->accounts;
-    const char *token = request_str(req, "token"), *email = request_str(req, "email");
-    const char *code = request_str(req, "verification_code");
-    enum err e;
+    const struct verification verification = {.token = request_str(req, "token"),
+                                              .email = request_str(req, "email"),
+                                              .code = request_str(req, "verification_code"),
+                                              .client = req->client_text};
+    const char *password = request_str(req, "password");
+    struct login_guard guard = {0};
+    struct user user;
+    enum err e = verify_look(&req->task, accounts, req->settings, &verification, &user);
 
-    if (token != NULL)
-        e = verify_by_token(&req->task, accounts, req->settings, token, req->client_text);
-    else
-        e = verify_by_code(&req->task, accounts, req->settings, email, code, req->client_text);
+    if (e != OK)
+        return e;
+    if (req->user == NULL || strcmp(req->user->id, user.id) != 0) {
+        if (password == NULL)
+            return ask_for_proof(req);
+        if (!login_guard_enter(req, user.email, &guard))
+            return OK;
+        e = login_guard_leave(
+            req, &guard,
+            manage_confirm(&req->task, req->settings, &user, password, "Invalid password"));
+    }
+    if (e == OK)
+        e = verify_do(&req->task, accounts, req->settings, &verification, &user);
     return e == OK ? reply_ok(req, json_object()) : e;
 }

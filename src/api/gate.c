@@ -38,7 +38,7 @@ static enum err admit(struct request *req, enum identity_answer answer, struct u
     const struct route *route = req->match.route;
 
     if (answer != IDENTITY_VALID || !provider_admits(req->settings, user))
-        return refuse_token(req);
+        return route->access == ACCESS_OPTIONAL ? OK : refuse_token(req);
     req->user = user;
     req->session = session;
     req->task.user_id = user->id;
@@ -80,6 +80,18 @@ static enum err read_claims(struct request *req, struct token_claims **ret)
     return refuse_token(req);
 }
 
+/* Whom an optional token names; one that is not valid is none. After the limits, which count by the
+ * client there. */
+static void read_optional(struct request *req)
+{
+    size_t len = req->reply.head.len;
+
+    if (read_claims(req, &req->claims) == OK)
+        return;
+    req->claims = NULL;
+    req->reply.head.len = len;
+}
+
 static bool has_metrics_token(const struct request *req)
 {
     const struct secret *right = req->settings->metrics_token;
@@ -107,7 +119,7 @@ enum err gate(struct request *req)
     struct user *user;
     struct session_record *session;
     bool counted = req->asked != NULL;
-    bool is_open = req->match.route->access == ACCESS_PUBLIC ||
+    bool is_open = req->match.route->access <= ACCESS_OPTIONAL ||
                    (req->match.route->access == ACCESS_METRICS && has_metrics_token(req));
 
     if (!is_open && !req->credentials_read)
@@ -122,7 +134,9 @@ enum err gate(struct request *req)
         return OK;
     if (req->match.route->check_head != NULL)
         refuse_by_head(req, counted);
-    if (req->gate_error != OK || is_open)
+    if (req->match.route->access == ACCESS_OPTIONAL)
+        read_optional(req);
+    if (req->gate_error != OK || req->claims == NULL)
         return req->gate_error;
     answer = identity_peek(app->accounts.sessions.identity, req->task.mem, req->claims, &user,
                            &session);

@@ -1,7 +1,11 @@
 /* The handlers that the routes table names. */
 #pragma once
 
+#include "account/session.h"
 #include "http/route.h"
+
+/* Where a request comes from, as a login would note it. */
+struct device device_of(const struct request *req);
 
 /* Tells the client, and the log, of a password that is taken although everybody knows it. */
 void warn_if_common(struct request *req, bool is_common);

@@ -146,7 +146,7 @@ static const char *text_of_plan(const struct plan *plan, const char *name, bool 
 static const struct route *row_of_plan(void *mem, const struct route *rows, const char *name)
 {
     for (const struct route *row = rows; row->method != NULL; row++) {
-        if (row->limited_by == LIMITED_BY_CALLER && row->access != ACCESS_PUBLIC &&
+        if (row->limited_by == LIMITED_BY_CALLER && row->access > ACCESS_OPTIONAL &&
             strcmp(route_name(mem, rows, row), name) == 0)
             return row;
     }

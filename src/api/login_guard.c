@@ -1,9 +1,11 @@
 #include "api/login_guard.h"
 
 #include "api/app.h"
+#include "api/handlers.h"
 #include "api/limits.h"
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/email.h"
 #include "core/log.h"
 #include "http/reply.h"
 
@@ -74,31 +76,34 @@ static const char *name_of(struct request *req, const char *email, const char *d
     return mem_printf(req->task.mem, LIMITS_STRANGERS "%s", email);
 }
 
-bool login_guard_enter(struct request *req, const char *email, const char *device,
-                       struct login_guard *ret)
+bool login_guard_enter(struct request *req, const char *email, struct login_guard *ret)
 {
+    struct device device = device_of(req);
     const char *name;
 
     *ret = (struct login_guard){0};
     if (!limits_count_failures(req))
         return true;
-    name = name_of(req, email, device);
+    name = name_of(req, email_key(req->task.mem, email), session_device_id(&req->task, &device));
     return limits_charge_failure(req, name, &ret->charge);
 }
 
-void login_guard_forgive(struct request *req, const struct login_guard *guard)
+enum err login_guard_leave(struct request *req, const struct login_guard *guard, enum err outcome)
 {
-    limits_forgive_failure(req, &guard->charge);
+    if (outcome != ERR_WRONG_PASSWORD && outcome != ERR_UNAUTHENTICATED)
+        limits_forgive_failure(req, &guard->charge);
+    return outcome;
 }
 
 void login_guard_remember(struct request *req, const char *email)
 {
     const char *url = req->settings->public_url;
+    const char *key = email_key(req->task.mem, email);
     bool secure = url != NULL && strncmp(url, "https:", 6) == 0;
     const char *value = cookie_for(req->task.mem, req->settings->jwt_secret,
-                                   crypto_id(req->task.mem), email);
+                                   crypto_id(req->task.mem), key);
 
-    if (limits_count_failures(req) && known_nonce(req, email) == NULL)
+    if (limits_count_failures(req) && known_nonce(req, key) == NULL)
         reply_header(req, "Set-Cookie",
                      mem_printf(req->task.mem,
                                 COOKIE "=%s; Path=/api/v1/auth; Max-Age=%d; HttpOnly; "

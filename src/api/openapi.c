@@ -50,7 +50,7 @@ static bool is_offered(const struct document *d, const struct route *row)
 /* With AUTH_PROVIDER=none everybody is somebody without a token. */
 static bool asks_for_token(const struct document *d, const struct route *row)
 {
-    return row->access != ACCESS_PUBLIC &&
+    return row->access > ACCESS_OPTIONAL &&
            (row->access != ACCESS_USER || provider_of(d) != PROVIDER_NONE);
 }
 
@@ -281,7 +281,7 @@ static json_t *responses_of(const struct document *d, const struct route *row)
     }
     if (row->access >= ACCESS_ADMIN)
         add_refusal(mem, responses, 403, "Admin access required", NULL);
-    if (row->access != ACCESS_PUBLIC && row->unverified != UNVERIFIED_ALWAYS)
+    if (row->access > ACCESS_OPTIONAL && row->unverified != UNVERIFIED_ALWAYS)
         add_refusal(mem, responses, 403, "Email is not verified", NULL);
     if (row->body != NULL)
         allow_problems(mem, responses);
@@ -328,6 +328,8 @@ static json_t *operation(const struct document *d, const struct route *row)
     json_decref(parameters);
     if (asks_for_token(d, row))
         json_object_set_new(op, "security", json_pack("[{s:[]}]", "bearer"));
+    else if (row->access == ACCESS_OPTIONAL)
+        json_object_set_new(op, "security", json_pack("[{},{s:[]}]", "bearer"));
     if (row->body != NULL)
         json_object_set_new(op, "requestBody",
                             json_pack("{s:b,s:o}", "required", !row->body_optional, "content",

@@ -93,6 +93,14 @@ static const struct field verify_body[] = {{.name = "token",
                                             .min = 1,
                                             .rule = "Verification code is required",
                                             .rule_text = "Verification code must be 6 digits"},
+                                           {.name = "password",
+                                            .kind = FIELD_TEXT,
+                                            .secret = true,
+                                            .optional = true,
+                                            .min = 1,
+                                            .max_bytes = 1024,
+                                            .rule = "Password is required",
+                                            .rule_max = "Password must be at most 1024 bytes long"},
                                            {0}};
 
 static const struct field language_body[] = {
@@ -154,7 +162,14 @@ static const struct refusal verification_refusals[] = {{400, NO_VERIFICATION},
                                                        {400, WAIT_TEXT},
                                                        {0}};
 static const struct refusal verify_refusals[] = {
-    {401, BAD_CODE}, {401, "Invalid or expired verification link"}, {0}};
+    {400, "Invalid password"},
+    {401, BAD_CODE},
+    {401, "Invalid or expired verification link"},
+    {401, "Authentication failed"},
+    {403,
+     "Log in to confirm, or give the account's password; if you know none, choose a new one by "
+     "a mailed code"},
+    {0}};
 static const struct refusal password_refusals[] = {
     {400, "Invalid old password"}, {400, "Password change is not available"}, {0}};
 static const struct refusal end_refusals[] = {{400, "Invalid password"}, {400, LAST_ADMIN}, {0}};
@@ -424,10 +439,14 @@ const struct route routes[] = {
      .path = API "/auth/verify-email",
      .offered = OFFERED_WITH_PASSWORDS,
      .limits = "3/minute;10/hour",
-     .lane = LANE_STORE,
+     .access = ACCESS_OPTIONAL,
+     .unverified = UNVERIFIED_ALWAYS,
+     .lane = LANE_HASH,
      .body = verify_body,
      .handle = auth_verify_email,
-     .summary = "Confirms an address by the token of the link, or by address and code.",
+     .summary =
+         "Confirms an address by the token of the link, or by address and code, for who shows "
+         "an access token of the account or its password.",
      .tag = "Account",
      .reply = "Nothing",
      .refusals = verify_refusals},
@@ -817,8 +836,8 @@ const struct route routes[] = {
 
 static const char *access_name(enum access access)
 {
-    static const char *const names[] = {"anybody", "user", "admin", "GATE_PROXIES",
-                                        "admin, METRICS_TOKEN"};
+    static const char *const names[] = {"anybody", "anybody",      "user",
+                                        "admin",   "GATE_PROXIES", "admin, METRICS_TOKEN"};
 
     return names[access];
 }

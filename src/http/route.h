@@ -11,6 +11,7 @@ struct request;
 
 enum access {
     ACCESS_PUBLIC,
+    ACCESS_OPTIONAL, /* anybody; who sends a valid token is known to the handler */
     ACCESS_USER,
     ACCESS_ADMIN,
     ACCESS_GUARD,   /* the handler judges; a valid token is read before */

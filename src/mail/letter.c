@@ -229,8 +229,9 @@ static struct letter verify_in_arabic(void *mem, const char *code, int minutes, 
         .before_code = link == NULL ? "لتأكيد أن هذا العنوان لك، أدخل الرمز" : "أو أدخل الرمز",
         .code = code,
         .closing = mem_printf(mem,
-                              "يصلح الرمز لمدة %d دقائق، والرابط لمدة %d ساعة، ولمرة واحدة. إن لم "
-                              "تسجل بهذا العنوان فتجاهل هذه الرسالة.",
+                              "يصلح الرمز لمدة %d دقائق، والرابط لمدة %d ساعة، ولمرة واحدة. ستطلب "
+                              "منك كلمة مرور الحساب ما لم تكن قد سجلت الدخول. إن لم تسجل بهذا "
+                              "العنوان فتجاهل هذه الرسالة.",
                               minutes, hours),
     };
 }
@@ -248,8 +249,9 @@ const char *letter_verify(void *mem, const struct settings *settings, const char
         .code = code,
         .closing = mem_printf(mem,
                               "The code is good for %d minutes, a link for %d hours, and either "
-                              "for one use. If you did not register with this address, ignore "
-                              "this mail.",
+                              "for one use. You will be asked for the password of the account, "
+                              "unless you are logged in. If you did not register with this "
+                              "address, ignore this mail.",
                               minutes, hours),
     };
 

@@ -91,6 +91,7 @@
     X(CODE_CREATED, "SELECT created_at FROM codes WHERE purpose = ?1 AND email = ?2")              \
     X(CODE_TRY, "UPDATE codes SET tries = tries + 1 WHERE purpose = ?1 AND email = ?2"             \
                 " AND expires_at > ?3 AND tries < ?4 RETURNING hash")                              \
+    X(CODE_SPARE, "UPDATE codes SET tries = tries - 1 WHERE purpose = ?1 AND email = ?2")          \
     X(CODE_USE, "DELETE FROM codes WHERE purpose = ?1 AND email = ?2")                             \
     X(CODE_SWEEP, "DELETE FROM codes WHERE rowid IN"                                               \
                   " (SELECT rowid FROM codes WHERE expires_at < ?1 LIMIT 10)")                     \

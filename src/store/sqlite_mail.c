@@ -248,19 +248,20 @@ static enum err count_try(struct task *task, struct sqlite_db *db, const struct 
 static enum err try_code(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct try_code *t = argument;
+    bool only_look = t->deed != NULL && t->deed->only_look;
     enum err e = count_try(task, db, t);
     sqlite3_stmt *use;
 
     if (e != OK || !*t->ret_right)
         return e;
-    use = sqlite_db_statement(task, db, SQL_CODE_USE);
+    use = sqlite_db_statement(task, db, only_look ? SQL_CODE_SPARE : SQL_CODE_USE);
     if (use != NULL) {
         sqlite_bind(use, 1, t->purpose);
         sqlite_bind(use, 2, t->email);
     }
     e = sqlite_db_run(task, db, use, NULL);
     sqlite_db_done(&use);
-    return e == OK && t->deed != NULL ? sqlite_do_deed(task, db, t->deed) : e;
+    return e == OK && t->deed != NULL && !only_look ? sqlite_do_deed(task, db, t->deed) : e;
 }
 
 enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,

@@ -250,6 +250,7 @@ enum { CODE_TRIES = 5 };
 
 /* What the right code does, in the write that uses it up. */
 struct code_deed {
+    bool only_look; /* nothing is done; the code stays, and the try is not counted */
     const char *user_id;
     const char *password_hash;    /* as store_user_set_password(), every session ending; NULL: no */
     const struct audit *password; /* NULL without a hash */

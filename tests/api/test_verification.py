@@ -21,8 +21,13 @@ def manus(tmp_path_factory):
     check_no_reports(one)
 
 
-def verify(manus, **body):
-    return manus.post(f"{API}/auth/verify-email", body)
+NO_PROOF = {"code": 403, "data": None,
+            "msg": "Log in to confirm, or give the account's password; if you know none, choose a new one by a mailed code"}
+
+
+def verify(manus, account=None, **body):
+    """By whom has a session of the account (None: by whom has none)."""
+    return manus.post(f"{API}/auth/verify-email", body, account and account["access_token"])
 
 
 def is_verified(manus, account):
@@ -43,7 +48,7 @@ def test_who_registers_is_mailed_a_link_and_a_code(manus):
     mail = letter(manus, account)
     token = token_in(mail)
     assert f'href="https://app.example.com/verify-email#{token}"' in mail.get_body(("html",)).get_content()
-    assert verify(manus, email=account["email"].upper(), verification_code=code_in(mail)).text == '{"code":0,"msg":"success","data":{}}'
+    assert verify(manus, account, email=account["email"].upper(), verification_code=code_in(mail)).text == '{"code":0,"msg":"success","data":{}}'
     assert is_verified(manus, account) is True
     assert token not in manus.log_path.read_text()
 
@@ -51,9 +56,9 @@ def test_who_registers_is_mailed_a_link_and_a_code(manus):
 def test_a_link_is_good_once(manus):
     account = manus.register()
     token = token_in(letter(manus, account))
-    assert verify(manus, token=token).status_code == 200
+    assert verify(manus, account, token=token).status_code == 200
     assert is_verified(manus, account) is True
-    assert verify(manus, token=token).json() == LINK
+    assert verify(manus, account, token=token).json() == LINK
     assert verify(manus, email=account["email"], verification_code=code_in(letter(manus, account))).status_code == 401  # of the same mail
 
 
@@ -61,7 +66,7 @@ def test_of_a_link_used_many_times_at_once_one_use_is_right(manus):
     account = manus.register()
     token = token_in(letter(manus, account))
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda _: verify(manus, token=token).status_code, range(16)))
+        replies = list(pool.map(lambda _: verify(manus, account, token=token).status_code, range(16)))
     assert sorted(replies) == [200] + [401] * 15
     assert rows(manus, "SELECT count(*) FROM audit WHERE subject = ? AND action = 'user.verify_email'", account["user"]["id"]) == [(1,)]
 
@@ -75,7 +80,7 @@ def test_of_a_link_used_many_times_at_once_one_use_is_right(manus):
 def test_a_link_that_was_altered_is_refused(manus, change):
     account = manus.register()
     token = change(token_in(letter(manus, account)))
-    reply = verify(manus, token=token)
+    reply = verify(manus, account, token=token)
     assert (reply.json() == LINK) if 0 < len(token) <= 256 else reply.status_code == 422
     assert is_verified(manus, account) is False
 
@@ -86,7 +91,7 @@ def test_a_link_expires_after_a_day_and_binds_the_address(manus):
     user, expires, _ = token.split(".")
     assert user == account["user"]["id"] and 86000 < int(expires) - account_time(account) < 86800
     rows(manus, "UPDATE users SET email = 'other' || email WHERE user_id = ?", user)
-    assert verify(manus, token=token).json() == LINK
+    assert verify(manus, account, token=token).json() == LINK
 
 
 def account_time(account):
@@ -100,7 +105,7 @@ def test_a_code_for_a_password_confirms_no_address_and_the_other_way_round(manus
     assert manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]}).status_code == 200
     reset = code_in(letter_to(manus, account["email"], "Password Reset"))
     if reset != confirm:
-        assert verify(manus, email=account["email"], verification_code=reset).json() == CODE
+        assert verify(manus, account, email=account["email"], verification_code=reset).json() == CODE
         assert manus.post(f"{API}/auth/reset-password", {"email": account["email"], "verification_code": confirm,
                                                          "new_password": "another one"}).status_code == 401
 
@@ -110,9 +115,9 @@ def test_codes_guessed_at_once_use_up_the_code(manus):
     code = code_in(letter(manus, account))
     wrong = [f"{n:06}" for n in range(61) if f"{n:06}" != code][:60]
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        assert {reply.text for reply in pool.map(lambda c: verify(manus, email=account["email"], verification_code=c), wrong)} == \
+        assert {reply.text for reply in pool.map(lambda c: verify(manus, account, email=account["email"], verification_code=c), wrong)} == \
             {'{"code":401,"msg":"Invalid or expired verification code","data":null}'}
-    assert verify(manus, email=account["email"], verification_code=code).json() == CODE
+    assert verify(manus, account, email=account["email"], verification_code=code).json() == CODE
     assert verify(manus, email="nobody@example.com", verification_code="123456").json() == CODE
 
 
@@ -125,9 +130,94 @@ def test_another_mail_can_be_asked_for_after_a_minute(manus):
     assert send().status_code == 200
     nobody_waits(manus)
     assert len(letters(manus, account["email"])) == 2
-    assert verify(manus, token=token_in(letter(manus, account))).status_code == 200
+    assert verify(manus, account, token=token_in(letter(manus, account))).status_code == 200
     assert send().json() == {"code": 400, "msg": "Email is already verified", "data": None}
     assert manus.post(f"{API}/auth/send-email-verification").status_code == 401
+
+
+def proofs(manus, account):
+    """Both ways of a mail to show who has the mailbox."""
+    mail = letter(manus, account)
+    return {"link": {"token": token_in(mail)}, "code": {"email": account["email"], "verification_code": code_in(mail)}}
+
+
+@pytest.mark.parametrize("way", ["link", "code"])
+def test_who_has_the_mailbox_confirms_no_account_of_somebody_else(manus, way):
+    """Somebody has registered with the victim's address, and the victim, who has an account too, follows the mail."""
+    attacker, victim = manus.register(), manus.register()
+    proof = proofs(manus, attacker)[way]
+    for session in (None, victim):
+        assert verify(manus, session, **proof).json() == NO_PROOF
+        reply = verify(manus, session, **proof, password=victim["password"] + "!")
+        assert (reply.status_code, reply.json()["msg"]) == (400, "Invalid password")
+    assert is_verified(manus, attacker) is False
+    assert verify(manus, attacker, **proof).status_code == 200, "none of that has used it up"
+
+
+@pytest.mark.parametrize("way", ["link", "code"])
+def test_the_password_of_the_account_proves_it_on_the_page(manus, way):
+    account = manus.register()
+    proof = proofs(manus, account)[way]
+    assert verify(manus, **proof, password="wrong").status_code == 400
+    assert verify(manus, **proof, password=account["password"]).text == '{"code":0,"msg":"success","data":{}}'
+    assert is_verified(manus, account) is True, "and their sessions go on"
+    assert verify(manus, **proof, password=account["password"]).status_code == 401, "once"
+
+
+@pytest.mark.parametrize("way", ["link", "code"])
+def test_a_session_that_is_over_proves_nothing(manus, way):
+    account = manus.register()
+    proof = proofs(manus, account)[way]
+    assert manus.post(f"{API}/auth/logout", token=account["access_token"]).status_code == 200
+    for token in (account["access_token"], account["refresh_token"], "x.y.z"):
+        reply = manus.post(f"{API}/auth/verify-email", proof, token)
+        assert (reply.status_code, reply.json()["msg"]) == (401, "Authentication failed"), "a client renews it"
+    assert manus.post(f"{API}/auth/verify-email", {**proof, "password": account["password"]}, "x.y.z").status_code == 200
+
+
+def test_a_wrong_code_tells_nothing_of_the_password(manus):
+    account = manus.register()
+    wrong = f"{(int(code_in(letter(manus, account))) + 1) % 1000000:06}"
+    for password in (account["password"], "a wrong one"):
+        assert verify(manus, email=account["email"], verification_code=wrong, password=password).json() == CODE
+
+
+def test_right_codes_without_proof_use_up_no_tries(manus):
+    account = manus.register()
+    proof = proofs(manus, account)["code"]
+    for i in range(4):
+        assert verify(manus, email=account["email"], verification_code=f"{(int(proof['verification_code']) + 1 + i) % 1000000:06}").json() == CODE
+    for _ in range(4):
+        assert verify(manus, **proof).json() == NO_PROOF
+    assert verify(manus, account, **proof).status_code == 200
+
+
+def test_who_knows_neither_takes_the_account_by_the_reset(manus):
+    attacker = manus.register()
+    login = lambda password: manus.post(f"{API}/auth/login", {"email": attacker["email"], "password": password})
+    other = login(attacker["password"]).json()["data"]
+    proof = proofs(manus, attacker)
+    assert manus.post(f"{API}/auth/send-verification-code", {"email": attacker["email"]}).status_code == 200
+    code = code_in(letter_to(manus, attacker["email"], "Password Reset"))
+    assert manus.post(f"{API}/auth/reset-password", {"email": attacker["email"], "verification_code": code, "new_password": "the owner's"}).status_code == 200
+    for session in (attacker, other):
+        assert manus.me(session["access_token"]).status_code == 401
+        assert manus.refresh(session["refresh_token"]).status_code == 401
+        for way in proof.values():
+            assert verify(manus, session, **way).status_code == 401
+    assert login(attacker["password"]).status_code == 401
+    owner = login("the owner's").json()["data"]
+    assert is_verified(manus, owner) is True
+
+
+def test_the_page_asks_for_the_password_and_leads_to_the_reset(manus):
+    for language in ("en", "ar"):
+        page = manus.get(f"/verify-email?lang={language}").text
+        for field in ("password", "email", "verification_code", "new_password"):
+            assert f'name="{field}"' in page
+    script = manus.get("/assets/verify.js").text
+    for path in ("verify-email", "send-verification-code", "reset-password"):
+        assert f'"{path}"' in script
 
 
 def test_half_a_proof_is_a_clear_error(manus):
@@ -160,7 +250,7 @@ def test_without_the_setting_registration_mails_nothing(start):
     nobody_waits(manus)
     (mail,) = letters(manus, account["email"])
     assert "http" not in text_of(mail)
-    assert verify(manus, email=account["email"], verification_code=code_in(mail)).status_code == 200
+    assert verify(manus, account, email=account["email"], verification_code=code_in(mail)).status_code == 200
 
 
 USE = [  # what an account does, and from which value on it may while it is not verified
@@ -181,7 +271,7 @@ def test_what_an_unverified_account_may_do_is_a_setting(start, may):
         assert (reply.status_code == 200) == allowed, (path, reply.text)
         assert allowed or reply.json() == NOT_VERIFIED
     manus.post(f"{API}/auth/send-email-verification", token=account["access_token"])
-    assert verify(manus, email=account["email"], verification_code=code_in(letter(manus, account))).status_code == 200
+    assert verify(manus, account, email=account["email"], verification_code=code_in(letter(manus, account))).status_code == 200
     for method, path, body, _ in USE:
         assert manus.request(method, API + path, json=body, headers={"Authorization": f"Bearer {account['access_token']}"}).status_code == 200
 

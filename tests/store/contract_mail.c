@@ -86,6 +86,31 @@ static void test_a_code_is_right_once_for_its_purpose_and_address(void **state)
     assert_false(try_code(task, &code, "reset", SAMPLE_MS));
 }
 
+static void test_a_code_that_is_only_looked_at_stays_as_good_as_it_was(void **state)
+{
+    const struct code_deed look = {.only_look = true};
+    struct task *task = *state;
+    struct code code = code_at(task, SAMPLE_MS, sample_email(task->mem)), wrong = code;
+    int64_t left_ms;
+    bool right;
+
+    wrong.hash[0] ^= 1;
+    assert_int_equal(issue(task, &code, NULL, &left_ms), CODE_ISSUED);
+    for (int i = 0; i < 2 * CODE_TRIES; i++) {
+        assert_int_equal(
+            store_code_try(task, store, "reset", code.email, code.hash, SAMPLE_MS, &look, &right),
+            OK);
+        assert_true(right);
+    }
+    for (int i = 1; i < CODE_TRIES; i++) {
+        assert_int_equal(
+            store_code_try(task, store, "reset", code.email, wrong.hash, SAMPLE_MS, &look, &right),
+            OK);
+        assert_false(right);
+    }
+    assert_true(try_code(task, &code, "reset", SAMPLE_MS));
+}
+
 static void test_a_code_expires(void **state)
 {
     struct task *task = *state;
@@ -330,6 +355,7 @@ int contract_mail_run(struct store *of)
 {
     static const struct CMUnitTest tests[] = {
         TEST(test_a_code_is_right_once_for_its_purpose_and_address),
+        TEST(test_a_code_that_is_only_looked_at_stays_as_good_as_it_was),
         TEST(test_a_code_expires),
         TEST(test_after_the_last_try_the_right_code_is_wrong_and_a_new_one_is_right),
         TEST(test_a_code_too_soon_leaves_the_last_one_and_sends_nothing),
