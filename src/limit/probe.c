@@ -29,6 +29,17 @@ static const char *judge(const redisContext *context, const redisReply *reply, i
     return reply->type == type ? NULL : "Its answer makes no sense";
 }
 
+static const char *look_for_cluster(void *mem, redisContext *context)
+{
+    struct text command = text_open(mem, 64);
+
+    script_put_words(&command, 2, (const char *[]){"CLUSTER", "INFO"});
+
+    auto_redis_reply redisReply *info = call(context, &command);
+
+    return redis_refused_cluster(info);
+}
+
 /* A decision as for a request, by a rule that always admits, so that it writes. */
 static const char *decide(void *mem, redisContext *context, bool whole, bool *ret_unknown)
 {
@@ -69,6 +80,9 @@ const char *limit_probe(const struct redis_target *target, int64_t timeout_ms)
     auto_redis redisContext *context = redis_open(target, timeout_ms, &wrong);
 
     if (context == NULL)
+        return wrong;
+    wrong = look_for_cluster(mem, context);
+    if (wrong != NULL)
         return wrong;
     wrong = decide(mem, context, false, &unknown);
     if (unknown)
