@@ -67,8 +67,6 @@ enum err limiter_look(struct task *task, struct limiter *limiter, const struct l
 
     if (now == NULL)
         return task->err;
-    if (!script_is_time(now->integer))
-        return fail(task, ERR_REMOTE, "Redis: Its answer makes no sense");
     *ret = script_judge(log->str, log->len, &wide, now->integer);
     return OK;
 }

@@ -31,17 +31,12 @@ struct verdict verdict_of(const void *log, uint32_t count, log_time *time, const
         if (young > 0)
             verdict.reset_us[i] = time(log, young > window->limit ? window->limit : young) +
                                   window_us - now_us;
-        /* A damaged log holds any time. */
-        if (verdict.reset_us[i] < 0)
-            verdict.reset_us[i] = 0;
         if (young < window->limit)
             continue;
         verdict.admitted = false;
         if (verdict.reset_us[i] > verdict.wait_us)
             verdict.wait_us = verdict.reset_us[i];
     }
-    if (!verdict.admitted && verdict.wait_us < 1)
-        verdict.wait_us = 1;
     return verdict;
 }
 

@@ -45,6 +45,10 @@ int64_t redis_database(const struct redis_target *target);
 /* What an error reply means, static, without what it says of addresses or keys. */
 const char *redis_error_text(const char *error);
 
+/* What is wrong (static) if CLUSTER INFO tells of several nodes: limits are kept on one, or behind
+ * one address. NULL: nothing is, also where there is no cluster. */
+const char *redis_refused_cluster(const redisReply *info);
+
 /* Ends a connection; frees a reply. Either may be NULL. */
 void redis_close(redisContext **context);
 void redis_free_reply(redisReply **reply);
@@ -57,6 +61,5 @@ void redis_free_reply(redisReply **reply);
 redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
                          const char **ret_wrong);
 
-/* Finds it, logs in and pings. NULL if it answers; else what is wrong, static, without addresses or
- * secrets. Blocks: a lane's work. */
-const char *redis_probe(const struct redis_target *target, int64_t timeout_ms);
+/* Why no reply came, static. */
+const char *redis_silence_text(const redisContext *context);

@@ -1,227 +1,197 @@
-/* The gate's question. What it says of a target is compared with readings of that target: nginx's
- * normalisation, and careless applications' behind it. Then a whole question is asked: lines of a
- * method and a target for the request itself, the X-Original- and the X-Forwarded- headers. The
- * first byte says which headers are there, the second which stand twice. */
+/* The guard's question, by all who may ask it, and the paths that it judges, held against how
+ * proxies and applications read paths. Lines: a byte that says which headers there are; the method
+ * and the target of the request; those of X-Original-…; those of X-Forwarded-…. */
 #include "api/guard.h"
-
 #include "api/handlers.h"
+#include "core/text.h"
 #include "http/request.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
+enum { LINES = 7, OWN = 12 /* bytes of /api/v1/gate */ };
+
 static int digit(char c)
 {
-    if (!isxdigit((unsigned char)c))
-        return -1;
-    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
 }
 
-/* Percent signs that begin nothing stay. */
-static char *decode(void *mem, const char *from)
+/* Percent signs that stand before two digits are decoded; others stay. */
+static char *decoded(void *mem, const char *path)
 {
-    char *out = mem_zero(mem, strlen(from) + 1), *to = out;
+    char *out = mem_zero(mem, strlen(path) + 1), *to = out;
 
-    for (; *from != '\0'; from++) {
-        if (*from == '%' && digit(from[1]) >= 0 && digit(from[2]) >= 0) {
-            *to++ = (char)(digit(from[1]) * 16 + digit(from[2]));
-            from += 2;
-        } else {
-            *to++ = *from;
-        }
+    for (; *path != '\0'; path++) {
+        bool encoded = *path == '%' && digit(path[1]) >= 0 && digit(path[2]) >= 0;
+
+        *to++ = encoded ? (char)(digit(path[1]) * 16 + digit(path[2])) : *path;
+        path += encoded ? 2 : 0;
     }
-    *to = '\0';
     return out;
 }
 
-/* Slashes merged, dot segments resolved, as ngx_http_parse_complex_uri() does. NULL: above the
- * root, which nginx refuses. */
-static char *resolve(void *mem, const char *path)
+/* As nginx merges slashes and resolves dots, in what is decoded. */
+static char *resolved(void *mem, const char *path)
 {
     char *out = mem_zero(mem, strlen(path) + 2), *to = out;
 
-    *to++ = '/';
     while (*path != '\0') {
-        size_t len = strcspn(path, "/");
+        size_t len;
 
-        if (len == 2 && path[0] == '.' && path[1] == '.') {
-            if (to - out < 2)
-                return NULL;
-            do
-                to--;
-            while (to[-1] != '/');
-        } else if (len > 0 && !(len == 1 && path[0] == '.')) {
+        path += strspn(path, "/");
+        len = strcspn(path, "/");
+        if (len == 2 && strncmp(path, "..", 2) == 0) {
+            while (to > out && *--to != '/')
+                continue;
+            *to = '\0';
+        } else if (len > 0 && !(len == 1 && *path == '.')) {
+            *to++ = '/';
             memcpy(to, path, len);
             to += len;
-            if (path[len] == '/')
-                *to++ = '/';
+            *to = '\0';
         }
-        path += len + (path[len] == '/');
+        if (path[len] == '/' && path[len + strspn(path + len, "/")] == '\0')
+            *to++ = '/';
+        path += len;
     }
-    *to = '\0';
+    return out[0] == '\0' ? mem_string(mem, "/") : out;
+}
+
+static char *with_slashes(void *mem, const char *path)
+{
+    char *out = mem_string(mem, path);
+
+    for (char *at = out; *at != '\0'; at++)
+        *at = *at == '\\' ? '/' : *at;
     return out;
 }
 
-static char *nginx_path(void *mem, const char *target)
+/* Without the parameters of its segments, as servlets read it. */
+static char *without_parameters(void *mem, const char *path)
 {
-    return resolve(mem, decode(mem, mem_copy(mem, target, strcspn(target, "?#"))));
-}
+    char *out = mem_zero(mem, strlen(path) + 1), *to = out;
 
-/* As an application may read what nginx hands on: decoded once more, without parameters of
- * segments, with backslashes for slashes, in small letters. */
-static char *careless_path(void *mem, const char *path)
-{
-    char *out = decode(mem, path), *to = out;
-
-    for (const char *at = out; *at != '\0'; at++) {
-        if (*at == ';')
-            at += strcspn(at, "/");
-        if (*at == '\0')
-            break;
-        *to++ = *at == '\\' ? '/' : (char)tolower((unsigned char)*at);
+    while (*path != '\0') {
+        if (*path == ';')
+            path += strcspn(path, "/");
+        else
+            *to++ = *path++;
     }
-    *to = '\0';
-    return resolve(mem, out);
+    return out;
 }
 
-static bool is_at(const char *path, const char *of)
-{
-    size_t len = strlen(of);
-
-    return strncmp(path, of, len) == 0 && (path[len] == '\0' || strcmp(path + len, "/") == 0);
-}
-
-static bool is_metered(const char *method, const char *path)
-{
-    return (strcasecmp(method, "PUT") == 0 && is_at(path, "/api/v1/sessions")) ||
-           (strcasecmp(method, "POST") == 0 && is_at(path, "/api/v1/agent/execute"));
-}
-
-static bool is_guarded(const char *path)
-{
-    static const char *const guarded[] = {"/api/v1/sessions", "/api/v1/agent/execute",
-                                          "/api/v1/sandbox"};
-
-    for (size_t i = 0; i < count_of(guarded); i++) {
-        size_t len = strlen(guarded[i]);
-
-        if (strncmp(path, guarded[i], len) == 0 && (path[len] == '\0' || path[len] == '/'))
-            return true;
-    }
-    return false;
-}
-
-static bool is_plain(const char *target)
-{
-    return target[0] == '/' && strstr(target, "//") == NULL && strstr(target, "/.") == NULL &&
-           target[strspn(target, "abcdefghijklmnopqrstuvwxyz0123456789/._-")] == '\0';
-}
-
-static void try_target(void *mem, const char *method, const char *target)
+/* However it is read, a path that is not unsafe is the same to the guard. */
+static void try_path(void *mem, const char *method, const char *target)
 {
     enum guard_path found = guard_classify(method, target);
-    char *path = nginx_path(mem, target);
+    char *path = mem_copy(mem, target, strcspn(target, "?#")), *once, *twice;
 
-    /* What is plain is never refused, so that nobody is shut out. */
-    if (is_plain(target) && strlen(target) < 1000 && strcmp(method, "GET") == 0)
-        assert(found == (is_guarded(target) ? GUARD_FREE : GUARD_OUTSIDE));
     if (found == GUARD_UNSAFE)
         return;
-    assert(path != NULL);
-    assert((found == GUARD_OUTSIDE) == !is_guarded(path));
-    assert((found == GUARD_METERED) == is_metered(method, path));
-    /* Only what nobody pays for goes on unpaid. */
-    if (found == GUARD_FREE)
-        assert(!is_metered(method, careless_path(mem, path)));
+    once = decoded(mem, path);
+    twice = decoded(mem, once);
+    assert(guard_classify(method, once) == found);
+    assert(guard_classify(method, resolved(mem, once)) == found);
+    assert(guard_classify(method, resolved(mem, twice)) == found);
+    assert(guard_classify(method, resolved(mem, path)) == found);
+    assert(guard_classify(method, resolved(mem, with_slashes(mem, twice))) == found);
+    assert(guard_classify(method, resolved(mem, without_parameters(mem, twice))) == found);
+    assert(strlen(once) == strcspn(once, "\\;%?#\r\n"));
+    /* What begins a run is the path alone, however many slashes stand behind it. */
+    if (found != GUARD_OUTSIDE)
+        assert(strncmp(once, "/api/v1/sessions", 16) == 0 ||
+               strncmp(once, "/api/v1/sandbox", 15) == 0 ||
+               strncmp(once, "/api/v1/agent/execute", 21) == 0);
+    if (strcmp(resolved(mem, once), "/api/v1/sessions") == 0)
+        assert((found == GUARD_METERED) == (strcasecmp(method, "PUT") == 0));
 }
 
-/* The question */
+/* The question as the header of guard.h has it: whoever says anything says all, and all say the
+ * same. */
+struct question {
+    const char *method, *target;
+    bool is_wrong;
+};
 
-enum { LINES = 6 };
-
-static const enum known_header names[LINES - 2] = {HEADER_ORIGINAL_METHOD, HEADER_ORIGINAL_URI,
-                                                   HEADER_FORWARDED_METHOD, HEADER_FORWARDED_URI};
-
-/* Every source that says something says this. */
-static void check_agreed(const struct request *req, const char *method, const char *target)
+static void join(struct question *q, bool has_method, bool has_target, const char *method,
+                 const char *target)
 {
-    for (size_t i = 0; i < count_of(names); i++) {
-        if (req->headers[names[i]].count > 0)
-            assert(strcmp(req->headers[names[i]].value, i % 2 == 0 ? method : target) == 0);
-    }
-}
-
-static void check_answer(const struct request *asked)
-{
-    const char *method = asked->headers[HEADER_ORIGINAL_METHOD].value;
-    const char *target = asked->headers[HEADER_ORIGINAL_URI].value;
-    int status = asked->reply.status;
-
-    assert(status == 200 || status == 400 || status == 401 || status == 403);
-    if (status == 400 || status == 403)
+    if (!has_method && !has_target)
         return;
-    for (size_t i = 0; i < count_of(names); i++)
-        assert(asked->headers[names[i]].count <= 1);
-    if (asked->headers[HEADER_ORIGINAL_METHOD].count == 0) {
-        method = asked->headers[HEADER_FORWARDED_METHOD].value;
-        target = asked->headers[HEADER_FORWARDED_URI].value;
-    }
-    if (asked->headers[HEADER_ORIGINAL_METHOD].count == 0 &&
-        asked->headers[HEADER_FORWARDED_METHOD].count == 0) {
-        method = asked->method;
-        target = asked->target + strlen("/api/v1/gate");
-    }
-    check_agreed(asked, method, target);
-    assert(guard_classify(method, target) >= GUARD_METERED);
-    assert((status == 200) == (strcmp(method, "OPTIONS") == 0));
+    if (!has_method || !has_target ||
+        (q->method != NULL && (strcmp(q->method, method) != 0 || strcmp(q->target, target) != 0)))
+        q->is_wrong = true;
+    q->method = method;
+    q->target = target;
 }
 
-/* Of nobody: only a preflight goes through. */
-static void ask(void *mem, char *const *lines, unsigned present, unsigned twice)
+static int expected(const char *const *line, unsigned mask)
 {
-    static struct network network;
-    struct settings settings = {.gate_proxies = {&network, 1}};
+    struct question q = {0};
+
+    if (line[2][OWN] == '/' && line[2][OWN + 1] != '\0')
+        join(&q, true, true, line[1], line[2] + OWN);
+    join(&q, mask & 1, mask & 2, line[3], line[4]);
+    join(&q, mask & 4, mask & 8, line[5], line[6]);
+    if (q.is_wrong || q.method == NULL)
+        return 400;
+    switch (guard_classify(q.method, q.target)) {
+    case GUARD_UNSAFE:
+        return 400;
+    case GUARD_OUTSIDE:
+        return 403;
+    default:
+        return strcmp(q.method, "OPTIONS") == 0 ? 200 : 401;
+    }
+}
+
+static void ask(void *mem, const char *const *line, unsigned mask)
+{
+    static const enum known_header names[] = {HEADER_ORIGINAL_METHOD, HEADER_ORIGINAL_URI,
+                                              HEADER_FORWARDED_METHOD, HEADER_FORWARDED_URI};
+    struct network proxies;
+    const struct settings settings = {.gate_proxies = {&proxies, 1}};
     struct request *req = mem_new(mem, struct request);
 
-    network_parse("127.0.0.0/8", &network);
+    network_parse("127.0.0.0/8", &proxies);
     address_parse("127.0.0.1", 9, &req->peer);
     req->task.mem = mem;
     req->settings = &settings;
-    req->method = lines[0];
-    req->target = lines[1];
-    for (size_t i = 0; i < count_of(names); i++) {
-        if ((present >> i & 1) == 0)
-            continue;
-        req->headers[names[i]].value = lines[2 + i];
-        req->headers[names[i]].count = 1 + (twice >> i & 1);
+    req->method = line[1];
+    req->target = line[2];
+    for (unsigned i = 0; i < 4; i++) {
+        if (mask >> i & 1) {
+            req->headers[names[i]].value = line[3 + i];
+            req->headers[names[i]].count = 1;
+        }
     }
     assert(guard_fast(req));
-    check_answer(req);
-    address_parse("192.0.2.1", 9, &req->peer);
+    assert(req->reply.status == expected(line, mask));
+    /* Nobody else may ask. */
     req->reply.status = 0;
+    address_parse("128.0.0.1", 9, &req->peer);
     assert(guard_fast(req) && req->reply.status == 403);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     auto_tree void *mem = mem_tree(0);
-    char *lines[LINES], *at;
+    char *at = mem_copy(mem, (const char *)bytes, len);
+    const char *line[LINES];
 
-    if (len < 2)
-        return 0;
-    at = mem_copy(mem, (const char *)bytes + 2, len - 2);
     for (int i = 0; i < LINES; i++) {
-        lines[i] = at;
+        line[i] = at;
         at += strcspn(at, "\n");
-        if (*at != '\0')
+        if (*at == '\n')
             *at++ = '\0';
     }
-    for (int i = 0; i < LINES; i += 2)
-        try_target(mem, lines[i], lines[i + 1]);
-    ask(mem, lines, bytes[0], bytes[1]);
+    for (int i = 1; i < LINES; i += 2)
+        try_path(mem, line[i], line[i + 1]);
+    if (strncmp(line[2], "/api/v1/gate", OWN) == 0 && strchr("/?", line[2][OWN]) != NULL)
+        ask(mem, line, (unsigned char)line[0][0]);
     return 0;
 }
