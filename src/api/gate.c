@@ -4,6 +4,7 @@
 #include "account/provider.h"
 #include "api/app.h"
 #include "api/limits.h"
+#include "api/origin.h"
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/metrics.h"
@@ -12,8 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* RFC 6750 section 2.1; NULL if there is no such credential. */
-static const char *bearer_token(const struct request *req)
+const char *gate_bearer_token(const struct request *req)
 {
     const char *value = request_header(req, HEADER_AUTHORIZATION);
 
@@ -64,7 +64,7 @@ static struct token_claims *anonymous(struct request *req)
 static enum err read_claims(struct request *req, struct token_claims **ret)
 {
     struct app *app = app_of(req);
-    const char *token = bearer_token(req);
+    const char *token = gate_bearer_token(req);
 
     if (req->settings->auth_provider == PROVIDER_NONE) {
         *ret = anonymous(req);
@@ -95,7 +95,7 @@ static void read_optional(struct request *req)
 static bool has_metrics_token(const struct request *req)
 {
     const struct secret *right = req->settings->metrics_token;
-    const char *token = bearer_token(req);
+    const char *token = gate_bearer_token(req);
 
     return right != NULL && token != NULL && strlen(token) == right->len &&
            crypto_equal(token, right->bytes, right->len);
@@ -112,6 +112,16 @@ static void refuse_by_head(struct request *req, bool counted)
     reply_error(req, why->status, why->msg);
 }
 
+/* What others send proves itself: proxies by their address, deliveries by their signature, scrapers
+ * by their token. */
+static bool needs_right_origin(const struct request *req)
+{
+    const struct route *route = req->match.route;
+
+    return route->access != ACCESS_GUARD && route->check_head == NULL &&
+           !(route->access == ACCESS_METRICS && has_metrics_token(req));
+}
+
 enum err gate(struct request *req)
 {
     struct app *app = app_of(req);
@@ -122,6 +132,8 @@ enum err gate(struct request *req)
     bool is_open = req->match.route->access <= ACCESS_OPTIONAL ||
                    (req->match.route->access == ACCESS_METRICS && has_metrics_token(req));
 
+    if (needs_right_origin(req) && origin_check(req) != OK)
+        return req->task.err;
     if (!is_open && !req->credentials_read)
         req->gate_error = read_claims(req, &req->claims);
     req->credentials_read = true;

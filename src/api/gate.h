@@ -7,6 +7,9 @@
  * store must be asked. */
 enum err gate(struct request *req);
 
+/* RFC 6750 section 2.1; NULL if there is no such credential. */
+const char *gate_bearer_token(const struct request *req);
+
 /* On the loop, with the body: the limits that go by what is in it. */
 enum err gate_body(struct request *req);
 

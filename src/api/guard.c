@@ -5,6 +5,7 @@
 #include "api/app.h"
 #include "api/gate.h"
 #include "api/handlers.h"
+#include "api/origin.h"
 #include "api/shapes.h"
 #include "core/clock.h"
 #include "core/log.h"
@@ -210,6 +211,8 @@ static bool answer_path(struct request *req, enum guard_path *ret)
         deny(req, 403, "This path is not guarded");
     else if (strcmp(question.method, "OPTIONS") == 0)
         allow(req, NULL, "");
+    else if (!origin_may_ask(req, question.method))
+        deny(req, 403, "Pages of this origin may not change anything here");
     else if (req->claims == NULL)
         deny_stranger(req);
     return req->reply.status != 0;

@@ -279,6 +279,8 @@ static json_t *responses_of(const struct document *d, const struct route *row)
         add_refusal(mem, responses, 401, "Authentication required", NULL);
         add_refusal(mem, responses, 401, "Authentication failed", NULL);
     }
+    if (provider_of(d) == PROVIDER_NONE)
+        add_refusal(mem, responses, 403, "The name or the page that is used is not known", NULL);
     if (row->access >= ACCESS_ADMIN)
         add_refusal(mem, responses, 403, "Admin access required", NULL);
     if (row->access > ACCESS_OPTIONAL && row->unverified != UNVERIFIED_ALWAYS)

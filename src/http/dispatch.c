@@ -43,24 +43,12 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     address_text(req->client_text, &req->client);
 }
 
-static const char *listed_origin(const struct request *req)
-{
-    const char *origin = request_header(req, HEADER_ORIGIN);
-    const struct texts *listed = &req->settings->cors_origins;
-
-    for (size_t i = 0; origin != NULL && i < listed->count; i++) {
-        if (strcmp(listed->of[i], origin) == 0)
-            return origin;
-    }
-    return NULL;
-}
-
 static enum err answer_options(struct request *req, const char *allow)
 {
     bool preflight = request_header(req, HEADER_ORIGIN) != NULL &&
                      request_header(req, HEADER_PREFLIGHT_METHOD) != NULL;
 
-    if (preflight && listed_origin(req) != NULL) {
+    if (preflight && request_listed_origin(req) != NULL) {
         reply_header(req, "Access-Control-Allow-Methods", allow);
         reply_header(req, "Access-Control-Allow-Headers",
                      "Authorization, Content-Type, Stripe-Signature, X-Request-Id, "
@@ -138,14 +126,17 @@ size_t dispatch_max_body(const struct request *req)
     return row == NULL || row->max_body == 0 ? HTTP_BODY_BYTES : row->max_body;
 }
 
-/* Absent, application/json or application/…+json, with any parameters. */
+/* Absent, application/json or application/…+json, with any parameters. Where nobody logs in, a page
+ * of anybody may send a body without a type: so that is none there, unless a header comes along
+ * that pages may not send unasked. */
 static bool is_json_type(const struct request *req)
 {
     const char *type = req->headers[HEADER_CONTENT_TYPE].value;
     size_t len;
 
     if (type == NULL)
-        return true;
+        return req->settings->auth_provider != PROVIDER_NONE || req->body_len == 0 ||
+               req->headers[HEADER_AUTHORIZATION].count > 0;
     len = strcspn(type, "; \t,");
     if (req->headers[HEADER_CONTENT_TYPE].count > 1 || type[len] == ',')
         return false;
@@ -299,7 +290,7 @@ static void put_header(struct text *out, const char *name, const char *value)
 
 static void put_cors(struct text *out, const struct request *req)
 {
-    const char *origin = req->settings == NULL ? NULL : listed_origin(req);
+    const char *origin = req->settings == NULL ? NULL : request_listed_origin(req);
 
     if (origin == NULL)
         return;

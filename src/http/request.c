@@ -12,6 +12,18 @@ const char *request_header(const struct request *req, enum known_header name)
     return req->headers[name].count == 1 ? req->headers[name].value : NULL;
 }
 
+const char *request_listed_origin(const struct request *req)
+{
+    const char *origin = request_header(req, HEADER_ORIGIN);
+    const struct texts *listed = &req->settings->cors_origins;
+
+    for (size_t i = 0; origin != NULL && i < listed->count; i++) {
+        if (strcmp(listed->of[i], origin) == 0)
+            return origin;
+    }
+    return NULL;
+}
+
 const char *request_str(const struct request *req, const char *name)
 {
     const struct field *fields = req->match.route->body;

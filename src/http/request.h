@@ -32,6 +32,7 @@ enum {
     X(TRANSFER_ENCODING, "Transfer-Encoding")                                                      \
     X(EXPECT, "Expect")                                                                            \
     X(ORIGIN, "Origin")                                                                            \
+    X(FETCH_SITE, "Sec-Fetch-Site")                                                                \
     X(PREFLIGHT_METHOD, "Access-Control-Request-Method")                                           \
     X(REQUEST_ID, "X-Request-Id")                                                                  \
     X(FORWARDED, "Forwarded")                                                                      \
@@ -119,6 +120,9 @@ void request_go_on(struct request *req);
 
 /* The one value of a header; NULL if it is absent or stands twice. */
 const char *request_header(const struct request *req, enum known_header name);
+
+/* Its Origin if CORS_ORIGINS has it, else NULL. */
+const char *request_listed_origin(const struct request *req);
 
 /* The value of a body field, or of a path parameter. The name must be one of the row's. */
 const char *request_str(const struct request *req, const char *name);

@@ -16,7 +16,7 @@ HEALTH = f"{API}/health"
 @pytest.fixture(scope="module")
 def manus(tmp_path_factory):
     """One server; each test comes from addresses of its own."""
-    one = Manus(tmp_path_factory.mktemp("manus"), RATE_LIMIT_HEALTH="3/2s;5/minute", RATE_LIMIT_VERSION="unlimited", RATE_LIMIT_AUTH_STATUS="3/hour",
+    one = Manus(tmp_path_factory.mktemp("manus"), RATE_LIMIT_HEALTH="3/2s;5/minute", RATE_LIMIT_VERSION="unlimited", RATE_LIMIT_BILLING_PLANS="3/hour",
                 **LIMITED).start()
     yield one
     assert one.stop() == 0
@@ -105,7 +105,7 @@ def test_the_networks_of_an_ipv6_customer_count_as_one_and_mapped_addresses_as_i
 
 
 def test_who_has_many_networks_is_counted_by_those_of_56_and_48_bits_as_well(manus):
-    path = f"{API}/auth/status"
+    path = f"{API}/billing/plans"
     codes = [[get(manus, path, f"2001:db8:77:{number:x}::1").status_code for number in range(first, first + 16)]
              for first in range(0, 16 * 256, 256)]
     assert [row.count(200) for row in codes] == [12] * 4 + [0] * 12, "12 of 56 bits, 48 of 48 bits"
@@ -115,7 +115,7 @@ def test_who_has_many_networks_is_counted_by_those_of_56_and_48_bits_as_well(man
 
 
 def test_what_stands_for_an_ipv4_address_has_no_wider_network(manus):
-    assert [get(manus, f"{API}/auth/status", f"64:ff9b::198.51.{number}.7").status_code for number in range(60)] == [200] * 60
+    assert [get(manus, f"{API}/billing/plans", f"64:ff9b::198.51.{number}.7").status_code for number in range(60)] == [200] * 60
 
 
 @pytest.mark.parametrize("junk", ["unknown", "_hidden", "999.1.1.1", "198.51.100.007", "0x7f.1", "x" * 3000, ", ".join(["10.0.0.1"] * 400), ",,,", "1.2.3.4:99999",
