@@ -30,8 +30,9 @@ struct limiter_ask {
     int64_t asked_us; /* from here on: the limiter's own */
     bool asking, answered;
     bool repeated;
-    bool whole; /* with the script's text */
-    bool alone; /* in a call of its own */
+    bool whole;    /* with the script's text */
+    bool alone;    /* in a call of its own */
+    uint16_t slot; /* of a cluster; 0 if it is none */
     struct limiter_ask *next;
     struct limiter_link *link;
 };

@@ -21,6 +21,17 @@ static bool is_time(const redisReply *reply)
     return reply->type == REDIS_REPLY_INTEGER && script_is_time(reply->integer);
 }
 
+/* Those of our keys that held something else, as a script tells them: a bit for each of its keys.
+ */
+void limiter_tell_healed(const redisReply *healed, const char *const *names, unsigned count)
+{
+    for (unsigned i = 0; healed->type == REDIS_REPLY_INTEGER && i < count; i++) {
+        if ((healed->integer >> i & 1) != 0)
+            log_warning(NULL, "a key of the limits in Redis held something else, and was removed",
+                        LOG_S("key", names[i]));
+    }
+}
+
 /* The clock of Redis was set: the instances agree on a shift that makes up for it. */
 
 static void go_on_waiting(struct limiter_link *link)
@@ -41,13 +52,15 @@ static bool read_clock(struct limiter_link *link, const redisReply *reply)
 {
     int64_t raw_us, shift_us;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 || !is_time(reply->element[1]) ||
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4 || !is_time(reply->element[1]) ||
         reply->element[2]->type != REDIS_REPLY_INTEGER)
         return false;
     raw_us = reply->element[1]->integer;
     shift_us = reply->element[2]->integer;
     if ((shift_us > 0 && !script_is_time(shift_us)) || !script_is_time(raw_us + shift_us))
         return false;
+    limiter_tell_healed(reply->element[3], (const char *[]){LIMITER_LIVE_KEY, LIMITER_CLOCK_KEY},
+                        2);
     link->shift_us = shift_us;
     link->offset_us = raw_us + shift_us - clock_mono_us();
     return true;
@@ -261,10 +274,14 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
         limiter_set_clock(link);
         return true;
     }
-    if (reply->elements != 5 || reply->element[2]->type != REDIS_REPLY_INTEGER ||
+    if (reply->elements != 6 || reply->element[2]->type != REDIS_REPLY_INTEGER ||
         reply->element[3]->type != REDIS_REPLY_ARRAY ||
         reply->element[4]->type != REDIS_REPLY_ARRAY)
         return false;
+    limiter_tell_healed(
+        reply->element[5],
+        (const char *[]){LIMITER_LIVE_KEY, LIMITER_RESETS_KEY, LIMITER_BANS_KEY, LIMITER_CLOCK_KEY},
+        4);
     link->offset_us = reply->element[1]->integer - now_us;
     if (link->index == 0) {
         atomic_store(&link->limiter->live, bounded_live(reply->element[2]->integer));
@@ -377,11 +394,21 @@ static void on_greeting_clock(void *arg, const redisReply *reply)
     send_beat(link, false, on_greeted);
 }
 
+static void on_cluster_info(void *arg, const redisReply *reply)
+{
+    struct limiter_link *link = arg;
+    const char *wrong = redis_refused_cluster(reply);
+
+    if (wrong != NULL)
+        redis_link_fail(link->redis, wrong);
+}
+
 void limiter_greet(void *arg, struct redis_link *redis)
 {
     struct limiter_link *link = arg;
 
     (void)redis;
+    limiter_call(link, 2, (const char *[]){"CLUSTER", "INFO"}, on_cluster_info, link);
     ask_clock(link, link->offset_us == 0 ? 0 : clock_mono_us() + link->offset_us,
               on_greeting_clock);
 }

@@ -32,6 +32,7 @@ struct limiter_link {
     struct redis_link *redis; /* NULL: no Redis */
     uv_timer_t beat;
     bool was_up;
+    bool by_slot; /* it is a cluster: the keys of one call are of one slot */
 
     int64_t shift_us;            /* of Redis's clock */
     int64_t offset_us;           /* Redis's clock and the shift, less our own; 0: not known */
@@ -98,6 +99,9 @@ bool limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
  * answers. */
 void limiter_send(struct limiter_ask *ask);
 void limiter_land_here(struct limiter_ask *ask);
+
+/* Warns of those keys of ours that a script has removed, since they held something else. */
+void limiter_tell_healed(const redisReply *healed, const char *const *names, unsigned count);
 
 /* What a call says of the time. */
 struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us);

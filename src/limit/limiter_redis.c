@@ -97,6 +97,11 @@ static void on_piece(void *arg, const redisReply *reply)
     bool more = memory_limiter_handed_over(link->limiter->memory, &handover->key,
                                            handover->piece.id, arrived, clock_mono_us());
 
+    if (arrived && reply->elements > 2)
+        limiter_tell_healed(reply->element[2],
+                            (const char *[]){limiter_name(link->limiter, handover->key.route),
+                                             SCRIPT_HANDED_PREFIX},
+                            2);
     if (arrived && more && redis_link_is_up(link->redis) && send_piece(handover, &more))
         return;
     end_handover(handover);
@@ -124,9 +129,19 @@ bool limiter_hand_over(struct limiter_link *link, const struct limit_key *key,
 
 /* Sending: a call costs Redis as much as two decisions, so those of one rule go together. */
 
+static uint16_t slot_of(const struct limiter_ask *ask)
+{
+    char buffer[LIMITER_KEY_BYTES];
+    struct text name = text_borrow(NULL, buffer, sizeof buffer);
+
+    return script_slot(limiter_key_text(&name, ask->link->limiter, &ask->keys[0]));
+}
+
 void limiter_send(struct limiter_ask *ask)
 {
     struct limiter_link *link = ask->link;
+
+    ask->slot = link->by_slot ? slot_of(ask) : 0;
 
     ask->asked_us = clock_mono_us();
     ask->next = NULL;
@@ -137,7 +152,7 @@ void limiter_send(struct limiter_ask *ask)
 static bool go_together(const struct limiter_ask *one, const struct limiter_ask *other)
 {
     return one->rule == other->rule && one->count == 1 && other->count == 1 && !one->alone &&
-           !other->alone && one->whole == other->whole;
+           !other->alone && one->whole == other->whole && one->slot == other->slot;
 }
 
 /* Takes those out of the queue that go with the first; in the order in which they were asked. */
@@ -321,6 +336,9 @@ static void take_error(struct limiter_ask *ask, const char *error, bool alone)
 {
     if (strncmp(error, "NOSCRIPT", 8) == 0 && may_repeat(ask)) {
         ask->whole = true;
+        limiter_send(ask);
+    } else if (strncmp(error, "CROSSSLOT", 9) == 0 && !alone) {
+        ask->link->by_slot = true; /* nothing was charged */
         limiter_send(ask);
     } else if (strncmp(error, "WRONGTYPE", 9) == 0) {
         take_wrong_type(ask, alone);

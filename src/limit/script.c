@@ -10,6 +10,25 @@
     "local t = c[1] * 1000000 + c[2] + ARGV[1]\n"                                                  \
     "if ARGV[2] ~= '0' and math.abs(t - ARGV[2]) > 1000000 then return {2, t} end\n"
 
+/* own(i, kind): a key of ours that holds something else is removed, and told by a bit of `healed`.
+ */
+#define OWN                                                                                        \
+    "local healed = 0\n"                                                                           \
+    "local function own(i, kind)\n"                                                                \
+    "  local is = redis.call('TYPE', KEYS[i]).ok\n"                                                \
+    "  if is ~= kind and is ~= 'none' then\n"                                                      \
+    "    redis.call('DEL', KEYS[i])\n"                                                             \
+    "    healed = healed + 2 ^ (i - 1)\n"                                                          \
+    "  end\n"                                                                                      \
+    "end\n"
+
+/* `raw`: what the clock says; `shift`, as the key has it, if it is one. */
+#define SHIFT(KEY)                                                                                 \
+    "local c = redis.call('TIME')\n"                                                               \
+    "local raw = c[1] * 1000000 + c[2]\n"                                                          \
+    "local shift = tonumber(redis.pcall('GET', " KEY ") or '0') or 0\n"                            \
+    "if not (math.abs(shift) < 2 ^ 53 and raw + shift > 0) then shift = 0 end\n"
+
 /* Of `log`: what is no log counts for nothing; no time lies in the future, and none goes back. */
 #define TIDY                                                                                       \
     "if #log % 8 > 0 then log = '' end\n"                                                          \
@@ -123,9 +142,11 @@ static const char all_text[] = NOW RULE(
 /* KEYS: the log, which pieces arrived. ARGV[5]: ages in us, 8 bytes each, oldest first. ARGV[6] and
  * ARGV[7]: whose piece it is, and its number; one that is sent again is not counted again. The log
  * is read from the piece's oldest time on, so that a long one costs no more than what changes. */
-static const char merge_text[] = NOW
+static const char merge_text[] = NOW OWN
+    "own(1, 'string')\n"
+    "own(2, 'hash')\n"
     "local call, unpack, pack = redis.call, struct.unpack, struct.pack\n"
-    "if call('HGET', KEYS[2], ARGV[6]) == ARGV[7] then return {0, t} end\n"
+    "if call('HGET', KEYS[2], ARGV[6]) == ARGV[7] then return {0, t, healed} end\n"
     "local now, most, n = t, ARGV[4] + 0, call('STRLEN', KEYS[1]) / 8\n"
     "local function at(i) return unpack('>I8', call('GETRANGE', KEYS[1], i * 8, i * 8 + 7)) end\n"
     "if n % 1 > 0 or n > 0 and at(n - 1) > now + 1000000 then\n"
@@ -164,7 +185,7 @@ static const char merge_text[] = NOW
     "end\n"
     "call('HSET', KEYS[2], ARGV[6], ARGV[7])\n"
     "call('PEXPIRE', KEYS[2], ARGV[3])\n"
-    "return {0, t}\n";
+    "return {0, t, healed}\n";
 
 /* ARGV[1]: the time that is taken back. */
 static const char forgive_text[] =
@@ -183,52 +204,54 @@ static const char forgive_text[] =
 /* KEYS: who lives, keys that were reset, decisions about networks, the shift. ARGV[3] is this
  * instance, ARGV[4] the time since when it knows of resets, ARGV[5] whether it leaves, ARGV[6]
  * whether it wants the decisions. */
-static const char beat_text[] = NOW
+static const char beat_text[] = NOW OWN
+    "own(1, 'zset')\n"
+    "own(2, 'zset')\n"
+    "own(3, 'hash')\n"
+    "own(4, 'string')\n"
     "local function number(x) return string.format('%.0f', x) end\n"
     "redis.call('SET', KEYS[4], ARGV[1])\n"
     "if ARGV[5] == '1' then redis.call('ZREM', KEYS[1], ARGV[3])\n"
     "else redis.call('ZADD', KEYS[1], number(t), ARGV[3]) end\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', number(t - 3000000))\n"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[1], number(t + 3000000), '+inf')\n"
     "redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', number(t - 60000000))\n"
     "return {0, t, redis.call('ZCARD', KEYS[1]),\n"
     "  redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[4], '+inf', 'LIMIT', 0, 1000),\n"
-    "  ARGV[6] == '1' and redis.call('HGETALL', KEYS[3]) or {}}\n";
+    "  ARGV[6] == '1' and redis.call('HGETALL', KEYS[3]) or {}, healed}\n";
 
 /* KEYS: who lives, the shift. ARGV[1] is the time that this instance expects, 0 if it knows none;
  * ARGV[2] is this instance. The clock was set if no other lives by what it says now. */
-static const char clock_text[] =
-    "local c = redis.call('TIME')\n"
-    "local raw = c[1] * 1000000 + c[2]\n"
-    "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
-    "local t, expected = raw + shift, ARGV[1] + 0\n"
-    "if expected ~= 0 and math.abs(t - expected) > 1000000 then\n"
-    "  local others = 0\n"
-    "  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1],\n"
-    "      string.format('%.0f', t - 1200000), string.format('%.0f', t + 1200000))) do\n"
-    "    if who ~= ARGV[2] then others = others + 1 end\n"
-    "  end\n"
-    "  if others == 0 then\n"
-    "    shift = expected - raw\n"
-    "    redis.call('SET', KEYS[2], string.format('%.0f', shift))\n"
-    "  end\n"
-    "end\n"
-    "return {0, raw, shift}\n";
+static const char clock_text[] = OWN
+    "own(1, 'zset')\n"
+    "own(2, 'string')\n" SHIFT(
+        "KEYS[2]") "local t, expected = raw + shift, ARGV[1] + 0\n"
+                   "if expected ~= 0 and math.abs(t - expected) > 1000000 then\n"
+                   "  local others = 0\n"
+                   "  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1],\n"
+                   "      string.format('%.0f', t - 1200000), string.format('%.0f', t + 1200000))) "
+                   "do\n"
+                   "    if who ~= ARGV[2] then others = others + 1 end\n"
+                   "  end\n"
+                   "  if others == 0 then\n"
+                   "    shift = expected - raw\n"
+                   "    redis.call('SET', KEYS[2], string.format('%.0f', shift))\n"
+                   "  end\n"
+                   "end\n"
+                   "return {0, raw, shift, healed}\n";
 
 /* KEYS: the shift. */
-static const char time_text[] = "local c = redis.call('TIME')\n"
-                                "local shift = tonumber(redis.call('GET', KEYS[1]) or '0') or 0\n"
-                                "return c[1] * 1000000 + c[2] + shift\n";
+static const char time_text[] = SHIFT("KEYS[1]") "return raw + shift\n";
 
 /* KEYS: keys that were reset, the shift. ARGV[1] names the log to the instances. */
-static const char reset_text[] = "local c = redis.call('TIME')\n"
-                                 "local shift = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
-                                 "local t = string.format('%.0f', c[1] * 1000000 + c[2] + shift)\n"
-                                 "return redis.call('ZADD', KEYS[1], t, ARGV[1])\n";
+static const char reset_text[] = OWN "own(1, 'zset')\n" SHIFT(
+    "KEYS[2]") "return redis.call('ZADD', KEYS[1], string.format('%.0f', raw + shift), ARGV[1])\n";
 
 /* KEYS: decisions about networks: of each "UNTIL DECIDED" (bans.h). ARGV: the network, until when
  * it is banned, and when it was decided at the earliest. Answers when, and whether it was banned.
  */
-static const char decide_text[] =
+static const char decide_text[] = OWN
+    "own(1, 'hash')\n"
     "local old = redis.call('HGET', KEYS[1], ARGV[1]) or ''\n"
     "local till, had = string.match(old, '^(%d+) (%d+)$')\n"
     "local c = redis.call('TIME')\n"
@@ -334,6 +357,25 @@ enum script script_for(unsigned count)
     return count > 1 ? SCRIPT_ALL : SCRIPT_ONE;
 }
 
+/* CRC16 (XMODEM) of what is between the first braces, or of all if nothing is. */
+uint16_t script_slot(const char *key)
+{
+    const char *open = strchr(key, '{'), *close = open == NULL ? NULL : strchr(open, '}');
+    size_t len = strlen(key);
+    uint32_t crc = 0;
+
+    if (close != NULL && close > open + 1) {
+        key = open + 1;
+        len = (size_t)(close - key);
+    }
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (uint32_t)(uint8_t)key[i] << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc << 1 ^ ((crc & 0x8000) != 0 ? 0x1021 : 0)) & 0xffff;
+    }
+    return crc % 16384;
+}
+
 /* EVALSHA or EVAL, up to the keys. */
 static void put_head(struct text *out, enum script script, bool whole, unsigned keys,
                      unsigned arguments)
@@ -436,8 +478,13 @@ static int64_t packed_time(const void *log, uint32_t n)
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
 {
     struct packed packed = {(const uint8_t *)log, (uint32_t)(len / 8)};
+    struct verdict verdict;
 
-    return verdict_of(&packed, packed.count, packed_time, rule, now_us);
+    verdict = verdict_of(&packed, packed.count, packed_time, rule, now_us);
+    /* A damaged log holds any time. */
+    for (unsigned i = 0; i < rule->count; i++)
+        verdict.reset_us[i] = verdict.reset_us[i] < 0 ? 0 : verdict.reset_us[i];
+    return verdict;
 }
 
 /* A part: 8-byte numbers, big-endian. First whether it is refused, and the time; then for each key

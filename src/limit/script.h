@@ -44,6 +44,9 @@ struct script_clock {
     int64_t shift_us, expected_us; /* 0: no time is expected */
 };
 
+/* The slot of a cluster that the key is in. */
+uint16_t script_slot(const char *key);
+
 /* Adds a whole command (RESP) that decides, for SCRIPT_ONE any number of keys by the same rule, for
  * SCRIPT_ALL those of one request; `times` says how often the limits hold for each (limit_times();
  * NULL: once for all). `whole`: with the script's text, for a Redis that does not know it. */

@@ -167,6 +167,11 @@ int64_t redis_database(const struct redis_target *target)
     return target->database;
 }
 
+#define SEVERAL_NODES                                                                              \
+    "Is a cluster of several nodes, which cannot be followed; give one Redis, its sentinels, or "  \
+    "a "                                                                                           \
+    "proxy before the cluster"
+
 const char *redis_error_text(const char *error)
 {
     static const struct {
@@ -182,10 +187,10 @@ const char *redis_error_text(const char *error)
         {"MASTERDOWN", "Is a replica that has lost its master"},
         {"MISCONF", "Cannot save, and takes no writes"},
         {"OOM", "Out of memory (maxmemory)"},
-        {"MOVED", "Is a cluster, which this version cannot follow"},
-        {"ASK", "Is a cluster, which this version cannot follow"},
+        {"MOVED", SEVERAL_NODES},
+        {"ASK", SEVERAL_NODES},
         {"CLUSTERDOWN", "Is a cluster that is down"},
-        {"CROSSSLOT", "Is a cluster, which this version cannot follow"},
+        {"CROSSSLOT", "Is a cluster, and keys of one request are in several slots"},
         {"BUSY", "Is busy with a script"},
         {"WRONGTYPE", "A key holds something else"},
         {"NOSCRIPT", "Has forgotten the scripts"},
@@ -199,6 +204,17 @@ const char *redis_error_text(const char *error)
             return rows[i].text;
     }
     return "Command refused";
+}
+
+const char *redis_refused_cluster(const redisReply *info)
+{
+    static const char size[] = "cluster_size:";
+    const char *at;
+
+    if (info == NULL || info->type != REDIS_REPLY_STRING)
+        return NULL;
+    at = strstr(info->str, size);
+    return at != NULL && strtol(at + strlen(size), NULL, 10) > 1 ? SEVERAL_NODES : NULL;
 }
 
 /* Finding */
@@ -395,5 +411,13 @@ const char *redis_probe(const struct redis_target *target, int64_t timeout_ms)
     const char *wrong;
     auto_redis redisContext *context = redis_open(target, timeout_ms, &wrong);
 
-    return context == NULL ? wrong : ask(context, 1, (const char *[]){"PING"}, (size_t[]){4});
+    if (context != NULL)
+        wrong = ask(context, 1, (const char *[]){"PING"}, (size_t[]){4});
+    if (wrong != NULL)
+        return wrong;
+
+    auto_redis_reply redisReply *info = command(context, 2, (const char *[]){"CLUSTER", "INFO"},
+                                                (size_t[]){7, 4});
+
+    return redis_refused_cluster(info);
 }

@@ -45,6 +45,10 @@ int64_t redis_database(const struct redis_target *target);
 /* What an error reply means, static, without what it says of addresses or keys. */
 const char *redis_error_text(const char *error);
 
+/* What is wrong (static) if CLUSTER INFO tells of several nodes: limits are kept on one, or behind
+ * one address. NULL: nothing is, also where there is no cluster. */
+const char *redis_refused_cluster(const redisReply *info);
+
 /* Ends a connection; frees a reply. Either may be NULL. */
 void redis_close(redisContext **context);
 void redis_free_reply(redisReply **reply);

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from manus import SLOW, free_port
@@ -89,3 +90,58 @@ class Wire:
         line = self.lines.readline().decode().strip()
         assert line[:1] in ("+", ":"), line
         return line[1:]
+
+
+class Between:
+    """Stands between a program and Redis: what Redis says may be held back, cut or added to."""
+
+    def __init__(self, redis):
+        self.redis = redis
+        self.delay = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.clients = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def settings(self):
+        return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": self.port}
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                try:
+                    there = socket.create_connection(("127.0.0.1", self.redis.port), 5)
+                except OSError:
+                    client.close()
+                    continue
+                there.settimeout(None)
+                self.clients.append(client)
+                threading.Thread(target=self._pass, args=(client, there, False), daemon=True).start()
+                threading.Thread(target=self._pass, args=(there, client, True), daemon=True).start()
+
+    def _pass(self, source, target, answers):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 20):
+                if answers and self.delay:
+                    time.sleep(self.delay)
+                target.sendall(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def say(self, data):
+        """To all that are connected, as if Redis said it."""
+        for client in self.clients:
+            with contextlib.suppress(OSError):
+                client.sendall(data)
+
+    def cut(self):
+        for client in self.clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        self.clients.clear()
+
+    def close(self):
+        self.listener.close()
+        self.cut()

@@ -10,7 +10,7 @@ import pytest
 
 from flood import Load, flood
 from manus import API, BINARY, SLOW, free_port, run
-from redis_server import Redis, Wire
+from redis_server import Between, Redis, Wire
 
 HEALTH, VERSION = f"{API}/health", f"{API}/version"
 LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_READY": "unlimited"}
@@ -191,6 +191,48 @@ def test_an_operator_sees_and_resets_keys_of_a_cluster(instances, tmp_path):
         wait_until(lambda: get(server, HEALTH).status_code == 200)
     finally:
         redis.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Starts the nodes of a cluster, each with its share of the slots."""
+    nodes = []
+
+    def start_nodes(count):
+        for number in range(count):
+            nodes.append(Redis(tmp_path / f"node{number}", "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start())
+            nodes[-1].command("cluster", "addslots", *range(number * 16384 // count, (number + 1) * 16384 // count))
+        for node in nodes[1:]:
+            node.command("cluster", "meet", "127.0.0.1", nodes[0].port, nodes[0].options[3])
+        wait_until(lambda: all("cluster_state:ok" in node.command("cluster", "info") for node in nodes), 20)
+        wait_until(lambda: all(f"cluster_size:{count}" in node.command("cluster", "info") for node in nodes), 20)
+        return nodes
+
+    yield start_nodes
+    for node in nodes:
+        node.stop()
+
+
+def test_what_is_asked_at_once_of_a_cluster_is_grouped_by_slot(cluster, instances):
+    (redis,) = cluster(1)
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="5/hour")
+    ips = [f"192.0.2.{n}" for n in range(1, 61)]
+    for server in (one, two):
+        assert at_once(server, ips) == [200] * 60
+    assert [get(one, HEALTH, ip).headers["X-RateLimit-Remaining"] for ip in ips] == ["2"] * 60
+    assert flood([one, two], HEALTH, 320, ip="192.0.2.99")[200] == 5
+    for server in (one, two):
+        assert metric(server, "manus_limit_fallback") == 0
+
+
+def test_a_cluster_of_several_nodes_is_refused_with_a_sentence(cluster, instances):
+    redis, _ = cluster(2)
+    (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
+    server.wait_for_log(lambda line: line["msg"].startswith("Redis is away") and "several nodes" in line["why"])
+    assert "several nodes" in tells_within(server, 5, "unhealthy")["message"]
+    assert flood([server], HEALTH, 160)[200] == 5
+    done = run("check", cwd=server.folder, **server.settings)
+    assert done.returncode != 0 and "several nodes" in done.stdout
 
 
 def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
@@ -519,6 +561,75 @@ def test_a_key_that_holds_something_else_is_replaced(redis, instances):
     redis.command("set", "manus:limit:version:ip:192.0.2.5", "\x7f" * 8 + "x" * 8)
     assert [get(server, HEALTH, "192.0.2.5").status_code for _ in range(6)] == [200] * 5 + [429]
     assert get(server, VERSION, "192.0.2.5").status_code == 200
+
+
+@pytest.fixture
+def between(redis):
+    proxy = Between(redis)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("lie", [
+    b"+OK\r\n", b":-9223372036854775808\r\n", b"$-1\r\n", b"*-1\r\n", b"-ERR no\r\n", b",nan\r\n", b",inf\r\n", b"_\r\n", b"#t\r\n",
+    b"(" + b"9" * 5000 + b"\r\n", b"*1\r\n" * 12 + b":1\r\n", b"*3\r\n:0\r\n", b"$2147483648\r\nx", b"*5\r\n:0\r\n:-1\r\n:-5\r\n$-1\r\n*1\r\n*0\r\n",
+    b"%1\r\n+a\r\n:1\r\n", b"~1\r\n:1\r\n", b">1\r\n+invalidate\r\n", b"*2\r\n:2\r\n:9223372036854775807\r\n",
+    b"$32\r\n" + bytes(8) + b"\xff" * 24 + b"\r\n", b"$16\r\n" + b"\x7f" * 16 + b"\r\n"], ids=lambda lie: lie[:12].decode("latin-1").strip())
+def test_what_redis_says_unasked_or_out_of_bounds_is_got_over(between, instances, lie):
+    (server,) = instances(1, between, RATE_LIMIT_HEALTH="40/hour", RATE_LIMIT_VERSION="unlimited")
+    with Load([server], HEALTH, connections=2, control=VERSION) as load:
+        for _ in range(3):
+            time.sleep(0.1)
+            between.say(lie)
+        time.sleep(0.3)
+    assert server.process.poll() is None
+    assert not load.errors and set(load.statuses) == {200, 429} and load.statuses[200] == 40
+    wait_for_links(server, 15)
+    assert flood([server], HEALTH, 160)[200] == 0
+
+
+OWN_KEYS = [f"manus:{{limits}}:{name}" for name in ("live", "resets", "decisions", "clock")]
+JUNK = {"list": ("lpush", "x"), "text": ("set", "x"), "set": ("sadd", "x"), "nan": ("set", "nan"), "huge": ("set", "1e300")}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("key", OWN_KEYS)
+def test_the_limiters_own_keys_are_healed_whatever_they_hold(redis, instances, key, junk):
+    command, value = JUNK[junk]
+    redis.command(command, key, value)
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="5/hour")
+    assert flood([server], HEALTH, 160)[200] == 5
+    redis.command("del", key)
+    redis.command(command, key, value)
+    limits = lambda *words: run("limits", *words, cwd=server.folder, **server.settings)
+    assert limits("reset", "health:ip:192.0.2.1").returncode == limits("ban", "198.51.100.0/24").returncode == 0
+    wait_until(lambda: get(server, VERSION, "198.51.100.7").status_code == 429)
+    wait_until(lambda: get(server, HEALTH).status_code == 200)
+    time.sleep(0.5)
+    assert metric(server, "manus_limit_fallback") == 0
+    told = [line["key"] for line in server.log() if "held something else" in line["msg"]]
+    assert set(told) <= {key} and len(told) <= 2, "a line each time, by whoever saw it first"
+    assert "Redis is away" not in " ".join(line["msg"] for line in server.log())
+
+
+def test_what_is_handed_over_replaces_what_is_no_log(redis, instances):
+    (server,) = instances(1, redis, RATE_LIMIT_HEALTH="40/hour")
+    redis.kill()
+    wait_until(lambda: metric(server, "manus_limit_fallback") == 1)
+    assert flood([server], HEALTH, 16)[200] == 16
+    redis.start()
+    redis.command("lpush", LARGE, "x")
+    redis.command("lpush", f"manus:handed:{{{LARGE}}}", "x")
+    wait_for_links(server, 12)
+    assert get(server, HEALTH).headers["X-RateLimit-Remaining"] == "23"
+    assert redis.command("strlen", LARGE) == str(17 * 8)
+    assert sum("held something else" in line["msg"] for line in server.log()) == 2
+    assert metric(server, "manus_limit_fallback") == 0
+
+
+def test_who_is_said_to_live_in_the_future_takes_no_share(redis, instances):
+    redis.command("zadd", "manus:{limits}:live", "+inf", "nobody", "9e18", "none", "-inf", "never")
+    instances(1, redis)
 
 
 def at_once(server, ips):
