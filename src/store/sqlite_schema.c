@@ -168,6 +168,14 @@ static const char *const steps[] = {
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX mail_counts_until ON mail_counts (until);",
 
+    "CREATE TABLE audit_kept (id INTEGER PRIMARY KEY CHECK (id = 1), since INTEGER NOT NULL) "
+    "STRICT;"
+    "DROP TRIGGER audit_remains;"
+    "CREATE TRIGGER audit_remains BEFORE DELETE ON audit"
+    "  WHEN old.at >= coalesce((SELECT since FROM audit_kept), -9223372036854775808)"
+    "    OR old.number > (SELECT min(number) FROM audit) BEGIN"
+    "  SELECT raise(ABORT, 'the audit trail is append-only'); END;",
+
     "CREATE TABLE keys (name TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "INSERT INTO keys(name, key) VALUES('trials', randomblob(32));"
     "CREATE TABLE trials ("
