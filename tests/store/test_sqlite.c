@@ -379,7 +379,7 @@ static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **st
                " FROM users");
     sql(place, "DROP TABLE trials");
     sql(place, "DROP TABLE keys");
-    sql(place, "PRAGMA user_version = 5");
+    sql(place, "PRAGMA user_version = 6");
     open_again(place);
     shut(place);
     assert_int_equal(sql(place, "SELECT count(*) FROM trials WHERE began_at = 7"), 1);
