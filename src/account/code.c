@@ -13,8 +13,6 @@
 
 enum { DIGITS = 6, CODES = 1000000, LIFE_MS = CODE_MINUTES * 60000, WAIT_MS = 60000 };
 
-#define BOUND_KIND "code"
-
 /* Whoever reads the store cannot try the million codes without the key. */
 static void hash_code(struct task *task, const struct settings *settings, const char *purpose,
                       const char *email, const char *code, uint8_t ret[CRYPTO_HASH_BYTES])
@@ -45,17 +43,18 @@ static enum err refuse_early(struct task *task, int64_t left_ms)
 }
 
 enum err code_issue(struct task *task, const struct accounts *accounts,
-                    const struct settings *settings, const struct code *code, struct mail *mail)
+                    const struct settings *settings, const struct code *code, const char *kind,
+                    struct mail *mail)
 {
     enum code_issued issued;
     int64_t left_ms;
     enum err e;
 
-    bound_mail(task, settings, BOUND_KIND, code->email, mail);
+    bound_mail(task, settings, kind, code->email, mail);
     e = store_code_issue(task, accounts->sessions.store, code, WAIT_MS, mail, &issued, &left_ms);
 
     if (e == OK && issued == CODE_WITHHELD)
-        bound_tell(task, BOUND_KIND, mail);
+        bound_tell(task, kind, mail);
     return e == OK && issued == CODE_TOO_SOON ? refuse_early(task, left_ms) : e;
 }
 
@@ -174,7 +173,10 @@ enum err code_send(struct task *task, const struct accounts *accounts,
     mail.content = letter_reset_code(task->mem, settings, user.email,
                                      language_of_choice(user.language, language), digits,
                                      CODE_MINUTES);
-    return code_issue(task, accounts, settings, &code, &mail);
+    /* Of a mailbox with one proved address and many that others registered behind a +, the first
+     * has a count of its own. */
+    return code_issue(task, accounts, settings, &code,
+                      user.verified_ms != 0 ? "reset of the owner" : "reset", &mail);
 }
 
 enum err code_reset_password(struct task *task, const struct accounts *accounts,

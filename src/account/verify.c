@@ -58,7 +58,7 @@ enum err verify_send(struct task *task, const struct accounts *accounts,
     mail.content = letter_verify(task->mem, settings, user->email,
                                  language_of_choice(user->language, language), digits, CODE_MINUTES,
                                  link_of(task, settings, user), LINK_HOURS);
-    return code_issue(task, accounts, settings, &code, &mail);
+    return code_issue(task, accounts, settings, &code, "verify", &mail);
 }
 
 void verify_welcome(struct task *task, const struct accounts *accounts,

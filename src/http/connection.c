@@ -18,7 +18,7 @@ enum {
     REQUEST_POOL_BYTES = 6 << 10,
     LEAST_BYTES_PER_SECOND = 500, /* of a body that comes, of a reply that is taken */
     BODY_MS = 30000,              /* for all of a body, however fast it comes */
-    LOOKED_AT = 64,               /* connections of one list, when one is to be closed */
+    LOOKED_AT = 512,              /* connections of one list, when one is to be closed */
 };
 
 /* How long a state may wait for the client; who keeps up the least rate in it may do so again. */
@@ -38,13 +38,15 @@ enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_LANE };
 struct connection {
     uv_tcp_t tcp;
     struct worker *worker;
-    struct connection *older, *newer; /* in the worker's list of its state */
+    struct connection *older, *newer;             /* in the worker's list of its state */
+    struct connection *older_payer, *newer_payer; /* in that of those who have memory wait */
     int64_t deadline_ms;
     int64_t since_ms; /* in this state */
     enum connection_state state;
     bool reading;
     bool peer_done;    /* sends no more */
     bool awaits_proxy; /* its header must come first */
+    bool unnamed;      /* and named nobody: what proxies in front write is somebody's own text */
     bool keep_alive;
     bool replied;  /* to the request under way */
     bool received; /* it, whole */
@@ -120,10 +122,32 @@ static void enter(struct connection *c, enum connection_state state)
 
 /* Memory that waits for the client */
 
+static void begin_paying(struct connection *c)
+{
+    struct connection_list *payers = &c->worker->payers;
+
+    c->older_payer = payers->newest;
+    c->newer_payer = NULL;
+    *(payers->newest == NULL ? &payers->oldest : &payers->newest->newer_payer) = c;
+    payers->newest = c;
+}
+
+static void stop_paying(struct connection *c)
+{
+    struct connection_list *payers = &c->worker->payers;
+
+    *(c->older_payer == NULL ? &payers->oldest : &c->older_payer->newer_payer) = c->newer_payer;
+    *(c->newer_payer == NULL ? &payers->newest : &c->newer_payer->older_payer) = c->older_payer;
+}
+
 static void set_waiting(struct connection *c, size_t bytes)
 {
     if (bytes == c->waiting_bytes)
         return;
+    if (c->waiting_bytes == 0)
+        begin_paying(c);
+    else if (bytes == 0)
+        stop_paying(c);
     worker_add_waiting(c->worker, (int64_t)bytes - (int64_t)c->waiting_bytes);
     c->waiting_bytes = bytes;
 }
@@ -382,6 +406,7 @@ static void begin_request(struct connection *c)
     c->req = mem_new(tree, struct request);
     c->req->task.mem = tree;
     c->req->connection = c;
+    c->req->unnamed = c->unnamed;
     c->req->started_us = clock_mono_us();
     c->message.req = c->req;
     c->keep_alive = true;
@@ -542,7 +567,7 @@ static bool count_for_client(struct connection *c)
     const struct settings *settings = c->worker->app->settings(c->worker->app->app);
     uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
 
-    if (!is_counted(settings, &c->peer))
+    if (!c->unnamed && !is_counted(settings, &c->peer))
         return true;
     c->client = address_client(&c->peer);
     c->counted = true;
@@ -564,9 +589,10 @@ static bool take_proxy_header(struct connection *c)
 
     if (read == PROXY_READ_WRONG)
         close_now(c);
-    if (read != PROXY_READ_DONE)
+    if (read != PROXY_READ_DONE && read != PROXY_READ_NOBODY)
         return false;
     c->awaits_proxy = false;
+    c->unnamed = read == PROXY_READ_NOBODY;
     c->pending_len -= used;
     memmove(c->pending, c->pending + used, c->pending_len);
     return count_for_client(c);
@@ -792,20 +818,16 @@ bool connection_evict(struct worker *worker, const struct connection *except)
 
 bool connection_evict_largest(struct worker *worker)
 {
-    struct connection *chosen = NULL;
+    struct connection *chosen = NULL, *c = worker->payers.oldest;
     double most = 0;
 
-    for (size_t i = 0; i < count_of(waiting_states); i++) {
-        struct connection *c = worker->lists[waiting_states[i]].oldest;
+    for (int i = 0; c != NULL && i < LOOKED_AT; i++, c = c->newer_payer) {
+        double cost = (double)c->waiting_bytes * (double)(waited_ms(c) + 1);
 
-        for (int j = 0; c != NULL && j < LOOKED_AT; j++, c = c->newer) {
-            double cost = (double)c->waiting_bytes * (double)(waited_ms(c) + 1);
-
-            if (cost <= most)
-                continue;
-            chosen = c;
-            most = cost;
-        }
+        if (cost <= most)
+            continue;
+        chosen = c;
+        most = cost;
     }
     if (chosen == NULL)
         return false;

@@ -35,7 +35,9 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     req->settings = worker->app->settings(worker->app->app);
     req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->task.mem);
     req->task.deadline_ms = clock_mono_ms() + RUN_MS;
-    if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
+    if (req->unnamed)
+        req->client = *peer;
+    else if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
         req->client = client_address_forwarded(&req->settings->trusted_proxies, peer,
                                                req->forwarded.s);
     else

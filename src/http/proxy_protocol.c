@@ -37,7 +37,7 @@ static bool is_port(const char *word, size_t len)
 }
 
 /* "TCP4 SOURCE DESTINATION PORT PORT", or "UNKNOWN" and whatever follows. */
-static bool read_line(const char *at, const char *end, struct address *client)
+static enum proxy_read read_line(const char *at, const char *end, struct address *client)
 {
     const char *word[5];
     size_t len[5];
@@ -45,23 +45,23 @@ static bool read_line(const char *at, const char *end, struct address *client)
     bool is_v4;
 
     if (!next_word(&at, end, &word[0], &len[0]))
-        return false;
+        return PROXY_READ_WRONG;
     if (len[0] == 7 && memcmp(word[0], "UNKNOWN", 7) == 0)
-        return true;
+        return PROXY_READ_NOBODY;
     is_v4 = len[0] == 4 && memcmp(word[0], "TCP4", 4) == 0;
     if (!is_v4 && (len[0] != 4 || memcmp(word[0], "TCP6", 4) != 0))
-        return false;
+        return PROXY_READ_WRONG;
     for (int i = 1; i < 5; i++) {
         if (!next_word(&at, end, &word[i], &len[i]))
-            return false;
+            return PROXY_READ_WRONG;
     }
     if (at != end || end[-1] == ' ' || !address_parse(word[1], len[1], &source) ||
         !address_parse(word[2], len[2], &destination) || !is_port(word[3], len[3]) ||
         !is_port(word[4], len[4]) || (memchr(word[1], ':', len[1]) == NULL) != is_v4 ||
         (memchr(word[2], ':', len[2]) == NULL) != is_v4)
-        return false;
+        return PROXY_READ_WRONG;
     *client = source;
-    return true;
+    return PROXY_READ_DONE;
 }
 
 static enum proxy_read read_v1(const char *bytes, size_t len, size_t *ret_used,
@@ -72,7 +72,7 @@ static enum proxy_read read_v1(const char *bytes, size_t len, size_t *ret_used,
     if (end == NULL)
         return len < V1_BYTES ? PROXY_READ_MORE : PROXY_READ_WRONG;
     *ret_used = (size_t)(end - bytes) + 2;
-    return read_line(bytes + 6, end, client) ? PROXY_READ_DONE : PROXY_READ_WRONG;
+    return read_line(bytes + 6, end, client);
 }
 
 static enum proxy_read read_v2(const char *bytes, size_t len, size_t *ret_used,
@@ -90,16 +90,15 @@ static enum proxy_read read_v2(const char *bytes, size_t len, size_t *ret_used,
     if (len < V2_HEAD_BYTES + rest)
         return PROXY_READ_MORE;
     *ret_used = V2_HEAD_BYTES + rest;
-    if ((head[12] & 0xf) == 0)
-        return PROXY_READ_DONE;
-    if (head[13] == 0x11) {
-        if (rest < V4_BYTES)
-            return PROXY_READ_WRONG;
+    /* LOCAL, or a family that is none of IP; the transport does not matter. */
+    if ((head[12] & 0xf) == 0 || (head[13] >> 4 != 1 && head[13] >> 4 != 2))
+        return PROXY_READ_NOBODY;
+    if (rest < (head[13] >> 4 == 1 ? V4_BYTES : V6_BYTES))
+        return PROXY_READ_WRONG;
+    if (head[13] >> 4 == 1) {
         memcpy(client->bytes, mapped, sizeof mapped);
         memcpy(client->bytes + 12, head + V2_HEAD_BYTES, 4);
-    } else if (head[13] == 0x21) {
-        if (rest < V6_BYTES)
-            return PROXY_READ_WRONG;
+    } else {
         memcpy(client->bytes, head + V2_HEAD_BYTES, 16);
     }
     return PROXY_READ_DONE;

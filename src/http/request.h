@@ -97,6 +97,7 @@ struct request {
     /* Found on the way. */
     struct route_match match;
     struct address peer;   /* of the connection */
+    bool unnamed;          /* its proxy named nobody: no header is believed to name the client */
     struct address client; /* that, or whom a proxy names */
     char client_text[ADDRESS_TEXT_SIZE];
     const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */

@@ -30,6 +30,7 @@ struct worker {
     uv_timer_t timer;
     int64_t timer_at_ms; /* 0: not armed */
     struct connection_list lists[CONNECTION_STATES];
+    struct connection_list payers;        /* by when memory began to wait for them */
     bool awaiting_room[WORKER_ADDRESSES]; /* the listener's next connection waits for room */
     bool closed;
 

@@ -100,6 +100,12 @@
                 " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"            \
                 " hash = excluded.hash, created_at = excluded.created_at,"                         \
                 " expires_at = excluded.expires_at, tries = 0")                                    \
+    X(CODE_DELAY, "INSERT INTO codes(purpose, email, hash, created_at, expires_at)"                \
+                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"          \
+                  " hash = iif(expires_at > excluded.created_at, hash, excluded.hash),"            \
+                  " tries = iif(expires_at > excluded.created_at, tries, 0),"                      \
+                  " expires_at = max(expires_at, iif(expires_at > excluded.created_at, 0,"         \
+                  " excluded.expires_at)), created_at = excluded.created_at")                      \
     X(CODE_CREATED, "SELECT created_at FROM codes WHERE purpose = ?1 AND email = ?2")              \
     X(CODE_TRY, "UPDATE codes SET tries = tries + 1 WHERE purpose = ?1 AND email = ?2"             \
                 " AND expires_at > ?3 AND tries < ?4 RETURNING hash")                              \

@@ -31,9 +31,11 @@ static enum err read_wait(struct task *task, struct sqlite_db *db, const struct 
     return e;
 }
 
-static enum err put_code(struct task *task, struct sqlite_db *db, const struct code *code)
+/* `statement`: SQL_CODE_PUT, or SQL_CODE_DELAY, by which a code that is still good stays. */
+static enum err put_code(struct task *task, struct sqlite_db *db, enum sqlite_statement statement,
+                         const struct code *code)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_PUT);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
 
     if (s != NULL) {
         sqlite_bind(s, 1, code->purpose);
@@ -202,10 +204,12 @@ static enum err issue_code(struct task *task, struct sqlite_db *db, void *argume
     if (e != OK || *issue->ret_left_ms > 0)
         return e;
     e = sweep_codes(task, db, issue->code->created_ms - issue->wait_ms);
-    if (e == OK)
-        e = put_code(task, db, issue->code);
     if (e == OK && issue->mail != NULL)
         e = put_bounded(task, db, issue->mail, &withheld);
+    /* Of a mail that is withheld nobody learns the code: the one that somebody holds stays good,
+     * and only the wait begins anew. */
+    if (e == OK)
+        e = put_code(task, db, withheld ? SQL_CODE_DELAY : SQL_CODE_PUT, issue->code);
     *issue->ret = withheld ? CODE_WITHHELD : CODE_ISSUED;
     return e;
 }

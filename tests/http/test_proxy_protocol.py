@@ -21,7 +21,7 @@ GOOD = [
     (b"PROXY TCP4 198.51.100.7 10.0.0.1 5123 443\r\n", "198.51.100.7"), (b"PROXY TCP6 2001:db8::7 2001:db8::1 5123 443\r\n", "2001:db8::7"),
     (b"PROXY UNKNOWN\r\n", "127.0.0.1"), (b"PROXY UNKNOWN whatever stands here\r\n", "127.0.0.1"), (v2(0x21, 0x11, V4), "198.51.100.7"),
     (v2(0x21, 0x21, V6), "2001:db8::7"), (v2(0x20, 0x00, b""), "127.0.0.1"), (v2(0x20, 0x11, V4), "127.0.0.1"), (v2(0x21, 0x11, V4, b"x" * 200), "198.51.100.7"),
-    (v2(0x21, 0x31, b"u" * 216), "127.0.0.1")]
+    (v2(0x21, 0x31, b"u" * 216), "127.0.0.1"), (v2(0x21, 0x12, V4), "198.51.100.7"), (v2(0x21, 0x00, b""), "127.0.0.1")]
 BAD = [
     GET, b"PROXY TCP4 198.51.100.7 10.0.0.1 5123\r\n", b"PROXY TCP4 198.51.100.007 10.0.0.1 5123 443\r\n", b"PROXY TCP4 2001:db8::7 10.0.0.1 5123 443\r\n",
     b"PROXY TCP4 198.51.100.7 10.0.0.1 5123 65536\r\n", b"PROXY TCP4 198.51.100.7 10.0.0.1 05123 443\r\n", b"PROXY TCP4  198.51.100.7 10.0.0.1 5123 443\r\n",
@@ -52,6 +52,21 @@ def test_the_header_names_the_client(manus, header, client, apart):
         reply = s.makefile("rb").read()
     assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
     assert client_of(manus, reply) == client
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", v2(0x20, 0x00, b""), v2(0x21, 0x31, b"u" * 216), v2(0x21, 0x00, b"")])
+@pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded"])
+def test_where_the_proxy_names_nobody_no_header_does(start, header, name):
+    """Behind a proxy of TCP every header is the client's own text."""
+    manus = start(PROXY_PROTOCOL="true", TRUSTED_PROXIES="127.0.0.1", PROXY_HEADER=name)
+    with manus.connect() as wire:
+        wire.sendall(header + b"GET /api/v1/health HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.9.9.9\r\nForwarded: for=10.9.9.9\r\n\r\n")
+        assert wire.recv(4096).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 5
+    while '"route":"/api/v1/health"' not in manus.log_path.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert '"client":"127.0.0.1"' in manus.log_path.read_text() and "10.9.9.9" not in manus.log_path.read_text()
+
 
 
 @pytest.mark.parametrize("data", BAD)

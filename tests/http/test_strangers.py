@@ -151,12 +151,12 @@ def test_a_client_that_has_its_connections_loses_its_own_oldest_and_nobody_elses
 
 
 def test_a_client_whose_connections_are_all_at_work_is_told_that_it_has_too_many(start):
-    manus = start(CLIENT_CONNECTIONS=3, THREADS=1, PASSWORD_ARGON2_MEMORY_KIB=262144, PASSWORD_ARGON2_PASSES=8)
+    manus = start(CLIENT_CONNECTIONS=3, THREADS=1, PASSWORD_ARGON2_MEMORY_KIB=262144, PASSWORD_ARGON2_PASSES=16)
     login = b'{"email":"a@example.com","password":"password123"}'
     busy = [waiting(manus, first=request(f"{API}/auth/login", f"Content-Length: {len(login)}", method="POST", body=login))
             for _ in range(3)]
     try:
-        time.sleep(0.2)
+        time.sleep(0.7)
         with Wire(manus) as wire:
             reply = wire.reply()
             assert (reply.status, reply.headers["Connection"], reply.headers["Retry-After"]) == (503, "close", "1")
@@ -225,6 +225,26 @@ def test_the_memory_that_waits_for_clients_has_a_bound(start, what):
     while metric(manus, "manus_waiting_bytes") > 0 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert metric(manus, "manus_waiting_bytes") == 0, "what is gone waits no more"
+
+
+def test_the_memory_bound_finds_who_has_kept_it_behind_those_who_say_nothing(start):
+    manus = start(WAITING_MEMORY_MIB=1, THREADS=1, CLIENT_CONNECTIONS=0, METRICS_TOKEN=METRICS_TOKEN)
+    held = [waiting(manus, first=b"") for _ in range(600)]
+    half = b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 28_000
+    try:
+        held += [waiting(manus, first=half) for _ in range(120)]
+        time.sleep(0.3)
+        assert metric(manus, "manus_waiting_bytes") <= 1 << 20
+        for _ in range(5):
+            with Wire(manus) as wire:
+                login = b'{"email":"a@example.com","password":"password123"}'
+                wire.send(request(f"{API}/auth/login", f"Content-Length: {len(login)}", method="POST", body=login[:20]))
+                time.sleep(0.05)
+                wire.send(login[20:])
+                assert wire.reply().status == 401
+    finally:
+        for one in held:
+            one.close()
 
 
 def test_both_listening_sockets_take_clients_when_all_places_are_taken(start):
