@@ -7,11 +7,12 @@
 #include "api/language.h"
 #include "api/shapes.h"
 #include "core/clock.h"
+#include "core/spool.h"
 #include "http/reply.h"
 
 #include <string.h>
 
-enum { DEFAULT_PAGE = 50, EXPORT_BYTES = 64 << 20 };
+enum { DEFAULT_PAGE = 50, EXPORT_PAGE = 64, EXPORT_PAGE_BYTES = 96 << 10 };
 
 static const struct accounts *accounts_of(const struct request *req)
 {
@@ -199,28 +200,42 @@ static void put_trail(struct text *out, const struct audit *trail, size_t count)
 typedef enum err read_trail(struct task *, struct store *, const char *, const struct store_page *,
                             struct audit **, size_t *, int64_t *);
 
-/* Page by page. */
-static enum err put_whole_trail(struct request *req, struct text *out, const char *member,
+static enum err put_page(struct task *task, struct request *req, struct spool *out,
+                         read_trail *read, const char *key, struct store_page *page, bool *first)
+{
+    struct audit *trail;
+    size_t count;
+    enum err e = read(task, app_of(req)->store, key, page, &trail, &count, &page->before);
+
+    for (size_t i = 0; e == OK && i < count; i++) {
+        if (!*first)
+            text_char(&out->text, ',');
+        *first = false;
+        put_audit(&out->text, &trail[i]);
+    }
+    return e;
+}
+
+/* Page by page, each in memory of its own: a trail may be of any length. */
+static enum err put_whole_trail(struct request *req, struct spool *out, const char *member,
                                 read_trail *read, const char *key)
 {
-    struct store_page page = {0, STORE_PAGE};
+    struct store_page page = {0, EXPORT_PAGE};
     bool first = true;
     enum err e = OK;
 
-    text_printf(out, "\"%s\":[", member);
+    text_printf(&out->text, "\"%s\":[", member);
     do {
-        struct audit *trail;
-        size_t count;
+        auto_tree void *mem = mem_tree(EXPORT_PAGE_BYTES);
+        struct task task = req->task;
 
-        e = read(&req->task, app_of(req)->store, key, &page, &trail, &count, &page.before);
-        for (size_t i = 0; e == OK && i < count; i++) {
-            if (!first)
-                text_char(out, ',');
-            first = false;
-            put_audit(out, &trail[i]);
-        }
-    } while (e == OK && page.before != 0 && out->len < EXPORT_BYTES);
-    text_char(out, ']');
+        task.mem = mem;
+        e = put_page(&task, req, out, read, key, &page, &first);
+        if (e != OK)
+            return fail(&req->task, e, mem_string(req->task.mem, task.text));
+        e = spool_flush(&req->task, out);
+    } while (e == OK && page.before != 0);
+    text_char(&out->text, ']');
     return e;
 }
 
@@ -288,32 +303,38 @@ static void put_held_mails(struct text *out, const struct holdings *held)
     text_add(out, "],");
 }
 
+/* What is short, and written in one piece. */
+static void put_held(struct text *out, struct request *req, const struct holdings *held)
+{
+    text_add(out, "{\"user\":");
+    put_user(out, req->user);
+    text_char(out, ',');
+    put_preferences(out, req->user);
+    text_char(out, ',');
+    put_held_sessions(out, held, own_session(req));
+    put_held_mails(out, held);
+}
+
 enum err manage_own_export(struct request *req)
 {
     const char *id = req->user->id, *actor = mem_printf(req->task.mem, "user:%s", id);
+    struct spool body = spool_open(&req->task, req->settings->data_dir);
     struct holdings held;
-    struct text body;
     enum err e = store_holdings(&req->task, app_of(req)->store, req->user, &held);
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_add(&body, "{\"user\":");
-    put_user(&body, req->user);
-    text_char(&body, ',');
-    put_preferences(&body, req->user);
-    text_char(&body, ',');
-    put_held_sessions(&body, &held, own_session(req));
-    put_held_mails(&body, &held);
+    body.text = reply_begin_ok(req);
+    put_held(&body.text, req, &held);
     e = put_whole_trail(req, &body, "audit", store_audit_trail, id);
-    text_char(&body, ',');
+    text_char(&body.text, ',');
     if (e == OK)
-        e = put_billing(req, &body);
-    text_char(&body, ',');
+        e = put_billing(req, &body.text);
+    text_char(&body.text, ',');
     if (e == OK)
         e = put_whole_trail(req, &body, "done_to_others", store_audit_by, actor);
-    text_char(&body, '}');
-    return e == OK ? reply_end_ok(req, &body) : e;
+    text_char(&body.text, '}');
+    return e == OK ? reply_end_spool(req, &body) : e;
 }
 
 /* Administrators */

@@ -504,6 +504,7 @@ const struct route routes[] = {
      .refusals = end_refusals},
     {.method = "GET",
      .path = API "/auth/me/export",
+     .limits = "3/hour",
      .access = ACCESS_USER,
      .unverified = UNVERIFIED_ALWAYS,
      .lane = LANE_STORE,

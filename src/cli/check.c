@@ -3,13 +3,15 @@
 #include "api/routes.h"
 #include "cli/cli.h"
 #include "core/clock.h"
-#include "remote/redis.h"
+#include "limit/probe.h"
+#include "mail/letter.h"
+#include "remote/smtp.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
 
 #include <stdio.h>
 
-enum { HASHES = 3, PROBE_MS = 3000 };
+enum { HASHES = 3, PROBE_MS = 3000, MAIL_MS = 10000 };
 
 /* Each part says what serve would do with it; false if serve could not, or not well. */
 
@@ -62,18 +64,31 @@ static bool report(const char *name, bool configured, const char *wrong)
     return wrong == NULL;
 }
 
-static bool check_remote(void *mem, const struct settings *settings)
+static bool check_mail(void *mem, const struct settings *settings)
 {
-    bool stripe = stripe_is_configured(settings), redis_answers;
+    bool configured = settings->email_host != NULL && *settings->email_host != '\0';
+
+    return report("mail", configured,
+                  !configured                    ? NULL
+                  : !letter_has_sender(settings) ? "no sender: set EMAIL_FROM"
+                                                 : smtp_probe(mem, settings, MAIL_MS));
+}
+
+static bool check_redis(void *mem, const struct settings *settings)
+{
     const char *wrong;
     const struct redis_target *redis = redis_target_new(mem, settings, &wrong);
 
     if (redis != NULL)
-        wrong = redis_probe(redis, PROBE_MS);
-    redis_answers = report("redis", redis_is_configured(settings), wrong);
+        wrong = limit_probe(redis, PROBE_MS);
+    return report("redis", redis_is_configured(settings), wrong);
+}
 
-    return report("stripe", stripe, stripe ? stripe_probe(settings, PROBE_MS) : NULL) &&
-           redis_answers;
+static bool check_stripe(const struct settings *settings)
+{
+    bool configured = stripe_is_configured(settings);
+
+    return report("stripe", configured, configured ? stripe_probe(settings, PROBE_MS) : NULL);
 }
 
 int command_check(const struct arguments *arguments)
@@ -99,7 +114,9 @@ int command_check(const struct arguments *arguments)
                               : redis_is_configured(settings) ? "counted in Redis"
                                                               : "counted in memory");
     good = check_hash(mem, settings) && good;
-    good = check_remote(mem, settings) && good;
+    good = check_redis(mem, settings) && good;
+    good = check_stripe(settings) && good;
+    good = check_mail(mem, settings) && good;
     puts(good ? "all is well" : "something is wrong: see above");
     return good ? EX_OK : EX_UNAVAILABLE;
 }

@@ -16,6 +16,7 @@ enum {
     TICK_MS = 250,
     STOPPING_TICK_MS = 5,
     SWEEP_MS = 10 * 60 * 1000,
+    FIRST_SWEEP_MS = 2000, /* also where nothing runs for ten minutes */
     SWEEP_ROUNDS = 100,
     HANG_MS = 1000,              /* for connections to close after they were aborted */
     RETIRED_MS = 10 * 60 * 1000, /* longer than any request lives */
@@ -220,24 +221,38 @@ static void feed_watchdog(struct control *c)
     }
 }
 
-static void run_sweep(struct job *job)
+typedef enum err sweep_some(struct task *, struct store *, int64_t, unsigned *);
+
+/* In small writes, between which others have their turn. */
+static void sweep_all(struct control *c, const char *what, sweep_some *some, int64_t before_ms)
 {
-    struct control *c = container_of(job, struct control, sweep);
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "session sweep"};
+    struct task task = {.mem = mem, .id = "sweep"};
     unsigned count = 1, total = 0;
     enum err e = OK;
 
     for (int i = 0; i < SWEEP_ROUNDS && e == OK && count > 0; i++) {
         task.deadline_ms = clock_mono_ms() + 10000;
         count = 0;
-        e = store_session_sweep(&task, c->program->app.store, clock_wall_ms(), &count);
+        e = some(&task, c->program->app.store, before_ms, &count);
         total += count;
     }
     if (e != OK)
-        log_warning(&task, "expired sessions cannot be removed", LOG_S("detail", task.text));
+        log_warning(&task, "what is over cannot be removed", LOG_S("what", what),
+                    LOG_S("detail", task.text));
     else if (total > 0)
-        log_info(&task, "expired sessions removed", LOG_I("count", total));
+        log_info(&task, "removed what is over", LOG_S("what", what), LOG_I("count", total));
+}
+
+static void run_sweep(struct job *job)
+{
+    struct control *c = container_of(job, struct control, sweep);
+    int64_t audit_days = app_settings(&c->program->app)->audit_days;
+    int64_t now_ms = clock_wall_ms();
+
+    sweep_all(c, "expired sessions", store_session_sweep, now_ms);
+    if (audit_days > 0)
+        sweep_all(c, "audit trail", store_audit_sweep, now_ms - audit_days * 86400000);
 }
 
 static void end_sweep(struct job *job, enum err outcome)
@@ -336,7 +351,7 @@ struct control *control_open(struct program *program)
 
 bool control_run(struct control *c)
 {
-    c->swept_ms = clock_mono_ms();
+    c->swept_ms = clock_mono_ms() - SWEEP_MS + FIRST_SWEEP_MS;
     c->tick.data = c;
     uv_timer_init(&c->uv, &c->tick);
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);

@@ -8,6 +8,7 @@
 #include "cli/control.h"
 #include "core/log.h"
 #include "limit/limiter.h"
+#include "limit/probe.h"
 #include "mail/outbox.h"
 #include "remote/redis.h"
 #include "remote/stripe.h"
@@ -251,8 +252,8 @@ static int serve(struct program *p)
     p->app.limit_counts = limit_counts_new(p->mem, routes, p->loop_count);
     open_limiter(p);
     open_lanes(p);
-    p->app.ready = ready_open(p->mem, p->settings, p->redis, p->app.store, p->lanes[LANE_STORE],
-                              p->lanes[LANE_REMOTE]);
+    p->app.ready = ready_open(p->mem, p->settings, p->redis, limit_probe, p->app.store,
+                              p->lanes[LANE_STORE], p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
     p->figures = figures_open(p->mem, p->app.store, p->lanes[LANE_JOB]);
     p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);

@@ -44,6 +44,17 @@ enum err reply_end_ok(struct request *req, struct text *body)
     return reply_json_text(req, 200, body->s, body->len);
 }
 
+enum err reply_end_spool(struct request *req, struct spool *body)
+{
+    const char *bytes;
+    size_t len;
+    enum err e;
+
+    text_char(&body->text, '}');
+    e = spool_end(&req->task, body, &bytes, &len);
+    return e == OK ? reply_json_text(req, 200, bytes, len) : e;
+}
+
 enum err reply_error(struct request *req, int status, const char *msg)
 {
     struct text body = text_open(req->task.mem, 96);

@@ -2,6 +2,7 @@
  * handler ends in `return reply_…`. Whoever owns the request may call them. */
 #pragma once
 
+#include "core/spool.h"
 #include "http/request.h"
 
 /* Takes over `json` (a new reference); it is the whole body. */
@@ -16,6 +17,7 @@ enum err reply_ok(struct request *req, json_t *data);
 /* The same for data that is written as text: between the two calls. */
 struct text reply_begin_ok(struct request *req);
 enum err reply_end_ok(struct request *req, struct text *body);
+enum err reply_end_spool(struct request *req, struct spool *body);
 
 /* The envelope {"code":status,"msg":…,"data":null}. */
 enum err reply_error(struct request *req, int status, const char *msg);

@@ -468,6 +468,12 @@ static int64_t bounded(int64_t time_us)
     return time_us < 0 || time_us > LATEST_US ? LATEST_US : time_us;
 }
 
+/* A damaged log holds any time, in any order. */
+static int64_t not_past(int64_t reset_us)
+{
+    return reset_us < 0 ? 0 : reset_us;
+}
+
 static int64_t packed_time(const void *log, uint32_t n)
 {
     const struct packed *packed = log;
@@ -478,12 +484,10 @@ static int64_t packed_time(const void *log, uint32_t n)
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us)
 {
     struct packed packed = {(const uint8_t *)log, (uint32_t)(len / 8)};
-    struct verdict verdict;
+    struct verdict verdict = verdict_of(&packed, packed.count, packed_time, rule, bounded(now_us));
 
-    verdict = verdict_of(&packed, packed.count, packed_time, rule, now_us);
-    /* A damaged log holds any time. */
     for (unsigned i = 0; i < rule->count; i++)
-        verdict.reset_us[i] = verdict.reset_us[i] < 0 ? 0 : verdict.reset_us[i];
+        verdict.reset_us[i] = not_past(verdict.reset_us[i]);
     return verdict;
 }
 
@@ -513,12 +517,9 @@ static void correct(struct script_reply *reply, const struct rule *rule, int64_t
 
         if (young >= 0) {
             verdict->remaining[i] = young < limit ? limit - (uint32_t)young : 0;
-            verdict->reset_us[i] = bounded(first_us) + (int64_t)rule->windows[i].seconds * 1000000 -
-                                   now_us;
+            verdict->reset_us[i] = not_past(bounded(first_us) +
+                                            (int64_t)rule->windows[i].seconds * 1000000 - now_us);
         }
-        /* A damaged log holds any time. */
-        if (verdict->reset_us[i] < 0)
-            verdict->reset_us[i] = 0;
         if (verdict->remaining[i] > 0)
             continue;
         verdict->admitted = false;

@@ -182,6 +182,7 @@ const char *redis_error_text(const char *error)
         {"ERR AUTH", "Password refused"},
         {"ERR invalid password", "Password refused"},
         {"NOPERM", "The user lacks a right"},
+        {"ERR The user executing the script", "The user lacks a right"},
         {"LOADING", "Loading its data"},
         {"READONLY", "Is a replica, which cannot be written"},
         {"MASTERDOWN", "Is a replica that has lost its master"},
@@ -199,6 +200,10 @@ const char *redis_error_text(const char *error)
         {"ERR DB index", "Has no such database"},
     };
 
+    const char *inner = strncmp(error, "ERR Error", 9) == 0 ? strstr(error, ": -") : NULL;
+
+    if (inner != NULL)
+        error = inner + 3; /* Redis 6: what a script met stands within the script's error */
     for (size_t i = 0; i < count_of(rows); i++) {
         if (strncmp(error, rows[i].begins, strlen(rows[i].begins)) == 0)
             return rows[i].text;
@@ -257,16 +262,21 @@ static redisReply *command(redisContext *context, unsigned count, const char **w
     return redisCommandArgv(context, (int)count, words, lengths);
 }
 
+const char *redis_silence_text(const redisContext *context)
+{
+    if (context->err == REDIS_ERR_PROTOCOL)
+        return "Is no Redis: its answer makes no sense";
+    return context->err == REDIS_ERR_IO ? "No answer in time" : "Connection lost";
+}
+
 /* NULL if the server took the command. */
 static const char *ask(redisContext *context, unsigned count, const char **words,
                        const size_t *lengths)
 {
     auto_redis_reply redisReply *reply = command(context, count, words, lengths);
 
-    if (reply == NULL && context->err == REDIS_ERR_PROTOCOL)
-        return "Is no Redis: its answer makes no sense";
     if (reply == NULL)
-        return context->err == REDIS_ERR_IO ? "No answer in time" : "Connection lost";
+        return redis_silence_text(context);
     return reply->type == REDIS_REPLY_ERROR ? redis_error_text(reply->str) : NULL;
 }
 
@@ -404,20 +414,4 @@ redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
         return context;
     redis_close(&context);
     return NULL;
-}
-
-const char *redis_probe(const struct redis_target *target, int64_t timeout_ms)
-{
-    const char *wrong;
-    auto_redis redisContext *context = redis_open(target, timeout_ms, &wrong);
-
-    if (context != NULL)
-        wrong = ask(context, 1, (const char *[]){"PING"}, (size_t[]){4});
-    if (wrong != NULL)
-        return wrong;
-
-    auto_redis_reply redisReply *info = command(context, 2, (const char *[]){"CLUSTER", "INFO"},
-                                                (size_t[]){7, 4});
-
-    return redis_refused_cluster(info);
 }

@@ -61,6 +61,5 @@ void redis_free_reply(redisReply **reply);
 redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
                          const char **ret_wrong);
 
-/* Finds it, logs in and pings. NULL if it answers; else what is wrong, static, without addresses or
- * secrets. Blocks: a lane's work. */
-const char *redis_probe(const struct redis_target *target, int64_t timeout_ms);
+/* Why no reply came, static. */
+const char *redis_silence_text(const redisContext *context);

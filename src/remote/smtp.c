@@ -237,3 +237,25 @@ const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, c
     *ret_for_good = is_no_mailbox(upload.said);
     return complain(mem, &upload, wire, code, status);
 }
+
+const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeout_ms)
+{
+    auto_smtp CURL *curl = curl_easy_init();
+    struct upload nothing = {.at = ""};
+    long status = 0;
+    CURLcode code;
+
+    if (curl == NULL)
+        return explain(CURLE_OUT_OF_MEMORY, 0);
+    set_up(curl, settings, url_of(mem, settings), NULL, NULL, &nothing);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "NOOP");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_OK)
+        return NULL;
+    return status >= 400 && code != CURLE_LOGIN_DENIED ? "the mail server turns us away"
+                                                       : explain(code, status);
+}

@@ -11,6 +11,10 @@
 void smtp_close(CURL **curl);
 #define auto_smtp __attribute__((cleanup(smtp_close)))
 
+/* Greets and, where a user is set, logs in. NULL if the server would take mails from us, else what
+ * is wrong (static). */
+const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeout_ms);
+
 /* NULL if the server has taken it; else what is wrong, in `mem`: with what the server said of the
  * mail, without the recipient's name. *ret_for_good: it can never be delivered, since the mailbox
  * does not exist (RFC 3463, 5.1.x) or this server cannot write to such an address (RFC 6531). All

@@ -4,31 +4,45 @@
 #include <pthread.h>
 #include <string.h>
 
-static pthread_key_t handle_key;
+static pthread_key_t share_key;
 
-static void close_handle(void *curl)
+static void close_share(void *share)
 {
-    curl_easy_cleanup(curl);
+    curl_share_cleanup(share);
 }
 
 void transfer_start(void)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
-        pthread_key_create(&handle_key, close_handle) != 0)
+        pthread_key_create(&share_key, close_share) != 0)
         abort();
 }
 
 /* This thread's, with the connections that it has; NULL if there is no memory. */
-static CURL *own_handle(void)
+static CURLSH *own_share(void)
 {
-    CURL *curl = pthread_getspecific(handle_key);
+    CURLSH *share = pthread_getspecific(share_key);
 
-    if (curl != NULL) {
-        curl_easy_reset(curl);
-        return curl;
-    }
-    curl = curl_easy_init();
-    pthread_setspecific(handle_key, curl);
+    if (share != NULL)
+        return share;
+    share = curl_share_init();
+    if (share == NULL)
+        return NULL;
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    pthread_setspecific(share_key, share);
+    return share;
+}
+
+/* A new one for each exchange: a used one of libcurl 7.88 still has a pointer to the freed header
+ * of the answer before, which a next answer that begins with a continued line is appended to. */
+static CURL *new_handle(void)
+{
+    CURL *curl = curl_easy_init();
+
+    if (curl != NULL)
+        curl_easy_setopt(curl, CURLOPT_SHARE, own_share());
     return curl;
 }
 
@@ -50,7 +64,10 @@ static size_t on_head(char *bytes, size_t one, size_t count, void *argument)
     size_t len = one * count, name = 0, end = len;
     char line[512];
 
-    if (len >= sizeof line)
+    /* RFC 9112 section 5.2: nobody continues a line any more. */
+    if (len > 0 && (bytes[0] == ' ' || bytes[0] == '\t'))
+        return CURL_WRITEFUNC_ERROR;
+    if (transfer->on_header == NULL || len >= sizeof line)
         return len;
     memcpy(line, bytes, len);
     while (end > 0 && strchr("\r\n \t", line[end - 1]) != NULL)
@@ -85,7 +102,7 @@ static const char *explain(CURLcode code)
     case CURLE_SSL_CACERT_BADFILE:
         return "TLS failed: is the certificate right, and are the roots installed?";
     case CURLE_WRITE_ERROR:
-        return "Answer too long";
+        return "Answer too long or malformed";
     default:
         return "Connection lost";
     }
@@ -99,10 +116,8 @@ static CURLcode set_up(CURL *curl, struct transfer *transfer)
         code = curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, transfer->method);
     if (transfer->body != NULL && code == CURLE_OK)
         code = curl_easy_setopt(curl, CURLOPT_POSTFIELDS, transfer->body);
-    if (transfer->on_header != NULL) {
-        curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head);
-        curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
-    }
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
     if (transfer->bearer != NULL && code == CURLE_OK)
         code = curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
     if (transfer->bearer != NULL && code == CURLE_OK)
@@ -132,7 +147,7 @@ static struct curl_slist *headers_of(const struct transfer *transfer)
 enum err transfer_run(void *mem, struct transfer *transfer)
 {
     struct curl_slist *headers = headers_of(transfer);
-    CURL *curl = own_handle();
+    CURL *curl = new_handle();
     CURLcode code = curl == NULL ? CURLE_OUT_OF_MEMORY : set_up(curl, transfer);
 
     transfer->reply = text_open(mem, 1024);
@@ -142,8 +157,7 @@ enum err transfer_run(void *mem, struct transfer *transfer)
         code = curl_easy_perform(curl);
     if (code == CURLE_OK)
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer->status);
-    if (curl != NULL)
-        curl_easy_reset(curl);
+    curl_easy_cleanup(curl);
     curl_slist_free_all(headers);
     transfer->problem = code == CURLE_OK ? NULL : explain(code);
     transfer->is_hopeless = is_hopeless(code);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/file.h>
@@ -568,7 +569,7 @@ static enum err ping(struct task *task, struct store *store)
 {
     enum err e = sqlite_reading(task, store, read_something, NULL);
 
-    if (e == OK && sqlite_writer_is_failing(sqlite_of(store)->writer))
+    if (e == OK && !sqlite_writer_is_proven(sqlite_of(store)->writer))
         e = sqlite_writing(task, store, write_something, NULL);
     return e;
 }
@@ -620,6 +621,8 @@ static const struct store_operations operations = {
     .users = sqlite_users,
     .audit_trail = sqlite_audit_trail,
     .audit_by = sqlite_audit_by,
+    .audit_count = sqlite_audit_count,
+    .audit_sweep = sqlite_audit_sweep,
     .holdings = sqlite_holdings,
     .code_issue = sqlite_code_issue,
     .code_try = sqlite_code_try,
@@ -748,6 +751,35 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
     return &sqlite->store;
 }
 
+/* The folder, or the one that it will be made in. */
+static enum err may_be_made(struct task *task, const char *folder)
+{
+    bool is_there = access(folder, F_OK) == 0;
+    const char *place = is_there ? folder : dirname(mem_string(task->mem, folder));
+
+    if (access(place, W_OK | X_OK) != 0)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "cannot write to %s: %s", place, strerror(errno)));
+    if (!sqlite_has_space(place))
+        return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
+    return OK;
+}
+
+/* As the server writes when it looks whether it can. */
+static enum err try_writing(struct task *task, struct sqlite_db *db, const char *folder)
+{
+    enum err e;
+
+    if (!sqlite_has_space(folder))
+        return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
+    e = sqlite_db_simple(task, db, SQL_BEGIN);
+    if (e == OK)
+        e = write_something(task, db, NULL);
+    if (e == OK)
+        e = sqlite_db_simple(task, db, SQL_COMMIT);
+    return e;
+}
+
 enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
                         const char **ret_fault)
 {
@@ -758,13 +790,17 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     *ret_version = 0;
     *ret_fault = NULL;
     if (access(path, F_OK) != 0 && errno == ENOENT)
-        return OK;
+        return may_be_made(task, folder);
     e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE, &db);
     if (e != OK)
         return e;
     e = sqlite_schema_read(task, &db, ret_version);
     if (e == OK)
         e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
+    /* An older program has had the table that is written to; a newer one may not. */
+    if (e == OK && *ret_fault == NULL && *ret_version > 0 &&
+        *ret_version <= sqlite_schema_version())
+        e = try_writing(task, &db, folder);
     sqlite_db_close(&db);
     return e;
 }

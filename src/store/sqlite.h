@@ -8,6 +8,7 @@
 struct store *sqlite_open(struct task *task, void *mem, const char *folder);
 
 /* Reads a store that may be in use by another process, for `manus check`: *ret_version is its
- * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds. */
+ * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds. A sound
+ * one is written to, as store_ping() does; where there is none, it must be possible to make one. */
 must_check enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
                                    const char **ret_fault);

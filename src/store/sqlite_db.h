@@ -71,6 +71,17 @@
                    " CROSS JOIN users ON number = found")                                          \
     X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
+    X(AUDIT_OLDEST, "SELECT at FROM audit ORDER BY number LIMIT 1")                                \
+    X(AUDIT_COUNT, "SELECT coalesce((SELECT max(number) FROM audit)"                               \
+                   " - (SELECT min(number) FROM audit) + 1, 0)")                                   \
+    X(AUDIT_LET_GO, "INSERT INTO audit_kept(id, since) VALUES(1, ?1)"                              \
+                    " ON CONFLICT(id) DO UPDATE SET since = max(since, excluded.since)")           \
+    X(AUDIT_SWEEP,                                                                                 \
+      "DELETE FROM audit WHERE number < coalesce("                                                 \
+      "(SELECT min(number) FROM (SELECT number, at FROM audit ORDER BY number LIMIT 200)"          \
+      " WHERE at >= ?1),"                                                                          \
+      " (SELECT max(number) + 1 FROM (SELECT number FROM audit ORDER BY number LIMIT 200)),"       \
+      " 0)")                                                                                       \
     X(AUDIT, "SELECT at, actor, action, subject, address, detail, number FROM audit"               \
              " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                   \
     X(AUDIT_OF, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
@@ -80,7 +91,8 @@
                 " ORDER BY number DESC LIMIT ?2")                                                  \
     X(SESSIONS_EVER, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE user_id = ?3"          \
                      " AND ?1 IS NOT NULL ORDER BY last_used_at DESC, rowid DESC LIMIT ?2")        \
-    X(MAILS_TO, "SELECT " SQLITE_MAIL_COLUMNS " FROM mails WHERE recipient = ?3"                   \
+    X(MAILS_TO, "SELECT number, recipient, '', created_at, next_at, attempts, error, expires_at"   \
+                " FROM mails WHERE recipient = ?3"                                                 \
                 " AND ?1 IS NOT NULL ORDER BY number LIMIT ?2")                                    \
     X(CODES_OF, "SELECT purpose, email, created_at, expires_at FROM codes WHERE email = ?3"        \
                 " AND ?1 IS NOT NULL ORDER BY purpose LIMIT ?2")                                   \

@@ -3,6 +3,8 @@
 #include "store/search.h"
 #include "store/sqlite_parts.h"
 
+enum { FIRST_ROWS = 16 };
+
 static int64_t before(const struct store_page *page)
 {
     return page->before <= 0 ? INT64_MAX : page->before;
@@ -11,6 +13,17 @@ static int64_t before(const struct store_page *page)
 static unsigned limit_of(const struct store_page *page)
 {
     return page->limit == 0 || page->limit > STORE_PAGE ? STORE_PAGE : page->limit;
+}
+
+/* For one row more: most lists are far shorter than they may be. */
+static void make_room(struct task *task, struct sqlite_list *list)
+{
+    unsigned doubled = list->room == 0 ? FIRST_ROWS : list->room * 2;
+
+    if (list->count < list->room)
+        return;
+    list->room = doubled < list->limit ? doubled : list->limit;
+    list->rows = mem_grow(task->mem, list->rows, list->row_size * list->room);
 }
 
 /* A row more than asked for is read, which tells whether there is a next page. */
@@ -27,6 +40,7 @@ static enum err read_rows(struct task *task, struct sqlite_db *db, struct sqlite
             list->next = number;
             return OK;
         }
+        make_room(task, list);
         number = sqlite3_column_int64(s, list->number_column);
         e = list->read_row(task, s, (char *)list->rows + list->count * list->row_size);
         if (e != OK)
@@ -43,7 +57,6 @@ static enum err read_page(struct task *task, struct sqlite_db *db, void *argumen
 
     if (s == NULL)
         return task->err;
-    list->rows = mem_zero(task->mem, list->row_size * list->limit);
     sqlite3_bind_int64(s, 1, list->first);
     sqlite3_bind_int64(s, 2, list->limit + 1);
     if (list->text != NULL)

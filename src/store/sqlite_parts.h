@@ -66,6 +66,7 @@ struct sqlite_list {
     int64_t first;
     unsigned limit;
     void *rows; /* from here on: what was found */
+    unsigned room;
     size_t count;
     int64_t next;
 };
@@ -151,6 +152,11 @@ enum err sqlite_events(struct task *task, struct store *store, const char *state
                        int64_t *ret_next);
 enum err sqlite_event_counts(struct task *task, struct store *store, struct event_counts *ret);
 enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count);
+
+/* In sqlite_audit.c. */
+enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret);
+enum err sqlite_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
                             unsigned *ret_count);
 
 /* In sqlite_lists.c. */

@@ -167,6 +167,14 @@ static const char *const steps[] = {
     "  PRIMARY KEY (key, minute)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX mail_counts_until ON mail_counts (until);",
+
+    "CREATE TABLE audit_kept (id INTEGER PRIMARY KEY CHECK (id = 1), since INTEGER NOT NULL) "
+    "STRICT;"
+    "DROP TRIGGER audit_remains;"
+    "CREATE TRIGGER audit_remains BEFORE DELETE ON audit"
+    "  WHEN old.at >= coalesce((SELECT since FROM audit_kept), -9223372036854775808)"
+    "    OR old.number > (SELECT min(number) FROM audit) BEGIN"
+    "  SELECT raise(ABORT, 'the audit trail is append-only'); END;",
 };
 
 int sqlite_schema_version(void)

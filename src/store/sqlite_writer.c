@@ -1,10 +1,12 @@
 #include "store/sqlite_writer.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -13,6 +15,7 @@ enum {
     CHECKPOINT_PAGES = 1000,    /* of the log, after which they are copied into the file */
     LOG_PAGES_MOST = 16 << 10,  /* 64 MiB: then the writer itself waits for the copying */
     FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
+    PROVEN_MS = 5000,           /* what was written so lately can be written */
 };
 
 struct write {
@@ -36,6 +39,8 @@ struct sqlite_writer {
     bool failing;
     bool checkpoint_due;
 
+    _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
+
     int log_pages; /* the writer's thread only */
 };
 
@@ -46,24 +51,24 @@ static int on_commit(void *argument, sqlite3 *handle, const char *name, int page
     (void)handle;
     (void)name;
     writer->log_pages = pages;
+    atomic_store(&writer->wrote_ms, clock_mono_ms());
     return SQLITE_OK;
 }
 
-static bool has_space(const struct sqlite_writer *writer)
+bool sqlite_has_space(const char *folder)
 {
     struct statvfs fs;
 
-    return statvfs(writer->folder, &fs) != 0 ||
-           (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_BYTES_LEAST;
+    return statvfs(folder, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_BYTES_LEAST;
 }
 
 /* The log keeps the size that it once had: what is missing may be there. */
 static bool make_space(const struct sqlite_writer *writer)
 {
-    if (has_space(writer))
+    if (sqlite_has_space(writer->folder))
         return true;
     sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    return has_space(writer);
+    return sqlite_has_space(writer->folder);
 }
 
 static void fail_all(struct write *group, enum err e, const char *why)
@@ -159,6 +164,8 @@ static void log_change(struct sqlite_writer *writer, enum err e, const char *why
     was_failing = writer->failing;
     writer->failing = e != OK;
     pthread_mutex_unlock(&writer->lock);
+    if (e != OK)
+        atomic_store(&writer->wrote_ms, 0);
     if (e != OK && !was_failing)
         log_error(NULL, "the store cannot write", LOG_S("detail", why));
     else if (e == OK && was_failing)
@@ -304,14 +311,11 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
     return w.outcome;
 }
 
-bool sqlite_writer_is_failing(struct sqlite_writer *writer)
+bool sqlite_writer_is_proven(struct sqlite_writer *writer)
 {
-    bool failing;
+    int64_t wrote_ms = atomic_load(&writer->wrote_ms);
 
-    pthread_mutex_lock(&writer->lock);
-    failing = writer->failing;
-    pthread_mutex_unlock(&writer->lock);
-    return failing;
+    return wrote_ms != 0 && clock_mono_ms() - wrote_ms < PROVEN_MS;
 }
 
 void sqlite_writer_stop(struct sqlite_writer *writer)

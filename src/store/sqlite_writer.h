@@ -18,7 +18,10 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
 must_check enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer,
                                       sqlite_write *write, void *argument);
 
-/* The last commit failed. */
-bool sqlite_writer_is_failing(struct sqlite_writer *writer);
+/* Something was written within the last seconds, and nothing has failed since. */
+bool sqlite_writer_is_proven(struct sqlite_writer *writer);
+
+/* The disk has as much space left as the writer asks for. */
+bool sqlite_has_space(const char *folder);
 
 void sqlite_writer_stop(struct sqlite_writer *writer);

@@ -194,6 +194,17 @@ enum err store_audit_by(struct task *task, struct store *store, const char *acto
     return store->operations->audit_by(task, store, actor, page, ret, ret_count, ret_next);
 }
 
+enum err store_audit_count(struct task *task, struct store *store, int64_t *ret)
+{
+    return store->operations->audit_count(task, store, ret);
+}
+
+enum err store_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
+                           unsigned *ret_count)
+{
+    return store->operations->audit_sweep(task, store, before_ms, ret_count);
+}
+
 enum err store_holdings(struct task *task, struct store *store, const struct user *user,
                         struct holdings *ret)
 {

@@ -51,8 +51,8 @@ struct session_record {
 /* A user's live sessions; a login beyond them ends the one that was used longest ago. */
 enum { STORE_SESSIONS_PER_USER = 100 };
 
-/* Who did what to whom, as it is kept for ever. A change that takes one happens together with it or
- * not at all, and at its time. */
+/* Who did what to whom: nobody changes it, and it goes by its age alone (store_audit_sweep()). A
+ * change that takes one happens together with it or not at all, and at its time. */
 struct audit {
     int64_t at_ms;
     const char *actor;   /* "user:ID", or "system:NAME" for a user of the operating system */
@@ -165,6 +165,14 @@ must_check enum err store_audit_trail(struct task *task, struct store *store, co
 must_check enum err store_audit_by(struct task *task, struct store *store, const char *actor,
                                    const struct store_page *page, struct audit **ret,
                                    size_t *ret_count, int64_t *ret_next);
+
+/* How many lines the trail has. Costs the same for any number. */
+must_check enum err store_audit_count(struct task *task, struct store *store, int64_t *ret);
+
+/* Removes some of the oldest lines that are from before `before_ms`, in the order in which they
+ * came: one that is younger keeps those behind it. *ret_count: how many. */
+must_check enum err store_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
+                                      unsigned *ret_count);
 
 /* Voids the tokens without a session that the user was issued before `from_ms`. Never goes back. */
 must_check enum err store_user_void_tokens(struct task *task, struct store *store, const char *id,
@@ -297,7 +305,7 @@ must_check enum err store_mail_retry(struct task *task, struct store *store, int
 /* What is stored about a person beside the user and the audit trail. */
 struct holdings {
     struct session_record *sessions; /* live, ended and expired, until they are swept */
-    struct mail *mails;              /* that wait for the address */
+    struct mail *mails;              /* that wait for the address, without their content */
     struct code *codes;              /* for the address */
     size_t session_count, mail_count, code_count;
 };
@@ -334,7 +342,7 @@ must_check enum err store_session_refresh(struct task *task, struct store *store
 must_check enum err store_session_sweep(struct task *task, struct store *store, int64_t before_ms,
                                         unsigned *ret_count);
 
-/* Can it be read, and written where the last write failed? */
+/* Can it be read and written? It is written to, unless a write of the last seconds has shown it. */
 must_check enum err store_ping(struct task *task, struct store *store);
 
 /* Reads everything. *ret_fault: NULL if it is sound, else the first fault. */
@@ -379,6 +387,8 @@ struct store_operations {
                             struct audit **, size_t *, int64_t *);
     enum err (*audit_by)(struct task *, struct store *, const char *, const struct store_page *,
                          struct audit **, size_t *, int64_t *);
+    enum err (*audit_count)(struct task *, struct store *, int64_t *);
+    enum err (*audit_sweep)(struct task *, struct store *, int64_t, unsigned *);
     enum err (*holdings)(struct task *, struct store *, const struct user *, struct holdings *);
     enum err (*code_issue)(struct task *, struct store *, const struct code *, int64_t,
                            const struct mail *, enum code_issued *, int64_t *);

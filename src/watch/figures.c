@@ -21,24 +21,28 @@ static void forget(void)
     metric_set(METRIC_mails_waiting, METRIC_UNKNOWN);
     metric_set(METRIC_events_waiting, METRIC_UNKNOWN);
     metric_set(METRIC_events_lost, METRIC_UNKNOWN);
+    metric_set(METRIC_audit_lines, METRIC_UNKNOWN);
 }
 
 static enum err count(struct task *task, struct store *store)
 {
     struct event_counts events;
-    int64_t mails;
+    int64_t mails, lines;
     enum err e = store_ping(task, store);
 
     if (e == OK)
         e = store_mail_count(task, store, &mails);
     if (e == OK)
         e = store_event_counts(task, store, &events);
+    if (e == OK)
+        e = store_audit_count(task, store, &lines);
     if (e != OK)
         return e;
     metric_set(METRIC_store_up, 1);
     metric_set(METRIC_mails_waiting, mails);
     metric_set(METRIC_events_waiting, events.waiting);
     metric_set(METRIC_events_lost, events.dead);
+    metric_set(METRIC_audit_lines, lines);
     return OK;
 }
 

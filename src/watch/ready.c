@@ -2,7 +2,6 @@
 
 #include "core/clock.h"
 #include "core/log.h"
-#include "remote/redis.h"
 #include "remote/stripe.h"
 
 #include <pthread.h>
@@ -26,6 +25,7 @@ struct probe {
 struct ready {
     const struct settings *settings;
     const struct redis_target *redis; /* NULL: none */
+    redis_use *use_redis;
     struct store *store;
     struct lane *lanes[CHECKS];
     struct probe probes[CHECKS];
@@ -100,7 +100,7 @@ static const char *look_at(const struct ready *ready, enum check_name name)
     case CHECK_STORE:
         return probe_store(ready);
     case CHECK_REDIS:
-        return redis_probe(ready->redis, PROBE_MS / 2);
+        return ready->use_redis(ready->redis, PROBE_MS / 2);
     default:
         return stripe_probe(ready->settings, PROBE_MS);
     }
@@ -245,13 +245,14 @@ static int close_ready(struct ready *ready)
 }
 
 struct ready *ready_open(void *mem, const struct settings *settings,
-                         const struct redis_target *redis, struct store *store,
-                         struct lane *store_lane, struct lane *remote_lane)
+                         const struct redis_target *redis, redis_use *use_redis,
+                         struct store *store, struct lane *store_lane, struct lane *remote_lane)
 {
     struct ready *ready = mem_new(mem, struct ready);
 
     ready->settings = settings;
     ready->redis = redis;
+    ready->use_redis = use_redis;
     ready->store = store;
     for (int name = 0; name < CHECKS; name++) {
         ready->lanes[name] = name == CHECK_STORE ? store_lane : remote_lane;

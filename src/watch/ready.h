@@ -31,11 +31,14 @@ struct ready_report {
 
 struct redis_target;
 
+/* NULL if Redis can be used as the program uses it, else what is wrong (static). Blocks. */
+typedef const char *redis_use(const struct redis_target *target, int64_t timeout_ms);
+
 /* Settings and lanes outlive it: the probes of the store run on the store's lane, the others on the
  * remote one. Close the lanes before freeing it. */
 struct ready *ready_open(void *mem, const struct settings *settings,
-                         const struct redis_target *redis, struct store *store,
-                         struct lane *store_lane, struct lane *remote_lane);
+                         const struct redis_target *redis, redis_use *use_redis,
+                         struct store *store, struct lane *store_lane, struct lane *remote_lane);
 
 /* What was found within the last second, or lately while somebody is looking again; false if that
  * is too long ago. */

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from letters import age, code_in, letter_to, letters, rows
-from manus import API
+from manus import API, SLOW
 
 
 def make_admin(manus, account):
@@ -235,6 +235,25 @@ def test_the_trail_tells_who_did_what_to_whom_from_where_and_stays(manus, admin)
         for change in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit"):
             with pytest.raises(sqlite3.Error, match="append-only"):
                 db.execute(change)
+
+
+@pytest.mark.parametrize("days, kept", [(30, ["new 1", "new 2"]), (0, ["old 1", "old 2", "new 1", "new 2"])])
+def test_the_trail_is_kept_for_as_long_as_the_settings_say_and_nobody_removes_more(start, days, kept):
+    token = "b7Jf0QmZ3kTq9xW2vN5sR8cL1yH4aD6e"
+    manus = start(AUDIT_RETENTION_DAYS=days, METRICS_TOKEN=token)
+    now = int(time.time() * 1000)
+    for detail, age in (("old 1", 40), ("old 2", 31), ("new 1", 29), ("new 2", 0)):
+        rows(manus, "INSERT INTO audit(at, actor, action, subject, address, detail) VALUES(?, 'user:x', 'test', 'y', '', ?)", now - age * 86400000, detail)
+    assert manus.stop() == 0
+    manus.start()
+    deadline = time.monotonic() + 15 * SLOW
+    time.sleep(3 if days == 0 else 0)
+    while [detail for (detail,) in rows(manus, "SELECT detail FROM audit ORDER BY number")] != kept or \
+            f"\nmanus_audit_lines {len(kept)}\n" not in manus.get("/metrics", token).text:
+        assert time.monotonic() < deadline, rows(manus, "SELECT detail FROM audit ORDER BY number")
+        time.sleep(0.1)
+    with pytest.raises(sqlite3.Error, match="append-only"):
+        rows(manus, "DELETE FROM audit")
 
 
 def test_an_administrator_ends_all_sessions_of_somebody(manus, admin):

@@ -1,13 +1,20 @@
 """The commands: what they print, what they change, how they end."""
+import contextlib
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
+import sys
+import threading
 
 import pytest
 
-from manus import BINARY, KEY, free_port, run
+from manus import BINARY, KEY, ROOT, SLOW, environment, free_port, run
+
+sys.path.insert(0, str(ROOT / "tests" / "mail"))
+from mailpit import Mailpit
 
 COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "settings", "routes", "openapi", "version", "help"]
 
@@ -79,6 +86,53 @@ def test_check_looks_at_a_store_that_is_in_use(start):
     manus.register()
     done = run("check", cwd=manus.folder, JWT_SECRET_KEY=KEY, DATA_DIR=manus.settings["DATA_DIR"])
     assert done.returncode == 0 and "sound, schema" in done.stdout
+
+
+def test_check_finds_a_store_that_cannot_be_written(start, tmp_path):
+    manus = start()
+    manus.register()
+    manus.stop()
+    small = ["prlimit", "--fsize=0", str(BINARY), "check"]
+    for folder in (manus.folder, tmp_path):
+        done = subprocess.run(small, cwd=folder, env=environment({"JWT_SECRET_KEY": KEY, "DATA_DIR": manus.settings["DATA_DIR"]}),
+                              capture_output=True, text=True, timeout=20 * SLOW)
+        assert done.returncode == 69 and "all is well" not in done.stdout, done
+        assert "store      SQLite in" in done.stdout and "sound" not in done.stdout
+
+
+def test_check_finds_that_a_store_cannot_be_made(tmp_path):
+    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, DATA_DIR=tmp_path / "no" / "such")
+    assert done.returncode == 69 and f"cannot write to {tmp_path}/no: No such file" in done.stdout
+
+
+def test_check_logs_in_to_the_mail_server(tmp_path):
+    (tmp_path / "users").write_text("user:a-good-password\n")
+    with Mailpit(tmp_path, "--smtp-auth-file", tmp_path / "users", "--smtp-auth-allow-insecure") as server:
+        def check(**settings):
+            return run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, EMAIL_HOST="127.0.0.1", EMAIL_PORT=server.port, **settings)
+
+        right = check(EMAIL_USERNAME="user", EMAIL_PASSWORD="a-good-password", EMAIL_FROM="noreply@example.com")
+        assert right.returncode == 0 and "mail       answers\n" in right.stdout, right.stdout
+        wrong = check(EMAIL_USERNAME="user", EMAIL_PASSWORD="another", EMAIL_FROM="noreply@example.com")
+        assert wrong.returncode == 69 and "mail       the mail server refuses the user or the password\n" in wrong.stdout, wrong.stdout
+        assert check().returncode == 69 and "mail       no sender: set EMAIL_FROM\n" in check().stdout
+        server.stop()
+        gone = check(EMAIL_FROM="noreply@example.com")
+        assert gone.returncode == 69 and "mail       the mail server does not accept connections\n" in gone.stdout
+
+
+@pytest.mark.parametrize("greeting, told", [(b"554 go away\r\n", "the mail server turns us away"), (b"", "the connection to the mail server was lost")])
+def test_check_reads_the_greeting_of_the_mail_server(tmp_path, greeting, told):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def greet():
+            with contextlib.suppress(OSError):
+                peer, _ = listener.accept()
+                peer.sendall(greeting)
+                peer.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, EMAIL_HOST="127.0.0.1", EMAIL_PORT=listener.getsockname()[1], EMAIL_FROM="noreply@example.com")
+    assert done.returncode == 69 and f"mail       {told}\n" in done.stdout, done.stdout
 
 
 def test_completion_completes_commands_and_options(tmp_path):

@@ -3,13 +3,14 @@
 #include "core/dotenv.h"
 #include "core/settings.h"
 #include "core/settings_print.h"
+#include "core/text.h"
 
 #include <assert.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
-enum { LINES = 64 };
+enum { LINES = 24 }; /* each that is no setting is compared with all */
 
 struct environment {
     void *mem;
@@ -30,6 +31,28 @@ static void add_line(void *context, const struct dotenv_line *line)
                                                           line->value);
 }
 
+/* A text that is quoted as the header of dotenv.h says is read as itself, or refused. */
+
+static void compare(void *context, const struct dotenv_line *line)
+{
+    assert(line->number >= 1 && (line->name == NULL || strcmp(line->name, "A") == 0));
+    assert(line->name == NULL || strcmp(line->value, context) == 0);
+}
+
+static void try_quoted(void *mem, const char *text)
+{
+    struct text quoted = text_open(mem, 2 * strlen(text) + 8);
+
+    text_add(&quoted, "export A=\"");
+    for (const char *at = text; *at != '\0'; at++) {
+        if (strchr("\"\\$\n", *at) != NULL)
+            text_char(&quoted, '\\');
+        text_char(&quoted, *at == '\n' ? 'n' : *at);
+    }
+    text_add(&quoted, "\" # A=b");
+    dotenv_read(mem, quoted.s, quoted.len, compare, (void *)text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     auto_tree void *mem = mem_tree(0);
@@ -39,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const struct settings *settings;
 
     crypto_start();
+    try_quoted(mem, mem_copy(mem, (const char *)bytes, len));
     dotenv_read(mem, (const char *)bytes, len, add_line, &environment);
     settings = settings_load(mem, &input, &report);
     assert((settings == NULL) == (report.problem_count > 0));

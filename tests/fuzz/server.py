@@ -35,9 +35,11 @@ HOOK = "whsec_" + "k3" * 16
 PASSWORD = "password123"
 
 CONNECTIONS = 48     # at once
-HEALTH_SECONDS = 5   # within which /health is answered, whatever else goes on
+HEALTH_SECONDS = 10  # within which /health is answered, whatever else goes on there, by a sanitized program
 BATCH_SECONDS = 90   # after which a connection that is still open hangs
-GROWN_MIB = 160      # of memory, from the first fifth of a run to its end: allocators keep some
+THREADS_KEEP = 200   # descriptors at most: the files of the store, and connections to Stripe
+GROWN_MIB = 160      # of memory, from the first fifth of a run to its end: allocators keep some,
+GROWN_BYTES = 1500   # and AddressSanitizer takes more with every answer, where the same program without it takes none
 
 SETTINGS = {
     "SHUTDOWN_GRACE_SECONDS": "0", "JWT_SECRET_KEY": KEY, "METRICS_TOKEN": METRICS, "PASSWORD_ARGON2_MEMORY_KIB": "8192",
@@ -350,10 +352,16 @@ class Stripe(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class StripeServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """Whoever asked has gone."""
+
+
 def start_stripe(seed):
     Stripe.writer = Writer(f"stripe:{seed}")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stripe)
-    server.daemon_threads = True
+    server = StripeServer(("127.0.0.1", 0), Stripe)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}"
 
@@ -378,10 +386,14 @@ class Server:
                        "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:quarantine_size_mb=16:malloc_context_size=12"}
         with open(self.errors_path, "wb") as errors:
             self.process = subprocess.Popen([binary, "serve"], cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
-        self.wait()
         self.tokens, self.ids = dict.fromkeys(("user", "admin", "refresh"), "x"), {"user": "x", "admin": "x"}
-        self.renew_accounts()
-        self.learn()
+        try:
+            self.wait()
+            self.renew_accounts()
+            self.learn()
+        except BaseException:
+            self.kill()
+            raise
 
     def wait(self):
         deadline = time.monotonic() + 60
@@ -677,7 +689,7 @@ class Run:
 
     def take(self, batch, statuses):
         del self.batches[batch.number]
-        self.recent = [*self.recent[-50:], batch]
+        self.recent = [*self.recent[-20:], batch]
         self.answers += len(statuses)
         for status in statuses:
             self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -691,10 +703,9 @@ class Run:
         print(f"fuzz: server: {self.server.setup}: {self.answers} answers on {self.number} connections; RSS {before or memory:.0f} → {memory:.0f} MiB, "
               f"descriptors {self.at_start} → {descriptors}, /health within {self.health.slowest * 1000:.0f} ms; " +
               ", ".join(f"{status}: {count}" for status, count in sorted(self.statuses.items())), flush=True)
-        # Connections to Stripe and to the store's file stay open, some for each thread.
-        if descriptors > self.at_start + 120:
+        if descriptors > self.at_start + THREADS_KEEP:
             raise Finding(f"descriptors: {self.at_start} at the start, {descriptors} at the end")
-        if before is not None and memory > before + GROWN_MIB:
+        if before is not None and memory > before + GROWN_MIB + self.answers * GROWN_BYTES / 2**20:
             raise Finding(f"memory: {before:.0f} MiB, then {memory:.0f} MiB")
 
 
@@ -702,7 +713,7 @@ class Run:
 
 def dies_of(binary, folder, setup, stripe, requests):
     """Does a new server, of these requests alone?"""
-    server = Server(binary, folder, setup, stripe)
+    server = Server(binary, tempfile.mkdtemp(dir=folder), setup, stripe)
     try:
         with server.connect() as s:
             s.settimeout(10)
@@ -738,9 +749,12 @@ def culprit(binary, folder, setup, stripe, batches):
 def report(run, finding, arguments, setup, stripe):
     keep = pathlib.Path(arguments.keep)
     keep.mkdir(parents=True, exist_ok=True)
-    died = run.server.process.poll() is not None
+    status = run.server.process.poll()
+    died = status is not None
     run.server.kill()
     print(f"fuzz: server: {setup}: seed {arguments.seed}, after {run.answers} answers: {finding}", flush=True)
+    if died:
+        print(f"fuzz: server: it ended with {status}:\n{run.server.errors()[-6000:]}", flush=True)
     batch, request = finding.batch, None
     if died:
         with tempfile.TemporaryDirectory() as folder:
@@ -776,7 +790,7 @@ def main():
                 run.go()
                 server.stop()
             except (Finding, OSError) as e:
-                time.sleep(1)
+                time.sleep(2)  # the report of a sanitizer takes a while
                 report(run, e if isinstance(e, Finding) else Finding(f"{e}\n{server.errors()[-6000:]}"), arguments, setup, stripe)
                 return 1
             finally:

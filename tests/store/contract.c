@@ -588,6 +588,68 @@ static void every_change_leaves_its_line_and_no_other_does(struct store *store)
     assert_int_equal(next, 0);
 }
 
+static int64_t lines(struct store *store)
+{
+    int64_t count = -1;
+
+    assert_int_equal(store_audit_count(new_task(), store, &count), OK);
+    return count;
+}
+
+static unsigned sweep_audit(struct store *store, int64_t before_ms)
+{
+    unsigned count, total = 0;
+
+    do {
+        assert_int_equal(store_audit_sweep(new_task(), store, before_ms, &count), OK);
+        assert_true(count <= 1000);
+        total += count;
+    } while (count > 0);
+    return total;
+}
+
+static void leave_line(struct store *store, const struct user *user, int64_t at_ms)
+{
+    const char *name = mem_printf(new_task()->mem, "Ann %lld", (long long)lines(store));
+    enum user_changed changed;
+
+    assert_int_equal(
+        store_user_set_fullname(new_task(), store, user->id, name, audit_at(at_ms), &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+}
+
+/* A clock that was set back leaves younger lines before older ones. */
+static void the_trail_ends_by_age_and_in_its_order(struct store *store)
+{
+    const struct store_page page = {0, STORE_PAGE};
+    struct user user;
+    struct session_record session;
+    struct audit *trail;
+    size_t count;
+    int64_t next;
+
+    assert_int_equal(lines(store), 0);
+    assert_int_equal(sweep_audit(store, INT64_MAX), 0);
+    create(store, &user, &session, "ann@example.com");
+    for (int i = 1; i <= 450; i++)
+        leave_line(store, &user, i);
+    leave_line(store, &user, 1000);
+    leave_line(store, &user, 500);
+    assert_int_equal(lines(store), 452);
+    assert_int_equal(sweep_audit(store, 1), 0);
+    assert_int_equal(sweep_audit(store, 446), 445);
+    assert_int_equal(lines(store), 7);
+    assert_int_equal(store_audit_trail(new_task(), store, NULL, &page, &trail, &count, &next), OK);
+    assert_int_equal(count, 7);
+    assert_int_equal(trail[6].at_ms, 446);
+    assert_int_equal(sweep_audit(store, 1000), 5);
+    assert_int_equal(sweep_audit(store, 1001), 2);
+    assert_int_equal(lines(store), 0);
+    leave_line(store, &user, 2000);
+    assert_int_equal(lines(store), 1);
+    assert_int_equal(sweep_audit(store, 2000), 0);
+}
+
 /* Races */
 
 struct race {
@@ -785,6 +847,7 @@ const struct contract_test contract_tests[] = {
     TEST(a_rehash_happens_only_to_the_hash_that_was_verified),
     TEST(the_last_active_administrator_stays),
     TEST(every_change_leaves_its_line_and_no_other_does),
+    TEST(the_trail_ends_by_age_and_in_its_order),
     TEST(of_many_who_register_one_address_exactly_one_wins),
     TEST(all_who_refresh_one_token_at_once_get_one_successor),
     TEST(a_session_that_was_ended_stays_ended_whatever_refreshes_it),

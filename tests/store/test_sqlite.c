@@ -863,6 +863,17 @@ static void test_a_store_that_cannot_write_still_reads_and_says_so(void **state)
     assert_sound(place);
 }
 
+static void test_that_a_store_cannot_write_is_found_before_anybody_writes(void **state)
+{
+    struct place *place = *state;
+
+    arm(&writes, 1, NEVER, EIO);
+    assert_int_equal(store_ping(place->task, place->store), ERR_STORE);
+    disarm(&writes);
+    assert_int_equal(store_ping(place->task, place->store), OK);
+    assert_sound(place);
+}
+
 static void test_a_group_that_finds_no_space_fails_whole(void **state)
 {
     struct place *place = *state;
@@ -1016,6 +1027,7 @@ int main(void)
         OPENED(test_a_write_that_finds_no_space_changes_nothing),
         OPENED(test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all),
         OPENED(test_a_store_that_cannot_write_still_reads_and_says_so),
+        OPENED(test_that_a_store_cannot_write_is_found_before_anybody_writes),
         OPENED(test_a_group_that_finds_no_space_fails_whole),
         OPENED(test_a_file_that_may_not_grow_is_a_failed_write_and_heals),
         OPENED(test_writes_stop_before_the_disk_is_full_and_go_on_when_there_is_space),

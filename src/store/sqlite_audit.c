@@ -1,0 +1,72 @@
+/* How long the audit trail is, and its end: lines go in the order in which they came. */
+#include "store/sqlite_parts.h"
+
+static enum err count_lines(struct task *task, struct sqlite_db *db, void *argument)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_COUNT);
+    bool row = false;
+    enum err e = sqlite_db_row(task, db, s, &row);
+
+    if (e == OK)
+        *(int64_t *)argument = sqlite3_column_int64(s, 0);
+    return e;
+}
+
+enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret)
+{
+    return sqlite_reading(task, store, count_lines, ret);
+}
+
+struct sweep_audit {
+    int64_t before_ms;
+    unsigned *ret_count;
+};
+
+/* The schema lets go only what is older than what the store has been told so. */
+static enum err let_go(struct task *task, struct sqlite_db *db, const struct sweep_audit *sweep)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_LET_GO);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, sweep->before_ms);
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err sweep_lines(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct sweep_audit *sweep = argument;
+    int changes = 0;
+    enum err e = let_go(task, db, sweep);
+    auto_statement sqlite3_stmt *s = NULL;
+
+    if (e != OK)
+        return e;
+    s = sqlite_db_statement(task, db, SQL_AUDIT_SWEEP);
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, sweep->before_ms);
+    e = sqlite_db_run(task, db, s, &changes);
+    *sweep->ret_count = (unsigned)changes;
+    return e;
+}
+
+static enum err is_due(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct sweep_audit *sweep = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_OLDEST);
+    bool row = false;
+    enum err e = sqlite_db_row(task, db, s, &row);
+
+    *sweep->ret_count = e == OK && row && sqlite3_column_int64(s, 0) < sweep->before_ms;
+    return e;
+}
+
+enum err sqlite_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count)
+{
+    struct sweep_audit sweep = {before_ms, ret_count};
+    enum err e = sqlite_reading(task, store, is_due, &sweep);
+
+    if (e != OK || *ret_count == 0)
+        return e;
+    return sqlite_writing(task, store, sweep_lines, &sweep);
+}
