@@ -317,5 +317,5 @@ def test_the_old_systems_own_environment_starts_it(start):
     ({"EMAIL_VERIFICATION": "true", "EMAIL_HOST": "127.0.0.1"}, 0, "EMAIL_HOST: is set, but there is no sender"),
     ({"UNVERIFIED_MAY": "nothing", "EMAIL_HOST": "127.0.0.1", "EMAIL_FROM": "a@example.com"}, 0, "")])
 def test_in_production_addresses_are_confirmed_only_where_mail_can_be_sent(tmp_path, settings, status, said):
-    done = run("check", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
+    done = run("settings", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
     assert done.returncode == status and said in done.stderr, done.stderr
