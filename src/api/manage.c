@@ -5,6 +5,7 @@
 #include "api/app.h"
 #include "api/handlers.h"
 #include "api/language.h"
+#include "api/login_guard.h"
 #include "api/shapes.h"
 #include "core/clock.h"
 #include "core/spool.h"
@@ -71,12 +72,16 @@ enum err manage_own_password(struct request *req)
 {
     struct audit audit = audit_of(req, "user.change_password", req->user->id);
     struct keep keep = keep_of(req);
+    struct login_guard guard;
     bool common;
-    enum err e = manage_change_password(&req->task, accounts_of(req), req->settings, req->user->id,
-                                        &keep, request_str(req, "old_password"),
-                                        request_str(req, "new_password"), &audit, language_of(req),
-                                        &common);
+    enum err e;
 
+    if (!login_guard_enter(req, req->user->email, &guard))
+        return OK;
+    e = manage_change_password(&req->task, accounts_of(req), req->settings, req->user->id, &keep,
+                               request_str(req, "old_password"), request_str(req, "new_password"),
+                               &audit, language_of(req), &common);
+    e = login_guard_leave(req, &guard, e);
     if (e == OK)
         warn_if_common(req, common);
     return reply_nothing(req, e);
@@ -110,10 +115,14 @@ enum err manage_own_preferences(struct request *req)
 enum err manage_own_end(struct request *req)
 {
     struct audit audit = audit_of(req, "user.delete", req->user->id);
+    struct login_guard guard;
+    enum err e;
 
-    return reply_nothing(req,
-                         manage_delete_self(&req->task, accounts_of(req), req->settings,
-                                            req->user->id, request_str(req, "password"), &audit));
+    if (!login_guard_enter(req, req->user->email, &guard))
+        return OK;
+    e = manage_delete_self(&req->task, accounts_of(req), req->settings, req->user->id,
+                           request_str(req, "password"), &audit);
+    return reply_nothing(req, login_guard_leave(req, &guard, e));
 }
 
 static enum err read_sessions(struct request *req, struct session_record **ret, size_t *ret_count)

@@ -143,9 +143,11 @@ char *email_key(void *mem, const char *sent)
 
 char *email_mailbox(void *mem, const char *key)
 {
-    const char *at = find_at(key), *plus = strchr(key, '+');
+    const char *at = find_at(key);
+    /* A + at the beginning separates nothing. */
+    const char *plus = at == NULL ? NULL : strchr(key + 1, '+');
 
-    if (at == NULL || plus == NULL || plus > at || plus == key)
+    if (plus == NULL || plus > at)
         return mem_string(mem, key);
     return join(mem, key, plus, at + 1);
 }

@@ -68,12 +68,14 @@ must_check enum err store_subscriptions(struct task *task, struct store *store,
 
 enum trial_started {
     TRIAL_STARTED,
-    TRIAL_USED, /* once for ever: nothing was changed */
+    TRIAL_USED, /* once for ever, by them or their mailbox: nothing was changed */
     TRIAL_PAID, /* something is bought or given: nothing was changed */
     TRIAL_NOBODY,
 };
 
-/* What was used counts on. */
+/* What was used counts on. One for each mailbox (email_mailbox(), core/email.h), whoever has it
+ * now: that it had one is remembered when the user is gone or has another address, under a hash
+ * with a key of the store's own, which no change of a setting voids. */
 must_check enum err store_trial_start(struct task *task, struct store *store, const char *user_id,
                                       int64_t start_ms, int64_t end_ms, enum trial_started *ret);
 

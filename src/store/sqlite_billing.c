@@ -154,12 +154,30 @@ struct start_trial {
     enum trial_started *ret;
 };
 
+enum err sqlite_note_trial(struct task *task, struct sqlite_db *db, const char *user_id)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_TRIAL_NOTE);
+
+    if (s != NULL)
+        sqlite_bind(s, 1, user_id);
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err read_had(struct task *task, struct sqlite_db *db, const char *user_id, bool *ret)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_TRIAL_HAD);
+
+    if (s != NULL)
+        sqlite_bind(s, 1, user_id);
+    return sqlite_db_row(task, db, s, ret);
+}
+
 static enum err start_trial(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct start_trial *start = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_TRIAL_START);
     struct subscription subscription = {0};
-    bool found;
+    bool found, had = false;
     int changes = 0;
     enum err e;
 
@@ -170,13 +188,18 @@ static enum err start_trial(struct task *task, struct sqlite_db *db, void *argum
     }
     e = sqlite_db_run(task, db, s, &changes);
     *start->ret = TRIAL_STARTED;
-    if (e != OK || changes > 0)
+    if (e == OK && changes > 0)
+        return sqlite_note_trial(task, db, start->user_id);
+    if (e == OK)
+        e = read_had(task, db, start->user_id, &had);
+    if (e == OK)
+        e = sqlite_find_subscription(task, db, start->user_id, &found, &subscription);
+    if (e != OK)
         return e;
-    e = sqlite_find_subscription(task, db, start->user_id, &found, &subscription);
-    *start->ret = !found                             ? TRIAL_NOBODY
-                  : subscription.trial_start_ms != 0 ? TRIAL_USED
-                                                     : TRIAL_PAID;
-    return e;
+    *start->ret = !found                                    ? TRIAL_NOBODY
+                  : had || subscription.trial_start_ms != 0 ? TRIAL_USED
+                                                            : TRIAL_PAID;
+    return OK;
 }
 
 static enum err trial_start(struct task *task, struct store *store, const char *user_id,

@@ -17,6 +17,11 @@
 /* What was used so far in the period that begins at ?3. */
 #define SQLITE_USED "iif(usage_period < ?3, 0, monthly_agent_runs)"
 
+/* What is known of a trial of the mailbox of user ?1, whoever had it (store.h). */
+#define SQLITE_TRIAL_OF_MAILBOX                                                                    \
+    "SELECT 1 FROM trials WHERE mailbox = (SELECT mailbox_hash(key, email) FROM users JOIN keys"   \
+    " WHERE user_id = ?1 AND name = 'trials')"
+
 #define SQLITE_BILLING_STATEMENTS(X)                                                               \
     X(SUBSCRIPTION_OF,                                                                             \
       "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions WHERE user_id = ?1")              \
@@ -37,7 +42,13 @@
                    " trial_end = ?3, usage_period = max(usage_period, ?2),"                        \
                    " updated_at = ?2, revision = revision + 1"                                     \
                    " WHERE user_id = ?1 AND trial_start = 0 AND plan = 'free'"                     \
-                   " AND (gift_plan IS NULL OR (gift_until <> 0 AND gift_until <= ?2))")           \
+                   " AND (gift_plan IS NULL OR (gift_until <> 0 AND gift_until <= ?2))"            \
+                   " AND NOT EXISTS (" SQLITE_TRIAL_OF_MAILBOX ")")                                \
+    X(TRIAL_HAD, SQLITE_TRIAL_OF_MAILBOX)                                                          \
+    X(TRIAL_NOTE, "INSERT INTO trials(mailbox, began_at) SELECT mailbox_hash(key, email),"         \
+                  " trial_start FROM subscriptions JOIN users USING (user_id) JOIN keys"           \
+                  " WHERE user_id = ?1 AND trial_start > 0 AND name = 'trials'"                    \
+                  " ON CONFLICT(mailbox) DO NOTHING")                                              \
     X(TRIALS_ENDING, "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions"                   \
                      " WHERE is_trial AND NOT trial_told AND trial_end > ?1 AND trial_end < ?2"    \
                      " ORDER BY trial_end LIMIT ?3")                                               \

@@ -1,5 +1,8 @@
 #include "store/sqlite_db.h"
 
+#include "core/crypto.h"
+#include "core/email.h"
+
 #include <string.h>
 
 enum { BUSY_MS = 5000 };
@@ -18,6 +21,23 @@ enum err sqlite_db_fail(struct task *task, struct sqlite_db *db)
     return fail(task, (code & 0xff) == SQLITE_FULL ? ERR_STORE_FULL : ERR_STORE, text);
 }
 
+/* mailbox_hash(key, email): the same for all addresses of one mailbox. */
+static void hash_mailbox(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    auto_tree void *mem = mem_tree(2048);
+    const void *key = sqlite3_value_blob(values[0]);
+    size_t key_len = (size_t)sqlite3_value_bytes(values[0]);
+    const char *email = (const char *)sqlite3_value_text(values[1]), *mailbox;
+    uint8_t hash[CRYPTO_HASH_BYTES];
+
+    (void)count;
+    if (key == NULL || email == NULL)
+        return;
+    mailbox = email_mailbox(mem, email_key(mem, email));
+    crypto_hmac(hash, key, key_len, mailbox, strlen(mailbox));
+    sqlite3_result_blob(context, hash, sizeof hash, SQLITE_TRANSIENT);
+}
+
 enum err sqlite_db_open(struct task *task, const char *path, int flags, struct sqlite_db *ret)
 {
     *ret = (struct sqlite_db){0};
@@ -30,6 +50,14 @@ enum err sqlite_db_open(struct task *task, const char *path, int flags, struct s
         return e;
     }
     sqlite3_busy_timeout(ret->handle, BUSY_MS);
+    if (sqlite3_create_function_v2(ret->handle, "mailbox_hash", 2,
+                                   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                   hash_mailbox, NULL, NULL, NULL) != SQLITE_OK) {
+        enum err e = sqlite_db_fail(task, ret);
+
+        sqlite_db_close(ret);
+        return e;
+    }
     return OK;
 }
 

@@ -172,6 +172,8 @@ static enum err change_user(struct task *task, struct sqlite_db *db, void *argum
         e = end_sessions(task, db, c);
     if (e == OK)
         e = forget_codes(task, db, c, user.email);
+    if (e == OK && c->change == SET_EMAIL)
+        e = sqlite_note_trial(task, db, c->id);
     /* What waits for somebody who has gone would go to the next of that address. */
     if (e == OK && c->change == DELETE_USER)
         e = forget_mails(task, db, user.email);

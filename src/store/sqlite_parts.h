@@ -48,6 +48,9 @@ must_check enum err sqlite_append_audit(struct task *task, struct sqlite_db *db,
 must_check enum err sqlite_put_mail(struct task *task, struct sqlite_db *db,
                                     const struct mail *mail);
 
+/* The mailbox of a user who began a trial has had it, whatever becomes of them. */
+must_check enum err sqlite_note_trial(struct task *task, struct sqlite_db *db, const char *user_id);
+
 /* Parts of a write; in sqlite_billing.c. */
 must_check enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db,
                                              const char *user_id, bool *ret_found,

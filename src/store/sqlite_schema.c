@@ -175,6 +175,16 @@ static const char *const steps[] = {
     "  WHEN old.at >= coalesce((SELECT since FROM audit_kept), -9223372036854775808)"
     "    OR old.number > (SELECT min(number) FROM audit) BEGIN"
     "  SELECT raise(ABORT, 'the audit trail is append-only'); END;",
+
+    "CREATE TABLE keys (name TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO keys(name, key) VALUES('trials', randomblob(32));"
+    "CREATE TABLE trials ("
+    "  mailbox BLOB PRIMARY KEY,"
+    "  began_at INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "INSERT OR IGNORE INTO trials(mailbox, began_at)"
+    "  SELECT mailbox_hash(key, email), trial_start FROM subscriptions JOIN users USING (user_id)"
+    "  JOIN keys WHERE trial_start > 0 AND name = 'trials';",
 };
 
 int sqlite_schema_version(void)

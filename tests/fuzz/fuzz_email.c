@@ -4,8 +4,8 @@
 #include "core/unicode.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <string.h>
-#include <utf8proc.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -39,16 +39,44 @@ static void try_unicode(void *mem, const char *text)
     }
 }
 
-/* utf8proc reads a sequence in its own way. */
-static void try_width(const char *bytes, size_t len)
+/* Of a sequence of UTF-8 as RFC 3629 defines it; 0: it is none. */
+static size_t width_of(const uint8_t *at, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        utf8proc_int32_t point;
-        utf8proc_ssize_t width = utf8proc_iterate((const utf8proc_uint8_t *)bytes + i,
-                                                  (utf8proc_ssize_t)(len - i), &point);
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t width = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : 4;
+    uint32_t code = width == 1 ? at[0] : at[0] & (0x7fU >> width);
 
-        assert(unicode_width(bytes + i, len - i) == (width < 0 ? 0 : (size_t)width));
+    if ((width == 4 && at[0] >> 3 != 30) || width > len)
+        return 0;
+    for (size_t i = 1; i < width; i++) {
+        if (at[i] >> 6 != 2)
+            return 0;
+        code = code << 6 | (at[i] & 0x3f);
     }
+    return code < least[width] || code > 0x10ffff || code >> 11 == 0x1b ? 0 : width;
+}
+
+static void try_width(const uint8_t *bytes, size_t len)
+{
+    bool valid = true;
+
+    for (size_t i = 0; i < len; i++)
+        assert(unicode_width((const char *)bytes + i, len - i) == width_of(bytes + i, len - i));
+    for (size_t i = 0; i < len && valid; i += width_of(bytes + i, len - i))
+        valid = width_of(bytes + i, len - i) > 0;
+    assert(unicode_is_valid((const char *)bytes, len) == valid);
+}
+
+/* Without its tag an address is still one, of the same domain, and has none any more. */
+static void try_mailbox(void *mem, const char *address)
+{
+    const char *mailbox = email_mailbox(mem, address), *at = strchr(mailbox, '@');
+    const char *tagged = mem_printf(mem, "%.*s+1%s", (int)strcspn(mailbox, "@"), mailbox, at);
+
+    assert(at != NULL && at > mailbox && strcmp(at, strchr(address, '@')) == 0);
+    assert(strncmp(mailbox, address, (size_t)(at - mailbox)) == 0);
+    assert(strcmp(email_mailbox(mem, mailbox), mailbox) == 0);
+    assert(strcmp(email_mailbox(mem, tagged), mailbox) == 0);
 }
 
 static void try_address(void *mem, const char *address)
@@ -77,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     auto_tree void *mem = mem_tree(0);
     const char *text = mem_copy(mem, (const char *)bytes, len), *sent, *address;
 
-    try_width((const char *)bytes, len);
+    try_width(bytes, len);
     if (!unicode_is_valid(text, strlen(text)))
         return 0;
     try_unicode(mem, text);
@@ -87,7 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         assert(strcmp(email_key(mem, email_key(mem, sent)), email_key(mem, sent)) == 0);
     }
     address = email_normalise(mem, text);
-    if (address != NULL)
-        try_address(mem, address);
+    if (address == NULL)
+        return 0;
+    try_address(mem, address);
+    try_mailbox(mem, address);
     return 0;
 }

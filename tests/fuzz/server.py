@@ -37,6 +37,7 @@ PASSWORD = "password123"
 CONNECTIONS = 48     # at once
 HEALTH_SECONDS = 10  # within which /health is answered, whatever else goes on there, by a sanitized program
 BATCH_SECONDS = 90   # after which a connection that is still open hangs
+LOG_BYTES = 64 << 20 # that are kept
 THREADS_KEEP = 200   # descriptors at most: the files of the store, and connections to Stripe
 GROWN_MIB = 160      # of memory, from the first fifth of a run to its end: allocators keep some,
 GROWN_BYTES = 1500   # and AddressSanitizer takes more with every answer, where the same program without it takes none
@@ -384,8 +385,8 @@ class Server:
         self.headers = known_headers()
         environment = {"PATH": os.environ["PATH"], **self.settings, "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                        "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:quarantine_size_mb=16:malloc_context_size=12"}
-        with open(self.errors_path, "wb") as errors:
-            self.process = subprocess.Popen([binary, "serve"], cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+        with open(self.errors_path, "wb") as errors, open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen([binary, "serve"], cwd=self.folder, env=environment, stdout=log, stderr=errors)
         self.tokens, self.ids = dict.fromkeys(("user", "admin", "refresh"), "x"), {"user": "x", "admin": "x"}
         try:
             self.wait()
@@ -465,6 +466,10 @@ class Server:
     def errors(self):
         return self.errors_path.read_text(errors="replace")
 
+    def complaints(self):
+        """What the log says of failures that are the program's."""
+        return "\n".join([line for line in (self.folder / "log").read_text(errors="replace").splitlines() if '"level":"error"' in line][-5:])
+
     def rss_mib(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
@@ -473,6 +478,8 @@ class Server:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def check(self):
+        if (self.folder / "log").stat().st_size > LOG_BYTES:
+            os.truncate(self.folder / "log", 0)
         if self.process.poll() is not None:
             raise Finding(f"it ended with {self.process.returncode}:\n{self.errors()[-6000:]}")
         if any(word in self.errors() for word in ("Sanitizer", "runtime error:")):
@@ -753,6 +760,7 @@ def report(run, finding, arguments, setup, stripe):
     died = status is not None
     run.server.kill()
     print(f"fuzz: server: {setup}: seed {arguments.seed}, after {run.answers} answers: {finding}", flush=True)
+    print(run.server.complaints(), flush=True)
     if died:
         print(f"fuzz: server: it ended with {status}:\n{run.server.errors()[-6000:]}", flush=True)
     batch, request = finding.batch, None

@@ -3,6 +3,7 @@ import concurrent.futures
 
 import pytest
 
+from letters import code_in, letter_to
 from manus import API
 
 LIMITED = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_AUTH_LOGIN": "unlimited", "RATE_LIMIT_AUTH_REGISTER": "unlimited"}
@@ -82,6 +83,66 @@ def test_the_cookie_is_safe_and_for_one_account(manus):
 def test_right_logins_count_as_no_failure(manus):
     account = manus.register()
     assert [login(manus, account["email"], account["password"]).status_code for _ in range(30)] == [200] * 30
+
+
+CHECKS = {  # every request beside the login that holds a password
+    "change": lambda account, password: ("POST", "/auth/change-password", {"old_password": password, "new_password": "another one"}),
+    "removal": lambda account, password: ("DELETE", "/auth/me", {"password": password}),
+}
+
+
+def check(manus, what, account, password, i, **headers):
+    """With a stolen token, from an address of its own each time."""
+    method, path, body = CHECKS[what](account, password)
+    manus.http.cookies.clear()
+    return manus.request(method, API + path, json=body, headers={"Authorization": f"Bearer {account['access_token']}",
+                                                                 "X-Forwarded-For": f"198.18.{i}.1", "User-Agent": f"bot/{i}", **headers})
+
+
+@pytest.mark.parametrize("what", CHECKS)
+def test_who_holds_a_token_has_no_more_tries_at_the_password(manus, what):
+    account = manus.register()
+    replies = [check(manus, what, account, f"wrong {i}", i).status_code for i in range(14)]
+    assert replies == [400] * 10 + [429] * 4
+    assert check(manus, what, account, account["password"], 99).status_code == 429, "not even the right one, by luck"
+    assert login(manus, account["email"], account["password"]).status_code == 429, "it is one count with the logins"
+
+
+def test_wrong_passwords_of_all_requests_are_one_count(manus):
+    account = manus.register()
+    codes = [check(manus, what, account, "wrong", i).status_code for i in range(4) for what in CHECKS]
+    assert codes == [400] * 8
+    assert [login(manus, account["email"], ip=f"198.18.77.{i}", agent=f"bot/{i}").status_code for i in range(3)] == [401, 401, 429]
+    assert {check(manus, what, account, "wrong", 50).status_code for what in CHECKS} == {429}
+
+
+def test_the_owner_still_changes_the_password_on_a_known_device(manus):
+    account = manus.register()
+    assert login(manus, account["email"], account["password"], ip=HOME, agent=AGENT).status_code == 200
+    for i in range(12):
+        check(manus, "change", account, "wrong", i)
+    home = {"X-Forwarded-For": HOME, "User-Agent": AGENT}
+    assert check(manus, "change", account, account["password"], 0, **home).status_code == 200
+
+
+def test_right_passwords_and_refused_choices_count_as_no_failure(manus):
+    account = manus.register()
+    for i in range(15):
+        method, path, body = CHECKS["change"](account, account["password"])
+        short = manus.request(method, API + path, json={**body, "new_password": "12345"}, headers={"Authorization": f"Bearer {account['access_token']}"})
+        same = manus.request(method, API + path, json={**body, "new_password": account["password"]}, headers={"Authorization": f"Bearer {account['access_token']}"})
+        assert (short.status_code, same.status_code) == (422, 200)
+
+
+def test_passwords_that_confirm_an_address_are_counted_too(start):
+    manus = start(**LIMITED, RATE_LIMIT_AUTH_VERIFY_EMAIL="unlimited", EMAIL_VERIFICATION="true")
+    account = manus.register()
+    code = code_in(letter_to(manus, account["email"], "Confirm your e-mail address"))
+    confirm = lambda password, i: manus.post(f"{API}/auth/verify-email", {"email": account["email"], "verification_code": code, "password": password},
+                                             headers={"X-Forwarded-For": f"198.18.{i}.1", "User-Agent": f"bot/{i}"}).status_code
+    assert [confirm("wrong", i) for i in range(12)] == [400] * 10 + [429] * 2
+    assert confirm(account["password"], 50) == 429
+    assert login(manus, account["email"], account["password"]).status_code == 429
 
 
 def test_behind_https_the_cookie_is_secure(start):

@@ -395,6 +395,82 @@ static void test_a_trial_keeps_what_was_used_and_is_had_once_for_ever(void **sta
     assert_int_equal(start_trial(task, stored.user_id), TRIAL_USED);
 }
 
+static const char *person_at(struct task *task, const char *email)
+{
+    struct user user = sample_user(task->mem);
+    enum user_created created;
+
+    user.email = email;
+    assert_int_equal(store_user_create(task, store, &user, NULL, NULL, &created), OK);
+    assert_int_equal(created, USER_CREATED);
+    open_for(task, user.id);
+    return user.id;
+}
+
+static void remove_person(struct task *task, const char *user_id)
+{
+    struct audit audit = {SAMPLE_MS, "user:admin", "test", user_id, "", ""};
+    enum user_changed changed;
+
+    assert_int_equal(store_user_delete(task, store, user_id, NULL, &audit, &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+}
+
+static void test_a_mailbox_has_one_trial_whoever_has_it(void **state)
+{
+    struct task *task = *state;
+    const char *name = crypto_id(task->mem);
+    const char *plain = mem_printf(task->mem,
+                                   "%s@b\xc3\xbc"
+                                   "cher.example",
+                                   name);
+    const char *first = person_at(task, plain), *tagged;
+
+    assert_int_equal(start_trial(task, first), TRIAL_STARTED);
+    tagged = person_at(task, mem_printf(task->mem,
+                                        "%s+two@b\xc3\xbc"
+                                        "cher.example",
+                                        name));
+    assert_int_equal(start_trial(task, tagged), TRIAL_USED);
+    assert_false(read_of(task, tagged).is_trial);
+    remove_person(task, first);
+    remove_person(task, tagged);
+    assert_int_equal(start_trial(task, person_at(task, plain)), TRIAL_USED);
+    tagged = person_at(task, mem_printf(task->mem, "%s+3@xn--bcher-kva.example", name));
+    assert_int_equal(start_trial(task, tagged), TRIAL_USED);
+    assert_int_equal(start_trial(task, person_at(task, mem_printf(task->mem, "x%s", plain))),
+                     TRIAL_STARTED);
+}
+
+static void test_who_removes_an_account_without_a_trial_may_have_it_in_the_next(void **state)
+{
+    struct task *task = *state;
+    const char *email = sample_email(task->mem);
+
+    remove_person(task, person_at(task, email));
+    assert_int_equal(start_trial(task, person_at(task, email)), TRIAL_STARTED);
+}
+
+static void test_a_trial_follows_to_a_new_address_and_stays_with_the_old_one(void **state)
+{
+    struct task *task = *state;
+    const char *old = sample_email(task->mem), *name = crypto_id(task->mem);
+    const char *user_id = person_at(task, old);
+    struct audit audit = {SAMPLE_MS, "user:admin", "test", user_id, "", ""};
+    enum user_changed changed;
+
+    assert_int_equal(start_trial(task, user_id), TRIAL_STARTED);
+    assert_int_equal(store_user_set_email(task, store, user_id,
+                                          mem_printf(task->mem, "%s@example.org", name), &audit,
+                                          &changed),
+                     OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(start_trial(task, person_at(task, old)), TRIAL_USED);
+    assert_int_equal(
+        start_trial(task, person_at(task, mem_printf(task->mem, "%s+x@example.org", name))),
+        TRIAL_USED);
+}
+
 static void test_who_has_paid_or_was_given_a_plan_begins_no_trial(void **state)
 {
     struct task *task = *state;
@@ -965,6 +1041,9 @@ int contract_billing_run(struct store *of)
         TEST(test_anothers_customer_is_not_linked),
         TEST(test_of_many_trials_begun_at_once_one_is),
         TEST(test_a_trial_keeps_what_was_used_and_is_had_once_for_ever),
+        TEST(test_a_mailbox_has_one_trial_whoever_has_it),
+        TEST(test_who_removes_an_account_without_a_trial_may_have_it_in_the_next),
+        TEST(test_a_trial_follows_to_a_new_address_and_stays_with_the_old_one),
         TEST(test_who_has_paid_or_was_given_a_plan_begins_no_trial),
         TEST(test_who_is_in_a_trial_that_ends_is_told_once),
         TEST(test_no_more_is_charged_at_once_than_is_left),

@@ -367,6 +367,24 @@ static void test_an_empty_file_is_brought_to_the_newest_schema(void **state)
     assert_int_equal(sql(place, "SELECT count(*) FROM users"), 1);
 }
 
+static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **state)
+{
+    struct place *place = *state;
+
+    open_again(place);
+    put_new(place);
+    shut(place);
+    sql(place, "INSERT INTO subscriptions(subscription_id, user_id, plan, status, trial_start,"
+               " created_at, updated_at) SELECT 's', user_id, 'free', 'trialing', 7, 1, 1"
+               " FROM users");
+    sql(place, "DROP TABLE trials");
+    sql(place, "DROP TABLE keys");
+    sql(place, "PRAGMA user_version = 6");
+    open_again(place);
+    shut(place);
+    assert_int_equal(sql(place, "SELECT count(*) FROM trials WHERE began_at = 7"), 1);
+}
+
 static void test_a_migration_that_fails_leaves_the_schema_before_it(void **state)
 {
     struct place *place = *state;
@@ -1007,6 +1025,7 @@ int main(void)
         CLOSED(test_a_missing_folder_is_made_for_its_owner_alone),
         OPENED(test_a_second_opener_is_refused_and_told_who_has_it),
         CLOSED(test_an_empty_file_is_brought_to_the_newest_schema),
+        CLOSED(test_trials_of_before_their_mailboxes_were_noted_are_noted),
         CLOSED(test_a_migration_that_fails_leaves_the_schema_before_it),
         OPENED(test_the_file_of_a_newer_program_is_refused_and_left_alone),
         CLOSED(test_a_schema_number_that_no_program_writes_is_refused),

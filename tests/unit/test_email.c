@@ -82,6 +82,9 @@ static void test_a_mailbox_is_the_same_whatever_its_tag(void **state)
         {"+x@example.com", "+x@example.com"},
         {"victim@ex+ample.com", "victim@ex+ample.com"},
         {"nothing+1", "nothing+1"},
+        {"+@b.example", "+@b.example"},
+        {"+ann@b.example", "+ann@b.example"},
+        {"+ann+1@b.example", "+ann@b.example"},
     };
 
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
