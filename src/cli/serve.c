@@ -237,9 +237,9 @@ static int serve(struct program *p)
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
     start_log(p->settings, &format);
-    if (listeners->absent != NULL)
-        log_warning(NULL, "one address of HOST is not listened on",
-                    LOG_S("reason", listeners->absent));
+    if (listeners->left_out != NULL)
+        log_warning(NULL, "not every address of HOST is listened on",
+                    LOG_S("reason", listeners->left_out));
     if (provider_prepare(&task, &p->app.accounts, p->settings) != OK) {
         log_stop();
         store_close(p->app.store);

@@ -109,14 +109,30 @@ static bool is_framed(const char *text, const char *open, const char *close)
            strcmp(text + len - tail, close) == 0;
 }
 
-/* `open` and the beginning of a name in it, then `close`. */
+/* `open` and the beginning of a name in it, or of a path, then `close`. */
 static bool has_opened(const char *text, const char *open, const char *close)
 {
     for (; (text = strstr(text, open)) != NULL; text++) {
         const char *name = text + strlen(open);
 
-        name += strspn(name, " \t");
+        name += strspn(name, " \t.-!$<=/~\"'");
         if (name_len(name) > 0 && strstr(name, close) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* Where a tool would have looked the value up. */
+static bool is_reference(const char *text)
+{
+    static const char *const schemes[] = {
+        "op://",    "vault:",       "vault://",   "ref+",      "arn:aws:secretsmanager:",
+        "awssm://", "arn:aws:ssm:", "secretref:", "secret://", "@Microsoft.KeyVault(",
+        "ENC[",     "keyvault://",  "sm://",      "bws://",    "gcpsm://",
+    };
+
+    for (size_t i = 0; i < count_of(schemes); i++) {
+        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
             return true;
     }
     return false;
@@ -128,8 +144,11 @@ bool secret_is_template(const char *text)
 
     return has_opened(text, "${", "}") || has_opened(text, "$(", ")") ||
            has_opened(text, "{{", "}}") || has_opened(text, "<%", "%>") ||
-           strncmp(text, "op://", 5) == 0 || is_framed(text, "<", ">") ||
+           has_opened(text, "#{", "}") || has_opened(text, "[[", "]]") ||
+           has_opened(text, "%(", ")s") || is_reference(text) || is_framed(text, "<", ">") ||
+           is_framed(text, "`", "`") || is_framed(text, "@@", "@@") ||
            (is_framed(text, "%", "%") && name_len(text + 1) == len - 2) ||
+           (is_framed(text, "@", "@") && name_len(text + 1) == len - 2) ||
            (is_framed(text, "__", "__") && name_len(text) == len) ||
            (text[0] == '$' && len > 1 && name_len(text + 1) == len - 1);
 }

@@ -14,8 +14,8 @@ struct secret {
 /* Copies. The secret is wiped when `mem` is freed. */
 struct secret *secret_new(void *mem, const char *bytes, size_t len);
 
-/* What a deployment tool should have replaced and did not: ${NAME}, $(command), {{ name }}, op://…,
- * <name>, %NAME%, __NAME__, $NAME. */
+/* What a deployment tool should have replaced and did not: ${NAME}, $(command), {{ name }}, <name>,
+ * %NAME%, @NAME@, __NAME__, $NAME and the like, or where it should have looked: op://…. */
 bool secret_is_template(const char *text);
 
 /* Why this text is no good as a signing key, and the mend: "is blank; give …". NULL if it will do.

@@ -231,6 +231,13 @@ static const char *shown(void *mem, const char *value)
     return out.s;
 }
 
+/* tcp://10.0.0.7:80, as Kubernetes and Docker links write the place of a service. */
+static bool is_service(const char *value)
+{
+    return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0 ||
+           strncmp(value, "sctp://", 7) == 0;
+}
+
 static bool parse_integer(struct loading *l, const struct setting_row *row, const char *value)
 {
     int64_t *out = (void *)((char *)l->settings + row->offset);
@@ -238,7 +245,7 @@ static bool parse_integer(struct loading *l, const struct setting_row *row, cons
 
     errno = 0;
     *out = strtoll(value, &end, 10);
-    if (strncmp(value, "tcp://", 6) == 0)
+    if (is_service(value))
         problem(l,
                 "%s: %s is what Kubernetes sets for a service of that name; set "
                 "enableServiceLinks: false in the pod, or %s to a number",
@@ -477,6 +484,14 @@ static bool parse(struct loading *l, const struct setting_row *row, const char *
     return sized && parsers[row->type](l, row, value);
 }
 
+/* Such as /dev/null. */
+static bool is_device(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 /* The secret in the file that NAME_FILE names, without its closing newline. */
 static const char *read_secret_file(struct loading *l, const struct setting_row *row,
                                     const char *path)
@@ -495,8 +510,12 @@ static const char *read_secret_file(struct loading *l, const struct setting_row 
         bytes[--len] = '\0';
     if (strlen(bytes) == len && len > 0)
         return bytes;
-    problem(l, "%s_FILE: %s %s; write the secret into it as text", row->name, shown(l->mem, path),
-            len == 0 ? "is empty" : "holds a NUL byte");
+    if (len == 0 && is_device(path))
+        problem(l, "%s_FILE: %s is no file; name the file that holds the secret", row->name,
+                shown(l->mem, path));
+    else
+        problem(l, "%s_FILE: %s %s; write the secret into it as text", row->name,
+                shown(l->mem, path), len == 0 ? "is empty" : "holds a NUL byte");
     return NULL;
 }
 
@@ -620,13 +639,12 @@ static bool has_our_prefix(const char *name)
 /* What Kubernetes and Docker links set for a service named redis or mongodb. */
 static bool is_service_link(const struct given *g)
 {
-    const char *port = strstr(g->name, "_PORT_"), *scheme = strstr(g->value, "://");
+    const char *port = strstr(g->name, "_PORT_");
     size_t len = strlen(g->name);
 
     return strstr(g->name, "_SERVICE_") != NULL ||
            (port != NULL && isdigit((unsigned char)port[6])) ||
-           (len > 5 && strcasecmp(g->name + len - 5, "_PORT") == 0 && scheme != NULL &&
-            (scheme - g->value == 3 || scheme - g->value == 4)) ||
+           (len > 5 && strcasecmp(g->name + len - 5, "_PORT") == 0 && is_service(g->value)) ||
            strcasecmp(g->name, "MONGODB_PORT") == 0;
 }
 
@@ -729,21 +747,36 @@ static void warn_of_openness(struct loading *l)
         warning(l, "AUTH_PROVIDER: is none, and HOST lets other machines in: nobody has to log in");
 }
 
-/* Who may write in the folder may put another store into it. */
-static void warn_of_data_dir(struct loading *l)
+/* A link is followed as Linux does in /tmp (protected_symlinks): one of our own, of root, or of
+ * whose the folder is. Anybody else could point it elsewhere. */
+static void check_link(struct loading *l, const struct stat *link, const struct stat *folder)
 {
     const char *path = l->settings->data_dir;
-    struct stat st;
 
-    if (path == NULL || lstat(path, &st) != 0)
-        return;
-    if (S_ISLNK(st.st_mode)) {
+    if (link->st_uid != geteuid() && link->st_uid != 0 && link->st_uid != folder->st_uid)
+        problem(l,
+                "DATA_DIR: %s is a symbolic link of another user, who can point it elsewhere; name "
+                "the folder itself",
+                path);
+    else
         warning(l, "DATA_DIR: %s is a symbolic link; the store is where it points", path);
-        if (stat(path, &st) != 0)
-            return;
-    }
-    if (!S_ISDIR(st.st_mode))
+}
+
+/* Who may write in the folder may put another store into it. */
+static void check_data_dir(struct loading *l)
+{
+    const char *path = l->settings->data_dir;
+    size_t len = path == NULL ? 0 : strlen(path);
+    struct stat link, st;
+
+    /* What ends in / is followed even by lstat(). */
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    if (len == 0 || lstat(mem_copy(l->mem, path, len), &link) != 0 || stat(path, &st) != 0 ||
+        !S_ISDIR(st.st_mode))
         return;
+    if (S_ISLNK(link.st_mode))
+        check_link(l, &link, &st);
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         warning(l,
                 "DATA_DIR: other users may write in %s, and could replace the store; run: "
@@ -774,7 +807,7 @@ static void check_together(struct loading *l)
     check_local_password(l);
     check_mail(l);
     warn_of_openness(l);
-    warn_of_data_dir(l);
+    check_data_dir(l);
 }
 
 /* Everything that is kept was copied. */

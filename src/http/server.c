@@ -51,24 +51,28 @@ static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to,
                                 unsigned port)
 {
     char text[ADDRESS_TEXT_SIZE] = "";
+    const char *of, *of_host;
     struct address address;
+    bool is_named;
 
     if (address_from_socket(to->ai_addr, &address))
         address_text(text, &address);
+    is_named = strcmp(text, host) != 0;
+    of = is_named ? " of " : "";
+    of_host = is_named ? host : "";
     switch (wrong) {
     case EADDRINUSE:
         return mem_printf(mem,
-                          "port %u is in use on %s: stop the other program, or set PORT to "
+                          "port %u is in use on %s%s%s: stop the other program, or set PORT to "
                           "another port",
-                          port, host);
+                          port, text, of, of_host);
     case EACCES:
         return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
                           port);
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
-        return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text,
-                          strcmp(text, host) == 0 ? "" : " of ",
-                          strcmp(text, host) == 0 ? "" : host);
+        return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text, of,
+                          of_host);
     default:
         return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(wrong));
     }
@@ -106,39 +110,51 @@ static int bind_all(struct listeners *l, const struct addrinfo *to)
     return 0;
 }
 
+/* A name that stands in two lines of /etc/hosts has the same address twice. */
+static bool is_repeated(const struct addrinfo *found, const struct addrinfo *to)
+{
+    for (; found != to; found = found->ai_next) {
+        if (found->ai_addrlen == to->ai_addrlen &&
+            memcmp(found->ai_addr, to->ai_addr, to->ai_addrlen) == 0)
+            return true;
+    }
+    return false;
+}
+
 struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
                                  const char **ret_why)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
     struct listeners *l = mem_new(mem, struct listeners);
     char service[8];
-    int wrong;
+    const char *why;
+    int unknown;
 
     snprintf(service, sizeof service, "%u", port);
-    wrong = getaddrinfo(host, service, &hints, &found);
-    if (wrong != 0) {
-        *ret_why = mem_printf(mem, "HOST %s is not known: %s", host, gai_strerror(wrong));
+    unknown = getaddrinfo(host, service, &hints, &found);
+    if (unknown != 0) {
+        *ret_why = mem_printf(mem, "HOST %s is not known: %s", host, gai_strerror(unknown));
         return NULL;
     }
     l->loops = loops;
     l->fds = mem_array(l, int, loops *WORKER_ADDRESSES);
-    *ret_why = NULL;
     for (const struct addrinfo *to = found; to != NULL && l->addresses < WORKER_ADDRESSES;
          to = to->ai_next) {
-        int bound = bind_all(l, to);
+        int wrong = is_repeated(found, to) ? 0 : bind_all(l, to);
 
-        /* An address that the machine does not have, such as ::1 where IPv6 is switched off. */
-        if (bound == EADDRNOTAVAIL || bound == EAFNOSUPPORT)
-            l->absent = explain_bind(mem, bound, to, host, port);
-        else if (bound != 0)
-            *ret_why = explain_bind(mem, bound, to, host, port);
+        if (wrong == 0)
+            continue;
+        why = explain_bind(mem, wrong, to, host, port);
+        l->left_out = l->left_out == NULL ? why : mem_printf(mem, "%s; %s", l->left_out, why);
     }
-    if (l->addresses == 0 && *ret_why == NULL)
-        *ret_why = l->absent;
     freeaddrinfo(found);
+    if (l->addresses == 0) {
+        *ret_why = l->left_out;
+        return NULL;
+    }
     snprintf(l->shown, sizeof l->shown,
              strchr(host, ':') == NULL ? "http://%.64s:%u" : "http://[%.64s]:%u", host, port);
-    return *ret_why == NULL ? l : NULL;
+    return l;
 }
 
 struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, unsigned loops,

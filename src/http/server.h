@@ -40,12 +40,12 @@ struct listeners {
     int *fds; /* one for each loop and address: address a of loop l is fds[a * loops + l] */
     unsigned addresses;
     unsigned loops;
-    const char *absent; /* NULL, or which address of HOST this machine does not have */
+    const char *left_out; /* NULL, or which addresses of HOST could not be bound, and why */
     char shown[64 + ADDRESS_TEXT_SIZE]; /* http://HOST:PORT */
 };
 
-/* Binds, for each loop a socket of its own (SO_REUSEPORT), the addresses of the host that the
- * machine has. NULL, and *ret_why says what is wrong and how to mend it. */
+/* Binds, for each loop a socket of its own (SO_REUSEPORT), those addresses of the host that can be
+ * bound. NULL if there are none, and *ret_why says what is wrong and how to mend it. */
 struct listeners *listeners_bind(void *mem, const char *host, unsigned port, unsigned loops,
                                  const char **ret_why);
 

@@ -178,3 +178,18 @@ def test_a_subscription_that_is_anothers_now_is_not_changed(world):
     for act, body in (("cancel", None), ("resume", None), ("change-plan", {"plan": "pro"}), ("change-plan/preview", {"plan": "pro"})):
         assert world.post(user, act, body).status_code in (400, 404), act
     assert len(world.stripe.asked("POST /v1/subscriptions/.*")) == before
+
+
+@pytest.mark.parametrize("act, field", [("cancel", True), ("resume", False)])
+def test_a_change_that_cannot_be_read_again_is_a_failure_and_shows_no_half_state(world, act, field):
+    user, person = world.subscriber()
+    if act == "resume":
+        assert world.post(user, "cancel").status_code == 200
+    before = world.subscription(user)
+    world.stripe.fails(500, on="GET /v1/subscriptions", times=20)
+    assert world.post(user, act).status_code in (502, 503)
+    shown = world.subscription(user)
+    assert {name: shown[name] for name in ("plan", "status", "stripe_customer_id")} == {name: before[name] for name in ("plan", "status", "stripe_customer_id")}
+    world.stripe.honest()
+    assert world.post(user, act).status_code == 200
+    assert world.subscription(user)["cancel_at_period_end"] is field

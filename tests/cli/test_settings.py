@@ -34,7 +34,11 @@ def test_a_signing_key_that_anybody_could_guess_is_refused_and_not_repeated(tmp_
 
 TEMPLATES = ["${JWT_SECRET_KEY:?set it in the environment please}", "${JWT_SECRET_KEY}", "prefix-0123456789-${SECRET_KEY}-suffix-abcdef", "{{ vault.manus.jwt_secret_key.value }}",
              "{{vault_manus_jwt_secret_key_value_1}}", "$(openssl rand -base64 48 | tr -d =)", "op://production/manus/jwt-secret-key/value", "<put the output of openssl rand here>",
-             "%JWT_SECRET_KEY_OF_MANUS_PRODUCTION%", "__JWT_SECRET_KEY_OF_MANUS_PRODUCTION__", "$JWT_SECRET_KEY_OF_MANUS_PRODUCTION", "<%= ENV['JWT_SECRET_KEY_OF_MANUS'] %>"]
+             "%JWT_SECRET_KEY_OF_MANUS_PRODUCTION%", "__JWT_SECRET_KEY_OF_MANUS_PRODUCTION__", "$JWT_SECRET_KEY_OF_MANUS_PRODUCTION", "<%= ENV['JWT_SECRET_KEY_OF_MANUS'] %>",
+             "{{ .Values.manus.jwtSecretKeyOfTheServer }}", "{{- .Release.Name | sha256sum | quote -}}-0123456789", "${{ secrets.JWT_SECRET_KEY_OF_MANUS }}", "$(</run/secrets/jwt-secret-key-of-manus)",
+             "`openssl rand -base64 48 | tr -d =`", "@JWT_SECRET_KEY_OF_MANUS_PRODUCTION@", "#{JWT_SECRET_KEY_OF_MANUS_PRODUCTION}#", "[[ jwt_secret_key_of_manus_production ]]",
+             "%(JWT_SECRET_KEY_OF_MANUS_PRODUCTION)s", "vault:secret/data/manus#JWT_SECRET_KEY", "ref+vault://secret/manus#/jwt_secret_key", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:manus",
+             "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k)"]
 
 
 @pytest.mark.parametrize("value", TEMPLATES)
@@ -187,7 +191,7 @@ def test_a_template_that_nothing_filled_in_is_told_for_every_other_setting_and_l
     assert value not in "".join(lines)
 
 
-@pytest.mark.parametrize("name, value", [("EMAIL_FROM", "<ann@example.com>"), ("EMAIL_FROM", "Ann <ann@example.com>"), ("APP_VERSION", "$5"), ("APP_VERSION", "1.0_2"), ("APP_VERSION", "50%"), ("SOURCE_URL", "https://example.com/$x")])
+@pytest.mark.parametrize("name, value", [("EMAIL_FROM", "<ann@example.com>"), ("EMAIL_FROM", "Ann <ann@example.com>"), ("APP_VERSION", "$5"), ("APP_VERSION", "1.0_2"), ("APP_VERSION", "50%"), ("SOURCE_URL", "https://example.com/$x"), ("APP_VERSION", "1.0 (a)"), ("APP_VERSION", "a@b"), ("APP_VERSION", "[1]"), ("EMAIL_FROM", "\"Ann #1 [x]\" <ann@example.com>")])
 def test_what_is_no_template_is_not_told(tmp_path, name, value):
     assert warnings(tmp_path, **GOOD, **{name: value}) == []
 
@@ -222,10 +226,34 @@ def test_a_folder_of_the_store_that_others_rule_over_is_told(tmp_path):
     (tmp_path / "link").symlink_to(folder)
     (line,) = warnings(tmp_path, **GOOD, DATA_DIR="link")
     assert "symbolic link" in line
+    (line,) = warnings(tmp_path, **GOOD, DATA_DIR="link/")
+    assert "symbolic link" in line
     if os.geteuid() == 0:
         os.chown(folder, 12345, 12345)
         (line,) = warnings(tmp_path, **GOOD)
         assert "belongs to another user" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a link to another user")
+def test_a_link_that_another_user_points_somewhere_is_no_folder_of_the_store(tmp_path):
+    (tmp_path / "data").mkdir(0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+    (line,) = refused(tmp_path, **GOOD, DATA_DIR="link")
+    assert line.startswith("manus: DATA_DIR: ") and "another user" in line
+    os.chown(tmp_path / "data", 12345, 12345)
+    assert run("settings", cwd=tmp_path, **GOOD, DATA_DIR="link").returncode == 0
+
+
+def test_a_device_is_no_place_to_write_a_secret_into(tmp_path):
+    lines = refused(tmp_path, JWT_SECRET_KEY_FILE="/dev/null")
+    assert any(line.startswith("manus: JWT_SECRET_KEY_FILE: ") and "no file" in line for line in lines) and "write the secret into it" not in "".join(lines)
+
+
+@pytest.mark.parametrize("name, value", [("REDIS_PORT", "tcp://10.0.0.7:6379"), ("EMAIL_PORT", "udp://10.0.0.7:25"), ("REDIS_PORT", "sctp://10.0.0.7:6379")])
+def test_a_setting_that_kubernetes_overwrites_is_explained(tmp_path, name, value):
+    (line,) = refused(tmp_path, **GOOD, **{name: value})
+    assert line.startswith(f"manus: {name}: ") and "enableServiceLinks: false" in line
 
 
 @pytest.mark.parametrize("given, sent", [("https://a.example:443", "https://a.example"), ("http://a.example:80", "http://a.example"), ("https://a.example:80", "https://a.example:80"),
@@ -289,5 +317,5 @@ def test_the_old_systems_own_environment_starts_it(start):
     ({"EMAIL_VERIFICATION": "true", "EMAIL_HOST": "127.0.0.1"}, 0, "EMAIL_HOST: is set, but there is no sender"),
     ({"UNVERIFIED_MAY": "nothing", "EMAIL_HOST": "127.0.0.1", "EMAIL_FROM": "a@example.com"}, 0, "")])
 def test_in_production_addresses_are_confirmed_only_where_mail_can_be_sent(tmp_path, settings, status, said):
-    done = run("check", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
+    done = run("settings", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
     assert done.returncode == status and said in done.stderr, done.stderr
