@@ -28,7 +28,8 @@ static bool split(const char *header, struct parts *ret)
                 return false;
             ret->time = at + 2;
             ret->time_len = len - 2;
-        } else if (len == 3 + HEX && strncmp(at, "v1=", 3) == 0) {
+        } else if (len == 3 + HEX && strncmp(at, "v1=", 3) == 0 &&
+                   strspn(at + 3, "0123456789abcdef") >= HEX) {
             if (ret->count == SIGNATURES)
                 return false;
             ret->signatures[ret->count++] = at + 3;
@@ -64,7 +65,7 @@ bool signature_may_be_right(const char *header, int64_t now_s)
 {
     struct parts parts;
 
-    return split(header, &parts) && is_in_time(&parts, now_s);
+    return split(header, &parts) && parts.count > 0 && is_in_time(&parts, now_s);
 }
 
 bool signature_is_right(const struct secrets *secrets, const char *header, const char *body,

@@ -45,12 +45,15 @@ bool address_is_v4(const struct address *address)
 
 struct address address_behind(const struct address *address)
 {
-    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b}, teredo[4] = {0x20, 0x01};
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b},
+                         local_nat64[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01},
+                         teredo[4] = {0x20, 0x01};
     const uint8_t *bytes = address->bytes;
     struct address v4;
 
     memcpy(v4.bytes, v4_prefix, sizeof v4_prefix);
-    if (memcmp(bytes, nat64, sizeof nat64) == 0) {
+    if (memcmp(bytes, nat64, sizeof nat64) == 0 ||
+        memcmp(bytes, local_nat64, sizeof local_nat64) == 0) {
         memcpy(v4.bytes + 12, bytes + 12, 4);
     } else if (bytes[0] == 0x20 && bytes[1] == 0x02) {
         memcpy(v4.bytes + 12, bytes + 2, 4);

@@ -26,7 +26,8 @@ bool address_from_socket(const struct sockaddr *from, struct address *ret);
 
 bool address_is_v4(const struct address *address);
 
-/* The address, or the IPv4 address that it stands for: behind NAT64 (64:ff9b::/96, RFC 6052), by
+/* The address, or the IPv4 address that it stands for: behind NAT64 (64:ff9b::/96, RFC 6052;
+ * 64:ff9b:1::/48, RFC 8215, whose networks are taken for ones of 96 bits), by
  * 6to4 (2002::/16, RFC 3056) or Teredo (2001::/32, RFC 4380). Each of these networks is the whole
  * IPv4 Internet. */
 struct address address_behind(const struct address *address);

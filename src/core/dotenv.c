@@ -33,7 +33,9 @@ static const char *read_quoted(const char *at, const char *end, struct text *val
     char quote = *at++;
 
     for (; at < end && *at != quote; at++) {
-        if (quote == '"' && *at == '\\' && at + 1 < end) {
+        if (quote == '\'' && *at == '\\' && at + 1 < end && (at[1] == '\'' || at[1] == '\\')) {
+            text_char(value, *++at);
+        } else if (quote == '"' && *at == '\\' && at + 1 < end) {
             at++;
             if (*at == 'n' || *at == 't')
                 text_char(value, *at == 'n' ? '\n' : '\t');

@@ -1,6 +1,6 @@
 /* Reads the text of a .env file: NAME=value a line, # comments, optional `export`, values bare or
- * in single or double quotes (double ones know \n \t \" \\ \$). Nothing is expanded or run. Pure;
- * any thread. */
+ * in single or double quotes (single ones know \' \\; double ones \n \t \" \\ \$). Nothing is
+ * expanded or run. Pure; any thread. */
 #pragma once
 
 #include "core/mem.h"

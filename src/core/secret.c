@@ -35,10 +35,12 @@ struct secret *secret_new(void *mem, const char *bytes, size_t len)
 static bool is_placeholder(const char *text)
 {
     static const char *const known[] = {
-        "changeme",    "changethis",     "replaceme",      "replacethis",
-        "replacewith", "yoursecret",     "yourjwt",        "yoursuper",
-        "yourkey",     "secretkeyhere",  "placeholder",    "insertyour",
-        "putyour",     "generatesecure", "supersecretkey", "thisisasecret",
+        "changeme",      "changethis",   "replaceme",  "replacethis",    "replacewith",
+        "yoursecret",    "yourjwt",      "yoursuper",  "yourkey",        "secretkeyhere",
+        "placeholder",   "insertyour",   "putyour",    "generatesecure", "supersecretkey",
+        "thisisasecret", "256bitsecret", "verysecure", "verysecret",     "32characters",
+        "donotuse",      "todogenerate", "devsecret",  "jwtsecret",      "secretforjwt",
+        "beforedeploy",  "qwertyuiop",   "asdfghjkl",
     };
     char squeezed[256];
     size_t len = 0;
@@ -129,28 +131,70 @@ static bool is_reference(const char *text)
         "op://",    "vault:",       "vault://",   "ref+",      "arn:aws:secretsmanager:",
         "awssm://", "arn:aws:ssm:", "secretref:", "secret://", "@Microsoft.KeyVault(",
         "ENC[",     "keyvault://",  "sm://",      "bws://",    "gcpsm://",
+        "file:///", "env:",
     };
 
     for (size_t i = 0; i < count_of(schemes); i++) {
         if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
             return true;
     }
-    return false;
+    return strncmp(text, "projects/", 9) == 0 && strstr(text, "/secrets/") != NULL;
+}
+
+/* $NAME and what follows, $env:NAME; a hash in PHC form begins with a small letter or a digit. */
+static bool is_variable(const char *text)
+{
+    size_t name = 1 + name_len(text + 1), capitals = 1;
+
+    if (*text != '$' || strncmp(text, "$env:", 5) == 0)
+        return *text == '$';
+    while (isupper((unsigned char)text[capitals]) || text[capitals] == '_' ||
+           isdigit((unsigned char)text[capitals]))
+        capitals++;
+    return name > 1 && (text[name] == '\0' || (name > 3 && capitals == name));
+}
+
+/* {NAME}, __NAME-OF-IT__: names with dashes, framed. */
+static bool frames_name(const char *text, const char *open, const char *close)
+{
+    size_t len = strlen(text), head = strlen(open), tail = strlen(close), at = head;
+
+    if (!is_framed(text, open, close))
+        return false;
+    while (isalnum((unsigned char)text[at]) ||
+           (text[at] != '\0' && strchr("_-.", text[at]) != NULL))
+        at++;
+    return at >= len - tail;
+}
+
+/* What people write for others to replace, with the quotes and the full stop that came along. */
+static bool is_instruction(const char *text)
+{
+    static const char around[] = " \t\"'.";
+    size_t len;
+
+    text += strspn(text, around);
+    len = strlen(text);
+    while (len > 0 && strchr(around, text[len - 1]) != NULL)
+        len--;
+    return len > 2 && text[0] == '<' && text[len - 1] == '>';
 }
 
 bool secret_is_template(const char *text)
 {
     size_t len = strlen(text);
 
-    return has_opened(text, "${", "}") || has_opened(text, "$(", ")") ||
+    /* As documents write that more comes: whsec_... */
+    if (len >= 3 && strcmp(text + len - 3, "...") == 0)
+        return true;
+    return has_opened(text, "${", "") || has_opened(text, "$(", ")") ||
            has_opened(text, "{{", "}}") || has_opened(text, "<%", "%>") ||
            has_opened(text, "#{", "}") || has_opened(text, "[[", "]]") ||
-           has_opened(text, "%(", ")s") || is_reference(text) || is_framed(text, "<", ">") ||
+           has_opened(text, "%(", ")s") || is_reference(text) || is_instruction(text) ||
+           is_variable(text) || frames_name(text, "((", "))") || frames_name(text, "{", "}") ||
            is_framed(text, "`", "`") || is_framed(text, "@@", "@@") ||
-           (is_framed(text, "%", "%") && name_len(text + 1) == len - 2) ||
-           (is_framed(text, "@", "@") && name_len(text + 1) == len - 2) ||
-           (is_framed(text, "__", "__") && name_len(text) == len) ||
-           (text[0] == '$' && len > 1 && name_len(text + 1) == len - 1);
+           frames_name(text, "%%", "%%") || frames_name(text, "%", "%") ||
+           frames_name(text, "@", "@") || frames_name(text, "__", "__");
 }
 
 const char *secret_weakness(const char *text)

@@ -321,12 +321,14 @@ static const char *words(void *mem, const char *choices)
     return out.s;
 }
 
+#define UNFILLED "is a template that nothing has filled in; give the value itself"
+
 static bool check_value(struct loading *l, const struct setting_row *row, const char *value)
 {
     const char *wrong = NULL;
 
     if (setting_is_secret(row) && secret_is_template(value))
-        wrong = "is a template that nothing has filled in; give the value itself";
+        wrong = UNFILLED;
     else if (row->check != NULL)
         wrong = row->check(value);
     if (wrong == NULL)
@@ -448,6 +450,11 @@ static bool parse_secrets(struct loading *l, const struct setting_row *row, cons
     struct secrets *out = (void *)((char *)l->settings + row->offset);
     struct texts items = split(l->mem, value);
 
+    /* A template may have commas of its own. */
+    if (secret_is_template(value)) {
+        problem(l, "%s: " UNFILLED, row->name);
+        return false;
+    }
     if ((row->flags & SETTING_REFUSE_BLANK) != 0 && items.count != count_items(value)) {
         problem(l, "%s: one of its values is blank; remove its comma", row->name);
         return false;

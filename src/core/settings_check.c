@@ -12,15 +12,32 @@
 
 enum { MIN_TOKEN = 32 };
 
+/* What browsers read as an IPv4 address, or refuse: 127.1, 0x7f.1, 1.2.3.4.5. */
+static bool ends_in_number(const char *host, size_t len)
+{
+    const char *dot = memrchr(host, '.', len), *last = dot == NULL ? host : dot + 1;
+    size_t rest = (size_t)(host + len - last), digits = 0;
+
+    if (rest > 2 && last[0] == '0' && (last[1] | 0x20) == 'x')
+        return true;
+    while (digits < rest && isdigit((unsigned char)last[digits]))
+        digits++;
+    return rest > 0 && digits == rest;
+}
+
 static bool is_host_name(const char *host, size_t len)
 {
+    struct address address;
+
     if (len == 0 || len > 253 || host[0] == '-' || host[0] == '.')
         return false;
     for (size_t i = 0; i < len; i++) {
         if (!isalnum((unsigned char)host[i]) && strchr("-._", host[i]) == NULL)
             return false;
+        if (host[i] == '.' && i + 1 < len && host[i + 1] == '.')
+            return false;
     }
-    return true;
+    return !ends_in_number(host, len) || address_parse(host, len, &address);
 }
 
 const char *check_host(const char *value)
@@ -71,7 +88,7 @@ const char *check_redis_url(const char *value)
     if (host != NULL && !is_userinfo(at, (size_t)(host - at)))
         end = NULL;
     if (end != NULL && *end == '/')
-        end += 1 + strspn(end + 1, "0123456789");
+        end += 1 + (strspn(end + 1, "0123456789") > 5 ? 0 : strspn(end + 1, "0123456789"));
     if (end != NULL && *end == '\0')
         return NULL;
     return "is no address of Redis; give redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// "
@@ -193,11 +210,11 @@ const char *check_token(const char *value)
         return "is shorter than 32 characters; give as many random ones, such as `openssl rand "
                "-hex "
                "32` prints";
-    for (; *value != '\0'; value++) {
-        if (*value <= ' ' || *value > '~')
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~')
             return "has characters that no header holds; give letters and digits";
     }
-    return NULL;
+    return secret_weakness(value);
 }
 
 const char *check_mongodb_uri(const char *value)

@@ -32,6 +32,16 @@ static bool is_port(const char *at, const char *end)
     return true;
 }
 
+/* The zone of an IPv6 address, fe80::1%eth0, is the proxy's own business. */
+static bool parse_with_zone(const char *at, const char *end, struct address *ret)
+{
+    const char *zone = memchr(at, '%', (size_t)(end - at));
+
+    if (zone != NULL && memchr(at, ':', (size_t)(zone - at)) != NULL)
+        end = zone;
+    return address_parse(at, (size_t)(end - at), ret);
+}
+
 /* 198.51.100.7, 198.51.100.7:5123, 2001:db8::1, [2001:db8::1], [2001:db8::1]:443. */
 static bool parse_hop(const char *hop, size_t len, struct address *ret)
 {
@@ -39,10 +49,10 @@ static bool parse_hop(const char *hop, size_t len, struct address *ret)
 
     if (*hop == '[')
         return close != NULL && (close + 1 == end || is_port(close + 1, end)) &&
-               address_parse(hop + 1, (size_t)(close - hop - 1), ret);
+               parse_with_zone(hop + 1, close, ret);
     if (colon != NULL && is_port(colon, end))
         end = colon;
-    return address_parse(hop, (size_t)(end - hop), ret);
+    return parse_with_zone(hop, end, ret);
 }
 
 /* How one field lists hops. */
@@ -61,6 +71,7 @@ static struct address walk(const struct networks *trusted, const struct address 
     size_t len = strlen(read);
     bool is_cut = len > MOST_BYTES;
     const char *begin = is_cut ? read + len - MOST_BYTES : read, *end = read + len;
+    const struct address nobody = {{0}};
     struct address client = *peer, hop;
 
     for (int hops = 0; end > begin && hops < MOST_HOPS;) {
@@ -68,7 +79,7 @@ static struct address walk(const struct networks *trusted, const struct address 
 
         end = element > begin ? element - 1 : begin;
         if (element == begin && is_cut)
-            break;
+            return nobody;
         while (element < stop && (*element == ' ' || *element == '\t'))
             element++;
         while (stop > element && (stop[-1] == ' ' || stop[-1] == '\t'))
@@ -77,7 +88,7 @@ static struct address walk(const struct networks *trusted, const struct address 
             continue;
         hops++;
         if (!syntax->parse(element, (size_t)(stop - element), &hop))
-            break;
+            return nobody;
         client = hop;
         if (!is_trusted(trusted, &hop))
             break;

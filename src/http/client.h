@@ -7,8 +7,9 @@
 bool client_is_trusted(const struct settings *settings, const struct address *peer);
 
 /* X-Forwarded-For is read from the right: trusted hops are skipped, the first other one is the
- * client; something that is no address ends the walk at the last good hop. Of a longer list the
- * right-most 4 KiB and 32 hops are looked at. An untrusted peer is the client itself. */
+ * client. Something there that is no address names nobody, who is `::`: the proxy that wrote it is
+ * not its own client. Of a longer list the right-most 4 KiB and 32 hops are looked at. An untrusted
+ * peer is the client itself. */
 struct address client_address(const struct networks *trusted, const struct address *peer,
                               const char *forwarded_for);
 

@@ -49,12 +49,18 @@ struct client_count *client_count_open(void *mem)
     return clients;
 }
 
-static size_t home_of(const struct client_count *clients, const struct address *client)
+size_t client_count_bucket(const struct client_count *clients, const struct address *client,
+                           size_t buckets)
 {
     uint64_t hash;
 
     crypto_shorthash((uint8_t *)&hash, client->bytes, sizeof client->bytes, clients->hash_key);
-    return hash & (clients->slot_count - 1);
+    return hash % buckets;
+}
+
+static size_t home_of(const struct client_count *clients, const struct address *client)
+{
+    return client_count_bucket(clients, client, clients->slot_count);
 }
 
 static size_t next_of(const struct client_count *clients, size_t slot)

@@ -39,6 +39,7 @@ struct connection {
     uv_tcp_t tcp;
     struct worker *worker;
     struct connection *older, *newer;             /* in the worker's list of its state */
+    struct connection *older_own, *newer_own;     /* in that of its client's bucket */
     struct connection *older_payer, *newer_payer; /* in that of those who have memory wait */
     int64_t deadline_ms;
     int64_t since_ms; /* in this state */
@@ -71,8 +72,6 @@ struct connection {
 };
 
 static void resume(struct connection *c);
-static bool evict(struct worker *worker, const struct connection *except,
-                  const struct address *client);
 static void feed(struct connection *c, const char *bytes, size_t len);
 
 /* Lists */
@@ -106,6 +105,11 @@ static int64_t patience_ms(const struct connection *c, enum connection_state sta
     const struct server_app *app = c->worker->app;
 
     return state == CONNECTION_IDLE ? app->settings(app->app)->keep_alive * 1000 : state_ms[state];
+}
+
+static int64_t waited_ms(const struct connection *c)
+{
+    return now_ms(c) + patience_ms(c, c->state) - c->deadline_ms;
 }
 
 static void enter(struct connection *c, enum connection_state state)
@@ -152,6 +156,17 @@ static void set_waiting(struct connection *c, size_t bytes)
     c->waiting_bytes = bytes;
 }
 
+/* Of replies, sent and not acknowledged. */
+static size_t bytes_in_kernel(const struct connection *c)
+{
+    int bytes = 0;
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &bytes) != 0)
+        return 0;
+    return (size_t)bytes;
+}
+
 /* May close this connection, or others. */
 static void count_waiting(struct connection *c)
 {
@@ -159,8 +174,76 @@ static void count_waiting(struct connection *c)
 
     if (c->req != NULL && request < REQUEST_POOL_BYTES)
         request = REQUEST_POOL_BYTES;
-    set_waiting(c, c->pending_len + request);
+    set_waiting(c, c->pending_len + request + bytes_in_kernel(c));
     worker_bound_waiting(c->worker);
+}
+
+/* How many connections a client may have */
+
+/* What the connections of an IPv6 client count by: its network, and those of 56 and 48 bits around
+ * it, which may have so many times more. */
+static const struct {
+    size_t bytes;
+    unsigned times;
+} networks[] = {{8, 1}, {7, 4}, {6, 16}};
+
+static size_t network_count(const struct address *client)
+{
+    return address_is_v4(client) ? 1 : count_of(networks);
+}
+
+/* A client's bytes behind its 64 bits are zero, so that the width tells the networks apart. */
+static struct address network_around(const struct address *client, size_t which)
+{
+    struct address network = *client;
+
+    if (which == 0)
+        return network;
+    memset(network.bytes + networks[which].bytes, 0, 8 - networks[which].bytes);
+    network.bytes[15] = (uint8_t)(8 * networks[which].bytes);
+    return network;
+}
+
+static struct connection_list *own_list(const struct connection *c)
+{
+    struct address widest = network_around(&c->client, network_count(&c->client) - 1);
+
+    return &c->worker->by_client[client_count_bucket(c->worker->clients, &widest,
+                                                     WORKER_CLIENT_BUCKETS)];
+}
+
+static void count_no_more(struct connection *c)
+{
+    struct connection_list *list = own_list(c);
+
+    for (size_t i = 0; i < network_count(&c->client); i++) {
+        struct address network = network_around(&c->client, i);
+
+        client_count_remove(c->worker->clients, &network);
+    }
+    *(c->older_own == NULL ? &list->oldest : &c->older_own->newer_own) = c->newer_own;
+    *(c->newer_own == NULL ? &list->newest : &c->newer_own->older_own) = c->older_own;
+    c->counted = false;
+}
+
+/* Of the client's networks the narrowest that has more than it may; -1: none. */
+static int count_in(struct connection *c, int64_t most)
+{
+    struct connection_list *list = own_list(c);
+    int over = -1;
+
+    for (size_t i = network_count(&c->client); i-- > 0;) {
+        struct address network = network_around(&c->client, i);
+
+        if (client_count_add(c->worker->clients, &network) > most * networks[i].times)
+            over = (int)i;
+    }
+    c->older_own = list->newest;
+    c->newer_own = NULL;
+    *(list->newest == NULL ? &list->oldest : &list->newest->newer_own) = c;
+    list->newest = c;
+    c->counted = true;
+    return over;
 }
 
 /* Closing */
@@ -178,7 +261,7 @@ static void release(struct connection *c)
 
     unlist(c);
     if (c->counted)
-        client_count_remove(worker->clients, &c->client);
+        count_no_more(c);
     free(c->pending);
     free_request(c);
     free(c);
@@ -196,14 +279,19 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_now(struct connection *c)
 {
+    bool is_taken;
+
     if (c->state == CONNECTION_CLOSED)
         return;
     if (c->holder == HOLDER_LANE)
         atomic_store(&c->req->job.gone, true);
     else if (c->holder == HOLDER_NONE && c->req != NULL && c->req->method != NULL && !c->replied)
         dispatch_log(c->req, 499, 0);
+    /* A reset frees at once what the kernel holds for who does not take it. */
+    is_taken = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) == 0;
     enter(c, CONNECTION_CLOSED);
-    uv_close((uv_handle_t *)&c->tcp, on_closed);
+    if (is_taken || uv_tcp_close_reset(&c->tcp, on_closed) != 0)
+        uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
 /* Reading */
@@ -316,15 +404,11 @@ static void on_written(uv_write_t *write, int status)
  * it, which may be megabytes, it has not taken. */
 static uint64_t bytes_moved(const struct connection *c)
 {
-    uint64_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
-    int unacknowledged = 0;
-    uv_os_fd_t fd;
+    uint64_t left;
 
     if (c->state != CONNECTION_WRITE)
         return c->bytes_in;
-    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
-        ioctl(fd, SIOCOUTQ, &unacknowledged) == 0)
-        left += (uint64_t)unacknowledged;
+    left = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) + bytes_in_kernel(c);
     return left < c->bytes_out ? c->bytes_out - left : 0;
 }
 
@@ -542,16 +626,45 @@ static bool can_parse(const struct connection *c)
            c->state == CONNECTION_BODY;
 }
 
-/* How many connections a client may have */
-
+/* Who is not counted: proxies, which hold everybody's, and whom no limit applies to. */
 static bool is_counted(const struct settings *settings, const struct address *client)
 {
-    if (settings->client_connections == 0 || client_is_trusted(settings, client))
+    if (client_is_trusted(settings, client))
         return false;
     for (size_t i = 0; i < settings->rate_limit_allow.count; i++) {
         if (network_has(&settings->rate_limit_allow.of[i], client))
             return false;
     }
+    return true;
+}
+
+static bool is_waiting(const struct connection *c)
+{
+    for (size_t i = 0; i < count_of(waiting_states); i++) {
+        if (c->state == waiting_states[i])
+            return true;
+    }
+    return false;
+}
+
+/* Closes, of the connections from the same network, the one that has kept us waiting for longest.
+ */
+static bool evict_own(const struct connection *c, size_t which)
+{
+    size_t bytes = address_is_v4(&c->client) ? sizeof c->client : networks[which].bytes;
+    struct connection *chosen = NULL, *own = own_list(c)->oldest;
+
+    for (int i = 0; own != NULL && i < LOOKED_AT; own = own->newer_own) {
+        if (own == c || !is_waiting(own) || memcmp(own->client.bytes, c->client.bytes, bytes) != 0)
+            continue;
+        i++;
+        if (chosen == NULL || waited_ms(own) > waited_ms(chosen))
+            chosen = own;
+    }
+    if (chosen == NULL)
+        return false;
+    metric_add(METRIC_connections_evicted, 1);
+    close_now(chosen);
     return true;
 }
 
@@ -566,13 +679,13 @@ static bool count_for_client(struct connection *c)
                                "network\",\"data\":null}";
     const struct settings *settings = c->worker->app->settings(c->worker->app->app);
     uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
+    int over;
 
-    if (!c->unnamed && !is_counted(settings, &c->peer))
+    if (settings->client_connections == 0 || (!c->unnamed && !is_counted(settings, &c->peer)))
         return true;
     c->client = address_client(&c->peer);
-    c->counted = true;
-    if (client_count_add(c->worker->clients, &c->client) <= settings->client_connections ||
-        evict(c->worker, c, &c->client))
+    over = count_in(c, settings->client_connections);
+    if (over < 0 || evict_own(c, (size_t)over))
         return true;
     metric_add(METRIC_connections_refused, 1);
     (void)!uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
@@ -772,33 +885,15 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
 
 /* Making room */
 
-static int64_t waited_ms(const struct connection *c)
-{
-    return now_ms(c) + patience_ms(c, c->state) - c->deadline_ms;
-}
-
-/* The oldest of a list, but for one, or the oldest of a client's there. */
-static struct connection *oldest(const struct connection_list *list,
-                                 const struct connection *except, const struct address *client)
-{
-    struct connection *c = list->oldest;
-
-    for (int i = 0; c != NULL && i < LOOKED_AT; i++, c = c->newer) {
-        if (c != except &&
-            (client == NULL || (c->counted && memcmp(&c->client, client, sizeof *client) == 0)))
-            return c;
-    }
-    return NULL;
-}
-
-static bool evict(struct worker *worker, const struct connection *except,
-                  const struct address *client)
+bool connection_evict(struct worker *worker, const struct connection *except)
 {
     struct connection *chosen = NULL;
 
     for (size_t i = 0; i < count_of(waiting_states); i++) {
-        struct connection *c = oldest(&worker->lists[waiting_states[i]], except, client);
+        struct connection *c = worker->lists[waiting_states[i]].oldest;
 
+        if (c != NULL && c == except)
+            c = c->newer;
         if (c != NULL && (chosen == NULL || waited_ms(c) > waited_ms(chosen)))
             chosen = c;
         if (c != NULL && c->state == CONNECTION_LINGER)
@@ -809,11 +904,6 @@ static bool evict(struct worker *worker, const struct connection *except,
     metric_add(METRIC_connections_evicted, 1);
     close_now(chosen);
     return true;
-}
-
-bool connection_evict(struct worker *worker, const struct connection *except)
-{
-    return evict(worker, except, NULL);
 }
 
 bool connection_evict_largest(struct worker *worker)

@@ -4,7 +4,11 @@
 #include <string.h>
 #include <strings.h>
 
-enum { OVERHEAD_BYTES = 16 << 10, RAW_HEAD_BYTES = HTTP_REQUEST_LINE_BYTES + HTTP_HEADERS_BYTES };
+enum {
+    LEAST_BODY_ROOM = 4 << 10,
+    OVERHEAD_BYTES = 16 << 10,
+    RAW_HEAD_BYTES = HTTP_REQUEST_LINE_BYTES + HTTP_HEADERS_BYTES
+};
 
 static struct message *message_of(llhttp_t *parser)
 {
@@ -306,6 +310,16 @@ static int on_headers_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
+/* Room for so many bytes and some of those to come: what is announced costs no memory yet. */
+static size_t body_room(const struct request *req, size_t len)
+{
+    size_t room = 2 * len < LEAST_BODY_ROOM ? LEAST_BODY_ROOM : 2 * len;
+
+    return req->content_length > 0 && (size_t)req->content_length < room
+               ? (size_t)req->content_length
+               : room;
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t len)
 {
     struct message *m = message_of(parser);
@@ -320,7 +334,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
         return 0;
     }
     if (req->body == NULL || talloc_get_size(req->body) < req->body_len + len + 1) {
-        size = req->content_length > 0 ? (size_t)req->content_length : 2 * (req->body_len + len);
+        size = body_room(req, req->body_len + len);
         req->body = mem_grow(req->task.mem, req->body, size + 1);
     }
     memcpy(req->body + req->body_len, at, len);

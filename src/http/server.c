@@ -12,7 +12,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-enum { BACKLOG = 4096, ROOM_MS = 10 };
+enum { BACKLOG = 4096, ROOM_MS = 10, SEND_BUFFER_BYTES = 128 << 10 };
 
 struct server {
     struct server_app app;
@@ -27,6 +27,15 @@ struct server {
 
 /* Listening */
 
+/* What the kernel holds for a client that does not take it counts nowhere: it would be megabytes.
+ * Connections inherit it from the socket that they come by. */
+static void bound_send_buffer(int fd)
+{
+    const int bytes = SEND_BUFFER_BYTES;
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 static int open_socket(const struct addrinfo *to, bool shared)
 {
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -37,6 +46,7 @@ static int open_socket(const struct addrinfo *to, bool shared)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (shared)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    bound_send_buffer(fd);
     if (to->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, to->ai_addr, to->ai_addrlen) == 0)
@@ -182,6 +192,7 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
                     "by: give ListenStream= an address and a port, not a path";
                 return NULL;
             }
+            bound_send_buffer(fds[a]);
             l->fds[a * loops + i] = i == 0 ? fds[a] : dup(fds[a]);
         }
     }

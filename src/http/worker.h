@@ -15,7 +15,12 @@ enum connection_state {
     CONNECTION_STATES
 };
 
-enum { WORKER_READ_BYTES = 64 << 10, WORKER_RANDOM_BYTES = 4096, WORKER_ADDRESSES = 4 };
+enum {
+    WORKER_READ_BYTES = 64 << 10,
+    WORKER_RANDOM_BYTES = 4096,
+    WORKER_ADDRESSES = 4,
+    WORKER_CLIENT_BUCKETS = 1024
+};
 
 struct connection_list {
     struct connection *oldest, *newest;
@@ -30,6 +35,7 @@ struct worker {
     uv_timer_t timer;
     int64_t timer_at_ms; /* 0: not armed */
     struct connection_list lists[CONNECTION_STATES];
+    struct connection_list by_client[WORKER_CLIENT_BUCKETS];
     struct connection_list payers;        /* by when memory began to wait for them */
     bool awaiting_room[WORKER_ADDRESSES]; /* the listener's next connection waits for room */
     bool closed;

@@ -25,7 +25,9 @@ def refused(tmp_path, **settings):
     "CHANGE_ME_GENERATE_SECURE_32_CHAR_KEY", "change-me-change-me-change-me-change-me", "Your_Secret_Key_1234567890abcdefghij",
     "replace-this-with-a-real-secret-9f8e7d", "a" * 32, "a" * 64, "ab" * 20, "abc123" * 8, "0123456789" * 4,
     "abcdefghijklmnopqrstuvwxyzabcdef", "\t" * 40, "supersecretkeysupersecretkey12345678", "11112222333344445555666677778888",
-    "passwordpasswordpasswordpassword1!", "1!passwordpasswordpasswordpassword", "hunter22hunter22hunter22hunter22-prod"])
+    "passwordpasswordpasswordpassword1!", "1!passwordpasswordpasswordpassword", "hunter22hunter22hunter22hunter22-prod",
+    "your-256-bit-secret-your-256-bit-secret", "my-very-long-and-very-secure-jwt-secret", "min-32-characters-long-secret-for-jwt", "dev-secret-do-not-use-in-production-!!",
+    "To do: generate a random key before deploy", "qwertyuiopasdfghjklzxcvbnmqwertyuiop"])
 def test_a_signing_key_that_anybody_could_guess_is_refused_and_not_repeated(tmp_path, key):
     (line,) = refused(tmp_path, JWT_SECRET_KEY=key)
     assert line.startswith("manus: JWT_SECRET_KEY: ") and "; " in line
@@ -41,6 +43,11 @@ TEMPLATES = ["${JWT_SECRET_KEY:?set it in the environment please}", "${JWT_SECRE
              "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k)"]
 
 
+TEMPLATES += ["$JWT_KEY.v2.some.more.long.text.here", "$env:JWT_SECRET_KEY_OF_PRODUCTION", "${UNCLOSED_JWT_SECRET_KEY_IN_PROD", "((concourse-or-bosh-jwt-secret-key))", "{jwt_secret_key_of_production_env}",
+              "%%JWT_SECRET_KEY_OF_PRODUCTION%%", "__JWT-SECRET-KEY-OF-PRODUCTION__", "file:///run/secrets/jwt_secret_key", "env:JWT_SECRET_KEY_OF_PRODUCTION_1", "projects/p1/secrets/jwt/versions/latest",
+              "'<put the output of openssl rand here>'", "<put the output of openssl rand here>."]
+
+
 @pytest.mark.parametrize("value", TEMPLATES)
 @pytest.mark.parametrize("name", ["JWT_SECRET_KEY", "REDIS_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "EMAIL_PASSWORD", "METRICS_TOKEN"])
 def test_a_template_that_nothing_filled_in_is_no_secret(tmp_path, name, value):
@@ -49,7 +56,7 @@ def test_a_template_that_nothing_filled_in_is_no_secret(tmp_path, name, value):
 
 
 @pytest.mark.parametrize("url", ["redis://:pa/ss@redis.example", "redis://:pa?ss@redis.example", "redis://:pa#ss@redis.example", "redis://:p@ss@redis.example", "redis://u:pa%ss@redis.example",
-                                 "redis://u:pa%00ss@redis.example", "redis://u:p ss@redis.example", "redis://u:pass@", "redis://u:pass@/0", "redis://u:pa\\ss@redis.example", "redis:u:pass@redis.example"])
+                                 "redis://u:pa%00ss@redis.example", "redis://u:p ss@redis.example", "redis://u:pass@", "redis://u:pass@/0", "redis://u:pa\\ss@redis.example", "redis:u:pass@redis.example", "redis://u:pass@a..b", "redis://u:pass@redis.example/99999999999999999999"])
 def test_an_address_of_redis_that_cannot_be_read_is_refused_and_no_piece_of_it_shown(tmp_path, url):
     (line,) = refused(tmp_path, **{**DEFAULTS, "REDIS_URL": url})
     assert line.startswith("manus: REDIS_URL: is no address of Redis; ") and "ss@" not in line and "localhost" not in line
@@ -271,10 +278,16 @@ def test_a_port_that_no_browser_writes_is_refused(tmp_path, name, value):
     assert line.startswith(f"manus: {name}: ")
 
 
-@pytest.mark.parametrize("value", ["https://A.example", "http://[2001:DB8::1]", "http://[2001:db8:0::1]"])
+@pytest.mark.parametrize("value", ["https://127.1", "https://0x7f.0.0.1", "https://01.02.03.04", "https://256.256.256.256", "https://1.2.3.4.5", "https://a..example", "https://A.example", "http://[2001:DB8::1]", "http://[2001:db8:0::1]"])
 def test_an_origin_in_a_spelling_that_no_browser_sends_is_refused(tmp_path, value):
     (line,) = refused(tmp_path, **GOOD, CORS_ORIGINS=value)
     assert line.startswith("manus: CORS_ORIGINS: ")
+
+
+@pytest.mark.parametrize("value", ["${STRIPE_WEBHOOK_SECRET:-a,b}", "whsec_...", "whsec_good0123456789,{{ .Values.webhook }}", "{{ .Values.a, b }}"])
+def test_a_list_of_secrets_is_looked_at_whole(tmp_path, value):
+    lines = refused(tmp_path, **GOOD, STRIPE_SECRET_KEY="sk_test_abcdefgh12345678", STRIPE_WEBHOOK_SECRET=value)
+    assert [line for line in lines if line.startswith("manus: STRIPE_WEBHOOK_SECRET: is a template")]
 
 
 @pytest.mark.parametrize("key", ["sk_live_abcdefgh12345678", "rk_live_abcdefgh12345678"])

@@ -102,6 +102,23 @@ static void try_reader(void *mem, const struct networks *trusted, reader *read, 
     }
 }
 
+/* The zone of an IPv6 address goes; false: there is one where none can be. */
+static bool cut_zone(char *hop)
+{
+    char *zone = strchr(hop, '%'), *close = zone == NULL ? NULL : strchr(zone, ']');
+    const char *colon = strchr(hop, ':');
+
+    if (zone == NULL || colon == NULL || colon > zone)
+        return zone == NULL;
+    if (*hop == '[' && close == NULL)
+        return false;
+    if (*hop == '[')
+        memmove(zone, close, strlen(close) + 1);
+    else
+        *zone = '\0';
+    return *hop == '[' || strchr(colon + 1, ':') != NULL;
+}
+
 /* The same in another way: X-Forwarded-For split into hops first, and these read by inet_pton(). */
 static bool parse_hop(char *hop, struct address *ret)
 {
@@ -141,8 +158,8 @@ static struct address model(void *mem, const struct networks *trusted, const str
         at += strspn(at, " \t");
         for (len = strlen(at); len > 0 && strchr(" \t", at[len - 1]) != NULL;)
             at[--len] = '\0';
-        if (len > 0 && !parse_hop(at, &hop))
-            break;
+        if (len > 0 && (!cut_zone(at) || !parse_hop(at, &hop)))
+            return (struct address){{0}};
         if (len > 0) {
             client = hop;
             hops++;

@@ -116,7 +116,7 @@ def waiting(manus, source="127.0.0.1", first=b"GET"):
 
 
 def is_open(one):
-    one.settimeout(0.05)
+    one.settimeout(0.002)
     try:
         return one.recv(1) != b""
     except TimeoutError:
@@ -195,6 +195,53 @@ def test_behind_the_proxy_protocol_clients_are_counted_by_network(start):
             one.close()
 
 
+def test_networks_around_an_ipv6_network_have_a_bound_too(start):
+    manus = start(CLIENT_CONNECTIONS=2, THREADS=1, PROXY_PROTOCOL="true", TRUSTED_PROXIES="127.0.0.1")
+    proxied = lambda source: waiting(manus, first=f"PROXY TCP6 {source} 2001:db8::1 1000 80\r\nGET".encode())
+    of_56 = [proxied(f"2001:db8:1:{i:x}::1") for i in range(20)]
+    of_48 = [proxied(f"2001:db8:2:{i:x}00::1") for i in range(60)]
+    others = [proxied(f"2001:db8:{i:x}::1") for i in range(3, 23)]
+    try:
+        time.sleep(0.3)
+        assert [sum(map(is_open, group)) for group in (of_56, of_48)] == [8, 32]
+        assert all(map(is_open, others))
+    finally:
+        for one in of_56 + of_48 + others:
+            one.close()
+
+
+def test_a_client_finds_its_own_idle_connections_behind_those_of_others(start):
+    manus = start(CLIENT_CONNECTIONS=5, THREADS=1, TRUSTED_PROXIES="")
+    others = [waiting(manus, f"127.0.1.{i}", first=b"") for i in range(1, 250)] + [waiting(manus, f"127.0.2.{i}", first=b"") for i in range(1, 250)]
+    own = [waiting(manus, first=b"GET") for _ in range(5)]
+    try:
+        with Wire(manus) as wire:
+            wire.send(HEALTH)
+            assert wire.reply().status == 200
+        assert not is_open(own[0]) and all(map(is_open, others))
+    finally:
+        for one in own + others:
+            one.close()
+
+
+def test_what_the_kernel_holds_for_a_client_is_bounded_and_gone_with_it(start):
+    manus = start(CLIENT_CONNECTIONS=0)
+    pages = lambda: int(re.search(r"^TCP:.* mem (\d+)$", open("/proc/net/sockstat").read(), re.M)[1])
+    before, readers = pages(), []
+    try:
+        for _ in range(100):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.connect(("127.0.0.1", manus.port))
+            one.sendall(request("/assets/swagger-ui.js") * 8)
+            readers.append(one)
+        time.sleep(1)
+        assert (pages() - before) * 4096 < 100 * (400 << 10), "of megabytes each without a bound"
+    finally:
+        for one in readers:
+            one.close()
+
+
 @pytest.mark.parametrize("what", ["halves of large bodies", "heads", "replies"])
 def test_the_memory_that_waits_for_clients_has_a_bound(start, what):
     """Together they would hold 100 MB, 6 MB, 6 MB."""
@@ -242,6 +289,19 @@ def test_the_memory_bound_finds_who_has_kept_it_behind_those_who_say_nothing(sta
                 time.sleep(0.05)
                 wire.send(login[20:])
                 assert wire.reply().status == 401
+    finally:
+        for one in held:
+            one.close()
+
+
+def test_what_is_announced_costs_no_memory_yet(start):
+    manus = start(CLIENT_CONNECTIONS=0, METRICS_TOKEN=METRICS_TOKEN, STRIPE_SECRET_KEY="sk_test_1", STRIPE_WEBHOOK_SECRET="whsec_test")
+    head = request(f"{API}/billing/webhook", "Content-Length: 1000000", f"Stripe-Signature: t={int(time.time())},v1={'0' * 64}", method="POST", body=b"x")
+    held = [waiting(manus, first=head) for _ in range(100)]
+    try:
+        time.sleep(0.3)
+        assert 100 * 1000 < metric(manus, "manus_waiting_bytes") < 100 * 20_000
+        assert all(map(is_open, held))
     finally:
         for one in held:
             one.close()

@@ -136,7 +136,7 @@ def test_forwarded_counts_instead_where_the_setting_says_so(start):
     ask = lambda value, **headers: manus.get(HEALTH, headers={"Forwarded": value, **headers}).status_code
     assert [ask('for=6.6.6.6, for="[2001:db8::1]:5"') for _ in range(3)] == [200, 200, 429]
     assert [ask(f"for=198.51.100.17;proto=https", **{"X-Forwarded-For": f"203.0.113.{i}"}) for i in range(3)] == [200, 200, 429]
-    assert [ask("for=_hidden"), ask("junk"), ask('for="'), ask("for=2001:db8::1")].count(429) == 2, "they are all the peer"
+    assert [ask("for=_hidden"), ask("junk"), ask('for="'), ask("for=2001:db8::1")].count(429) == 2, "they are all one"
 
 
 # Accounts

@@ -31,6 +31,7 @@ static void test_lines_are_read_as_people_write_them(void **state)
         {"A= #b", "1:A=[]"},
         {"A=\t# b", "1:A=[]"},
         {"A=b=c", "1:A=[b=c]"},
+        {"A='it\\'s a\\\\b'", "1:A=[it's a\\b]"},
         {"A='b # $c\\n'", "1:A=[b # $c\\n]"},
         {"A=\"b\\n\\t\\\"\\\\\\$\"", "1:A=[b\n\t\"\\$]"},
         {"A=\"b\" # c", "1:A=[b]"},
