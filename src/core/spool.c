@@ -52,16 +52,20 @@ static enum err fail_file(struct task *task, int error)
                            strerror(error)));
 }
 
-static enum err make_file(struct task *task, struct spool *spool)
+/* NULL, and the task's failure. */
+static struct spool_file *make_file(struct task *task, const char *folder)
 {
-    int fd = open_nameless(task->mem, spool->folder);
+    int fd = open_nameless(task->mem, folder);
+    struct spool_file *file;
 
-    if (fd < 0)
-        return fail_file(task, errno);
-    spool->file = mem_new(task->mem, struct spool_file);
-    spool->file->fd = fd;
-    talloc_set_destructor(spool->file, close_file);
-    return OK;
+    if (fd < 0) {
+        (void)!fail_file(task, errno);
+        return NULL;
+    }
+    file = mem_new(task->mem, struct spool_file);
+    file->fd = fd;
+    talloc_set_destructor(file, close_file);
+    return file;
 }
 
 static enum err make_room(struct task *task, struct spool *spool)
@@ -100,10 +104,13 @@ static enum err write_out(struct task *task, struct spool *spool)
 
 static enum err empty(struct task *task, struct spool *spool)
 {
-    enum err e = spool->file == NULL ? make_file(task, spool) : OK;
+    enum err e;
 
-    if (e == OK)
-        e = make_room(task, spool);
+    if (spool->file == NULL)
+        spool->file = make_file(task, spool->folder);
+    if (spool->file == NULL)
+        return task->err;
+    e = make_room(task, spool);
     return e == OK ? write_out(task, spool) : e;
 }
 
