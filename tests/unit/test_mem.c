@@ -35,7 +35,7 @@ static void what_is_no_text_is_given_beyond_the_cap_and_told(void **state)
         assert_false(mem_is_over_cap(tree));
         got = how == 0   ? mem_zero(branch, 2 * CAP)
               : how == 1 ? mem_grow(branch, mem_zero(branch, 100), 2 * CAP)
-                         : mem_copy(branch, mem_zero(NULL, 2 * CAP), 2 * CAP - 1);
+                         : mem_copy(branch, mem_zero(*state, 2 * CAP), 2 * CAP - 1);
         assert_non_null(got);
         assert_true(mem_is_over_cap(tree));
         assert_null(mem_try_grow(branch, NULL, CAP));
