@@ -35,12 +35,11 @@ struct secret *secret_new(void *mem, const char *bytes, size_t len)
 static bool is_placeholder(const char *text)
 {
     static const char *const known[] = {
-        "changeme",      "changethis",   "replaceme",  "replacethis",    "replacewith",
-        "yoursecret",    "yourjwt",      "yoursuper",  "yourkey",        "secretkeyhere",
-        "placeholder",   "insertyour",   "putyour",    "generatesecure", "supersecretkey",
-        "thisisasecret", "256bitsecret", "verysecure", "verysecret",     "32characters",
-        "donotuse",      "todogenerate", "devsecret",  "jwtsecret",      "secretforjwt",
-        "beforedeploy",  "qwertyuiop",   "asdfghjkl",
+        "changeme",      "changethis",   "replaceme", "replacethis",    "replacewith",
+        "yoursecret",    "yourjwt",      "yoursuper", "yourkey",        "secretkeyhere",
+        "placeholder",   "insertyour",   "putyour",   "generatesecure", "supersecretkey",
+        "thisisasecret", "256bitsecret", "donotuse",  "todogenerate",   "qwertyuiop",
+        "asdfghjkl",
     };
     char squeezed[256];
     size_t len = 0;

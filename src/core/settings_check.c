@@ -210,11 +210,11 @@ const char *check_token(const char *value)
         return "is shorter than 32 characters; give as many random ones, such as `openssl rand "
                "-hex "
                "32` prints";
-    for (const char *at = value; *at != '\0'; at++) {
-        if (*at <= ' ' || *at > '~')
+    for (; *value != '\0'; value++) {
+        if (*value <= ' ' || *value > '~')
             return "has characters that no header holds; give letters and digits";
     }
-    return secret_weakness(value);
+    return NULL;
 }
 
 const char *check_mongodb_uri(const char *value)
