@@ -13,9 +13,9 @@ enum { CODE_MINUTES = 5 };
 struct code code_make(struct task *task, const struct settings *settings, const char *purpose,
                       const char *email, const char **ret_digits);
 
-/* Stores it with its mail, which counts with others of its kind, which goes to nobody once
- * strangers have caused as many as they may (account/bound.h); no caller is told. ERR_BAD_REQUEST
- * with its text when the last one is less than a minute old. */
+/* Stores it with its mail. Mails of one `kind` count together: once strangers have caused as many
+ * as they may (account/bound.h), it goes to nobody, and no caller is told. ERR_BAD_REQUEST with its
+ * text when the last one is less than a minute old. */
 must_check enum err code_issue(struct task *task, const struct accounts *accounts,
                                const struct settings *settings, const struct code *code,
                                const char *kind, struct mail *mail);

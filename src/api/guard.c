@@ -138,13 +138,7 @@ static bool read_question(const struct request *req, struct question *ret)
 
 static bool may_ask(const struct request *req)
 {
-    const struct networks *proxies = &req->settings->gate_proxies;
-
-    for (size_t i = 0; i < proxies->count; i++) {
-        if (network_has(&proxies->of[i], &req->peer))
-            return true;
-    }
-    return false;
+    return networks_have(&req->settings->gate_proxies, &req->peer);
 }
 
 /* Answers */

@@ -151,15 +151,8 @@ static const struct route_limits *limits_of(const struct request *req)
 
 static bool is_allowed(const struct request *req)
 {
-    const struct networks *allowed = &req->settings->rate_limit_allow;
-
-    if (!req->settings->rate_limit_enabled)
-        return true;
-    for (size_t i = 0; i < allowed->count; i++) {
-        if (network_has(&allowed->of[i], &req->client))
-            return true;
-    }
-    return false;
+    return !req->settings->rate_limit_enabled ||
+           networks_have(&req->settings->rate_limit_allow, &req->client);
 }
 
 static bool is_exempt(const struct request *req, const struct route_limits *limits)

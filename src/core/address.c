@@ -122,3 +122,12 @@ bool network_has(const struct network *network, const struct address *address)
     return memcmp(network->address.bytes, address->bytes, whole) == 0 &&
            (rest == 0 || ((network->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0);
 }
+
+bool networks_have(const struct networks *networks, const struct address *address)
+{
+    for (size_t i = 0; i < networks->count; i++) {
+        if (network_has(&networks->of[i], address))
+            return true;
+    }
+    return false;
+}

@@ -16,6 +16,11 @@ struct network {
     unsigned bits; /* of 128 */
 };
 
+struct networks {
+    struct network *of;
+    size_t count;
+};
+
 #define ADDRESS_TEXT_SIZE 46
 
 /* Strict: what inet_pton takes, nothing else; `len` bytes of text. */
@@ -42,3 +47,6 @@ void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address);
 bool network_parse(const char *text, struct network *ret);
 
 bool network_has(const struct network *network, const struct address *address);
+
+/* Whether one of them has it. */
+bool networks_have(const struct networks *networks, const struct address *address);

@@ -613,12 +613,12 @@ static void load_row(struct loading *l, size_t index)
 
 static bool is_setting(const char *name)
 {
+    if (row_of(name) != NULL)
+        return true;
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const char *own = setting_rows[i].name;
         size_t len = strlen(own);
 
-        if (strcasecmp(name, own) == 0)
-            return true;
         if (setting_is_secret(&setting_rows[i]) && strncasecmp(name, own, len) == 0 &&
             strcasecmp(name + len, "_FILE") == 0)
             return true;

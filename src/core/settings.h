@@ -33,11 +33,6 @@ enum setting_type {
     SETTING_SECRETS,
 };
 
-struct networks {
-    struct network *of;
-    size_t count;
-};
-
 struct texts {
     const char **of;
     size_t count;

@@ -5,18 +5,9 @@
 
 enum { MOST_BYTES = 4096, MOST_HOPS = 32, HOP_BYTES = 64 };
 
-static bool is_trusted(const struct networks *trusted, const struct address *address)
-{
-    for (size_t i = 0; i < trusted->count; i++) {
-        if (network_has(&trusted->of[i], address))
-            return true;
-    }
-    return false;
-}
-
 bool client_is_trusted(const struct settings *settings, const struct address *peer)
 {
-    return is_trusted(&settings->trusted_proxies, peer);
+    return networks_have(&settings->trusted_proxies, peer);
 }
 
 static bool is_port(const char *at, const char *end)
@@ -67,7 +58,7 @@ struct syntax {
 static struct address walk(const struct networks *trusted, const struct address *peer,
                            const char *list, const struct syntax *syntax)
 {
-    const char *read = list == NULL || !is_trusted(trusted, peer) ? "" : list;
+    const char *read = list == NULL || !networks_have(trusted, peer) ? "" : list;
     size_t len = strlen(read);
     bool is_cut = len > MOST_BYTES;
     const char *begin = is_cut ? read + len - MOST_BYTES : read, *end = read + len;
@@ -90,7 +81,7 @@ static struct address walk(const struct networks *trusted, const struct address 
         if (!syntax->parse(element, (size_t)(stop - element), &hop))
             return nobody;
         client = hop;
-        if (!is_trusted(trusted, &hop))
+        if (!networks_have(trusted, &hop))
             break;
     }
     return client;

@@ -629,13 +629,8 @@ static bool can_parse(const struct connection *c)
 /* Who is not counted: proxies, which hold everybody's, and whom no limit applies to. */
 static bool is_counted(const struct settings *settings, const struct address *client)
 {
-    if (client_is_trusted(settings, client))
-        return false;
-    for (size_t i = 0; i < settings->rate_limit_allow.count; i++) {
-        if (network_has(&settings->rate_limit_allow.of[i], client))
-            return false;
-    }
-    return true;
+    return !client_is_trusted(settings, client) &&
+           !networks_have(&settings->rate_limit_allow, client);
 }
 
 static bool is_waiting(const struct connection *c)

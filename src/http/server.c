@@ -216,7 +216,7 @@ static bool takes_more(const struct worker *worker)
 
 static bool has_too_many(const struct worker *worker)
 {
-    return atomic_load(&worker->server->connections) > worker->server->limits.max_connections;
+    return !takes_more(worker);
 }
 
 static bool waits_too_much(const struct worker *worker)

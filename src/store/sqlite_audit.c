@@ -3,13 +3,7 @@
 
 static enum err count_lines(struct task *task, struct sqlite_db *db, void *argument)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_AUDIT_COUNT);
-    bool row = false;
-    enum err e = sqlite_db_row(task, db, s, &row);
-
-    if (e == OK)
-        *(int64_t *)argument = sqlite3_column_int64(s, 0);
-    return e;
+    return sqlite_db_number(task, db, SQL_AUDIT_COUNT, argument);
 }
 
 enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret)

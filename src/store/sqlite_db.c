@@ -149,3 +149,15 @@ const char *sqlite_db_text(struct task *task, sqlite3_stmt *statement, int colum
 
     return text == NULL ? NULL : mem_string(task->mem, text);
 }
+
+enum err sqlite_db_number(struct task *task, struct sqlite_db *db, enum sqlite_statement which,
+                          int64_t *ret)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, which);
+    bool row = false;
+    enum err e = sqlite_db_row(task, db, s, &row);
+
+    if (e == OK)
+        *ret = sqlite3_column_int64(s, 0);
+    return e;
+}

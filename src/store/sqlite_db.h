@@ -104,8 +104,8 @@
                   " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"          \
                   " hash = iif(expires_at > excluded.created_at, hash, excluded.hash),"            \
                   " tries = iif(expires_at > excluded.created_at, tries, 0),"                      \
-                  " expires_at = max(expires_at, iif(expires_at > excluded.created_at, 0,"         \
-                  " excluded.expires_at)), created_at = excluded.created_at")                      \
+                  " expires_at = iif(expires_at > excluded.created_at, expires_at,"                \
+                  " excluded.expires_at), created_at = excluded.created_at")                       \
     X(CODE_CREATED, "SELECT created_at FROM codes WHERE purpose = ?1 AND email = ?2")              \
     X(CODE_TRY, "UPDATE codes SET tries = tries + 1 WHERE purpose = ?1 AND email = ?2"             \
                 " AND expires_at > ?3 AND tries < ?4 RETURNING hash")                              \
@@ -202,6 +202,10 @@ must_check enum err sqlite_db_run(struct task *task, struct sqlite_db *db, sqlit
 /* Steps a statement that returns a row at most. */
 must_check enum err sqlite_db_row(struct task *task, struct sqlite_db *db, sqlite3_stmt *statement,
                                   bool *ret_row);
+
+/* The one number that a statement without parameters gives. */
+must_check enum err sqlite_db_number(struct task *task, struct sqlite_db *db,
+                                     enum sqlite_statement which, int64_t *ret);
 
 /* A statement without parameters or rows. */
 must_check enum err sqlite_db_simple(struct task *task, struct sqlite_db *db,

@@ -47,24 +47,20 @@ static enum err put_code(struct task *task, struct sqlite_db *db, enum sqlite_st
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err sweep_codes(struct task *task, struct sqlite_db *db, int64_t now_ms)
+/* A few rows of what is over, with each write. */
+static enum err sweep_before(struct task *task, struct sqlite_db *db,
+                             enum sqlite_statement statement, int64_t before_ms)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CODE_SWEEP);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
 
     if (s != NULL)
-        sqlite3_bind_int64(s, 1, now_ms);
+        sqlite3_bind_int64(s, 1, before_ms);
     return sqlite_db_run(task, db, s, NULL);
 }
 
 static enum err count_mails(struct task *task, struct sqlite_db *db, void *argument)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNT);
-    bool row = false;
-    enum err e = sqlite_db_row(task, db, s, &row);
-
-    if (e == OK)
-        *(int64_t *)argument = sqlite3_column_int64(s, 0);
-    return e;
+    return sqlite_db_number(task, db, SQL_MAIL_COUNT, argument);
 }
 
 enum err sqlite_mail_count(struct task *task, struct store *store, int64_t *ret)
@@ -149,15 +145,6 @@ static enum err charge(struct task *task, struct sqlite_db *db, const struct mai
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err sweep_counts(struct task *task, struct sqlite_db *db, int64_t now_ms)
-{
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNTS_SWEEP);
-
-    if (s != NULL)
-        sqlite3_bind_int64(s, 1, now_ms);
-    return sqlite_db_run(task, db, s, NULL);
-}
-
 /* *ret_withheld: it was accepted for nobody. */
 static enum err put_bounded(struct task *task, struct sqlite_db *db, const struct mail *mail,
                             bool *ret_withheld)
@@ -166,7 +153,7 @@ static enum err put_bounded(struct task *task, struct sqlite_db *db, const struc
     enum err e = look_at_bounds(task, db, mail, ret_withheld);
 
     if (e == OK && mail->bound_count > 0)
-        e = sweep_counts(task, db, mail->created_ms);
+        e = sweep_before(task, db, SQL_MAIL_COUNTS_SWEEP, mail->created_ms);
     for (size_t i = 0; e == OK && !*ret_withheld && i < mail->bound_count; i++) {
         if (mail->bounds[i].window_count > 0)
             e = charge(task, db, &mail->bounds[i], mail->created_ms);
@@ -203,7 +190,7 @@ static enum err issue_code(struct task *task, struct sqlite_db *db, void *argume
     *issue->ret = CODE_TOO_SOON;
     if (e != OK || *issue->ret_left_ms > 0)
         return e;
-    e = sweep_codes(task, db, issue->code->created_ms - issue->wait_ms);
+    e = sweep_before(task, db, SQL_CODE_SWEEP, issue->code->created_ms - issue->wait_ms);
     if (e == OK && issue->mail != NULL)
         e = put_bounded(task, db, issue->mail, &withheld);
     /* Of a mail that is withheld nobody learns the code: the one that somebody holds stays good,
