@@ -38,9 +38,9 @@ enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_LANE };
 struct connection {
     uv_tcp_t tcp;
     struct worker *worker;
-    struct connection *older, *newer;             /* in the worker's list of its state */
-    struct connection *older_own, *newer_own;     /* in that of its client's bucket */
-    struct connection *older_payer, *newer_payer; /* in that of those who have memory wait */
+    struct connection_link by_state;  /* in the worker's list of its state */
+    struct connection_link by_client; /* in that of its client's bucket */
+    struct connection_link by_memory; /* in that of those who have memory wait */
     int64_t deadline_ms;
     int64_t since_ms; /* in this state */
     enum connection_state state;
@@ -76,22 +76,29 @@ static void feed(struct connection *c, const char *bytes, size_t len);
 
 /* Lists */
 
-static void unlist(struct connection *c)
+static void put_newest(struct connection_list *list, struct connection_link *link)
 {
-    struct connection_list *list = &c->worker->lists[c->state];
-
-    *(c->older == NULL ? &list->oldest : &c->older->newer) = c->newer;
-    *(c->newer == NULL ? &list->newest : &c->newer->older) = c->older;
-    c->older = c->newer = NULL;
+    link->older = list->newest;
+    link->newer = NULL;
+    *(list->newest == NULL ? &list->oldest : &list->newest->newer) = link;
+    list->newest = link;
 }
 
-static void enlist(struct connection *c)
+static void take_out(struct connection_list *list, struct connection_link *link)
 {
-    struct connection_list *list = &c->worker->lists[c->state];
+    *(link->older == NULL ? &list->oldest : &link->older->newer) = link->newer;
+    *(link->newer == NULL ? &list->newest : &link->newer->older) = link->older;
+}
 
-    c->older = list->newest;
-    *(list->newest == NULL ? &list->oldest : &list->newest->newer) = c;
-    list->newest = c;
+static struct connection_list *state_list(const struct connection *c)
+{
+    return &c->worker->lists[c->state];
+}
+
+/* In a list of one state; NULL for NULL. */
+static struct connection *of_state(struct connection_link *link)
+{
+    return link == NULL ? NULL : container_of(link, struct connection, by_state);
 }
 
 static int64_t now_ms(const struct connection *c)
@@ -114,9 +121,9 @@ static int64_t waited_ms(const struct connection *c)
 
 static void enter(struct connection *c, enum connection_state state)
 {
-    unlist(c);
+    take_out(state_list(c), &c->by_state);
     c->state = state;
-    enlist(c);
+    put_newest(state_list(c), &c->by_state);
     c->since_ms = now_ms(c);
     c->moved_before = c->bytes_in;
     c->deadline_ms = state_ms[state] == 0 ? 0 : c->since_ms + patience_ms(c, state);
@@ -126,32 +133,14 @@ static void enter(struct connection *c, enum connection_state state)
 
 /* Memory that waits for the client */
 
-static void begin_paying(struct connection *c)
-{
-    struct connection_list *payers = &c->worker->payers;
-
-    c->older_payer = payers->newest;
-    c->newer_payer = NULL;
-    *(payers->newest == NULL ? &payers->oldest : &payers->newest->newer_payer) = c;
-    payers->newest = c;
-}
-
-static void stop_paying(struct connection *c)
-{
-    struct connection_list *payers = &c->worker->payers;
-
-    *(c->older_payer == NULL ? &payers->oldest : &c->older_payer->newer_payer) = c->newer_payer;
-    *(c->newer_payer == NULL ? &payers->newest : &c->newer_payer->older_payer) = c->older_payer;
-}
-
 static void set_waiting(struct connection *c, size_t bytes)
 {
     if (bytes == c->waiting_bytes)
         return;
     if (c->waiting_bytes == 0)
-        begin_paying(c);
+        put_newest(&c->worker->payers, &c->by_memory);
     else if (bytes == 0)
-        stop_paying(c);
+        take_out(&c->worker->payers, &c->by_memory);
     worker_add_waiting(c->worker, (int64_t)bytes - (int64_t)c->waiting_bytes);
     c->waiting_bytes = bytes;
 }
@@ -214,22 +203,18 @@ static struct connection_list *own_list(const struct connection *c)
 
 static void count_no_more(struct connection *c)
 {
-    struct connection_list *list = own_list(c);
-
     for (size_t i = 0; i < network_count(&c->client); i++) {
         struct address network = network_around(&c->client, i);
 
         client_count_remove(c->worker->clients, &network);
     }
-    *(c->older_own == NULL ? &list->oldest : &c->older_own->newer_own) = c->newer_own;
-    *(c->newer_own == NULL ? &list->newest : &c->newer_own->older_own) = c->older_own;
+    take_out(own_list(c), &c->by_client);
     c->counted = false;
 }
 
 /* Of the client's networks the narrowest that has more than it may; -1: none. */
 static int count_in(struct connection *c, int64_t most)
 {
-    struct connection_list *list = own_list(c);
     int over = -1;
 
     for (size_t i = network_count(&c->client); i-- > 0;) {
@@ -238,10 +223,7 @@ static int count_in(struct connection *c, int64_t most)
         if (client_count_add(c->worker->clients, &network) > most * networks[i].times)
             over = (int)i;
     }
-    c->older_own = list->newest;
-    c->newer_own = NULL;
-    *(list->newest == NULL ? &list->oldest : &list->newest->newer_own) = c;
-    list->newest = c;
+    put_newest(own_list(c), &c->by_client);
     c->counted = true;
     return over;
 }
@@ -259,7 +241,7 @@ static void release(struct connection *c)
 {
     struct worker *worker = c->worker;
 
-    unlist(c);
+    take_out(state_list(c), &c->by_state);
     if (c->counted)
         count_no_more(c);
     free(c->pending);
@@ -647,9 +629,12 @@ static bool is_waiting(const struct connection *c)
 static bool evict_own(const struct connection *c, size_t which)
 {
     size_t bytes = address_is_v4(&c->client) ? sizeof c->client : networks[which].bytes;
-    struct connection *chosen = NULL, *own = own_list(c)->oldest;
+    struct connection_link *link = own_list(c)->oldest;
+    struct connection *chosen = NULL;
 
-    for (int i = 0; own != NULL && i < LOOKED_AT; own = own->newer_own) {
+    for (int i = 0; link != NULL && i < LOOKED_AT; link = link->newer) {
+        struct connection *own = container_of(link, struct connection, by_client);
+
         if (own == c || !is_waiting(own) || memcmp(own->client.bytes, c->client.bytes, bytes) != 0)
             continue;
         i++;
@@ -780,7 +765,7 @@ static struct connection *new_connection(struct worker *worker)
     c->tcp.data = c;
     uv_tcp_init(loop_uv(worker->loop), &c->tcp);
     c->state = CONNECTION_IDLE;
-    enlist(c);
+    put_newest(state_list(c), &c->by_state);
     worker_count_opened(worker);
     return c;
 }
@@ -839,8 +824,8 @@ static bool keeps_up(struct connection *c)
     if (moved < c->moved_before + (uint64_t)window_ms / 1000 * LEAST_BYTES_PER_SECOND)
         return false;
     c->moved_before = moved;
-    unlist(c);
-    enlist(c);
+    take_out(state_list(c), &c->by_state);
+    put_newest(state_list(c), &c->by_state);
     c->deadline_ms = now + window_ms;
     worker_arm(c->worker, c->deadline_ms);
     return true;
@@ -866,14 +851,15 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
     int64_t next = 0;
 
     for (int state = 0; state < CONNECTION_STATES; state++) {
-        struct connection_list *list = &worker->lists[state];
+        const struct connection_list *list = &worker->lists[state];
+        struct connection *c;
 
         if (state_ms[state] == 0)
             continue;
-        while (list->oldest != NULL && list->oldest->deadline_ms <= now_ms)
-            time_out(list->oldest);
-        if (list->oldest != NULL && (next == 0 || list->oldest->deadline_ms < next))
-            next = list->oldest->deadline_ms;
+        while ((c = of_state(list->oldest)) != NULL && c->deadline_ms <= now_ms)
+            time_out(c);
+        if (c != NULL && (next == 0 || c->deadline_ms < next))
+            next = c->deadline_ms;
     }
     return next;
 }
@@ -885,10 +871,10 @@ bool connection_evict(struct worker *worker, const struct connection *except)
     struct connection *chosen = NULL;
 
     for (size_t i = 0; i < count_of(waiting_states); i++) {
-        struct connection *c = worker->lists[waiting_states[i]].oldest;
+        struct connection *c = of_state(worker->lists[waiting_states[i]].oldest);
 
         if (c != NULL && c == except)
-            c = c->newer;
+            c = of_state(c->by_state.newer);
         if (c != NULL && (chosen == NULL || waited_ms(c) > waited_ms(chosen)))
             chosen = c;
         if (c != NULL && c->state == CONNECTION_LINGER)
@@ -903,10 +889,12 @@ bool connection_evict(struct worker *worker, const struct connection *except)
 
 bool connection_evict_largest(struct worker *worker)
 {
-    struct connection *chosen = NULL, *c = worker->payers.oldest;
+    struct connection_link *link = worker->payers.oldest;
+    struct connection *chosen = NULL;
     double most = 0;
 
-    for (int i = 0; c != NULL && i < LOOKED_AT; i++, c = c->newer_payer) {
+    for (int i = 0; link != NULL && i < LOOKED_AT; i++, link = link->newer) {
+        struct connection *c = container_of(link, struct connection, by_memory);
         double cost = (double)c->waiting_bytes * (double)(waited_ms(c) + 1);
 
         if (cost <= most)
@@ -936,7 +924,7 @@ static bool has_unread_bytes(struct connection *c)
 static void close_idle(struct connection *c)
 {
     for (struct connection *next; c != NULL; c = next) {
-        next = c->newer;
+        next = of_state(c->by_state.newer);
         if (c->req == NULL && !has_unread_bytes(c))
             close_now(c);
     }
@@ -944,14 +932,14 @@ static void close_idle(struct connection *c)
 
 void connection_drain(struct worker *worker)
 {
-    close_idle(worker->lists[CONNECTION_IDLE].oldest);
-    close_idle(worker->lists[CONNECTION_HEAD].oldest);
+    close_idle(of_state(worker->lists[CONNECTION_IDLE].oldest));
+    close_idle(of_state(worker->lists[CONNECTION_HEAD].oldest));
 }
 
 void connection_abort_all(struct worker *worker)
 {
     for (int state = 0; state < CONNECTION_CLOSED; state++) {
         while (worker->lists[state].oldest != NULL)
-            close_now(worker->lists[state].oldest);
+            close_now(of_state(worker->lists[state].oldest));
     }
 }

@@ -22,8 +22,13 @@ enum {
     WORKER_CLIENT_BUCKETS = 1024
 };
 
+/* The place of a connection in a list. */
+struct connection_link {
+    struct connection_link *older, *newer;
+};
+
 struct connection_list {
-    struct connection *oldest, *newest;
+    struct connection_link *oldest, *newest;
 };
 
 struct worker {
