@@ -179,10 +179,7 @@ const char *limits_hashed(void *mem, const struct settings *settings, const char
 unsigned limits_address_keys(uint16_t number, const struct address *address,
                              struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
-    static const struct {
-        enum limit_kind kind;
-        size_t bytes;
-    } networks[LIMITS_CLIENT_KEYS] = {{LIMIT_NET, 8}, {LIMIT_NET56, 7}, {LIMIT_NET48, 6}};
+    static const enum limit_kind kinds[LIMITS_CLIENT_KEYS] = {LIMIT_NET, LIMIT_NET56, LIMIT_NET48};
     struct address network = address_behind(address);
     char text[ADDRESS_TEXT_SIZE];
 
@@ -191,10 +188,10 @@ unsigned limits_address_keys(uint16_t number, const struct address *address,
         ret[0] = limit_key(number, LIMIT_IP, text);
         return 1;
     }
-    for (size_t i = 0; i < count_of(networks); i++) {
-        memset(network.bytes + networks[i].bytes, 0, sizeof network.bytes - networks[i].bytes);
+    for (size_t i = 0; i < LIMITS_CLIENT_KEYS; i++) {
+        network = address_network(&network, address_networks[i].bits);
         address_text(text, &network);
-        ret[i] = limit_key(number, networks[i].kind, text);
+        ret[i] = limit_key(number, kinds[i], text);
     }
     return LIMITS_CLIENT_KEYS;
 }

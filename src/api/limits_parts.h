@@ -39,6 +39,6 @@ const char *limits_hashed(void *mem, const struct settings *settings, const char
 
 /* By what a client is counted: its IPv4 address, or the IPv6 networks around it. A customer has one
  * of at least 64 bits, some have one of 56 or 48. Returns how many keys that is. */
-enum { LIMITS_CLIENT_KEYS = 3 };
+enum { LIMITS_CLIENT_KEYS = ADDRESS_NETWORKS };
 unsigned limits_address_keys(uint16_t number, const struct address *address,
                              struct limit_key ret[LIMITS_CLIENT_KEYS]);

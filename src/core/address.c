@@ -66,13 +66,21 @@ struct address address_behind(const struct address *address)
     return v4;
 }
 
+const struct address_network address_networks[ADDRESS_NETWORKS] = {{64, 1}, {56, 4}, {48, 16}};
+
+struct address address_network(const struct address *address, unsigned bits)
+{
+    struct address network = *address;
+
+    memset(network.bytes + bits / 8, 0, sizeof network.bytes - bits / 8);
+    return network;
+}
+
 struct address address_client(const struct address *address)
 {
     struct address client = address_behind(address);
 
-    if (!address_is_v4(&client))
-        memset(client.bytes + 8, 0, sizeof client.bytes - 8);
-    return client;
+    return address_is_v4(&client) ? client : address_network(&client, address_networks[0].bits);
 }
 
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address)

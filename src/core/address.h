@@ -40,6 +40,16 @@ struct address address_behind(const struct address *address);
 /* What counts as one client: the IPv4 address behind, or the IPv6 network of 64 bits. */
 struct address address_client(const struct address *address);
 
+/* What an IPv6 client counts by, the narrowest first, and how often the bounds of one client hold
+ * for it: whoever is given a wide network has all of those in it. */
+enum { ADDRESS_NETWORKS = 3 };
+extern const struct address_network {
+    unsigned bits, times;
+} address_networks[ADDRESS_NETWORKS];
+
+/* The network of so many bits, a multiple of 8, that the address is in. */
+struct address address_network(const struct address *address, unsigned bits);
+
 /* 203.0.113.9 or 2001:db8::1. */
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address);
 

@@ -169,27 +169,20 @@ static void count_waiting(struct connection *c)
 
 /* How many connections a client may have */
 
-/* What the connections of an IPv6 client count by: its network, and those of 56 and 48 bits around
- * it, which may have so many times more. */
-static const struct {
-    size_t bytes;
-    unsigned times;
-} networks[] = {{8, 1}, {7, 4}, {6, 16}};
-
 static size_t network_count(const struct address *client)
 {
-    return address_is_v4(client) ? 1 : count_of(networks);
+    return address_is_v4(client) ? 1 : ADDRESS_NETWORKS;
 }
 
-/* A client's bytes behind its 64 bits are zero, so that the width tells the networks apart. */
+/* The last byte, which is zero in a client's network, tells the widths apart. */
 static struct address network_around(const struct address *client, size_t which)
 {
-    struct address network = *client;
+    struct address network;
 
     if (which == 0)
-        return network;
-    memset(network.bytes + networks[which].bytes, 0, 8 - networks[which].bytes);
-    network.bytes[15] = (uint8_t)(8 * networks[which].bytes);
+        return *client;
+    network = address_network(client, address_networks[which].bits);
+    network.bytes[15] = (uint8_t)address_networks[which].bits;
     return network;
 }
 
@@ -220,7 +213,7 @@ static int count_in(struct connection *c, int64_t most)
     for (size_t i = network_count(&c->client); i-- > 0;) {
         struct address network = network_around(&c->client, i);
 
-        if (client_count_add(c->worker->clients, &network) > most * networks[i].times)
+        if (client_count_add(c->worker->clients, &network) > most * address_networks[i].times)
             over = (int)i;
     }
     put_newest(own_list(c), &c->by_client);
@@ -628,7 +621,7 @@ static bool is_waiting(const struct connection *c)
  */
 static bool evict_own(const struct connection *c, size_t which)
 {
-    size_t bytes = address_is_v4(&c->client) ? sizeof c->client : networks[which].bytes;
+    size_t bytes = address_is_v4(&c->client) ? sizeof c->client : address_networks[which].bits / 8;
     struct connection_link *link = own_list(c)->oldest;
     struct connection *chosen = NULL;
 

@@ -1,5 +1,6 @@
 #include "limit/key.h"
 
+#include "core/address.h"
 #include "core/crypto.h"
 
 #include <string.h>
@@ -51,7 +52,9 @@ bool limit_key_parse(const char *text, enum limit_kind *ret_kind, const char **r
 
 uint32_t limit_times(const struct limit_key *key)
 {
-    return key->kind == LIMIT_NET56 ? 4 : key->kind == LIMIT_NET48 ? 16 : 1;
+    return key->kind == LIMIT_NET56   ? address_networks[1].times
+           : key->kind == LIMIT_NET48 ? address_networks[2].times
+                                      : 1;
 }
 
 void limit_key_add(struct text *out, const struct limit_key *key)
