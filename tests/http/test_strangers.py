@@ -19,6 +19,15 @@ def resident_mib(manus):
     return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{manus.process.pid}/status").read())[1]) / 1024
 
 
+def with_small_buffer(manus):
+    """A connection whose kernel takes little for it."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.settimeout(10 * SLOW)
+    one.connect(("127.0.0.1", manus.port))
+    return one
+
+
 HELD = {
     "bodies that do not come": request(f"{API}/auth/login", "Content-Length: 1000", method="POST"),
     "halves of bodies": request(f"{API}/auth/login", "Content-Length: 1000", method="POST", body=b"{" * 500),
@@ -37,10 +46,7 @@ def test_others_are_served_at_once_whatever_strangers_hold_open(start, held):
     strangers = []
     try:
         for _ in range(120):
-            one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.settimeout(10 * SLOW)
-            one.connect(("127.0.0.1", manus.port))
+            one = with_small_buffer(manus)
             if HELD[held]:
                 one.sendall(HELD[held])
             strangers.append(one)
@@ -65,9 +71,7 @@ def test_a_large_reply_is_shared_by_all_who_do_not_take_it(start):
     before, readers = resident_mib(manus), []
     try:
         for _ in range(100):
-            one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.connect(("127.0.0.1", manus.port))
+            one = with_small_buffer(manus)
             one.sendall(request("/assets/swagger-ui.js"))
             readers.append(one)
         deadline = time.monotonic() + 2
@@ -230,9 +234,7 @@ def test_what_the_kernel_holds_for_a_client_is_bounded_and_gone_with_it(start):
     before, readers = pages(), []
     try:
         for _ in range(100):
-            one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.connect(("127.0.0.1", manus.port))
+            one = with_small_buffer(manus)
             one.sendall(request("/assets/swagger-ui.js") * 8)
             readers.append(one)
         time.sleep(1)
@@ -253,10 +255,7 @@ def test_the_memory_that_waits_for_clients_has_a_bound(start, what):
     held = []
     try:
         for _ in range(200):
-            one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.settimeout(10 * SLOW)
-            one.connect(("127.0.0.1", manus.port))
+            one = with_small_buffer(manus)
             held.append(one)
             with contextlib.suppress(ConnectionError):
                 one.sendall(first)
