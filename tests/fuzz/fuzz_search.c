@@ -43,15 +43,7 @@ static void add(const char *email, const char *fullname)
                               .is_active = true,
                               .created_ms = 1,
                               .updated_ms = 1};
-    const struct session_record session = {
-        .id = crypto_id(mem),
-        .user_id = id,
-        .created_ms = 1,
-        .last_used_ms = 1,
-        .expires_ms = INT64_C(1) << 50,
-        .address = "::1",
-        .agent = "",
-        .chain = chain_begin(crypto_id(mem), 1, INT64_C(1) << 40)};
+    const struct session_record session = scratch_session(mem, id);
     enum user_created created;
 
     assert(store_user_create(&task, store, &user, &session, NULL, &created) == OK &&

@@ -152,15 +152,7 @@ static void open_all(void)
     assert(billing->plans != NULL);
     inbox = inbox_open(NULL, billing, NULL, current, NULL);
     {
-        const struct session_record session = {
-            .id = crypto_id(mem),
-            .user_id = user.id,
-            .created_ms = 1,
-            .last_used_ms = 1,
-            .expires_ms = INT64_C(1) << 50,
-            .address = "::1",
-            .agent = "",
-            .chain = chain_begin(crypto_id(mem), 1, INT64_C(1) << 40)};
+        const struct session_record session = scratch_session(mem, user.id);
 
         assert(store_user_create(&task, store, &user, &session, NULL, &created) == OK);
     }
