@@ -1,5 +1,5 @@
-/* What targets with a store share: where it is kept (in TMPDIR, which whoever runs the target removes),
- * and the first session of a user. */
+/* What targets with a store share: where it is kept (in TMPDIR, which whoever runs the target
+ * removes), and the first session of a user. */
 #pragma once
 
 #include "core/crypto.h"
