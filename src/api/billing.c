@@ -72,6 +72,7 @@ static void put_plan(struct text *out, const struct plan *plan)
         text_add(out, "\"amount\":null,");
     else
         text_printf(out, "\"amount\":%lld,", (long long)plan->amount);
+    put_string(out, "interval", plan->interval);
     put_string(out, "currency", plan->currency);
     text_printf(out, "\"can_be_bought\":%s,\"features\":[",
                 plan_price(plan) == NULL ? "false" : "true");

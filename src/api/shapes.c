@@ -94,6 +94,23 @@ static void put_number(struct text *out, const char *name, int64_t value)
     text_printf(out, "\"%s\":%lld,", name, (long long)value);
 }
 
+/* When access ends by what was asked for; 0: it goes on. */
+static int64_t ends_ms(const struct subscription *subscription)
+{
+    if (subscription->ends_ms != 0)
+        return subscription->ends_ms;
+    return subscription->cancel_at_period_end ? subscription->period_end_ms : 0;
+}
+
+/* Those who show the period's end as the plan's are right too if it ends before. */
+static int64_t shown_period_end_ms(const struct subscription *subscription)
+{
+    int64_t end_ms = ends_ms(subscription);
+
+    return end_ms != 0 && end_ms < subscription->period_end_ms ? end_ms
+                                                               : subscription->period_end_ms;
+}
+
 static void put_standing(struct text *out, const struct standing *standing,
                          const struct subscription *subscription)
 {
@@ -103,8 +120,9 @@ static void put_standing(struct text *out, const struct standing *standing,
     put_string(out, "status", standing->status);
     put_number(out, "monthly_agent_runs", standing->used);
     put_number(out, "monthly_agent_runs_limit", standing->limit);
-    put_time(out, "current_period_end", standing->is_paid ? subscription->period_end_ms : 0);
+    put_time(out, "current_period_end", standing->is_paid ? shown_period_end_ms(subscription) : 0);
     put_boolean(out, "cancel_at_period_end", subscription->cancel_at_period_end);
+    put_time(out, "ends_at", standing->is_paid ? ends_ms(subscription) : 0);
     put_boolean(out, "is_trial", standing->in_trial);
     put_time(out, "trial_end", subscription->trial_end_ms);
     put_string_or_null(out, "stripe_customer_id", subscription->customer_id);
@@ -134,6 +152,7 @@ void put_managed_subscription(struct text *out, const struct plans *plans,
     put_string_or_null(out, "stripe_price_id", subscription->price_id);
     put_string_or_null(out, "given_plan", subscription->gift_plan);
     put_time(out, "given_until", subscription->gift_until_ms);
+    put_string_or_null(out, "stripe_notes", subscription->notes);
     put_time(out, "synced_at", subscription->synced_ms);
     end_object(out);
 }

@@ -3,6 +3,7 @@
 #include "billing/reconcile.h"
 #include "core/clock.h"
 #include "core/email.h"
+#include "core/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,8 +117,8 @@ static enum err find_subscription(struct task *task, struct billing *billing, co
         e = store_user_by_email(task, billing->store, email, &found, &user);
     if (e == OK)
         e = store_subscription_by_user(task, billing->store, user.id, &found, ret);
-    if (e == OK && (!found || ret->customer_id == NULL))
-        return fail(task, ERR_NOT_FOUND, "Stripe knows no such user: give an address or an id");
+    if (e == OK && !found)
+        *ret = (struct subscription){.user_id = user.id};
     return e;
 }
 
@@ -129,6 +130,8 @@ static enum err sync_user(struct task *task, struct billing *billing,
     struct subscription subscription;
     enum err e = find_subscription(task, billing, request->what, &subscription);
 
+    if (e == OK && subscription.customer_id == NULL)
+        return fail(task, ERR_NOT_FOUND, "Stripe knows no such user: give an address or an id");
     return e == OK ? reconcile_one(task, billing, settings, &subscription, dry, out, &counts) : e;
 }
 
@@ -144,6 +147,37 @@ static enum err compare_one(struct task *task, struct billing *billing,
                             struct text *out)
 {
     return sync_user(task, billing, settings, request, true, out);
+}
+
+/* "WHO CUSTOMER". What the customer pays is that user's from now on. */
+static enum err link_customer(struct task *task, struct billing *billing,
+                              const struct settings *settings,
+                              const struct billing_request *request, struct text *out)
+{
+    const char *blank = strrchr(request->what, ' '), *customer_id = blank + 1;
+    struct subscription subscription;
+    struct sync_outcome outcome;
+    enum err e;
+
+    if (blank == NULL)
+        return fail(task, ERR_INVALID, "give a user and a customer at Stripe");
+    e = find_subscription(
+        task, billing, mem_printf(task->mem, "%.*s", (int)(blank - request->what), request->what),
+        &subscription);
+    if (e == OK)
+        e = sync_link(task, billing, settings, subscription.user_id, customer_id, &outcome);
+    if (e != OK)
+        return e;
+    if (outcome.result == SYNC_PAID_TWICE)
+        return fail(task, ERR_CONFLICT,
+                    "the user pays as another customer: cancel and refund one of the two first");
+    if (outcome.user_id == NULL)
+        return fail(task, ERR_NOT_FOUND, "there is no such user, or the customer pays for nothing");
+    log_info(task, "a customer was linked by hand", LOG_S("user", outcome.user_id),
+             LOG_S("customer", customer_id), LOG_S("actor", request->actor));
+    text_printf(out, "%s  %s  %s, %s\n", outcome.user_id, customer_id, outcome.found.plan,
+                outcome.found.status);
+    return OK;
 }
 
 /* The last line is for the command: where to go on, and the counts. */
@@ -181,6 +215,7 @@ const struct billing_action billing_actions[] = {
     {"inbox replay", true, replay},
     {"sync", true, sync_one},
     {"sync --dry-run", true, compare_one},
+    {"link", true, link_customer},
     {"sync page", true, sync_some},
     {"sync page --dry-run", true, compare_some},
     {0},

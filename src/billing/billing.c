@@ -45,7 +45,7 @@ static void *copy_remembered(void *mem, const void *record)
     to->plan = append(&at, from->plan);
     to->status = append(&at, from->status);
     to->gift_plan = append(&at, from->gift_plan);
-    to->id = to->customer_id = to->stripe_id = to->price_id = NULL;
+    to->id = to->customer_id = to->stripe_id = to->price_id = to->notes = NULL;
     return copy;
 }
 

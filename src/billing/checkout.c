@@ -15,6 +15,8 @@ enum {
     ROUNDS = 4, /* sessions that turn out to be over, customers that are gone, others to close */
     PREVIEW_S = 900, /* for so long a preview's price is had */
     INVOICES = 24,
+    ITEMS_MOST = 20, /* of a subscription */
+    PAGES_OPEN = 100,
 };
 
 /* Customers */
@@ -59,8 +61,8 @@ static enum err customer_of(struct task *task, struct billing *billing, const st
         e = make_customer(task, billing, user, subscription->generation,
                           (unsigned)(clock_wall_ms() / 1000), ret_id, &burnt);
     if (e == OK)
-        e = store_customer_link(task, billing->store, user->id, subscription->generation, *ret_id,
-                                clock_wall_ms(), ret_id);
+        e = store_customer_link(task, billing->store, user->id, subscription->generation, NULL,
+                                *ret_id, clock_wall_ms(), ret_id);
     billing_forget(billing, user->id);
     if (e == OK && *ret_id == NULL)
         return fail(task, ERR_CONFLICT, "The account changes: try again");
@@ -79,7 +81,8 @@ static enum err refuse_subscribed(struct task *task)
  * once it goes on. */
 static bool is_subscribed(const struct subscription *subscription)
 {
-    return subscription->stripe_id != NULL && strcmp(subscription->status, "incomplete") != 0;
+    return subscription->stripe_id != NULL && strcmp(subscription->plan, PLAN_FREE) != 0 &&
+           strcmp(subscription->status, "incomplete") != 0;
 }
 
 static enum err expire_session(struct task *task, struct billing *billing, const char *session_id)
@@ -177,6 +180,9 @@ static enum err make_reserved(struct task *task, struct billing *billing,
             e = billing_subscription(task, billing, user->id, &subscription);
         if (e == OK && is_subscribed(&subscription))
             return refuse_subscribed(task);
+        if (e == OK && outcome.result == SYNC_PRICE_UNKNOWN)
+            return fail(task, ERR_CONFLICT,
+                        "You pay for a plan that is not known here yet: ask for help");
     }
     if (e == OK)
         e = customer_of(task, billing, user, &subscription, &customer_id);
@@ -422,7 +428,16 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
     links = (struct sync_links){text_or_null(task, stripe_id_of(call.reply, "customer")),
                                 text_or_null(task, stripe_id_of(call.reply, "subscription")),
                                 text_or_null(task, named)};
-    return e == OK ? sync_subscription(task, billing, settings, &links, ret) : e;
+    if (e == OK)
+        e = sync_subscription(task, billing, settings, &links, ret);
+    if (e == OK && user_id != NULL && ret->result == SYNC_PAID_TWICE)
+        return fail(task, ERR_CONFLICT,
+                    "You have paid for a second subscription beside the one that you have: ask "
+                    "for the money back");
+    /* Paid, and not had yet. */
+    if (e == OK && strcmp(*ret_status, "complete") == 0 && !ret->is_given)
+        *ret_status = "pending";
+    return e;
 }
 
 /* Portal and invoices */
@@ -514,51 +529,100 @@ static enum err read_live(struct task *task, struct billing *billing,
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
-    if (e == OK && strcmp(stripe_id_of(call.reply, "customer"), subscription->customer_id) != 0)
+    if (e == OK && (strcmp(stripe_id_of(call.reply, "customer"), subscription->customer_id) != 0 ||
+                    !reading_is_ours(billing->plans, call.reply, subscription) ||
+                    !reading_is_live(call.reply)))
         return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
     if (e == OK)
         *ret = json_incref(call.reply);
     return e;
 }
 
-/* The item whose price is one of the plans', else the one that was taken for the plan, else the
- * only one; NULL: which one it is cannot be told. */
-static const char *item_to_change(const struct billing *billing, const json_t *live,
-                                  const struct subscription *subscription)
+/* What a schedule says would come over any change. */
+static enum err fail_if_scheduled(struct task *task, const json_t *live)
+{
+    const char *schedule = stripe_id_of(live, "schedule");
+
+    if (*schedule == '\0')
+        return OK;
+    return fail(task, ERR_CONFLICT,
+                mem_printf(task->mem,
+                           "A schedule (%s) says already how this subscription goes on: ask for "
+                           "help to change that",
+                           schedule));
+}
+
+/* Which items a switch changes: the one that becomes the new plan, and others that are plans too,
+ * which go. */
+struct items_changed {
+    const char *kept;
+    const char *gone[ITEMS_MOST];
+    size_t gone_count;
+};
+
+/* Kept is the one that has the new price already, else that of the largest plan, else the one that
+ * was taken for the plan, else the only one. False: which one it is cannot be told. */
+static bool choose_items(const struct billing *billing, const json_t *live,
+                         const struct subscription *subscription, const char *new_price,
+                         struct items_changed *ret)
 {
     const json_t *items = json_object_get(json_object_get(live, "items"), "data"), *item;
-    const char *known = NULL;
+    const struct plan *plan;
+    const json_t *kept = reading_plan_item(billing->plans, live, &plan);
     size_t i;
 
+    *ret = (struct items_changed){0};
+    if (plan == NULL && json_array_size(items) != 1)
+        kept = NULL;
     json_array_foreach(items, i, item)
     {
         const char *price = stripe_id_of(item, "price");
 
-        if (plans_by_price(billing->plans, price) != NULL)
-            return stripe_text(item, "id");
-        if (json_array_size(items) == 1 ||
-            (subscription->price_id != NULL && strcmp(price, subscription->price_id) == 0))
-            known = stripe_text(item, "id");
+        if (strcmp(price, new_price) == 0 || (kept == NULL && subscription->price_id != NULL &&
+                                              strcmp(price, subscription->price_id) == 0))
+            kept = item;
     }
-    return known;
+    json_array_foreach(items, i, item)
+    {
+        if (item != kept && ret->gone_count < ITEMS_MOST &&
+            plans_by_price(billing->plans, stripe_id_of(item, "price")) != NULL)
+            ret->gone[ret->gone_count++] = stripe_text(item, "id");
+    }
+    ret->kept = kept == NULL ? NULL : stripe_text(kept, "id");
+    return kept != NULL;
+}
+
+/* As Stripe wants them, below `prefix`. */
+static void put_items(struct task *task, struct text *form, const char *prefix,
+                      const struct items_changed *items, const char *new_price)
+{
+    stripe_put(form, mem_printf(task->mem, "%s[0][id]", prefix), items->kept);
+    stripe_put(form, mem_printf(task->mem, "%s[0][price]", prefix), new_price);
+    for (size_t i = 0; i < items->gone_count; i++) {
+        stripe_put(form, mem_printf(task->mem, "%s[%zu][id]", prefix, i + 1), items->gone[i]);
+        stripe_put(form, mem_printf(task->mem, "%s[%zu][deleted]", prefix, i + 1), "true");
+    }
 }
 
 /* Whether the plan of what runs can be changed now. Who owes would get credit for what was never
  * paid, and be active again. */
 static enum err may_switch(struct task *task, const struct billing *billing, const json_t *live,
-                           const struct subscription *subscription, const char **ret_item)
+                           const struct subscription *subscription, const struct plan *plan,
+                           struct items_changed *ret)
 {
     const char *status = stripe_text(live, "status");
 
-    *ret_item = item_to_change(billing, live, subscription);
     if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0)
         return fail(task, ERR_PAYMENT,
                     "A payment is due: pay it in the portal, then change the plan");
-    if (*ret_item == NULL)
+    if (*stripe_text(json_object_get(live, "pause_collection"), "behavior") != '\0')
+        return fail(task, ERR_CONFLICT,
+                    "The billing of this subscription is paused: ask for help to change it");
+    if (!choose_items(billing, live, subscription, plan_price(plan), ret))
         return fail(task, ERR_CONFLICT,
                     "It cannot be told what of this subscription is the plan: change it in the "
                     "portal, or ask for help");
-    return OK;
+    return fail_if_scheduled(task, live);
 }
 
 static enum err find_plan(struct task *task, const struct billing *billing,
@@ -580,8 +644,8 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     auto_json json_t *live = NULL;
     struct subscription subscription;
     struct text form = text_open(task->mem, 512);
+    struct items_changed items;
     const struct plan *plan;
-    const char *item;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
     if (e == OK)
@@ -589,14 +653,13 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     if (e == OK)
         e = read_live(task, billing, &subscription, &live);
     if (e == OK)
-        e = may_switch(task, billing, live, &subscription, &item);
+        e = may_switch(task, billing, live, &subscription, plan, &items);
     if (e != OK)
         return e;
     *ret_date_s = clock_wall_ms() / 1000;
     stripe_put(&form, "customer", subscription.customer_id);
     stripe_put(&form, "subscription", subscription.stripe_id);
-    stripe_put(&form, "subscription_details[items][0][id]", item);
-    stripe_put(&form, "subscription_details[items][0][price]", plan_price(plan));
+    put_items(task, &form, "subscription_details[items]", &items, plan_price(plan));
     stripe_put(&form, "subscription_details[proration_behavior]", "always_invoice");
     stripe_put_int(&form, "subscription_details[proration_date]", *ret_date_s);
     call.form = form.s;
@@ -644,8 +707,8 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     auto_json json_t *live = NULL;
     struct text form = text_open(task->mem, 384);
     int64_t now_s = clock_wall_ms() / 1000;
+    struct items_changed items;
     const struct plan *plan;
-    const char *item;
     enum err e = billing_subscription(task, billing, user_id, ret);
 
     if (date_s != 0 && (date_s > now_s + 5 || date_s < now_s - PREVIEW_S))
@@ -655,11 +718,10 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     if (e == OK)
         e = read_live(task, billing, ret, &live);
     if (e == OK)
-        e = may_switch(task, billing, live, ret, &item);
+        e = may_switch(task, billing, live, ret, plan, &items);
     if (e != OK)
         return e;
-    stripe_put(&form, "items[0][id]", item);
-    stripe_put(&form, "items[0][price]", plan_price(plan));
+    put_items(task, &form, "items", &items, plan_price(plan));
     stripe_put(&form, "proration_behavior", "always_invoice");
     stripe_put(&form, "payment_behavior", "error_if_incomplete");
     if (date_s != 0)
@@ -709,9 +771,12 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
         return e;
     if (!ends)
         call.form = form_to_resume(live);
-    /* It is so already. */
-    if (ends ? form_to_resume(live) != NULL : call.form == NULL)
+    /* It is so already. One that ends later is to end sooner. */
+    if (ends ? reading_ends_with_period(live) : call.form == NULL)
         return read_again(task, billing, settings, ret, ret);
+    e = fail_if_scheduled(task, live);
+    if (e != OK)
+        return e;
     call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
     call.key = mem_printf(task->mem, "manus:%s:%s", ends ? "cancel" : "resume",
                           crypto_id(task->mem));
@@ -752,15 +817,71 @@ static enum err remove_at_stripe(struct task *task, struct billing *billing, con
     return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
 }
 
+/* A page that is open still could be paid by who has gone. */
+static enum err close_pages(struct task *task, struct billing *billing, const char *customer_id)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/checkout/sessions"};
+    struct text query = text_open(task->mem, 128);
+    const json_t *data, *session;
+    size_t i;
+    enum err e;
+
+    stripe_put(&query, "customer", customer_id);
+    stripe_put(&query, "status", "open");
+    stripe_put_int(&query, "limit", PAGES_OPEN);
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    data = json_object_get(call.reply, "data");
+    json_array_foreach(data, i, session)
+    {
+        const char *id = stripe_text(session, "id");
+
+        if (e == OK && stripe_is_id(id, "cs_") &&
+            *stripe_text(session, "client_reference_id") != '\0')
+            e = expire_session(task, billing, mem_string(task->mem, id));
+    }
+    return e == ERR_CONFLICT ? OK : e; /* paid at this moment: its events say so */
+}
+
+/* Bought here for a plan, whatever its price is now. */
+static bool was_sold_here(const json_t *subscription)
+{
+    const json_t *metadata = json_object_get(subscription, "metadata");
+
+    return *stripe_text(metadata, "user_id") != '\0' && *stripe_text(metadata, "plan") != '\0';
+}
+
 enum err checkout_goodbye(struct task *task, struct billing *billing, const char *customer_id,
                           const char *subscription_id)
 {
-    enum err e = OK;
+    auto_json json_t *list = NULL;
+    const json_t *one;
+    bool missing, has_others = false;
+    size_t i;
+    enum err e;
 
-    if (stripe_is_id(subscription_id, "sub_"))
-        e = remove_at_stripe(task, billing,
-                             mem_printf(task->mem, "/v1/subscriptions/%s", subscription_id));
-    if (e == OK && stripe_is_id(customer_id, "cus_"))
-        e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/customers/%s", customer_id));
-    return e;
+    if (!stripe_is_id(customer_id, "cus_"))
+        return OK;
+    e = sync_list(task, billing, customer_id, &list, &missing);
+    json_array_foreach(list, i, one)
+    {
+        const char *id = stripe_text(one, "id");
+        bool is_ours = reading_is_ours(billing->plans, one, NULL) || was_sold_here(one) ||
+                       strcmp(id, subscription_id) == 0;
+
+        if (e != OK || reading_is_final(one) || !stripe_is_id(id, "sub_"))
+            continue;
+        if (is_ours)
+            e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/subscriptions/%s", id));
+        else
+            has_others = true;
+    }
+    if (e != OK || missing)
+        return e;
+    if (!has_others)
+        return remove_at_stripe(task, billing,
+                                mem_printf(task->mem, "/v1/customers/%s", customer_id));
+    log_info(task, "a customer stays at Stripe: something else runs for them",
+             LOG_S("customer", customer_id));
+    return close_pages(task, billing, customer_id);
 }

@@ -62,6 +62,7 @@ must_check enum err checkout_resume(struct task *task, struct billing *billing,
                                     const struct settings *settings, const char *user_id,
                                     struct subscription *ret);
 
-/* Who has gone is billed no more: ends the subscription and removes the customer. */
+/* Who has gone is billed no more: ends what is ours and removes the customer, unless something else
+ * runs for them. */
 must_check enum err checkout_goodbye(struct task *task, struct billing *billing,
                                      const char *customer_id, const char *subscription_id);

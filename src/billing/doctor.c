@@ -1,6 +1,7 @@
 #include "billing/doctor.h"
 
 #include "billing/inbox.h"
+#include "billing/reading.h"
 #include "core/clock.h"
 #include "remote/stripe.h"
 
@@ -8,7 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SKEW_S = 60 };
+enum {
+    SKEW_S = 60,
+    PAGE = 100,
+    PAGES_MOST = 50, /* of subscriptions that are looked at */
+    PRICES_MOST = 50,
+};
 
 static const char webhook_path[] = "/api/v1/billing/webhook";
 
@@ -66,6 +72,16 @@ static void check_secret(struct doctor *d)
         say(d, false, "there is no webhook secret; set STRIPE_WEBHOOK_SECRET to the endpoint's");
 }
 
+static bool is_shown_so(const struct plan *plan, const json_t *price)
+{
+    const json_t *recurring = json_object_get(price, "recurring");
+
+    return plan->amount == stripe_int(price, "unit_amount") &&
+           strcmp(plan->currency, stripe_text(price, "currency")) == 0 &&
+           strcmp(plan->interval, stripe_text(recurring, "interval")) == 0 &&
+           stripe_int(recurring, "interval_count") == 1;
+}
+
 static void check_price(struct doctor *d, const struct plan *plan, const char *price)
 {
     auto_call struct stripe_call call = {.method = "GET",
@@ -84,11 +100,14 @@ static void check_price(struct doctor *d, const struct plan *plan, const char *p
             price);
     else if (strcmp(stripe_text(call.reply, "type"), "recurring") != 0)
         say(d, false, "%s: its price %s is paid once; give one that recurs", plan->name, price);
-    else if (plan->amount != stripe_int(call.reply, "unit_amount") ||
-             strcmp(plan->currency, stripe_text(call.reply, "currency")) != 0)
-        say(d, false, "%s: shown as %lld %s, but Stripe takes %lld %s; give the same in PLANS_FILE",
-            plan->name, (long long)plan->amount, plan->currency,
-            (long long)stripe_int(call.reply, "unit_amount"), stripe_text(call.reply, "currency"));
+    else if (!is_shown_so(plan, call.reply))
+        say(d, false,
+            "%s: shown as %lld %s a %s, but Stripe takes %lld %s every %lld %s; give the same in "
+            "PLANS_FILE",
+            plan->name, (long long)plan->amount, plan->currency, plan->interval,
+            (long long)stripe_int(call.reply, "unit_amount"), stripe_text(call.reply, "currency"),
+            (long long)stripe_int(json_object_get(call.reply, "recurring"), "interval_count"),
+            stripe_text(json_object_get(call.reply, "recurring"), "interval"));
     else
         say(d, true, "%s: its price is as it is shown", plan->name);
 }
@@ -107,6 +126,106 @@ static void check_prices(struct doctor *d)
     }
     if (sold == 0)
         say(d, false, "no plan can be bought; set STRIPE_PRICE_ID_BASIC and _PRO, or PLANS_FILE");
+}
+
+/* Prices that people pay and that stand in no plan */
+
+struct price_used {
+    const char *id;
+    unsigned subscriptions;
+    bool is_ours; /* one of them was bought here */
+};
+
+struct prices_used {
+    struct price_used of[PRICES_MOST];
+    size_t count;
+    bool more; /* there are, than were looked at */
+};
+
+static void count_price(struct doctor *d, struct prices_used *prices, const char *id, bool is_ours)
+{
+    size_t i = 0;
+
+    while (i < prices->count && strcmp(prices->of[i].id, id) != 0)
+        i++;
+    if (i == PRICES_MOST) {
+        prices->more = true;
+        return;
+    }
+    if (i == prices->count)
+        prices->of[prices->count++] = (struct price_used){.id = mem_string(d->task->mem, id)};
+    prices->of[i].subscriptions++;
+    prices->of[i].is_ours = prices->of[i].is_ours || is_ours;
+}
+
+static void count_prices(struct doctor *d, struct prices_used *prices, const json_t *subscription)
+{
+    const json_t *items = json_object_get(json_object_get(subscription, "items"), "data"), *item;
+    const json_t *metadata = json_object_get(subscription, "metadata");
+    bool is_ours = *stripe_text(metadata, "user_id") != '\0';
+    size_t i;
+
+    if (!reading_is_live(subscription) || reading_is_ours(d->plans, subscription, NULL))
+        return;
+    json_array_foreach(items, i, item) count_price(d, prices, stripe_id_of(item, "price"), is_ours);
+}
+
+static void say_prices(struct doctor *d, const struct prices_used *prices)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < prices->count; i++) {
+        const struct price_used *one = &prices->of[i];
+
+        good = good && !one->is_ours;
+        if (one->is_ours)
+            say(d, false,
+                "%s stands in no plan, but %u subscriptions that were bought here pay it; add it "
+                "to "
+                "PLANS_FILE or STRIPE_PRICE_ID_…",
+                one->id, one->subscriptions);
+        else
+            say(d, true,
+                "%s stands in no plan, and %u subscriptions pay it: so it should be for another "
+                "product; a plan's is to be added to PLANS_FILE or STRIPE_PRICE_ID_…",
+                one->id, one->subscriptions);
+    }
+    if (good && prices->count == 0)
+        say(d, true, "every price that is paid stands in a plan");
+    if (prices->more)
+        say(d, true, "there are more subscriptions or prices than were looked at");
+}
+
+static void check_prices_used(struct doctor *d)
+{
+    struct prices_used prices = {0};
+    const char *after = "";
+
+    for (int i = 0; i < PAGES_MOST; i++) {
+        auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
+        struct text query = text_open(d->task->mem, 128);
+        const json_t *data, *one;
+        size_t n;
+
+        stripe_put_int(&query, "limit", PAGE);
+        if (*after != '\0')
+            stripe_put(&query, "starting_after", after);
+        call.form = query.s;
+        if (ask(d, &call) != OK) {
+            say(d, false, "the subscriptions cannot be read: %s", d->task->text);
+            return;
+        }
+        data = json_object_get(call.reply, "data");
+        json_array_foreach(data, n, one)
+        {
+            count_prices(d, &prices, one);
+            after = mem_string(d->task->mem, stripe_text(one, "id"));
+        }
+        prices.more = json_is_true(json_object_get(call.reply, "has_more"));
+        if (!prices.more || n == 0)
+            break;
+    }
+    say_prices(d, &prices);
 }
 
 static bool is_ours(const struct doctor *d, const char *url)
@@ -219,6 +338,7 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
     check_mode(&d);
     check_secret(&d);
     check_prices(&d);
+    check_prices_used(&d);
     check_endpoints(&d);
     check_clock(&d);
     return d.good;

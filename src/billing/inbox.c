@@ -20,8 +20,8 @@ enum {
     LOOK_MS = 200,
     BATCH = 1000,
     LONGEST_WAIT_S = 3600,
-    NOBODY_TRIES = 8, /* some minutes: who is concerned may be told by an event to come */
-    PRICE_TRIES = 6,
+    UNPLACED_TRIES = 3, /* some seconds: who has paid may be told by an event to come */
+    DUPLICATE_TRIES = 8,
     STOP_MS = 9000,
     SWEEP_MS = 3600 * 1000,
 };
@@ -39,6 +39,7 @@ enum deed {
     DEED_DELETED, /* sync, and the customer is unlinked */
     DEED_ALERT,   /* told in the log: money goes back; what that means is for people to decide */
     DEED_GOODBYE, /* our own: a user was removed */
+    DEED_FOUND,   /* our own: a subscription that nobody is linked to; sync */
 };
 
 static const struct row {
@@ -70,6 +71,7 @@ static const struct row {
     {"charge.dispute.created", DEED_ALERT, true},
     {"charge.dispute.closed", DEED_ALERT},
     {STORE_EVENT_GOODBYE, DEED_GOODBYE},
+    {INBOX_EVENT_FOUND, DEED_FOUND},
 };
 
 const char *inbox_type(size_t n)
@@ -204,6 +206,10 @@ static enum err do_deed(struct task *task, struct billing *billing, const struct
         return apply_deleted(task, billing, settings, &links, ret);
     case DEED_GOODBYE:
         return apply_goodbye(task, billing, payload, ret);
+    case DEED_FOUND:
+        links = (struct sync_links){.customer_id = stripe_text(payload, "customer"),
+                                    .subscription_id = stripe_text(payload, "subscription")};
+        return sync_subscription(task, billing, settings, &links, ret);
     case DEED_ALERT:
         log_warning(task, "money goes back: look at it in Stripe's dashboard",
                     LOG_S("event", event->id), LOG_S("type", event->type),
@@ -212,6 +218,28 @@ static enum err do_deed(struct task *task, struct billing *billing, const struct
     default:
         return sync_subscription(task, billing, settings, &links, ret);
     }
+}
+
+enum err inbox_put_found(struct task *task, struct store *store, const char *customer_id,
+                         const char *subscription_id)
+{
+    struct event event = {
+        .id = mem_printf(task->mem, "found_%s", subscription_id),
+        .type = INBOX_EVENT_FOUND,
+        .customer_id = customer_id,
+        .payload = mem_printf(task->mem, "{\"customer\":\"%s\",\"subscription\":\"%s\"}",
+                              customer_id, subscription_id),
+        .state = EVENT_WAITING,
+        .error = "",
+        .received_ms = clock_wall_ms(),
+    };
+    const char *state;
+    bool is_new, found;
+    enum err e = store_event_put(task, store, &event, 0, &is_new, &state);
+
+    if (e != OK || is_new || strcmp(state, EVENT_WAITING) == 0 || strcmp(state, EVENT_DEAD) == 0)
+        return e;
+    return store_event_replay(task, store, event.id, clock_wall_ms(), &found);
 }
 
 /* Settling */
@@ -228,14 +256,15 @@ static enum err put_off(struct task *task, struct billing *billing, const struct
                                 why);
 }
 
-static enum err give_up(struct task *task, struct billing *billing, const struct event *event,
-                        const char *why)
+/* An operator looks at it, and is told by mail if one is set: once for each customer and reason. */
+static enum err give_up(struct task *task, struct billing *billing, const struct settings *settings,
+                        const struct event *event, const char *user_id, const char *why)
 {
     metric_add(METRIC_events_dead, 1);
     log_error(task, "an event was given up: see manus billing inbox", LOG_S("event", event->id),
-              LOG_S("type", event->type), LOG_S("detail", why));
-    return store_event_done(task, billing->store, event->id, EVENT_DEAD, NULL, why, NULL,
-                            clock_wall_ms());
+              LOG_S("type", event->type), LOG_S("user", user_id), LOG_S("detail", why));
+    return store_event_done(task, billing->store, event->id, EVENT_DEAD, user_id, why,
+                            notice_for_operator(task, settings, event, why), clock_wall_ms());
 }
 
 static enum err finish(struct task *task, struct billing *billing, const struct event *event,
@@ -256,7 +285,8 @@ static enum err finish(struct task *task, struct billing *billing, const struct 
 
 /* It did not go through: Stripe or the store is down, or Stripe refuses us. */
 static enum err settle_failure(struct task *task, struct billing *billing,
-                               const struct event *event, enum err failure)
+                               const struct settings *settings, const struct event *event,
+                               enum err failure)
 {
     const char *why = task->text == NULL ? err_info(failure)->name : task->text;
 
@@ -266,32 +296,54 @@ static enum err settle_failure(struct task *task, struct billing *billing,
     /* A goodbye is all that stands between who is gone and being billed on. */
     if (clock_wall_ms() - event->received_ms > GIVE_UP_MS &&
         strcmp(event->type, STORE_EVENT_GOODBYE) != 0)
-        return give_up(task, billing, event, why);
+        return give_up(task, billing, settings, event, NULL, why);
     return put_off(task, billing, event, why);
 }
 
-static enum err settle(struct task *task, struct billing *billing, const struct event *event,
-                       const struct sync_outcome *outcome, struct event_verdict *ret)
+/* A plan is paid, and is nobody's, or a second one of somebody's. */
+static enum err settle_unplaced(struct task *task, struct billing *billing,
+                                const struct settings *settings, const struct event *event,
+                                const struct sync_outcome *outcome)
+{
+    metric_add(METRIC_payments_unplaced, 1);
+    if (outcome->result == SYNC_PAID_TWICE)
+        return give_up(task, billing, settings, event, outcome->named_id,
+                       mem_printf(task->mem,
+                                  "paid twice: %s of the customer %s, by the user %s who pays as "
+                                  "another customer; cancel and refund one of them",
+                                  outcome->subscription_id, outcome->customer_id,
+                                  outcome->named_id));
+    if (event->attempts < UNPLACED_TRIES)
+        return put_off(task, billing, event, "a plan is paid, and nobody is known to have paid it");
+    return give_up(task, billing, settings, event, NULL,
+                   mem_printf(task->mem,
+                              "%s of the customer %s pays for a plan, and names nobody: say whose "
+                              "it is by manus billing link USER %s",
+                              outcome->subscription_id, outcome->customer_id,
+                              outcome->customer_id));
+}
+
+static enum err settle(struct task *task, struct billing *billing, const struct settings *settings,
+                       const struct event *event, const struct sync_outcome *outcome,
+                       struct event_verdict *ret)
 {
     switch (outcome->result) {
     case SYNC_NOBODY:
         ret->result = EVENT_UNKNOWN;
-        if (event->attempts < NOBODY_TRIES)
-            return put_off(task, billing, event, "nobody of ours is concerned so far");
         return finish(task, billing, event, EVENT_IGNORED, outcome, "nobody of ours is concerned");
+    case SYNC_UNPLACED:
+    case SYNC_PAID_TWICE:
+        ret->result = EVENT_UNKNOWN;
+        return settle_unplaced(task, billing, settings, event, outcome);
     case SYNC_PRICE_UNKNOWN:
         ret->result = EVENT_LATER;
-        if (event->attempts < PRICE_TRIES)
-            return put_off(task, billing, event,
-                           "its price stands in no plan: add it to PLANS_FILE or "
-                           "STRIPE_PRICE_ID_…");
-        return give_up(task, billing, event,
+        return give_up(task, billing, settings, event, outcome->user_id,
                        "its price stands in no plan: add it to PLANS_FILE or STRIPE_PRICE_ID_…, "
                        "then replay this");
     default:
         ret->result = EVENT_APPLIED;
         ret->user_id = outcome->user_id;
-        if (outcome->has_duplicate && event->attempts < NOBODY_TRIES)
+        if (outcome->has_duplicate && event->attempts < DUPLICATE_TRIES)
             return put_off(task, billing, event, "a second subscription could not be ended yet");
         return finish(task, billing, event, EVENT_DONE, outcome, "");
     }
@@ -313,8 +365,8 @@ enum err inbox_apply(struct task *task, struct billing *billing, const struct se
     }
     e = do_deed(task, billing, settings, event, payload, row->deed, &outcome);
     if (e != OK)
-        return settle_failure(task, billing, event, e);
-    return settle(task, billing, event, &outcome, ret);
+        return settle_failure(task, billing, settings, event, e);
+    return settle(task, billing, settings, event, &outcome, ret);
 }
 
 /* Accepting */
@@ -344,7 +396,7 @@ static const char *reason_to_skip(const struct settings *settings, const json_t 
     const json_t *live = json_object_get(event, "livemode");
 
     *ret_message = NULL;
-    if (row == NULL || row->deed == DEED_GOODBYE)
+    if (row == NULL || row->deed == DEED_GOODBYE || row->deed == DEED_FOUND)
         return "its type is of no concern";
     if (stripe_is_configured(settings) && json_is_boolean(live) &&
         json_is_true(live) != stripe_is_live(settings))

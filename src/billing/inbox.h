@@ -50,5 +50,12 @@ must_check enum err inbox_apply(struct task *task, struct billing *billing,
                                 const struct settings *settings, const struct event *event,
                                 struct event_verdict *ret);
 
+/* Our own event for a live subscription of a plan that nobody is linked to. */
+#define INBOX_EVENT_FOUND "manus.found"
+
+/* Puts one, unless it is there already; one that was done before is looked at again. */
+must_check enum err inbox_put_found(struct task *task, struct store *store, const char *customer_id,
+                                    const char *subscription_id);
+
 /* The n-th type of event that a webhook endpoint needs; NULL behind the last. */
 const char *inbox_type(size_t n);

@@ -38,7 +38,7 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
 {
     struct user user;
 
-    /* Once for each invoice that is not paid. */
+    /* Once for each debt, however many invoices it grows to. */
     if (strcmp(after->status, "past_due") != 0 ||
         (strcmp(before->status, "past_due") == 0 && before->past_due_ms == after->past_due_ms) ||
         !find_reader(task, billing, settings, after->user_id, &user))
@@ -48,6 +48,17 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
                                          language_of_choice(user.language, LANGUAGE_ENGLISH),
                                          return_url_default(task->mem, settings),
                                          (int)settings->past_due_grace_days));
+}
+
+const struct mail *notice_for_operator(struct task *task, const struct settings *settings,
+                                       const struct event *event, const char *why)
+{
+    struct user operator= {.email = settings->operator_email};
+
+    if (operator.email == NULL || * operator.email == '\0' || !outbox_is_configured(settings))
+        return NULL;
+    return mail_to(task, &operator, letter_given_up(task->mem, settings, operator.email, event->id,
+                                                    event->type, why));
 }
 
 static const struct mail *trial_letter(struct task *task, const struct settings *settings,

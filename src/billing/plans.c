@@ -19,10 +19,14 @@ static const char *built_in_features[][4] = {
 };
 
 static const struct plan built_in[] = {
-    {.name = PLAN_FREE, .runs = 10, .amount = 0, .currency = "usd"},
-    {.name = "basic", .runs = 1000, .amount = 1900, .currency = "usd"},
-    {.name = "pro", .runs = 5000, .amount = 4900, .currency = "usd"},
-    {.name = "enterprise", .runs = PLAN_UNLIMITED, .amount = -1, .currency = "usd"},
+    {.name = PLAN_FREE, .runs = 10, .amount = 0, .interval = "month", .currency = "usd"},
+    {.name = "basic", .runs = 1000, .amount = 1900, .interval = "month", .currency = "usd"},
+    {.name = "pro", .runs = 5000, .amount = 4900, .interval = "month", .currency = "usd"},
+    {.name = "enterprise",
+     .runs = PLAN_UNLIMITED,
+     .amount = -1,
+     .interval = "month",
+     .currency = "usd"},
 };
 
 struct loading {
@@ -201,6 +205,21 @@ static void read_currency(struct loading *l, const char *where, const json_t *ob
         plan->currency = mem_string(l->mem, text);
 }
 
+static void read_interval(struct loading *l, const char *where, const json_t *object,
+                          struct plan *plan)
+{
+    static const char *const intervals[] = {"day", "week", "month", "year"};
+    const json_t *value = json_object_get(object, "interval");
+    const char *text = value == NULL ? "month" : json_string_value(value);
+
+    for (size_t i = 0; i < count_of(intervals) && text != NULL; i++) {
+        if (strcmp(text, intervals[i]) == 0)
+            plan->interval = intervals[i];
+    }
+    if (plan->interval == NULL)
+        problem(l, "%s: interval must be day, week, month or year", where);
+}
+
 /* Which routes there are, and what a limit may say, the rate limits know. */
 static void read_limits(struct loading *l, const char *where, const json_t *object,
                         struct plan *plan)
@@ -230,8 +249,9 @@ static void read_limits(struct loading *l, const char *where, const json_t *obje
 
 static void read_plan(struct loading *l, const json_t *object, size_t index)
 {
-    static const char *const members[] = {"name",     "runs",          "amount", "currency",
-                                          "features", "stripe_prices", "limits", NULL};
+    static const char *const members[] = {"name",          "runs",     "amount",
+                                          "interval",      "currency", "features",
+                                          "stripe_prices", "limits",   NULL};
     const char *where = mem_printf(l->mem, "plan %zu", index + 1);
     const char *name = json_string_value(json_object_get(object, "name"));
     struct plan plan = {0};
@@ -250,6 +270,7 @@ static void read_plan(struct loading *l, const json_t *object, size_t index)
         problem(l, "%s: runs is missing; give how many a month, -1 for unlimited", where);
     plan.runs = read_number(l, where, object, "runs", PLAN_UNLIMITED, 0);
     plan.amount = read_number(l, where, object, "amount", -1, -1);
+    read_interval(l, where, object, &plan);
     read_currency(l, where, object, &plan);
     plan.features = read_texts(l, where, object, "features");
     plan.price_ids = read_texts(l, where, object, "stripe_prices");

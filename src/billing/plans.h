@@ -18,8 +18,9 @@ struct plan {
     const char *name;
     int64_t runs;           /* in a period; PLAN_UNLIMITED */
     struct texts price_ids; /* at Stripe: the first is sold, the others are known too */
-    int64_t amount;         /* of a month, as it is shown, in the currency's smallest unit; -1: on
-                               request */
+    int64_t amount;         /* of an interval, as it is shown, in the currency's smallest unit; -1:
+                               on request */
+    const char *interval;   /* Stripe's: day, week, month or year */
     const char *currency;   /* ISO 4217, in lower case */
     struct texts features;
     const struct plan_limit *limits;

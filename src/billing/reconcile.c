@@ -1,5 +1,6 @@
 #include "billing/reconcile.h"
 
+#include "billing/inbox.h"
 #include "billing/notice.h"
 #include "core/clock.h"
 #include "core/log.h"
@@ -9,7 +10,9 @@
 
 enum {
     PAGE = 20,
-    IN_ROW = 3, /* that Stripe does not answer: then it is down */
+    STRIPE_PAGE = 100,
+    STRIPE_PAGES = 1000, /* of a price */
+    IN_ROW = 3,          /* that Stripe does not answer: then it is down */
     PAGE_MS = 60000,
     PACE_MS = 50, /* between two of the daily comparison: Stripe's rates are for customers */
     HOUR_MS = 3600 * 1000,
@@ -102,6 +105,97 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
     return e;
 }
 
+/* Who pays for a plan and is linked to nobody */
+
+static enum err look_at(struct task *task, struct billing *billing, const json_t *subscription,
+                        unsigned *found)
+{
+    const char *id = stripe_text(subscription, "id");
+    const char *customer_id = stripe_id_of(subscription, "customer");
+    struct subscription stored;
+    bool known;
+    enum err e;
+
+    if (!reading_is_paid_plan(billing->plans, subscription) || !stripe_is_id(id, "sub_") ||
+        !stripe_is_id(customer_id, "cus_"))
+        return OK;
+    e = store_subscription_by_customer(task, billing->store, customer_id, &known, &stored);
+    if (e != OK || known)
+        return e;
+    (*found)++;
+    return inbox_put_found(task, billing->store, customer_id, id);
+}
+
+/* The page behind the subscription `after` (empty: the first); *ret_after: where the next one
+ * begins, empty behind the last. */
+static enum err look_through(struct task *task, struct billing *billing, const char *price_id,
+                             char after[STRIPE_ID_SIZE], unsigned *found)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
+    struct text query = text_open(task->mem, 256);
+    const json_t *data, *one;
+    size_t i;
+    enum err e;
+
+    stripe_put(&query, "price", price_id);
+    stripe_put_int(&query, "limit", STRIPE_PAGE);
+    stripe_put(&query, "expand[0]", "data.latest_invoice");
+    if (*after != '\0')
+        stripe_put(&query, "starting_after", after);
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    *after = '\0';
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return OK;
+    data = json_object_get(call.reply, "data");
+    json_array_foreach(data, i, one)
+    {
+        if (e == OK)
+            e = look_at(task, billing, one, found);
+        if (json_is_true(json_object_get(call.reply, "has_more")))
+            snprintf(after, STRIPE_ID_SIZE, "%s", stripe_text(one, "id"));
+    }
+    return e;
+}
+
+static enum err find_price(struct reconcile *r, const char *price_id, unsigned *found)
+{
+    char after[STRIPE_ID_SIZE] = "";
+    enum err e = OK;
+
+    for (int i = 0; i < STRIPE_PAGES && !atomic_load(&r->stopping); i++) {
+        auto_tree void *mem = mem_tree(65536);
+        struct task task = {
+            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+
+        e = look_through(&task, r->billing, price_id, after, found);
+        if (e != OK)
+            log_warning(&task, "who pays for a plan could not be listed", LOG_S("price", price_id),
+                        LOG_S("detail", task.text));
+        if (e != OK || *after == '\0')
+            return e;
+        usleep(PACE_MS * 1000);
+    }
+    return e;
+}
+
+static void find_unlinked(struct reconcile *r)
+{
+    const struct plans *plans = r->billing->plans;
+    unsigned found = 0;
+    enum err e = OK;
+
+    for (size_t i = 0; i < plans->count && e == OK; i++) {
+        const struct texts *prices = &plans->of[i].price_ids;
+
+        for (size_t j = 0; j < prices->count && e == OK; j++)
+            e = find_price(r, prices->of[j], &found);
+    }
+    if (found > 0)
+        log_warning(NULL, "somebody pays for a plan and was linked to nobody",
+                    LOG_I("subscriptions", found));
+}
+
 /* The daily job */
 
 static void compare_all(struct reconcile *r)
@@ -159,6 +253,7 @@ static void run(struct job *job)
         return;
     r->compared_ms = now_ms;
     compare_all(r);
+    find_unlinked(r);
 }
 
 static void done(struct job *job, enum err outcome)

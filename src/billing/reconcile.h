@@ -1,5 +1,6 @@
 /* Comparing with Stripe what is stored, and mending what differs: once a day for everybody whom
- * Stripe knows, and by `manus billing sync`. And, every hour, the mails to those whose trial ends
+ * Stripe knows, and by `manus billing sync`; and finding who pays for a plan and is linked to
+ * nobody. And, every hour, the mails to those whose trial ends
  * within three days. */
 #pragma once
 

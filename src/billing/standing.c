@@ -5,7 +5,7 @@
 
 /* A paid period that is over is good for so long: its renewal may not have been heard of yet. */
 #define DAY_MS INT64_C(86400000)
-enum { SLACK_DAYS = 2 };
+enum { SLACK_DAYS = 2, SHORTEST_MONTH_DAYS = 28 };
 
 static int64_t month_ms(int64_t now_ms, int months_on)
 {
@@ -21,6 +21,70 @@ static void use_month(struct standing *s, int64_t now_ms)
 {
     s->period_ms = month_ms(now_ms, 0);
     s->resets_ms = month_ms(now_ms, 1);
+}
+
+static bool is_leap(int year)
+{
+    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+/* So many months on, on the same day at the same time, or on the last day of a shorter month. */
+static int64_t months_after(int64_t anchor_ms, int months)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    time_t anchor_s = (time_t)(anchor_ms / 1000);
+    int month, last;
+    struct tm at;
+
+    gmtime_r(&anchor_s, &at);
+    month = at.tm_year * 12 + at.tm_mon + months;
+    at.tm_year = month / 12;
+    at.tm_mon = month % 12;
+    last = days[at.tm_mon] + (at.tm_mon == 1 && is_leap(at.tm_year + 1900));
+    at.tm_mday = at.tm_mday < last ? at.tm_mday : last;
+    return (int64_t)timegm(&at) * 1000;
+}
+
+/* How many whole months of the anchor's are over at that moment; negative before it. */
+static int months_between(int64_t anchor_ms, int64_t at_ms)
+{
+    time_t anchor_s = (time_t)(anchor_ms / 1000), at_s = (time_t)(at_ms / 1000);
+    struct tm anchor, at;
+    int months;
+
+    gmtime_r(&anchor_s, &anchor);
+    gmtime_r(&at_s, &at);
+    months = (at.tm_year - anchor.tm_year) * 12 + at.tm_mon - anchor.tm_mon;
+    return months_after(anchor_ms, months) > at_ms ? months - 1 : months;
+}
+
+/* What the months are counted from: the day on which Stripe's periods turn, unless those of a month
+ * or longer turn elsewhere by now. */
+static int64_t anchor_of(const struct subscription *sub, int64_t now_ms)
+{
+    int64_t start_ms = sub->period_start_ms, anchor_ms = sub->anchor_ms;
+
+    if (anchor_ms == 0 || anchor_ms > now_ms)
+        return start_ms;
+    if (sub->period_end_ms - start_ms < SHORTEST_MONTH_DAYS * DAY_MS)
+        return anchor_ms;
+    return months_after(anchor_ms, months_between(anchor_ms, start_ms)) == start_ms ? anchor_ms
+                                                                                    : start_ms;
+}
+
+static void use_paid_month(struct standing *s, const struct subscription *sub, int64_t now_ms)
+{
+    int64_t anchor_ms = anchor_of(sub, now_ms), at_ms = now_ms;
+    int months;
+
+    if (sub->period_end_ms != 0 && at_ms >= sub->period_end_ms)
+        at_ms = sub->period_end_ms - 1;
+    if (sub->unpaid_from_ms != 0 && at_ms >= sub->unpaid_from_ms)
+        at_ms = sub->unpaid_from_ms - 1;
+    months = months_between(anchor_ms, at_ms);
+    /* Stripe's times are whole seconds: later than a trial of the same second. */
+    s->period_ms = months_after(anchor_ms, months) + 1;
+    s->resets_ms = months_after(anchor_ms, months + 1);
 }
 
 static bool has_gift(const struct subscription *sub, int64_t now_ms)
@@ -58,12 +122,14 @@ static enum standing_verdict judge_paid(const struct settings *settings,
                                         const struct subscription *sub, int64_t now_ms)
 {
     int64_t grace_ms = settings->past_due_grace_days * DAY_MS;
+    bool is_late = strcmp(sub->status, "past_due") == 0;
 
     if (strcmp(sub->status, "canceled") == 0 || strcmp(sub->status, "unpaid") == 0)
         return STANDING_INACTIVE;
-    if (strcmp(sub->status, "past_due") == 0)
+    if (is_late && sub->past_due_ms != 0)
         return now_ms < sub->past_due_ms + grace_ms ? STANDING_GOOD : STANDING_NOT_PAID;
-    if (strcmp(sub->status, "active") != 0 && strcmp(sub->status, "trialing") != 0)
+    /* Late without a debt is one whose invoices are drafts, or were credited. */
+    if (!is_late && strcmp(sub->status, "active") != 0 && strcmp(sub->status, "trialing") != 0)
         return STANDING_NOT_PAID;
     return sub->period_end_ms == 0 || now_ms < sub->period_end_ms + SLACK_DAYS * DAY_MS
                ? STANDING_GOOD
@@ -89,11 +155,12 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
         judge_gift(&s, plans, sub, now_ms);
     } else if (s.is_paid) {
         s.verdict = judge_paid(settings, sub, now_ms);
-        if (sub->period_start_ms != 0) {
-            /* Stripe's times are whole seconds: later than a trial of the same second. */
-            s.period_ms = sub->period_start_ms + 1;
-            s.resets_ms = sub->period_end_ms;
+        if (sub->ends_ms != 0 && now_ms >= sub->ends_ms) {
+            s.status = "canceled";
+            s.verdict = STANDING_INACTIVE;
         }
+        if (sub->period_start_ms != 0)
+            use_paid_month(&s, sub, now_ms);
     } else if (sub->is_trial) {
         judge_trial(&s, plans, sub, now_ms);
     } else if (strcmp(sub->status, "active") != 0) {

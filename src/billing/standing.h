@@ -1,8 +1,10 @@
 /* Where somebody stands: what a stored subscription means at a moment. The one place that knows
  * which plan is in force, what is left of it, and why not. Pure; any thread.
  *
- * A period is a calendar month (UTC) for the free plan and for gifts, Stripe's for what is paid,
- * the trial for who tries. */
+ * A period is a calendar month (UTC) for the free plan and for gifts, the trial for who tries. For
+ * what is paid it is a month from the day on which Stripe's periods turn, whatever the price's
+ * interval: from the 31st to the last day of a shorter month. It never begins anew by what is not
+ * paid: behind the end of Stripe's period, and while an invoice is due, the count goes on. */
 #pragma once
 
 #include "billing/plans.h"

@@ -9,192 +9,11 @@
 
 enum { PAGES = 10, PAGE = 100, APPLY_TRIES = 4 };
 
-/* Reading */
-
-struct status_row {
-    const char *stripe, *ours;
-    int rank; /* which one counts, of several */
-    bool is_live;
-};
-
-static const struct status_row *status_row(const char *status)
-{
-    static const struct status_row rows[] = {
-        {"active", "active", 6, true},      {"trialing", "trialing", 6, true},
-        {"past_due", "past_due", 5, true},  {"unpaid", "unpaid", 4, false},
-        {"paused", "canceled", 3, false},   {"incomplete", "incomplete", 2, false},
-        {"canceled", "canceled", 1, false}, {"incomplete_expired", "canceled", 0, false},
-    };
-    /* What is new grants nothing. */
-    static const struct status_row unknown = {"", "incomplete", 2, false};
-
-    for (size_t i = 0; i < count_of(rows); i++) {
-        if (strcmp(rows[i].stripe, status) == 0)
-            return &rows[i];
-    }
-    return &unknown;
-}
-
-static const struct status_row *status_of(const json_t *subscription)
-{
-    return status_row(stripe_text(subscription, "status"));
-}
-
-static const json_t *items_of(const json_t *subscription)
-{
-    return json_object_get(json_object_get(subscription, "items"), "data");
-}
-
-static const char *price_of(const json_t *item)
-{
-    const char *price = stripe_id_of(item, "price");
-
-    return *price != '\0' ? price : stripe_id_of(item, "plan");
-}
-
-/* The largest plan among the items, and its item; NULL: none of them is ours. */
-static const struct plan *plan_of(const struct plans *plans, const json_t *subscription,
-                                  const json_t **ret_item)
-{
-    const json_t *items = items_of(subscription), *item;
-    const struct plan *best = NULL;
-    size_t i;
-
-    *ret_item = json_array_get(items, 0);
-    json_array_foreach(items, i, item)
-    {
-        const struct plan *plan = plans_by_price(plans, price_of(item));
-
-        if (plan != NULL && (best == NULL || plan_rank(plans, plan) > plan_rank(plans, best))) {
-            best = plan;
-            *ret_item = item;
-        }
-    }
-    return best;
-}
-
-/* On the item since 2025-03-31, on the subscription before. */
-static int64_t period_ms(const json_t *subscription, const json_t *item, const char *name)
-{
-    int64_t at_ms = stripe_time_ms(item, name);
-
-    return at_ms != 0 ? at_ms : stripe_time_ms(subscription, name);
-}
-
-static int64_t unpaid_since_ms(const json_t *subscription, int64_t otherwise)
-{
-    int64_t at_ms = stripe_time_ms(json_object_get(subscription, "latest_invoice"), "created");
-
-    return at_ms != 0 ? at_ms : otherwise;
-}
-
-static bool is_ending(const json_t *subscription)
-{
-    return stripe_int(subscription, "cancel_at") != 0 ||
-           json_is_true(json_object_get(subscription, "cancel_at_period_end"));
-}
-
-/* As if nothing had been bought. */
-static void read_nothing(const struct subscription *stored, struct subscription *ret,
-                         const char *status)
-{
-    ret->plan = PLAN_FREE;
-    ret->status = stored->is_trial && strcmp(status, "active") == 0 ? "trialing" : status;
-    ret->stripe_id = ret->price_id = NULL;
-    ret->period_start_ms = ret->period_end_ms = ret->canceled_ms = ret->past_due_ms = 0;
-    ret->cancel_at_period_end = false;
-}
-
-bool sync_read(const struct plans *plans, const json_t *subscription,
-               const struct subscription *stored, void *mem, struct subscription *ret)
-{
-    const struct status_row *status = status_of(subscription);
-    const json_t *item;
-    const struct plan *plan = plan_of(plans, subscription, &item);
-    const char *id = stripe_text(subscription, "id");
-    int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
-
-    *ret = *stored;
-    if (status->rank <= 1) {
-        read_nothing(stored, ret, status->rank == 1 ? "canceled" : "active");
-        if (status->rank == 1)
-            ret->canceled_ms = ended_ms != 0 ? ended_ms
-                                             : stripe_time_ms(subscription, "canceled_at");
-        return true;
-    }
-    ret->status = status->ours;
-    ret->period_start_ms = period_ms(subscription, item, "current_period_start");
-    ret->period_end_ms = period_ms(subscription, item, "current_period_end");
-    ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");
-    ret->cancel_at_period_end = is_ending(subscription);
-    ret->past_due_ms = strcmp(ret->status, "past_due") == 0
-                           ? unpaid_since_ms(subscription, ret->period_start_ms)
-                           : 0;
-    ret->price_id = item == NULL ? NULL : mem_string(mem, price_of(item));
-    /* Whoever pays keeps the plan that they had, until somebody says which one the price is of. */
-    ret->plan = plan != NULL ? plan->name : stored->plan;
-    ret->stripe_id = mem_string(mem, id);
-    return plan != NULL;
-}
-
-/* Choosing */
-
-static bool is_better(const struct plans *plans, const json_t *a, const json_t *b)
-{
-    const struct status_row *status_a = status_of(a), *status_b = status_of(b);
-    const json_t *item;
-    const struct plan *plan_a = plan_of(plans, a, &item), *plan_b = plan_of(plans, b, &item);
-    bool a_is_older = stripe_int(a, "created") < stripe_int(b, "created");
-
-    if (status_a->rank != status_b->rank)
-        return status_a->rank > status_b->rank;
-    if (!status_a->is_live)
-        return !a_is_older && stripe_int(a, "created") != stripe_int(b, "created");
-    if (plan_a != plan_b)
-        return plan_b == NULL ||
-               (plan_a != NULL && plan_rank(plans, plan_a) > plan_rank(plans, plan_b));
-    /* Who bought again while the first one runs out wants the one that goes on. */
-    if (is_ending(a) != is_ending(b))
-        return is_ending(b);
-    return a_is_older;
-}
-
-/* The one that counts; NULL if there is none. */
-static const json_t *choose(const struct plans *plans, const json_t *list)
-{
-    const json_t *best = NULL, *one;
-    size_t i;
-
-    json_array_foreach(list, i, one)
-    {
-        if (best == NULL || is_better(plans, one, best))
-            best = one;
-    }
-    return best;
-}
-
-/* Something was bought since it began, or runs, so the trial is over for good. */
-static bool ends_trial(const json_t *list, int64_t trial_start_ms)
-{
-    const json_t *one;
-    size_t i;
-
-    json_array_foreach(list, i, one)
-    {
-        int rank = status_of(one)->rank;
-        bool is_over = rank <= 1, never_began = rank == 0 || rank == 2;
-
-        if (!never_began && (!is_over || stripe_time_ms(one, "created") > trial_start_ms))
-            return true;
-    }
-    return false;
-}
-
 /* Asking */
 
-/* All of the customer's subscriptions: a new array. *ret_missing: Stripe knows no such customer. */
-static enum err list_all(struct task *task, struct billing *billing, const char *customer_id,
-                         json_t **ret, bool *ret_missing)
+/* Everything of a list of Stripe's behind what `query` says: a new array. */
+static enum err list_all(struct task *task, struct billing *billing, const char *path,
+                         const struct text *query, json_t **ret, bool *ret_missing)
 {
     const char *after = NULL;
     enum err e = OK;
@@ -202,17 +21,15 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
     *ret = json_array();
     *ret_missing = false;
     for (int i = 0; i < PAGES; i++) {
-        auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
-        struct text query = text_open(task->mem, 160);
+        auto_call struct stripe_call call = {.method = "GET", .path = path};
+        struct text form = text_open(task->mem, query->len + 64);
         json_t *data;
 
-        stripe_put(&query, "customer", customer_id);
-        stripe_put(&query, "status", "all");
-        stripe_put_int(&query, "limit", PAGE);
-        stripe_put(&query, "expand[0]", "data.latest_invoice");
+        text_put(&form, query->s, query->len);
+        stripe_put_int(&form, "limit", PAGE);
         if (after != NULL)
-            stripe_put(&query, "starting_after", after);
-        call.form = query.s;
+            stripe_put(&form, "starting_after", after);
+        call.form = form.s;
         e = stripe_ask(task, billing->stripe, &call);
         *ret_missing = e == ERR_STRIPE && stripe_is_missing(&call);
         if (*ret_missing)
@@ -221,7 +38,7 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
             return e;
         data = json_object_get(call.reply, "data");
         if (!json_is_array(data))
-            return fail(task, ERR_STRIPE_DOWN, "Stripe's list of subscriptions is none");
+            return fail(task, ERR_STRIPE_DOWN, "Stripe's list is none");
         json_array_extend(*ret, data);
         if (!json_is_true(json_object_get(call.reply, "has_more")) || json_array_size(data) == 0)
             return OK;
@@ -229,6 +46,42 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
                            stripe_text(json_array_get(data, json_array_size(data) - 1), "id"));
     }
     return OK;
+}
+
+enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
+                   json_t **ret, bool *ret_missing)
+{
+    struct text query = text_open(task->mem, 160);
+
+    stripe_put(&query, "customer", customer_id);
+    stripe_put(&query, "status", "all");
+    stripe_put(&query, "expand[0]", "data.latest_invoice");
+    return list_all(task, billing, "/v1/subscriptions", &query, ret, ret_missing);
+}
+
+/* What of the subscription is not paid, if it says that something is. What was written off is owed
+ * as well, if nothing else is. */
+static enum err read_debt(struct task *task, struct billing *billing, const json_t *subscription,
+                          struct debt *ret)
+{
+    static const char *const states[] = {"open", "uncollectible"};
+    const char *id = stripe_text(subscription, "id");
+    enum err e = OK;
+
+    *ret = (struct debt){0};
+    if (strcmp(stripe_text(subscription, "status"), "past_due") != 0 || !stripe_is_id(id, "sub_"))
+        return OK;
+    for (size_t i = 0; i < count_of(states) && e == OK && ret->due_ms == 0; i++) {
+        auto_json json_t *invoices = NULL;
+        struct text query = text_open(task->mem, 160);
+        bool missing;
+
+        stripe_put(&query, "subscription", id);
+        stripe_put(&query, "status", states[i]);
+        e = list_all(task, billing, "/v1/invoices", &query, &invoices, &missing);
+        reading_debt(invoices, ret);
+    }
+    return e;
 }
 
 static enum err fail_stranger(struct task *task)
@@ -292,7 +145,7 @@ static enum err read_all(struct task *task, struct billing *billing, const char 
                          const struct subscription *stored, json_t **ret, bool *ret_gone)
 {
     bool missing;
-    enum err e = list_all(task, billing, customer_id, ret, &missing);
+    enum err e = sync_list(task, billing, customer_id, ret, &missing);
 
     *ret_gone = false;
     if (e == OK && missing)
@@ -303,25 +156,23 @@ static enum err read_all(struct task *task, struct billing *billing, const char 
 }
 
 /* A second live subscription of our plans is paid for nothing. False: one is left. */
-static bool end_duplicates(struct task *task, struct billing *billing, const json_t *list,
+static bool end_duplicates(struct task *task, struct billing *billing, const json_t *ours,
                            const json_t *kept, const char *user_id)
 {
-    const json_t *one, *item;
+    const json_t *one;
     bool all = true;
     size_t i;
 
-    json_array_foreach(list, i, one)
+    json_array_foreach(ours, i, one)
     {
         const char *id = stripe_text(one, "id");
         /* Nobody is credited for what was not paid. */
-        bool is_paid = status_of(one)->rank == 6;
+        bool is_paid = strcmp(stripe_text(one, "status"), "past_due") != 0;
         auto_call struct stripe_call call = {.method = "DELETE",
                                              .form = is_paid ? "prorate=true&invoice_now=true"
                                                              : "prorate=false"};
 
-        if (one == kept || !status_of(one)->is_live || !status_of(kept)->is_live ||
-            plan_of(billing->plans, one, &item) == NULL ||
-            plan_of(billing->plans, kept, &item) == NULL || !stripe_is_id(id, "sub_"))
+        if (!reading_is_duplicate(billing->plans, one, kept) || !stripe_is_id(id, "sub_"))
             continue;
         call.path = mem_printf(task->mem, "/v1/subscriptions/%s", id);
         if (stripe_ask(task, billing->stripe, &call) != OK && !stripe_is_missing(&call)) {
@@ -350,48 +201,119 @@ static bool is_same(const struct subscription *a, const struct subscription *b)
            same(a->customer_id, b->customer_id) && same(a->stripe_id, b->stripe_id) &&
            same(a->price_id, b->price_id) && a->period_start_ms == b->period_start_ms &&
            a->period_end_ms == b->period_end_ms && a->canceled_ms == b->canceled_ms &&
-           a->past_due_ms == b->past_due_ms && a->is_trial == b->is_trial &&
-           a->cancel_at_period_end == b->cancel_at_period_end;
+           a->anchor_ms == b->anchor_ms && a->ends_ms == b->ends_ms &&
+           a->past_due_ms == b->past_due_ms && a->unpaid_from_ms == b->unpaid_from_ms &&
+           a->is_trial == b->is_trial && a->cancel_at_period_end == b->cancel_at_period_end &&
+           same(a->notes, b->notes);
 }
 
-/* What is stored, as the answer says it should be. */
-static bool work_out(struct task *task, const struct billing *billing, const json_t *list,
-                     const char *customer_id, int64_t asked_ms, const struct subscription *stored,
+/* What Stripe has answered about a customer. */
+struct answer {
+    json_t *list; /* all of their subscriptions */
+    json_t *ours;
+    const json_t *chosen; /* NULL: none of ours */
+    struct debt debt;     /* of the chosen one */
+};
+
+static void answer_end(struct answer *answer)
+{
+    json_decref(answer->list);
+    json_decref(answer->ours);
+}
+#define auto_answer __attribute__((cleanup(answer_end)))
+
+static enum err weigh(struct task *task, struct billing *billing, const struct subscription *stored,
+                      struct answer *answer)
+{
+    answer->ours = reading_ours(billing->plans, answer->list, stored);
+    answer->chosen = reading_choose(billing->plans, answer->ours);
+    return answer->chosen == NULL ? OK : read_debt(task, billing, answer->chosen, &answer->debt);
+}
+
+/* One that was bought here, by its own word or a session's, whose price stands in no plan. */
+static const json_t *find_unknown(const struct billing *billing, const json_t *list,
+                                  const char *user_id, const struct sync_links *links)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        bool is_bought = links->user_id != NULL && links->subscription_id != NULL &&
+                         strcmp(links->subscription_id, stripe_text(one, "id")) == 0;
+
+        if (reading_is_unknown_plan(billing->plans, one, user_id, is_bought))
+            return one;
+    }
+    return NULL;
+}
+
+/* What is stored, as the answer says it should be. False: what is paid stands in no plan. */
+static bool work_out(struct task *task, const struct billing *billing, const struct answer *answer,
+                     const struct subscription *stored, const struct sync_outcome *outcome,
                      struct subscription *ret)
 {
-    const json_t *chosen = choose(billing->plans, list);
     struct subscription base = *stored;
-    bool known = true;
 
-    base.customer_id = customer_id;
-    base.synced_ms = asked_ms;
-    base.is_trial = stored->is_trial && !ends_trial(list, stored->trial_start_ms);
-    *ret = base;
-    if (chosen == NULL || (base.is_trial && status_of(chosen)->rank <= 2))
-        read_nothing(&base, ret, "active");
-    else
-        known = sync_read(billing->plans, chosen, &base, task->mem, ret);
-    return known;
+    base.customer_id = outcome->customer_id;
+    base.synced_ms = outcome->asked_ms;
+    base.is_trial = stored->is_trial && !reading_ends_trial(answer->ours, stored->trial_start_ms);
+    if (answer->chosen != NULL && (!base.is_trial || reading_is_live(answer->chosen)))
+        return reading_take(billing->plans, answer->chosen, &answer->debt, &base, task->mem, ret);
+    reading_take_nothing(&base, "active", ret);
+    return true;
+}
+
+/* The session's subscription gives a plan, or gave it and is over. */
+static bool is_given(const struct answer *answer, const char *subscription_id,
+                     const struct subscription *state)
+{
+    const json_t *one;
+    size_t i;
+
+    if (subscription_id == NULL || strcmp(state->plan, PLAN_FREE) != 0)
+        return strcmp(state->plan, PLAN_FREE) != 0;
+    json_array_foreach(answer->ours, i, one)
+    {
+        if (strcmp(stripe_text(one, "id"), subscription_id) == 0)
+            return reading_is_over(one);
+    }
+    return false;
+}
+
+static void tell_unknown(struct task *task, const char *user_id, const json_t *subscription)
+{
+    const json_t *items = json_object_get(json_object_get(subscription, "items"), "data");
+
+    log_error(task,
+              "what is paid stands in no plan: add its price to PLANS_FILE or STRIPE_PRICE_ID_…",
+              LOG_S("user", user_id), LOG_S("subscription", stripe_text(subscription, "id")),
+              LOG_S("price", stripe_id_of(json_array_get(items, 0), "price")));
 }
 
 /* *ret_outdated: what is stored has changed since it was read. */
 static enum err take_over(struct task *task, struct billing *billing,
                           const struct settings *settings, const struct subscription *stored,
-                          const json_t *list, struct sync_outcome *ret, bool *ret_outdated)
+                          const struct answer *answer, const struct sync_links *links,
+                          struct sync_outcome *ret, bool *ret_outdated)
 {
+    const json_t *unknown = find_unknown(billing, answer->list, ret->user_id, links);
     struct subscription state;
     enum subscription_applied applied;
     const struct mail *mail;
     enum err e;
 
-    ret->result = work_out(task, billing, list, ret->customer_id, ret->asked_ms, stored, &state)
-                      ? SYNC_DONE
-                      : SYNC_PRICE_UNKNOWN;
+    if (!work_out(task, billing, answer, stored, ret, &state))
+        unknown = answer->chosen;
+    ret->result = unknown == NULL ? SYNC_DONE : SYNC_PRICE_UNKNOWN;
+    ret->is_given = is_given(answer, links->subscription_id, &state);
     ret->differs = !is_same(stored, &state);
     ret->found = ret->is_dry ? *stored : state;
     *ret_outdated = false;
     if (ret->is_dry)
         return OK;
+    if (unknown != NULL)
+        tell_unknown(task, ret->user_id, unknown);
     mail = notice_of_change(task, billing, settings, stored, &state);
     e = store_subscription_apply(task, billing->store, &state, mail, clock_wall_ms(), &applied);
     billing_forget(billing, ret->user_id);
@@ -406,16 +328,17 @@ static enum err unlink_gone(struct task *task, struct billing *billing, struct s
     billing_forget(billing, ret->user_id);
     ret->found.customer_id = NULL;
     if (ret->found.stripe_id != NULL)
-        read_nothing(&ret->found, &ret->found, "canceled");
+        reading_take_nothing(&ret->found, "canceled", &ret->found);
     return e;
 }
 
 /* Once. What is stored is read before Stripe is asked, so that no older answer overtakes a newer
  * one, whatever the clocks say. */
 static enum err compare(struct task *task, struct billing *billing, const struct settings *settings,
-                        struct sync_outcome *ret, bool *ret_outdated)
+                        const struct sync_links *links, struct sync_outcome *ret,
+                        bool *ret_outdated)
 {
-    auto_json json_t *list = NULL;
+    auto_answer struct answer answer = {0};
     struct subscription stored;
     bool found, gone;
     enum err e = store_subscription_by_user(task, billing->store, ret->user_id, &found, &stored);
@@ -427,17 +350,33 @@ static enum err compare(struct task *task, struct billing *billing, const struct
     if (!found)
         return OK;
     ret->asked_ms = clock_wall_ms();
-    e = read_all(task, billing, ret->customer_id, &stored, &list, &gone);
+    e = read_all(task, billing, ret->customer_id, &stored, &answer.list, &gone);
     if (e == OK)
-        e = take_over(task, billing, settings, &stored, list, ret, ret_outdated);
+        e = weigh(task, billing, &stored, &answer);
+    if (e == OK)
+        e = take_over(task, billing, settings, &stored, &answer, links, ret, ret_outdated);
     if (e != OK || *ret_outdated || ret->is_dry)
         return e;
     if (gone)
         return unlink_gone(task, billing, ret);
-    if (json_array_size(list) > 1)
-        ret->has_duplicate = !end_duplicates(task, billing, list, choose(billing->plans, list),
+    if (answer.chosen != NULL)
+        ret->has_duplicate = !end_duplicates(task, billing, answer.ours, answer.chosen,
                                              ret->user_id);
     return OK;
+}
+
+static enum err compare_until_kept(struct task *task, struct billing *billing,
+                                   const struct settings *settings, const struct sync_links *links,
+                                   struct sync_outcome *ret)
+{
+    for (int i = 0; i < APPLY_TRIES; i++) {
+        bool outdated;
+        enum err e = compare(task, billing, settings, links, ret, &outdated);
+
+        if (e != OK || !outdated)
+            return e;
+    }
+    return fail(task, ERR_BUSY, "the subscription changes all the time");
 }
 
 enum err sync_compare(struct task *task, struct billing *billing, const struct settings *settings,
@@ -445,14 +384,7 @@ enum err sync_compare(struct task *task, struct billing *billing, const struct s
                       struct sync_outcome *ret)
 {
     *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
-    for (int i = 0; i < APPLY_TRIES; i++) {
-        bool outdated;
-        enum err e = compare(task, billing, settings, ret, &outdated);
-
-        if (e != OK || !outdated)
-            return e;
-    }
-    return fail(task, ERR_BUSY, "the subscription changes all the time");
+    return compare_until_kept(task, billing, settings, &(struct sync_links){0}, ret);
 }
 
 enum err sync_locked(struct task *task, struct billing *billing, const struct settings *settings,
@@ -486,58 +418,161 @@ static enum err follow_subscription(struct task *task, struct billing *billing,
     return OK;
 }
 
-/* A customer whom nobody has yet: the user's whom a session of ours, or the customer itself, names,
- * unless that one has another. *ret_user stays NULL if there is none. */
-static enum err adopt(struct task *task, struct billing *billing, const struct sync_links *links,
-                      const char **ret_user, bool *ret_gone)
+/* A customer whom nobody has yet. */
+struct stranger {
+    const char *customer_id;
+    bool is_gone;
+    bool is_made_here;   /* it names somebody itself */
+    const char *user_id; /* whom it names, or what is paid, or a session; NULL: nobody */
+    const char *paid_id; /* a live subscription with a price of a plan; NULL: none */
+    bool has_unknown;    /* something was bought here that stands in no plan */
+};
+
+static void name_user(struct task *task, const char *user_id, struct stranger *stranger)
+{
+    if (stranger->user_id == NULL && *user_id != '\0')
+        stranger->user_id = mem_string(task->mem, user_id);
+}
+
+static enum err read_customer(struct task *task, struct billing *billing, struct stranger *stranger)
 {
     auto_call struct stripe_call call = {
-        .method = "GET", .path = mem_printf(task->mem, "/v1/customers/%s", links->customer_id)};
-    const char *user_id = links->user_id, *named, *linked;
-    struct subscription subscription;
+        .method = "GET", .path = mem_printf(task->mem, "/v1/customers/%s", stranger->customer_id)};
     enum err e = stripe_ask(task, billing->stripe, &call);
 
-    *ret_gone = json_is_true(json_object_get(call.reply, "deleted"));
-    if (*ret_gone || (e == ERR_STRIPE && stripe_is_missing(&call)))
+    stranger->is_gone = json_is_true(json_object_get(call.reply, "deleted"));
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
         return OK;
-    if (e != OK)
-        return e;
-    named = stripe_text(json_object_get(call.reply, "metadata"), "user_id");
-    if (*named != '\0')
-        user_id = mem_string(task->mem, named);
-    if (user_id == NULL || *user_id == '\0')
-        return OK;
-    e = billing_subscription(task, billing, user_id, &subscription);
-    if (e == ERR_NOT_FOUND)
-        return OK;
-    if (e == OK)
-        e = store_customer_link(task, billing->store, user_id, subscription.generation,
-                                links->customer_id, clock_wall_ms(), &linked);
-    billing_forget(billing, user_id);
-    if (e == OK && linked != NULL && strcmp(linked, links->customer_id) == 0)
-        *ret_user = user_id;
+    name_user(task, stripe_text(json_object_get(call.reply, "metadata"), "user_id"), stranger);
+    stranger->is_made_here = stranger->user_id != NULL;
     return e;
 }
 
-static enum err find_user(struct task *task, struct billing *billing, struct sync_links *links,
-                          const char **ret_user, bool *ret_gone)
+static enum err read_stranger(struct task *task, struct billing *billing,
+                              const struct sync_links *links, struct stranger *stranger)
 {
-    struct subscription subscription;
-    bool found = false;
+    auto_json json_t *list = NULL;
+    const json_t *one;
+    bool missing;
+    size_t i;
+    enum err e = sync_list(task, billing, stranger->customer_id, &list, &missing);
+
+    json_array_foreach(list, i, one)
+    {
+        if (!reading_is_paid_plan(billing->plans, one))
+            continue;
+        stranger->paid_id = mem_string(task->mem, stripe_text(one, "id"));
+        name_user(task, stripe_text(json_object_get(one, "metadata"), "user_id"), stranger);
+    }
+    stranger->has_unknown = find_unknown(billing, list, stranger->user_id, links) != NULL;
+    return e;
+}
+
+/* A payment link tells whom it was for in its session alone. */
+static enum err read_sessions(struct task *task, struct billing *billing, struct stranger *stranger)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/checkout/sessions"};
+    struct text query = text_open(task->mem, 96);
+    const json_t *data, *session;
+    size_t i;
+    enum err e;
+
+    stripe_put(&query, "subscription", stranger->paid_id);
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    data = json_object_get(call.reply, "data");
+    json_array_foreach(data, i, session)
+    {
+        name_user(task, stripe_text(session, "client_reference_id"), stranger);
+        name_user(task, stripe_text(json_object_get(session, "metadata"), "user_id"), stranger);
+    }
+    return e == ERR_STRIPE ? OK : e;
+}
+
+/* Whether the user's present customer pays for a plan. */
+static enum err has_live(struct task *task, struct billing *billing,
+                         const struct subscription *subscription, bool *ret)
+{
+    auto_json json_t *list = NULL;
+    const json_t *one;
+    bool missing;
+    size_t i;
     enum err e = OK;
 
-    *ret_user = NULL;
-    *ret_gone = false;
-    if (!stripe_is_id(links->customer_id, "cus_"))
-        e = follow_subscription(task, billing, links);
-    if (e != OK || !stripe_is_id(links->customer_id, "cus_"))
+    *ret = false;
+    if (subscription->customer_id != NULL)
+        e = sync_list(task, billing, subscription->customer_id, &list, &missing);
+    json_array_foreach(list, i, one)
+    {
+        *ret = *ret || (reading_is_ours(billing->plans, one, subscription) && reading_is_live(one));
+    }
+    return e;
+}
+
+/* Gives the stranger to the user whom it names. Under that user's lock. A customer who has nothing
+ * makes room; where both pay, an operator has to say which one stays. */
+static enum err adopt(struct task *task, struct billing *billing, const struct stranger *stranger,
+                      struct sync_outcome *ret)
+{
+    struct subscription subscription;
+    const char *linked = NULL;
+    bool live = false, pays = stranger->paid_id != NULL || stranger->has_unknown;
+    enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
+
+    if (e == ERR_NOT_FOUND) {
+        ret->result = stranger->paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
+        return OK;
+    }
+    if (e == OK)
+        e = has_live(task, billing, &subscription, &live);
+    if (e != OK)
         return e;
-    e = store_subscription_by_customer(task, billing->store, links->customer_id, &found,
-                                       &subscription);
-    if (e == OK && found)
-        *ret_user = subscription.user_id;
-    else if (e == OK)
-        e = adopt(task, billing, links, ret_user, ret_gone);
+    if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_made_here))) {
+        ret->result = live && stranger->paid_id != NULL ? SYNC_PAID_TWICE : SYNC_NOBODY;
+        ret->named_id = stranger->user_id;
+        return OK;
+    }
+    e = store_customer_link(task, billing->store, stranger->user_id, subscription.generation,
+                            subscription.customer_id, stranger->customer_id, clock_wall_ms(),
+                            &linked);
+    billing_forget(billing, stranger->user_id);
+    if (e != OK || linked == NULL || strcmp(linked, stranger->customer_id) != 0)
+        return e != OK ? e : fail(task, ERR_BUSY, "the customer changes at this moment");
+    if (subscription.customer_id != NULL)
+        log_warning(task, "a user has another customer at Stripe now, who pays",
+                    LOG_S("user", stranger->user_id), LOG_S("customer", stranger->customer_id),
+                    LOG_S("former", subscription.customer_id));
+    ret->user_id = stranger->user_id;
+    return OK;
+}
+
+/* The customer is linked to nobody: to whom it belongs, if that can be told, and then their state.
+ * No e-mail address is looked at: whoever pays may give any. */
+static enum err place(struct task *task, struct billing *billing, const struct settings *settings,
+                      const struct sync_links *links, struct sync_outcome *ret)
+{
+    struct stranger stranger = {.customer_id = links->customer_id};
+    enum err e = read_customer(task, billing, &stranger);
+
+    if (e != OK || stranger.is_gone) {
+        ret->result = stranger.is_gone ? SYNC_GONE : SYNC_NOBODY;
+        return e;
+    }
+    if (links->user_id != NULL)
+        name_user(task, links->user_id, &stranger);
+    e = read_stranger(task, billing, links, &stranger);
+    if (e == OK && stranger.user_id == NULL && stranger.paid_id != NULL)
+        e = read_sessions(task, billing, &stranger);
+    ret->subscription_id = stranger.paid_id;
+    if (stranger.user_id == NULL)
+        ret->result = stranger.paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
+    if (e != OK || stranger.user_id == NULL)
+        return e;
+    billing_lock(billing, stranger.user_id);
+    e = adopt(task, billing, &stranger, ret);
+    if (e == OK && ret->user_id != NULL)
+        e = compare_until_kept(task, billing, settings, links, ret);
+    billing_unlock(billing, stranger.user_id);
     return e;
 }
 
@@ -546,16 +581,62 @@ enum err sync_subscription(struct task *task, struct billing *billing,
                            struct sync_outcome *ret)
 {
     struct sync_links links = *given;
-    const char *user_id;
-    bool gone;
-    enum err e = find_user(task, billing, &links, &user_id, &gone);
+    struct subscription subscription;
+    bool found = false;
+    enum err e = OK;
 
-    *ret = (struct sync_outcome){.result = gone ? SYNC_GONE : SYNC_NOBODY,
-                                 .customer_id = links.customer_id};
-    if (e != OK || user_id == NULL)
+    if (!stripe_is_id(links.customer_id, "cus_"))
+        e = follow_subscription(task, billing, &links);
+    *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = links.customer_id};
+    if (e != OK || !stripe_is_id(links.customer_id, "cus_"))
+        return e;
+    e = store_subscription_by_customer(task, billing->store, links.customer_id, &found,
+                                       &subscription);
+    if (e != OK)
+        return e;
+    if (!found)
+        return place(task, billing, settings, &links, ret);
+    ret->user_id = subscription.user_id;
+    billing_lock(billing, ret->user_id);
+    e = compare_until_kept(task, billing, settings, &links, ret);
+    billing_unlock(billing, subscription.user_id);
+    return e;
+}
+
+enum err sync_link(struct task *task, struct billing *billing, const struct settings *settings,
+                   const char *user_id, const char *customer_id, struct sync_outcome *ret)
+{
+    struct stranger stranger = {.customer_id = customer_id};
+    struct sync_links links = {.customer_id = customer_id};
+    struct subscription subscription;
+    bool found;
+    enum err e;
+
+    *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = customer_id};
+    if (!stripe_is_id(customer_id, "cus_"))
+        return fail(task, ERR_INVALID, "give the id of a customer at Stripe, such as cus_A1b2");
+    e = store_subscription_by_customer(task, billing->store, customer_id, &found, &subscription);
+    if (e == OK && found && strcmp(subscription.user_id, user_id) != 0)
+        return fail(
+            task, ERR_CONFLICT,
+            mem_printf(task->mem, "this customer is that of the user %s", subscription.user_id));
+    if (e == OK)
+        e = read_customer(task, billing, &stranger);
+    if (e == OK && stranger.is_gone)
+        return fail(task, ERR_NOT_FOUND, "this customer is deleted at Stripe");
+    if (e == OK)
+        e = read_stranger(task, billing, &links, &stranger);
+    stranger.user_id = user_id;
+    stranger.is_made_here = true;
+    if (e != OK)
         return e;
     billing_lock(billing, user_id);
-    e = sync_locked(task, billing, settings, user_id, links.customer_id, ret);
+    if (found)
+        ret->user_id = user_id;
+    else
+        e = adopt(task, billing, &stranger, ret);
+    if (e == OK && ret->user_id != NULL)
+        e = compare_until_kept(task, billing, settings, &links, ret);
     billing_unlock(billing, user_id);
     return e;
 }

@@ -3,39 +3,45 @@
  * a returning customer or the daily comparison, ends here, so that neither the order of what is
  * heard nor its repetition nor a loss that is followed by anything at all makes a difference.
  *
- * Of several subscriptions one counts: one that is live before one that is not, the larger plan,
- * the older. A second live one of our plans is ended, with a credit for its rest.
- * Statuses: Stripe's, but paused is canceled here, and incomplete_expired counts as if it had never
- * been. Waits for Stripe and the store. */
+ * What the answer means is billing/reading.h's. A second live subscription with a plan is ended,
+ * with a credit for its rest. A customer whom nobody has is given to the user whom they, or a
+ * session of theirs, name, unless that one has another who pays. Waits for Stripe and the store.
+ */
 #pragma once
 
 #include "billing/billing.h"
+#include "billing/reading.h"
 
 /* What is known of whom an event or a session concerns; any may be NULL. */
 struct sync_links {
     const char *customer_id;
     const char *subscription_id;
-    const char *user_id; /* said by a session or a subscription of ours; never takes a customer that
+    const char *user_id; /* said by a session or an object of Stripe's; never takes a customer that
                             is another's */
 };
 
 enum sync_result {
     SYNC_DONE,
-    SYNC_GONE,         /* the customer is deleted at Stripe, and nobody has it */
-    SYNC_NOBODY,       /* no user of ours is concerned */
-    SYNC_PRICE_UNKNOWN /* taken over as far as it goes: a price stands in no plan */
+    SYNC_GONE,          /* the customer is deleted at Stripe, and nobody has it */
+    SYNC_NOBODY,        /* no user of ours is concerned, and nothing of ours is paid */
+    SYNC_PRICE_UNKNOWN, /* taken over but for what stands in no plan, which changes nothing */
+    SYNC_UNPLACED,      /* a plan is paid, and nobody knows by whom */
+    SYNC_PAID_TWICE,    /* a plan is paid, by a second customer of somebody who pays already */
 };
 
 struct sync_outcome {
     enum sync_result result;
-    const char *user_id;       /* with SYNC_DONE and SYNC_PRICE_UNKNOWN */
-    const char *customer_id;   /* whom it led to; NULL: none */
-    int64_t asked_ms;          /* what was heard before is in the answer */
-    bool differs;              /* from what was stored */
-    bool is_dry;               /* nothing was changed */
-    bool has_duplicate;        /* a second live subscription could not be ended */
-    const struct mail *mail;   /* to go out once what led here is finished; NULL: none */
-    struct subscription found; /* as stored now */
+    const char *user_id;         /* with SYNC_DONE and SYNC_PRICE_UNKNOWN */
+    const char *named_id;        /* with SYNC_PAID_TWICE: the user */
+    const char *subscription_id; /* with SYNC_UNPLACED and SYNC_PAID_TWICE: what is paid */
+    const char *customer_id;     /* whom it led to; NULL: none */
+    int64_t asked_ms;            /* what was heard before is in the answer */
+    bool differs;                /* from what was stored */
+    bool is_given;               /* what was bought gives a plan, or gave it and is over */
+    bool is_dry;                 /* nothing was changed */
+    bool has_duplicate;          /* a second live subscription could not be ended */
+    const struct mail *mail;     /* to go out once what led here is finished; NULL: none */
+    struct subscription found;   /* as stored now */
 };
 
 must_check enum err sync_subscription(struct task *task, struct billing *billing,
@@ -52,7 +58,13 @@ must_check enum err sync_compare(struct task *task, struct billing *billing,
                                  const struct settings *settings, const char *user_id,
                                  const char *customer_id, bool dry, struct sync_outcome *ret);
 
-/* A subscription as Stripe shows it (of any version that is still about) as a stored one; `stored`
- * gives what Stripe does not know. False: its price stands in no plan. Pure. */
-bool sync_read(const struct plans *plans, const json_t *subscription,
-               const struct subscription *stored, void *mem, struct subscription *ret);
+/* All subscriptions of a customer, with their latest invoices: a new array. *ret_missing: Stripe
+ * knows no such customer. */
+must_check enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
+                              json_t **ret, bool *ret_missing);
+
+/* Gives the customer to the user, as an operator says, unless another customer of theirs pays
+ * (SYNC_PAID_TWICE). ERR_CONFLICT, ERR_NOT_FOUND, ERR_INVALID with their texts. */
+must_check enum err sync_link(struct task *task, struct billing *billing,
+                              const struct settings *settings, const char *user_id,
+                              const char *customer_id, struct sync_outcome *ret);

@@ -21,7 +21,8 @@ struct asking {
 static int misused(void)
 {
     fputs("manus billing: say inbox list [STATE], inbox show EVENT, inbox replay EVENT, inbox "
-          "replay dead, sync --user WHO, sync --all, or doctor; run: manus help billing\n",
+          "replay dead, sync --user WHO, sync --all, link WHO CUSTOMER, or doctor; run: manus help "
+          "billing\n",
           stderr);
     return EX_USAGE;
 }
@@ -152,6 +153,9 @@ static int run(struct task *task, struct asking *a, const struct arguments *argu
         return ask_once(task, a, dry ? "sync --dry-run" : "sync", user);
     if (strcmp(action, "sync") == 0 && argument_option(arguments, "all") != NULL)
         return sync_all(task, a, dry);
+    if (strcmp(action, "link") == 0 && deed != NULL && argument_word(arguments, 2) != NULL)
+        return ask_once(task, a, "link",
+                        mem_printf(task->mem, "%s %s", deed, argument_word(arguments, 2)));
     if (strcmp(action, "inbox") == 0 && deed != NULL)
         return ask_once(task, a, mem_printf(task->mem, "inbox %s", deed),
                         argument_word(arguments, 2));

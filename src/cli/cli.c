@@ -100,7 +100,8 @@ static const struct command_row commands[] = {
          "inbox list [STATE] shows the events that came (waiting, done, ignored, dead), inbox show "
          "EVENT one of them with what it said, inbox replay EVENT applies it anew, inbox replay "
          "dead all that were given up. sync compares one user, or all, with Stripe and mends what "
-         "differs. doctor says whether Stripe is set up as it must be, and how to mend it.",
+         "differs. link WHO CUSTOMER gives what a customer at Stripe pays to a user. doctor says "
+         "whether Stripe is set up as it must be, and how to mend it.",
      .options = {ENV_FILE,
                  {"user", "WHO", "For sync: an e-mail address or an id."},
                  {"all", NULL, "For sync: everybody whom Stripe knows."},

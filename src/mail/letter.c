@@ -339,6 +339,20 @@ const char *letter_payment_failed(void *mem, const struct settings *settings, co
     return compose(mem, settings, to, language, &letter);
 }
 
+const char *letter_given_up(void *mem, const struct settings *settings, const char *to,
+                            const char *event_id, const char *type, const char *why)
+{
+    struct letter letter = {
+        .subject = "Billing needs a decision",
+        .opening = mem_printf(
+            mem, "An event of Stripe's could not be applied, and waits for you:\n\n%s\n%s (%s)",
+            why, event_id, type),
+        .closing = "Set right what it says, then run: manus billing inbox replay dead",
+    };
+
+    return compose(mem, settings, to, LANGUAGE_ENGLISH, &letter);
+}
+
 const char *letter_trial_ends(void *mem, const struct settings *settings, const char *to,
                               enum language language, const char *url, int64_t end_ms,
                               bool is_bought)

@@ -40,6 +40,10 @@ const char *letter_new_device(void *mem, const struct settings *settings, const 
 const char *letter_payment_failed(void *mem, const struct settings *settings, const char *to,
                                   enum language language, const char *url, int grace_days);
 
+/* To the operator: what was given up at billing, and why; what they can do. */
+const char *letter_given_up(void *mem, const struct settings *settings, const char *to,
+                            const char *event_id, const char *type, const char *why);
+
 /* The trial ends. `is_bought`: the plan goes on then, and is paid for. */
 const char *letter_trial_ends(void *mem, const struct settings *settings, const char *to,
                               enum language language, const char *url, int64_t end_ms,

@@ -25,7 +25,6 @@ enum {
     BREAKS_AFTER = 5, /* calls in a row without an answer */
     FIRST_BREAK_MS = 1000,
     LONGEST_BREAK_MS = 30000,
-    ID_BYTES = 255,
 };
 
 struct stripe {
@@ -97,7 +96,7 @@ bool stripe_is_id(const char *id, const char *prefix)
         return false;
     while (isalnum((unsigned char)id[len]) || id[len] == '_')
         len++;
-    return id[len] == '\0' && len > strlen(prefix) && len <= ID_BYTES;
+    return id[len] == '\0' && len > strlen(prefix) && len < STRIPE_ID_SIZE;
 }
 
 static void put_encoded(struct text *form, const char *value)

@@ -28,6 +28,9 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms);
 /* The settings outlive it. */
 struct stripe *stripe_open(void *mem, const struct settings *settings);
 
+/* Room for an id of Stripe's. */
+enum { STRIPE_ID_SIZE = 256 };
+
 /* One of Stripe's ids, such as sub_1Abc with the prefix "sub_": fit to stand in a path. */
 bool stripe_is_id(const char *id, const char *prefix);
 

@@ -20,9 +20,13 @@ struct subscription {
     /* At Stripe; NULL: none. Without a customer there is no subscription, without one no price. */
     const char *customer_id, *stripe_id, *price_id;
     int64_t period_start_ms, period_end_ms;
-    int64_t canceled_ms; /* when it ended, or when its end was asked for */
-    int64_t past_due_ms; /* since when an invoice is unpaid */
+    int64_t anchor_ms;      /* the moment whose day of the month the periods follow; 0: unknown */
+    int64_t canceled_ms;    /* when it ended, or when its end was asked for */
+    int64_t ends_ms;        /* when access ends, whatever `status` says then; 0: it goes on */
+    int64_t past_due_ms;    /* since when the first unpaid invoice is due */
+    int64_t unpaid_from_ms; /* from when on what is used is not paid; 0: it is */
     bool cancel_at_period_end;
+    const char *notes;  /* for the operator: what else is so at Stripe; NULL: nothing */
     int64_t synced_ms;  /* when Stripe was asked for all this */
     int64_t generation; /* of the customer: grows when Stripe has lost it */
 
@@ -133,10 +137,12 @@ must_check enum err store_subscription_apply(struct task *task, struct store *st
                                              const struct mail *mail, int64_t now_ms,
                                              enum subscription_applied *ret);
 
-/* Links a customer, if the user has none and the generation is still this one. *ret_customer: the
- * one that is linked now; NULL: none. */
+/* Links a customer in place of `former` (NULL: none), which begins the next generation, if the user
+ * still has that one and the generation is still this one. *ret_customer: the one that is linked
+ * now; NULL: none. */
 must_check enum err store_customer_link(struct task *task, struct store *store, const char *user_id,
-                                        int64_t generation, const char *customer_id, int64_t now_ms,
+                                        int64_t generation, const char *former,
+                                        const char *customer_id, int64_t now_ms,
                                         const char **ret_customer);
 
 /* The customer is gone, and what it had subscribed to: the user has neither, and the next
@@ -216,7 +222,8 @@ must_check enum err store_event_put(struct task *task, struct store *store,
 must_check enum err store_event_take(struct task *task, struct store *store, int64_t now_ms,
                                      int64_t lease_ms, bool *ret_found, struct event *ret);
 
-/* A waiting one has come to `state`, and with that the mail is put (NULL: none): once. */
+/* A waiting one has come to `state`, and with that the mail is put (NULL: none): once. One of the
+ * same customer that is dead for the same reason has had its mail. */
 must_check enum err store_event_done(struct task *task, struct store *store, const char *id,
                                      const char *state, const char *user_id, const char *error,
                                      const struct mail *mail, int64_t now_ms);
@@ -278,7 +285,7 @@ struct billing_operations {
     enum err (*subscription_apply)(struct task *, struct store *, const struct subscription *,
                                    const struct mail *, int64_t, enum subscription_applied *);
     enum err (*customer_link)(struct task *, struct store *, const char *, int64_t, const char *,
-                              int64_t, const char **);
+                              const char *, int64_t, const char **);
     enum err (*customer_unlink)(struct task *, struct store *, const char *, int64_t);
     enum err (*subscription_give)(struct task *, struct store *, const char *, const char *,
                                   int64_t, int64_t, const struct audit *, bool *);

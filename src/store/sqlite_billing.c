@@ -31,6 +31,10 @@ static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
         .created_ms = sqlite3_column_int64(s, 22),
         .updated_ms = sqlite3_column_int64(s, 23),
         .revision = sqlite3_column_int64(s, 24),
+        .anchor_ms = sqlite3_column_int64(s, 25),
+        .ends_ms = sqlite3_column_int64(s, 26),
+        .unpaid_from_ms = sqlite3_column_int64(s, 27),
+        .notes = sqlite_db_text(task, s, 28),
     };
 
     /* Such halves were once written when a customer was deleted: they are over. */
@@ -139,7 +143,7 @@ static enum err subscriptions(struct task *task, struct store *store,
                                .text = filter->status,
                                .row_size = sizeof(struct subscription),
                                .read_row = read_row,
-                               .number_column = 25};
+                               .number_column = 29};
     enum err e = sqlite_list(task, store, &list, page);
 
     *ret = list.rows;
@@ -415,6 +419,10 @@ static enum err update(struct task *task, struct sqlite_db *db, const struct app
         sqlite3_bind_int64(s, 14, state->generation);
         sqlite3_bind_int(s, 15, state->is_trial);
         sqlite3_bind_int64(s, 16, apply->now_ms);
+        sqlite3_bind_int64(s, 17, state->anchor_ms);
+        sqlite3_bind_int64(s, 18, state->ends_ms);
+        sqlite3_bind_int64(s, 19, state->unpaid_from_ms);
+        sqlite_bind(s, 20, state->notes);
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }
@@ -440,7 +448,7 @@ static enum err subscription_apply(struct task *task, struct store *store,
 struct link {
     const char *user_id;
     int64_t generation;
-    const char *customer_id;
+    const char *former, *customer_id;
     int64_t now_ms;
     const char **ret_customer;
 };
@@ -458,6 +466,7 @@ static enum err link_customer(struct task *task, struct sqlite_db *db, void *arg
         sqlite3_bind_int64(s, 2, link->generation);
         sqlite_bind(s, 3, link->customer_id);
         sqlite3_bind_int64(s, 4, link->now_ms);
+        sqlite_bind(s, 5, link->former);
     }
     e = sqlite_db_run(task, db, s, NULL);
     if (e == OK)
@@ -467,11 +476,12 @@ static enum err link_customer(struct task *task, struct sqlite_db *db, void *arg
 }
 
 static enum err customer_link(struct task *task, struct store *store, const char *user_id,
-                              int64_t generation, const char *customer_id, int64_t now_ms,
-                              const char **ret_customer)
+                              int64_t generation, const char *former, const char *customer_id,
+                              int64_t now_ms, const char **ret_customer)
 {
-    return sqlite_writing(task, store, link_customer,
-                          &(struct link){user_id, generation, customer_id, now_ms, ret_customer});
+    return sqlite_writing(
+        task, store, link_customer,
+        &(struct link){user_id, generation, former, customer_id, now_ms, ret_customer});
 }
 
 static enum err unlink_customer(struct task *task, struct sqlite_db *db, void *argument)
@@ -686,7 +696,9 @@ static enum err say_goodbye(struct task *task, struct sqlite_db *db,
     if (s != NULL) {
         sqlite_bind(s, 1, subscription->id);
         sqlite_bind(s, 2, subscription->customer_id);
-        sqlite_bind(s, 3, subscription->stripe_id);
+        /* What gave no plan is none of ours, whoever noted it. */
+        sqlite_bind(s, 3,
+                    strcmp(subscription->plan, "free") == 0 ? NULL : subscription->stripe_id);
         sqlite3_bind_int64(s, 4, now_ms);
     }
     return sqlite_db_run(task, db, s, NULL);

@@ -126,11 +126,22 @@ struct settle_event {
     int changes;
 };
 
+/* Somebody has had the mail for the like of this. */
+static enum err was_told(struct task *task, struct sqlite_db *db, const char *id, bool *ret)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_TOLD);
+
+    if (s != NULL)
+        sqlite_bind(s, 1, id);
+    return sqlite_db_row(task, db, s, ret);
+}
+
 static enum err finish_event(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct settle_event *settle = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_DONE);
     int changes = 0;
+    bool told = false;
     enum err e;
 
     if (s != NULL) {
@@ -141,8 +152,10 @@ static enum err finish_event(struct task *task, struct sqlite_db *db, void *argu
         sqlite3_bind_int64(s, 5, settle->at_ms);
     }
     e = sqlite_db_run(task, db, s, &changes);
-    return e == OK && changes > 0 && settle->mail != NULL ? sqlite_put_mail(task, db, settle->mail)
-                                                          : e;
+    if (e != OK || changes == 0 || settle->mail == NULL)
+        return e;
+    e = was_told(task, db, settle->id, &told);
+    return e == OK && !told ? sqlite_put_mail(task, db, settle->mail) : e;
 }
 
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,

@@ -185,6 +185,11 @@ static const char *const steps[] = {
     "INSERT OR IGNORE INTO trials(mailbox, began_at)"
     "  SELECT mailbox_hash(key, email), trial_start FROM subscriptions JOIN users USING (user_id)"
     "  JOIN keys WHERE trial_start > 0 AND name = 'trials';",
+
+    "ALTER TABLE subscriptions ADD COLUMN billing_anchor INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE subscriptions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE subscriptions ADD COLUMN unpaid_from INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE subscriptions ADD COLUMN stripe_notes TEXT;",
 };
 
 int sqlite_schema_version(void)

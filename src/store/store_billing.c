@@ -57,11 +57,11 @@ enum err store_subscription_apply(struct task *task, struct store *store,
 }
 
 enum err store_customer_link(struct task *task, struct store *store, const char *user_id,
-                             int64_t generation, const char *customer_id, int64_t now_ms,
-                             const char **ret_customer)
+                             int64_t generation, const char *former, const char *customer_id,
+                             int64_t now_ms, const char **ret_customer)
 {
-    return store->operations->billing->customer_link(task, store, user_id, generation, customer_id,
-                                                     now_ms, ret_customer);
+    return store->operations->billing->customer_link(task, store, user_id, generation, former,
+                                                     customer_id, now_ms, ret_customer);
 }
 
 enum err store_customer_unlink(struct task *task, struct store *store, const char *customer_id,

@@ -127,7 +127,7 @@ def test_another_product_has_its_own_plans(start, tmp_path):
     manus = start(PLANS_FILE=tmp_path / "plans.json")
     body = manus.get(f"{API}/billing/plans").json()
     assert body["trial"] is None
-    assert body["plans"][1] == {"name": "team", "runs": 7, "amount": 500, "currency": "eur", "can_be_bought": True, "features": ["support"]}
+    assert body["plans"][1] == {"name": "team", "runs": 7, "amount": 500, "interval": "month", "currency": "eur", "can_be_bought": True, "features": ["support"]}
     person = manus.register()
     assert subscription(manus, person)["monthly_agent_runs_limit"] == 2
     reply = manus.post(f"{API}/billing/activate-trial", token=token_of(person))

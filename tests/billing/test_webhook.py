@@ -255,16 +255,17 @@ def test_whoever_removes_the_account_is_billed_no_more(world):
     assert person.subscription["status"] == "canceled"
 
 
-def test_somebody_of_whom_we_know_nothing_is_asked_for_again_and_then_left(world):
+def test_a_plan_that_is_paid_by_nobody_whom_we_know_is_asked_for_again_and_then_an_operators_matter(world):
     stranger = Person(world.stripe, world.stripe.new("customer", balance=0)["id"])
     sub = world.stripe.start_subscription(stranger.customer, [(world.basic, 1)])
     event = [event for event in world.stripe.events("customer.subscription.created")][0]
     assert world.send(event).json() == {"status": "error", "message": "Subscription not found"}
-    for _ in range(7):
+    for _ in range(3):
         due(world)
         time.sleep(0.3)
-    wait_for_state(world, event["id"], "ignored", 30)
-    assert sub["customer"] == stranger.customer
+    wait_for_state(world, event["id"], "dead", 30)
+    line = world.manus.wait_for_log(lambda line: line["level"] == "error" and line.get("event") == event["id"])
+    assert sub["id"] in line["detail"] and f"manus billing link USER {stranger.customer}" in line["detail"]
 
 
 def test_an_unknown_price_gives_nothing_away_locks_nobody_out_and_is_told(world):
@@ -282,7 +283,9 @@ def test_an_unknown_price_gives_nothing_away_locks_nobody_out_and_is_told(world)
     assert "received" in {reply.json()["status"] for reply in replies}
     found = world.subscription(newcomer)
     assert (found["plan"], found["monthly_agent_runs_limit"]) == ("free", 10)
-    assert rows(world.manus, "SELECT count(*) FROM events WHERE state = 'waiting' AND error LIKE '%price%'")[0][0] > 0
+    assert rows(world.manus, "SELECT count(*) FROM events WHERE state = 'dead' AND error LIKE '%price%'")[0][0] > 0
+    line = world.manus.wait_for_log(lambda line: line["level"] == "error" and line.get("price") == other and line.get("user") == newcomer["id"])
+    assert "stands in no plan" in line["msg"]
 
 
 # Stripe fails

@@ -96,14 +96,21 @@ static void try_subscription(void *mem, const json_t *reply)
     const struct subscription stored = {
         .id = "1", .user_id = "u", .plan = "free", .status = "active", .customer_id = "cus_1"};
     struct subscription found;
+    struct debt debt = {0};
 
-    sync_read(&plans, reply, &stored, mem, &found);
+    reading_debt(json_object_get(reply, "data"), &debt);
+    try_time(debt.due_ms);
+    try_time(debt.service_ms);
+    (void)reading_take(&plans, reply, &debt, &stored, mem, &found);
     assert(found.plan != NULL && found.status != NULL && found.customer_id == stored.customer_id);
     assert(found.stripe_id != NULL || (found.price_id == NULL && found.period_end_ms == 0));
     try_time(found.period_start_ms);
     try_time(found.period_end_ms);
     try_time(found.canceled_ms);
     try_time(found.past_due_ms);
+    try_time(found.anchor_ms);
+    try_time(found.ends_ms);
+    try_time(found.unpaid_from_ms);
 }
 
 static void try_stripe(void *mem)

@@ -178,6 +178,10 @@ static void test_what_stripe_says_is_taken_over_whole(void **state)
     said.past_due_ms = SAMPLE_MS + 3;
     said.canceled_ms = SAMPLE_MS + 4;
     said.cancel_at_period_end = true;
+    said.anchor_ms = SAMPLE_MS + 5;
+    said.ends_ms = SAMPLE_MS + 6;
+    said.unpaid_from_ms = SAMPLE_MS + 7;
+    said.notes = "quantity 3";
     assert_int_equal(apply(task, &said), APPLIED);
     assert_int_equal(store_subscription_by_customer(task, store, said.customer_id, &found, &now),
                      OK);
@@ -192,6 +196,10 @@ static void test_what_stripe_says_is_taken_over_whole(void **state)
     assert_int_equal(now.past_due_ms, said.past_due_ms);
     assert_int_equal(now.canceled_ms, said.canceled_ms);
     assert_true(now.cancel_at_period_end);
+    assert_int_equal(now.anchor_ms, said.anchor_ms);
+    assert_int_equal(now.ends_ms, said.ends_ms);
+    assert_int_equal(now.unpaid_from_ms, said.unpaid_from_ms);
+    assert_string_equal(now.notes, said.notes);
     assert_int_equal(now.synced_ms, said.synced_ms);
     assert_int_equal(now.updated_ms, SAMPLE_MS + 2);
     assert_true(now.revision > stored.revision);
@@ -283,6 +291,29 @@ static void test_a_customer_that_goes_takes_its_subscription_along(void **state)
     assert_int_equal(left.period_end_ms, 0);
     assert_int_equal(left.past_due_ms, 0);
     assert_false(left.cancel_at_period_end);
+    assert_int_equal(left.anchor_ms + left.ends_ms + left.unpaid_from_ms, 0);
+    assert_null(left.notes);
+}
+
+static void test_a_customer_takes_the_place_of_another_only_while_that_is_linked(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored), now;
+    const char *linked, *former = said.customer_id;
+    const char *next = mem_printf(task->mem, "%s_next", former);
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_customer_link(task, store, stored.user_id, said.generation, "cus_other",
+                                         next, SAMPLE_MS, &linked),
+                     OK);
+    assert_string_equal(linked, former);
+    assert_int_equal(store_customer_link(task, store, stored.user_id, said.generation, former, next,
+                                         SAMPLE_MS, &linked),
+                     OK);
+    assert_string_equal(linked, next);
+    now = read_of(task, stored.user_id);
+    assert_int_equal(now.generation, said.generation + 1);
+    assert_true(now.revision > stored.revision + 1);
 }
 
 /* Written by an earlier version; nothing may take it for something to cancel. */
@@ -307,17 +338,19 @@ static void test_the_first_customer_stays_until_stripe_has_lost_it(void **state)
     struct subscription stored = open_for(task, user_id);
     const char *mine = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
 
-    assert_int_equal(
-        store_customer_link(task, store, user_id, stored.generation, mine, SAMPLE_MS, &linked), OK);
+    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, mine,
+                                         SAMPLE_MS, &linked),
+                     OK);
     assert_string_equal(linked, mine);
-    assert_int_equal(
-        store_customer_link(task, store, user_id, stored.generation, "cus_b", SAMPLE_MS, &linked),
-        OK);
+    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, "cus_b",
+                                         SAMPLE_MS, &linked),
+                     OK);
     assert_string_equal(linked, mine);
     assert_int_equal(store_customer_unlink(task, store, mine, SAMPLE_MS), OK);
     assert_int_equal(read_of(task, user_id).generation, stored.generation + 1);
-    assert_int_equal(
-        store_customer_link(task, store, user_id, stored.generation, mine, SAMPLE_MS, &linked), OK);
+    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, mine,
+                                         SAMPLE_MS, &linked),
+                     OK);
     assert_null(linked);
 }
 
@@ -329,10 +362,12 @@ static void test_anothers_customer_is_not_linked(void **state)
     const char *customer = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
     enum subscription_applied applied;
 
+    assert_int_equal(store_customer_link(task, store, ann, stored.generation, NULL, customer,
+                                         SAMPLE_MS, &linked),
+                     OK);
     assert_int_equal(
-        store_customer_link(task, store, ann, stored.generation, customer, SAMPLE_MS, &linked), OK);
-    assert_int_equal(
-        store_customer_link(task, store, bob, other.generation, customer, SAMPLE_MS, &linked), OK);
+        store_customer_link(task, store, bob, other.generation, NULL, customer, SAMPLE_MS, &linked),
+        OK);
     assert_null(linked);
     taken = paid(task, &other);
     taken.customer_id = customer;
@@ -1037,6 +1072,7 @@ int contract_billing_run(struct store *of)
         TEST(test_lists_are_newest_first_by_pages_and_by_what_is_asked),
         TEST(test_the_first_customer_stays_until_stripe_has_lost_it),
         TEST(test_a_customer_that_goes_takes_its_subscription_along),
+        TEST(test_a_customer_takes_the_place_of_another_only_while_that_is_linked),
         TEST(test_a_subscription_without_a_customer_is_read_as_over),
         TEST(test_anothers_customer_is_not_linked),
         TEST(test_of_many_trials_begun_at_once_one_is),

@@ -1,0 +1,461 @@
+#include "billing/reading.h"
+
+#include <string.h>
+
+/* Statuses */
+
+struct status_row {
+    const char *stripe, *ours;
+    int rank; /* which one counts, of several */
+    bool is_live;
+};
+
+enum { OVER = 1, INCOMPLETE = 2, PAUSED = 3, GOOD = 6 };
+
+static const struct status_row rows[] = {
+    {"active", "active", GOOD, true},      {"trialing", "trialing", GOOD, true},
+    {"past_due", "past_due", 5, true},     {"unpaid", "unpaid", 4, false},
+    {"paused", "canceled", PAUSED, false}, {"incomplete", "incomplete", INCOMPLETE, false},
+    {"canceled", "canceled", OVER, false}, {"incomplete_expired", "canceled", 0, false},
+};
+
+static const struct status_row *status_row(const char *status)
+{
+    /* What is new grants nothing. */
+    static const struct status_row unknown = {"", "incomplete", INCOMPLETE, false};
+
+    for (size_t i = 0; i < count_of(rows); i++) {
+        if (strcmp(rows[i].stripe, status) == 0)
+            return &rows[i];
+    }
+    return &unknown;
+}
+
+static bool is_voiding(const json_t *subscription)
+{
+    const json_t *pause = json_object_get(subscription, "pause_collection");
+
+    return strcmp(stripe_text(pause, "behavior"), "void") == 0;
+}
+
+/* What is voided is not paid: from the end of what was, it is paused whatever its status says. */
+static bool is_void_now(const json_t *subscription)
+{
+    const char *invoice = stripe_text(json_object_get(subscription, "latest_invoice"), "status");
+
+    return is_voiding(subscription) && *invoice != '\0' && strcmp(invoice, "paid") != 0 &&
+           strcmp(invoice, "open") != 0;
+}
+
+static const struct status_row *status_of(const json_t *subscription)
+{
+    const struct status_row *row = status_row(stripe_text(subscription, "status"));
+
+    return row->rank == GOOD && is_void_now(subscription) ? status_row("paused") : row;
+}
+
+/* Items and plans */
+
+static const json_t *items_of(const json_t *subscription)
+{
+    return json_object_get(json_object_get(subscription, "items"), "data");
+}
+
+static const char *price_of(const json_t *item)
+{
+    const char *price = stripe_id_of(item, "price");
+
+    return *price != '\0' ? price : stripe_id_of(item, "plan");
+}
+
+/* Metered prices have no quantity; none of something is nothing. */
+static int64_t quantity_of(const json_t *item)
+{
+    return json_is_integer(json_object_get(item, "quantity")) ? stripe_int(item, "quantity") : 1;
+}
+
+const json_t *reading_plan_item(const struct plans *plans, const json_t *subscription,
+                                const struct plan **ret_plan)
+{
+    const json_t *items = items_of(subscription), *item, *found = json_array_get(items, 0);
+    size_t i;
+
+    *ret_plan = NULL;
+    json_array_foreach(items, i, item)
+    {
+        const struct plan *plan = plans_by_price(plans, price_of(item));
+
+        if (plan == NULL || quantity_of(item) == 0)
+            continue;
+        if (*ret_plan == NULL || plan_rank(plans, plan) > plan_rank(plans, *ret_plan)) {
+            *ret_plan = plan;
+            found = item;
+        }
+    }
+    return found;
+}
+
+static const struct plan *plan_of(const struct plans *plans, const json_t *subscription)
+{
+    const struct plan *plan;
+
+    (void)reading_plan_item(plans, subscription, &plan);
+    return plan;
+}
+
+bool reading_is_ours(const struct plans *plans, const json_t *subscription,
+                     const struct subscription *stored)
+{
+    if (plan_of(plans, subscription) != NULL)
+        return true;
+    return stored != NULL && stored->stripe_id != NULL && strcmp(stored->plan, PLAN_FREE) != 0 &&
+           strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+}
+
+bool reading_is_unknown_plan(const struct plans *plans, const json_t *subscription,
+                             const char *user_id, bool is_bought)
+{
+    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
+
+    return reading_is_live(subscription) && plan_of(plans, subscription) == NULL &&
+           (is_bought || (user_id != NULL && strcmp(named, user_id) == 0));
+}
+
+bool reading_is_live(const json_t *subscription)
+{
+    return status_of(subscription)->rank >= PAUSED;
+}
+
+bool reading_is_paid_plan(const struct plans *plans, const json_t *subscription)
+{
+    return reading_is_live(subscription) && plan_of(plans, subscription) != NULL;
+}
+
+bool reading_is_over(const json_t *subscription)
+{
+    return status_of(subscription)->rank == OVER;
+}
+
+bool reading_is_final(const json_t *subscription)
+{
+    return status_of(subscription)->rank <= OVER;
+}
+
+json_t *reading_ours(const struct plans *plans, const json_t *list,
+                     const struct subscription *stored)
+{
+    json_t *ours = json_array(), *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        if (reading_is_ours(plans, one, stored))
+            json_array_append(ours, one);
+    }
+    return ours;
+}
+
+/* Times */
+
+/* On the item since 2025-03-31, on the subscription before. */
+static int64_t period_ms(const json_t *subscription, const json_t *item, const char *name)
+{
+    int64_t at_ms = stripe_time_ms(item, name);
+
+    return at_ms != 0 ? at_ms : stripe_time_ms(subscription, name);
+}
+
+/* The end of the present period: that of its item which runs longest. */
+static int64_t last_end_ms(const json_t *subscription)
+{
+    const json_t *items = items_of(subscription), *item;
+    int64_t last_ms = stripe_time_ms(subscription, "current_period_end");
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        int64_t end_ms = stripe_time_ms(item, "current_period_end");
+
+        last_ms = end_ms > last_ms ? end_ms : last_ms;
+    }
+    return last_ms;
+}
+
+static bool is_flagged(const json_t *subscription)
+{
+    return json_is_true(json_object_get(subscription, "cancel_at_period_end"));
+}
+
+bool reading_ends_with_period(const json_t *subscription)
+{
+    int64_t at_ms = stripe_time_ms(subscription, "cancel_at");
+
+    return is_flagged(subscription) || (at_ms != 0 && at_ms <= last_end_ms(subscription));
+}
+
+int64_t reading_ends_ms(const json_t *subscription)
+{
+    int64_t at_ms = stripe_time_ms(subscription, "cancel_at");
+    int64_t end_ms = last_end_ms(subscription);
+    const json_t *pause = json_object_get(subscription, "pause_collection");
+    int64_t resumes_ms = stripe_time_ms(pause, "resumes_at");
+
+    if (at_ms == 0 && is_flagged(subscription))
+        at_ms = end_ms;
+    /* What was paid is had; the next period is not paid, unless the pause ends before it. */
+    if (is_voiding(subscription) && end_ms != 0 && (resumes_ms == 0 || resumes_ms > end_ms) &&
+        (at_ms == 0 || at_ms > end_ms))
+        at_ms = end_ms;
+    return at_ms;
+}
+
+/* Debts */
+
+static bool is_owed(const json_t *invoice)
+{
+    const char *status = stripe_text(invoice, "status");
+
+    return (strcmp(status, "open") == 0 || strcmp(status, "uncollectible") == 0) &&
+           stripe_int(invoice, "amount_remaining") > 0;
+}
+
+static int64_t due_ms(const json_t *invoice)
+{
+    int64_t at_ms = stripe_time_ms(invoice, "due_date");
+
+    if (at_ms == 0)
+        at_ms = stripe_time_ms(json_object_get(invoice, "status_transitions"), "finalized_at");
+    return at_ms != 0 ? at_ms : stripe_time_ms(invoice, "created");
+}
+
+static int64_t service_ms(const json_t *invoice)
+{
+    const json_t *lines = json_object_get(json_object_get(invoice, "lines"), "data"), *line;
+    int64_t first_ms = 0;
+    size_t i;
+
+    json_array_foreach(lines, i, line)
+    {
+        int64_t start_ms = stripe_time_ms(json_object_get(line, "period"), "start");
+
+        if (start_ms != 0 && stripe_int(line, "amount") > 0 &&
+            (first_ms == 0 || start_ms < first_ms))
+            first_ms = start_ms;
+    }
+    return first_ms;
+}
+
+void reading_debt(const json_t *invoices, struct debt *debt)
+{
+    const json_t *invoice;
+    size_t i;
+
+    json_array_foreach(invoices, i, invoice)
+    {
+        int64_t at_ms = due_ms(invoice), from_ms = service_ms(invoice);
+
+        if (!is_owed(invoice) || at_ms == 0)
+            continue;
+        if (debt->due_ms == 0 || at_ms < debt->due_ms)
+            debt->due_ms = at_ms;
+        if (from_ms != 0 && (debt->service_ms == 0 || from_ms < debt->service_ms))
+            debt->service_ms = from_ms;
+    }
+}
+
+/* Choosing */
+
+static bool is_better(const struct plans *plans, const json_t *a, const json_t *b)
+{
+    const struct status_row *status_a = status_of(a), *status_b = status_of(b);
+    const struct plan *plan_a = plan_of(plans, a), *plan_b = plan_of(plans, b);
+    bool ends_a = reading_ends_ms(a) != 0, ends_b = reading_ends_ms(b) != 0;
+    int64_t created_a = stripe_int(a, "created"), created_b = stripe_int(b, "created");
+
+    if (status_a->rank != status_b->rank)
+        return status_a->rank > status_b->rank;
+    if (!status_a->is_live && created_a != created_b)
+        return created_a > created_b;
+    if (status_a->is_live && plan_a != plan_b)
+        return plan_b == NULL ||
+               (plan_a != NULL && plan_rank(plans, plan_a) > plan_rank(plans, plan_b));
+    /* Who bought again while the first one runs out wants the one that goes on. */
+    if (status_a->is_live && ends_a != ends_b)
+        return ends_b;
+    if (created_a != created_b)
+        return created_a < created_b;
+    /* Whatever the order in which they are listed. */
+    return strcmp(stripe_text(a, "id"), stripe_text(b, "id")) < 0;
+}
+
+const json_t *reading_choose(const struct plans *plans, const json_t *ours)
+{
+    const json_t *best = NULL, *one;
+    size_t i;
+
+    json_array_foreach(ours, i, one)
+    {
+        if (best == NULL || is_better(plans, one, best))
+            best = one;
+    }
+    return best;
+}
+
+bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,
+                          const json_t *chosen)
+{
+    return subscription != chosen && status_of(subscription)->is_live &&
+           status_of(chosen)->is_live && plan_of(plans, subscription) != NULL &&
+           plan_of(plans, chosen) != NULL;
+}
+
+bool reading_ends_trial(const json_t *ours, int64_t trial_start_ms)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(ours, i, one)
+    {
+        int rank = status_of(one)->rank;
+        bool is_over = rank <= OVER, never_began = rank == 0 || rank == INCOMPLETE;
+
+        if (!never_began && (!is_over || stripe_time_ms(one, "created") > trial_start_ms))
+            return true;
+    }
+    return false;
+}
+
+/* Taking over */
+
+struct taking {
+    const json_t *subscription, *item;
+    const struct debt *debt;
+    void *mem;
+    struct text notes;
+    struct subscription *ret;
+};
+
+static void note(struct taking *t, const char *format, ...) printf_like(2, 3);
+
+static void note(struct taking *t, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    text_printf(&t->notes, "%s%s", t->notes.len == 0 ? "" : "; ",
+                talloc_vasprintf(t->mem, format, arguments));
+    va_end(arguments);
+}
+
+static void take_end(struct taking *t)
+{
+    t->ret->ends_ms = reading_ends_ms(t->subscription);
+    t->ret->cancel_at_period_end = reading_ends_with_period(t->subscription);
+}
+
+static void take_debt(struct taking *t)
+{
+    bool owes = strcmp(t->ret->status, "past_due") == 0;
+
+    t->ret->past_due_ms = owes ? t->debt->due_ms : 0;
+    t->ret->unpaid_from_ms = owes ? t->debt->service_ms : 0;
+}
+
+static void take_pause(struct taking *t)
+{
+    const char *behavior = stripe_text(json_object_get(t->subscription, "pause_collection"),
+                                       "behavior");
+
+    if (*behavior != '\0')
+        note(t, "collection is paused (%s)", behavior);
+}
+
+static void take_schedule(struct taking *t)
+{
+    const char *id = stripe_id_of(t->subscription, "schedule");
+
+    if (*id != '\0')
+        note(t, "follows the schedule %s", id);
+}
+
+static void take_pending(struct taking *t)
+{
+    if (json_is_object(json_object_get(t->subscription, "pending_update")))
+        note(t, "a change waits for its payment");
+}
+
+static void take_quantity(struct taking *t)
+{
+    int64_t quantity = quantity_of(t->item);
+    size_t others = json_array_size(items_of(t->subscription));
+
+    if (quantity != 1)
+        note(t, "quantity %lld", (long long)quantity);
+    if (others > 1)
+        note(t, "%zu other items", others - 1);
+}
+
+static void take_collection(struct taking *t)
+{
+    if (strcmp(stripe_text(t->subscription, "collection_method"), "send_invoice") == 0)
+        note(t, "invoices are sent, due in %lld days",
+             (long long)stripe_int(t->subscription, "days_until_due"));
+}
+
+/* Everything beside the status that changes what `active` means, or that an operator should see. */
+static const struct field {
+    const char *name; /* Stripe's */
+    void (*take)(struct taking *t);
+} fields[] = {
+    {"cancel_at, cancel_at_period_end", take_end},
+    {"latest_invoice", take_debt},
+    {"pause_collection", take_pause},
+    {"schedule", take_schedule},
+    {"pending_update", take_pending},
+    {"items", take_quantity},
+    {"collection_method", take_collection},
+};
+
+void reading_take_nothing(const struct subscription *stored, const char *status,
+                          struct subscription *ret)
+{
+    *ret = *stored;
+    ret->plan = PLAN_FREE;
+    ret->status = stored->is_trial && strcmp(status, "active") == 0 ? "trialing" : status;
+    ret->stripe_id = ret->price_id = ret->notes = NULL;
+    ret->period_start_ms = ret->period_end_ms = ret->anchor_ms = ret->canceled_ms = 0;
+    ret->ends_ms = ret->past_due_ms = ret->unpaid_from_ms = 0;
+    ret->cancel_at_period_end = false;
+}
+
+bool reading_take(const struct plans *plans, const json_t *subscription, const struct debt *debt,
+                  const struct subscription *stored, void *mem, struct subscription *ret)
+{
+    const struct status_row *status = status_of(subscription);
+    const struct plan *plan;
+    const json_t *item = reading_plan_item(plans, subscription, &plan);
+    struct taking t = {subscription, item, debt, mem, text_open(mem, 64), ret};
+    int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
+
+    if (status->rank <= OVER) {
+        reading_take_nothing(stored, status->rank == OVER ? "canceled" : "active", ret);
+        if (status->rank == OVER)
+            ret->canceled_ms = ended_ms != 0 ? ended_ms
+                                             : stripe_time_ms(subscription, "canceled_at");
+        return true;
+    }
+    *ret = *stored;
+    ret->status = status->ours;
+    /* Whoever pays keeps the plan that they had, until somebody says which one the price is of. */
+    ret->plan = plan != NULL ? plan->name : stored->plan;
+    ret->stripe_id = mem_string(mem, stripe_text(subscription, "id"));
+    ret->price_id = item == NULL ? NULL : mem_string(mem, price_of(item));
+    ret->period_start_ms = period_ms(subscription, item, "current_period_start");
+    ret->period_end_ms = period_ms(subscription, item, "current_period_end");
+    ret->anchor_ms = stripe_time_ms(subscription, "billing_cycle_anchor");
+    ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");
+    for (size_t i = 0; i < count_of(fields); i++)
+        fields[i].take(&t);
+    ret->notes = t.notes.len == 0 ? NULL : t.notes.s;
+    return plan != NULL;
+}

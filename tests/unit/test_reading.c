@@ -1,0 +1,260 @@
+#include "billing/reading.h"
+
+#include "core/json.h"
+#include "unit.h"
+
+#include <stdio.h>
+
+static const char *basic_prices[] = {"price_basic", "price_basic_old"},
+                  *pro_prices[] = {"price_pro"};
+static const struct settings settings = {.stripe_price_basic = {basic_prices, 2},
+                                         .stripe_price_pro = {pro_prices, 1}};
+
+#define START INT64_C(1790000000)
+#define END INT64_C(1792592000)
+
+static const struct plans *plans_of(void *mem)
+{
+    struct texts problems;
+
+    return plans_load(mem, &settings, &problems);
+}
+
+/* Apostrophes stand for quotation marks. */
+static json_t *json_of(void *mem, const char *text)
+{
+    char *copy = mem_string(mem, text);
+    struct json_problem problem;
+    json_t *json;
+
+    for (char *at = copy; *at != '\0'; at++) {
+        if (*at == '\'')
+            *at = '"';
+    }
+    json = json_read(copy, strlen(copy), &problem);
+    if (json == NULL)
+        fail_msg("%s: %s", problem.text, copy);
+    return json;
+}
+
+static json_t *subscription_of(void *mem, const char *price, const char *more)
+{
+    return json_of(mem, mem_printf(mem,
+                                   "{'id': 'sub_1', 'created': 5, %s"
+                                   " 'billing_cycle_anchor': %lld, 'items': {'data': [{'id':"
+                                   " 'si_1', 'quantity': 1, 'price': {'id': '%s'},"
+                                   " 'current_period_start': %lld, 'current_period_end': %lld}]}"
+                                   "%s%s}",
+                                   strncmp(more, "'status'", 8) == 0 ? "" : "'status': 'active',",
+                                   (long long)START, price, (long long)START, (long long)END,
+                                   *more == '\0' ? "" : ", ", more));
+}
+
+static struct subscription stored_one(void)
+{
+    return (struct subscription){.user_id = "u", .plan = "free", .status = "active"};
+}
+
+/* Everything beside the price that a subscription may say, and what it means. */
+static void test_each_status_and_field_means_what_the_table_says(void **state)
+{
+    static const struct {
+        const char *more; /* members; without a status it is active */
+        const char *plan, *status;
+        int64_t ends_s;
+        bool ends_with_period;
+        const char *notes;
+    } samples[] = {
+        {"", "basic", "active", 0, false, NULL},
+        {"'status': 'trialing'", "basic", "trialing", 0, false, NULL},
+        {"'status': 'past_due'", "basic", "past_due", 0, false, NULL},
+        {"'status': 'unpaid'", "basic", "unpaid", 0, false, NULL},
+        {"'status': 'incomplete'", "basic", "incomplete", 0, false, NULL},
+        {"'status': 'paused'", "basic", "canceled", 0, false, NULL},
+        {"'status': 'canceled', 'ended_at': 7", "free", "canceled", 0, false, NULL},
+        {"'status': 'incomplete_expired'", "free", "active", 0, false, NULL},
+        {"'status': 'new'", "basic", "incomplete", 0, false, NULL},
+        {"'cancel_at_period_end': true", "basic", "active", END, true, NULL},
+        {"'cancel_at': 1792592000", "basic", "active", END, true, NULL},
+        {"'cancel_at': 1791000000", "basic", "active", 1791000000, true, NULL},
+        {"'cancel_at': 1822592000", "basic", "active", 1822592000, false, NULL},
+        {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'paid'}", "basic",
+         "active", END, false, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'void'}", "basic",
+         "canceled", END, false, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'draft'}", "basic",
+         "canceled", END, false, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'void', 'resumes_at': 1792592000},"
+         " 'latest_invoice': {'status': 'paid'}",
+         "basic", "active", 0, false, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'void'}, 'cancel_at': 1791000000,"
+         " 'latest_invoice': {'status': 'paid'}",
+         "basic", "active", 1791000000, true, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'keep_as_draft'}, 'latest_invoice': {'status': 'draft'}",
+         "basic", "active", 0, false, "collection is paused (keep_as_draft)"},
+        {"'pause_collection': {'behavior': 'mark_uncollectible'}", "basic", "active", 0, false,
+         "collection is paused (mark_uncollectible)"},
+        {"'schedule': 'sub_sched_1'", "basic", "active", 0, false,
+         "follows the schedule sub_sched_1"},
+        {"'schedule': {'id': 'sub_sched_2'}", "basic", "active", 0, false,
+         "follows the schedule sub_sched_2"},
+        {"'pending_update': {'expires_at': 9}", "basic", "active", 0, false,
+         "a change waits for its payment"},
+        {"'collection_method': 'send_invoice', 'days_until_due': 30", "basic", "active", 0, false,
+         "invoices are sent, due in 30 days"},
+    };
+
+    for (size_t i = 0; i < count_of(samples); i++) {
+        auto_json json_t *subscription = subscription_of(*state, "price_basic", samples[i].more);
+        struct subscription stored = stored_one(), found;
+        struct debt debt = {0};
+
+        assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+        assert_string_equal(found.plan, samples[i].plan);
+        assert_string_equal(found.status, samples[i].status);
+        assert_int_equal(found.ends_ms, samples[i].ends_s * 1000);
+        assert_int_equal(found.cancel_at_period_end, samples[i].ends_with_period);
+        if (samples[i].notes == NULL)
+            assert_null(found.notes);
+        else
+            assert_string_equal(found.notes, samples[i].notes);
+    }
+}
+
+static void test_items_give_the_largest_plan_and_none_of_something_gives_nothing(void **state)
+{
+    static const struct {
+        const char *items;
+        const char *plan; /* NULL: it is none of ours */
+        const char *notes;
+    } samples[] = {
+        {"{'price': 'price_pro', 'quantity': 3}", "pro", "quantity 3"},
+        {"{'price': 'price_news', 'quantity': 1}, {'price': 'price_basic', 'quantity': 1}", "basic",
+         "1 other items"},
+        {"{'price': 'price_basic'}, {'price': {'id': 'price_pro'}}, {'plan': {'id': 'x'}}", "pro",
+         "2 other items"},
+        {"{'price': 'price_pro', 'quantity': 0}, {'price': 'price_basic', 'quantity': 1}", "basic",
+         "1 other items"},
+        {"{'price': 'price_pro', 'quantity': 0}", NULL, NULL},
+        {"{'price': 'price_news', 'quantity': 1}", NULL, NULL},
+        {"{'plan': {'id': 'price_basic_old'}}", "basic", NULL},
+        {"", NULL, NULL},
+    };
+
+    for (size_t i = 0; i < count_of(samples); i++) {
+        auto_json json_t *subscription = json_of(
+            *state,
+            mem_printf(*state, "{'id': 'sub_1', 'status': 'active', 'items': {'data': [%s]}}",
+                       samples[i].items));
+        struct subscription stored = stored_one(), found;
+        struct debt debt = {0};
+
+        assert_int_equal(reading_is_ours(plans_of(*state), subscription, &stored),
+                         samples[i].plan != NULL);
+        if (samples[i].plan == NULL)
+            continue;
+        assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+        assert_string_equal(found.plan, samples[i].plan);
+        if (samples[i].notes != NULL)
+            assert_string_equal(found.notes, samples[i].notes);
+    }
+}
+
+static void test_who_had_a_plan_keeps_it_while_the_price_is_unknown(void **state)
+{
+    auto_json json_t *subscription = subscription_of(*state, "price_gone", "");
+    struct subscription stored = stored_one(), found;
+    struct debt debt = {0};
+
+    stored.stripe_id = "sub_1";
+    assert_false(reading_is_ours(plans_of(*state), subscription, &stored));
+    stored.plan = "pro";
+    assert_true(reading_is_ours(plans_of(*state), subscription, &stored));
+    assert_false(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_string_equal(found.plan, "pro");
+    assert_string_equal(found.status, "active");
+    stored.stripe_id = "sub_2";
+    assert_false(reading_is_ours(plans_of(*state), subscription, &stored));
+}
+
+static void test_the_debt_is_the_first_invoice_that_is_not_paid(void **state)
+{
+    static const struct {
+        const char *invoices;
+        int64_t due_s, service_s;
+    } samples[] = {
+        {"", 0, 0},
+        {"{'status': 'draft', 'amount_remaining': 5, 'created': 9}", 0, 0},
+        {"{'status': 'paid', 'amount_remaining': 0, 'created': 9}", 0, 0},
+        {"{'status': 'void', 'amount_remaining': 5, 'created': 9}", 0, 0},
+        {"{'status': 'open', 'amount_remaining': 0, 'created': 9}", 0, 0},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 9}", 9, 0},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 9,"
+         " 'status_transitions': {'finalized_at': 12}}",
+         12, 0},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 9, 'due_date': 99,"
+         " 'lines': {'data': [{'amount': 5, 'period': {'start': 8}},"
+         " {'amount': -5, 'period': {'start': 2}}]}}",
+         99, 8},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 90},"
+         " {'status': 'open', 'amount_remaining': 5, 'created': 60,"
+         " 'lines': {'data': [{'amount': 5, 'period': {'start': 59}}]}},"
+         " {'status': 'draft', 'amount_remaining': 5, 'created': 30}",
+         60, 59},
+        {"{'status': 'uncollectible', 'amount_remaining': 5, 'created': 9}", 9, 0},
+    };
+
+    for (size_t i = 0; i < count_of(samples); i++) {
+        auto_json json_t *invoices = json_of(*state,
+                                             mem_printf(*state, "[%s]", samples[i].invoices));
+        struct debt debt = {0};
+
+        reading_debt(invoices, &debt);
+        assert_int_equal(debt.due_ms, samples[i].due_s * 1000);
+        assert_int_equal(debt.service_ms, samples[i].service_s * 1000);
+    }
+}
+
+static void test_of_several_the_same_one_counts_in_every_order(void **state)
+{
+    static const char *const list[] = {
+        "{'id': 'sub_a', 'status': 'canceled', 'created': 9, 'items': {'data': [{'price': "
+        "'price_pro'}]}}",
+        "{'id': 'sub_b', 'status': 'active', 'created': 2, 'items': {'data': [{'price': "
+        "'price_basic'}]}}",
+        "{'id': 'sub_c', 'status': 'active', 'created': 3, 'items': {'data': [{'price': "
+        "'price_pro'}]},"
+        " 'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'void'}}",
+        "{'id': 'sub_d', 'status': 'active', 'created': 1, 'items': {'data': [{'price': "
+        "'price_news'}]}}",
+        "{'id': 'sub_e', 'status': 'active', 'created': 2, 'items': {'data': [{'price': "
+        "'price_basic'}]}}",
+        "{'id': 'sub_f', 'status': 'past_due', 'created': 1, 'items': {'data': [{'price': "
+        "'price_pro'}]}}",
+    };
+    struct subscription stored = stored_one();
+
+    for (size_t first = 0; first < count_of(list); first++) {
+        auto_json json_t *all = json_array();
+        auto_json json_t *ours = NULL;
+
+        for (size_t i = 0; i < count_of(list); i++)
+            json_array_append_new(all, json_of(*state, list[(first + i) % count_of(list)]));
+        ours = reading_ours(plans_of(*state), all, &stored);
+        assert_int_equal(json_array_size(ours), count_of(list) - 1);
+        assert_string_equal(stripe_text(reading_choose(plans_of(*state), ours), "id"), "sub_b");
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        UNIT(test_each_status_and_field_means_what_the_table_says),
+        UNIT(test_items_give_the_largest_plan_and_none_of_something_gives_nothing),
+        UNIT(test_who_had_a_plan_keeps_it_while_the_price_is_unknown),
+        UNIT(test_the_debt_is_the_first_invoice_that_is_not_paid),
+        UNIT(test_of_several_the_same_one_counts_in_every_order),
+    };
+
+    return RUN_UNITS(tests);
+}
