@@ -21,7 +21,7 @@ import urllib.parse
 
 from stripe_courier import Courier
 from stripe_spec import NEW, OLD, Refused, operation_of, parameters
-from stripe_state import DAY, FINAL, State, copied, in_version, listed, month_after
+from stripe_state import DAY, FINAL, State, copied, in_version, listed
 
 CONNECTIONS, BODY, REMEMBERED = 256, 1 << 20, 20_000
 
@@ -65,13 +65,13 @@ class Stripe(State):
 
     # What a test sets up
 
-    def plan(self, name, amount, **more):
-        """A price of a month, with its product; returns its id."""
+    def plan(self, name, amount, interval="month", count=1, **more):
+        """A recurring price, with its product; returns its id."""
         with self.lock:
             product = self.new("product", name=name, active=True, images=[], marketing_features=[], updated=self.now())
             price = self.new("price", product=product["id"], active=True, billing_scheme="per_unit", currency="usd", type="recurring",
                              unit_amount=amount, unit_amount_decimal=str(amount), tax_behavior="unspecified",
-                             recurring={"interval": "month", "interval_count": 1, "meter": None, "usage_type": "licensed", "trial_period_days": None}, **more)
+                             recurring={"interval": interval, "interval_count": count, "meter": None, "usage_type": "licensed", "trial_period_days": None}, **more)
             return price["id"]
 
     def endpoint(self, url, secret=None, events=("*",), version=NEW):
@@ -546,11 +546,14 @@ def end_of_trial(stripe, sub, end):
     """trial_end of an update: `now` ends it, and the first paid period begins."""
     now = stripe.now()
     end = now if end == "now" else end
-    if end <= now and sub["status"] == "trialing":
-        for item in sub["items"]["data"]:
-            item.update(current_period_start=now, current_period_end=month_after(now))
-        return {"trial_end": now, "status": "active", "billing_cycle_anchor": now}
-    return {"trial_end": end}
+    if end <= now:
+        if sub["status"] != "trialing":
+            return {}
+        stripe.anew(sub, now)
+        return {"trial_end": now, "status": "active"}
+    for item in sub["items"]["data"]:
+        item["current_period_end"] = end
+    return {"trial_end": end, "trial_start": sub["trial_start"] or now, "status": "trialing", "billing_cycle_anchor": end}
 
 
 @deed("DELETE /v1/subscriptions/{subscription_exposed_id}")
@@ -610,7 +613,7 @@ def preview_invoice(stripe, params):
     lines = stripe.prorations(sub, changes, details.get("proration_date", stripe.now())) if behavior != "none" else []
     if behavior != "always_invoice":
         end = stripe.period_of(sub)[1]
-        lines += [stripe.line(sub, item, period={"start": end, "end": month_after(end)}) for item in items]
+        lines += [stripe.line(sub, item, period={"start": end, "end": stripe.end_of(sub, item["price"], end)}) for item in items]
     total = sum(line["amount"] for line in lines)
     start, end = stripe.period_of(sub)
     invoice = stripe.new("invoice", kept=False, customer=sub["customer"], status="draft", billing_reason="upcoming", currency="usd", subtotal=total, total=total,

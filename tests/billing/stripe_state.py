@@ -2,14 +2,15 @@
 
 Stripe's clock is the real one. Time passes by making everything older: see pass_time().
 """
-import calendar
 import collections
-import datetime
+import contextlib
+import heapq
 import json
 import secrets
 import threading
 import time
 
+from stripe_calendar import interval_of, is_boundary, later, next_after
 from stripe_spec import NEW, OLD, Refused, blank, document, expandable, fixtures
 
 PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
@@ -18,12 +19,6 @@ PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.se
 LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
 FINAL = ("canceled", "incomplete_expired")
 DAY = 86400
-
-
-def month_after(stamp):
-    at = datetime.datetime.fromtimestamp(stamp, datetime.UTC)
-    year, month = (at.year, at.month + 1) if at.month < 12 else (at.year + 1, 1)
-    return int(at.replace(year=year, month=month, day=min(at.day, calendar.monthrange(year, month)[1])).timestamp())
 
 
 def copied(thing):
@@ -64,13 +59,28 @@ class State:
         self.cards = {}  # customer: "good", "declined", "authentication", or none
         self.on_event = lambda event: None
         self.request = {"id": None, "idempotency_key": None}  # that causes what happens now
+        self.passed = 0  # seconds, by pass_time()
+        self.moment = None  # what is done now happened then
+        self.warned = set()  # subscriptions whose trial_will_end has been said
+        self.exact = False  # periods on the days of the time that was passed; else on those that a reader sees now
         self.after_failures = "unpaid"  # what the account's settings do when all retries have failed
         self.flexible = True  # billing_mode of new subscriptions
 
     # Things
 
     def now(self):
-        return int(time.time())
+        return int(time.time()) if self.moment is None else self.moment
+
+    @contextlib.contextmanager
+    def back_then(self, stamp):
+        """What is done inside happened at that moment; behind it everything that was due since has happened too."""
+        with self.lock:
+            self.moment = stamp
+            try:
+                yield
+            finally:
+                self.moment = None
+            self.catch_up()
 
     def new(self, kind, kept=True, **values):
         """Parts that are found through their owner are not kept."""
@@ -128,15 +138,14 @@ class State:
     def start_subscription(self, customer, items, metadata=None, trial_end=None, settings=None, pays=True):
         """items: [(price, quantity)]. In the order of Stripe's events."""
         now = self.now()
-        end = trial_end or month_after(now)
         sub = self.new("subscription", customer=customer, status="trialing" if trial_end else "incomplete", metadata=metadata,
                        billing_mode={"type": "flexible" if self.flexible else "classic", "flexible": {"proration_discounts": "itemized"} if self.flexible else None},
-                       billing_cycle_anchor=end if trial_end else now, start_date=now, currency="usd", collection_method="charge_automatically",
+                       billing_cycle_anchor=trial_end or now, start_date=now, currency="usd", collection_method="charge_automatically",
                        trial_start=now if trial_end else None, trial_end=trial_end, discounts=[], cancel_at_period_end=False,
                        trial_settings={"end_behavior": (settings or {}).get("end_behavior", {"missing_payment_method": "create_invoice"})})
         sub["items"] = listed([], f"/v1/subscription_items?subscription={sub['id']}")
         for price, quantity in items:
-            self.add_item(sub, price, quantity, now, end)
+            self.add_item(sub, price, quantity, now, trial_end or later(now, *interval_of(self.things[price])))
         self.emit("customer.subscription.created", sub)
         invoice = self.bill(sub, "subscription_create", 0 if trial_end else None)
         self.collect(invoice, pays)
@@ -150,6 +159,18 @@ class State:
     def period_of(self, sub):
         items = sub["items"]["data"]
         return min(item["current_period_start"] for item in items), max(item["current_period_end"] for item in items)
+
+    def end_of(self, sub, price, start):
+        """Of the period of this price that begins then."""
+        of = {interval_of(item["price"]) for item in sub["items"]["data"]} | {interval_of(price)}
+        offset = self.passed if self.exact or len(of) > 1 else 0
+        return next_after(sub["billing_cycle_anchor"] + offset, *interval_of(price), start + offset) - offset
+
+    def anew(self, sub, now):
+        """All its periods begin now."""
+        sub["billing_cycle_anchor"] = now
+        for item in sub["items"]["data"]:
+            item.update(current_period_start=now, current_period_end=later(now, *interval_of(item["price"])))
 
     def bill(self, sub, reason, amount=None, lines=None):
         """A finalized invoice. None for the amount: what its items cost."""
@@ -267,12 +288,15 @@ class State:
             start, end = item["current_period_start"], item["current_period_end"]
             left = max(0, end - when) / max(1, end - start) if sub["status"] != "trialing" else 0
             period = {"start": when, "end": end}
+            anew = price and item["id"] and interval_of(price) != interval_of(item["price"]) and left
             if item["id"]:
                 credit = -round(item["price"]["unit_amount"] * item["quantity"] * left)
                 lines.append(self.line(sub, item, credit, True, f"Unused time on {item['price']['id']}", period))
             if price:
                 after = {**item, "price": price, "quantity": quantity}
-                lines.append(self.line(sub, after, round(price["unit_amount"] * quantity * left), True, f"Remaining time on {price['id']}", period))
+                share = 1 if anew else left
+                period = {"start": when, "end": later(when, *interval_of(price))} if anew else period
+                lines.append(self.line(sub, after, round(price["unit_amount"] * quantity * share), not anew, f"Remaining time on {price['id']}", period))
         return lines
 
     def item_changes(self, sub, wanted):
@@ -300,6 +324,8 @@ class State:
                     raise Refused(400, f"Missing required param: items[{i}][price].", "parameter_missing", f"items[{i}][price]")
                 if any(item["price"]["id"] == price["id"] for item in items):
                     raise Refused(400, f"Cannot add multiple subscription items with the same price: {price['id']}", param="items")
+                if interval_of(price) not in [interval_of(item["price"]) for item in items] and sub["status"] != "trialing":
+                    start, end = self.now(), self.end_of(sub, price, self.now())
                 stub = {"id": None, "price": price, "quantity": one.get("quantity", 1), "current_period_start": start, "current_period_end": end}
                 changes.append((stub, price, stub["quantity"]))
                 items.append(stub)
@@ -310,6 +336,9 @@ class State:
     def switch(self, sub, wanted, behavior="create_prorations", when=None, payment_behavior="allow_incomplete", extra=None):
         changes, items = self.item_changes(sub, wanted)
         lines = self.prorations(sub, changes, when or self.now()) if behavior != "none" else []
+        moves = sub["status"] != "trialing" and any(item["id"] and price and interval_of(price) != interval_of(item["price"]) for item, price, _ in changes)
+        if moves:
+            behavior = "always_invoice"  # another interval begins, and is paid, at once
         pays = self.cards.get(sub["customer"]) == "good"
         due = behavior == "always_invoice" and sum(line["amount"] for line in lines) > 0
         if due and not pays and payment_behavior == "error_if_incomplete":
@@ -322,6 +351,8 @@ class State:
             else:
                 self.add_item(sub, item["price"]["id"], item["quantity"], item["current_period_start"], item["current_period_end"])
         sub.update(extra or {})
+        if moves:
+            self.anew(sub, self.now())
         if changed(before, sub):
             self.emit("customer.subscription.updated", sub, before)
         if behavior == "always_invoice" and lines:
@@ -334,32 +365,60 @@ class State:
         if seconds < 0:
             raise ValueError("time does not go back")
         with self.lock:
+            self.passed += int(seconds)
             for name, thing in self.things.items():
                 self.things[name] = older(thing, int(seconds))
             for session in self.every("checkout.session", status="open"):
                 if session["expires_at"] <= self.now():
                     self.change(session, "checkout.session.expired", status="expired", url=None)
-            for sub in reversed(self.every("subscription")):
-                self.catch_up(sub)
+            self.catch_up()
 
-    def catch_up(self, sub):
-        now = self.now()
-        if sub["status"] == "incomplete" and sub["created"] + 23 * 3600 <= now:
-            self.change(sub, "customer.subscription.updated", status="incomplete_expired", ended_at=now)
-        while sub["status"] in LIVE:
-            start, end = self.period_of(sub)
-            over = sub["cancel_at"] or (end if sub["cancel_at_period_end"] else None)
-            if over and over <= now:
-                self.end_subscription(sub, "cancellation_requested")
-            elif end > now or sub["status"] == "paused":
-                break
-            elif sub["status"] == "trialing" and self.end_trial(sub):
-                pass
-            elif sub["status"] in LIVE:
-                self.renew(sub, end)
-        if sub["status"] == "trialing" and sub["trial_end"] - 3 * DAY <= now and not any(
-                event["data"]["object"]["id"] == sub["id"] for event in self.events("customer.subscription.trial_will_end")):
-            self.emit("customer.subscription.trial_will_end", sub)
+    def catch_up(self, limit=100_000):
+        """What is due, in its order, each at its time."""
+        waiting = [(due[0], i, name) for i, name in enumerate(self.ids["subscription"]) if (due := self.next_of(self.things[name]))]
+        heapq.heapify(waiting)
+        while waiting and waiting[0][0] <= int(time.time()) and limit:
+            limit -= 1
+            at, i, name = heapq.heappop(waiting)
+            sub = self.things[name]
+            self.moment = at
+            try:
+                self.next_of(sub)[1](sub)
+            finally:
+                self.moment = None
+            if due := self.next_of(sub):
+                heapq.heappush(waiting, (due[0], i, name))
+        assert limit, "time does not come to an end"
+
+    def next_of(self, sub):
+        """(when, what): the first that time does to this subscription, or None."""
+        return min(self.all_of(sub), key=lambda one: one[0], default=None)
+
+    def all_of(self, sub):
+        """Of two at the same time the first is done."""
+        if sub["status"] == "incomplete":
+            yield sub["created"] + 23 * 3600, self.expire
+        if sub["status"] not in LIVE:
+            return
+        over = sub["cancel_at"] or (self.period_of(sub)[1] if sub["cancel_at_period_end"] else None)
+        if over:
+            yield over, lambda sub: self.end_subscription(sub, "cancellation_requested")
+        if sub["status"] == "trialing" and sub["id"] not in self.warned:
+            yield max(sub["trial_end"] - 3 * DAY, sub["trial_start"]), self.warn
+        if sub["status"] != "paused":
+            yield min(item["current_period_end"] for item in sub["items"]["data"]), self.roll
+
+    def expire(self, sub):
+        self.change(sub, "customer.subscription.updated", status="incomplete_expired", ended_at=self.now())
+
+    def warn(self, sub):
+        self.warned.add(sub["id"])
+        self.emit("customer.subscription.trial_will_end", sub)
+
+    def roll(self, sub):
+        """The next period, or the end of the trial."""
+        if sub["status"] != "trialing" or not self.end_trial(sub):
+            self.renew(sub, min(item["current_period_end"] for item in sub["items"]["data"]))
 
     def end_trial(self, sub):
         """True if that was the end of it: no way to pay."""
@@ -377,15 +436,19 @@ class State:
         return False
 
     def renew(self, sub, start):
+        items = [item for item in sub["items"]["data"] if item["current_period_end"] <= start]
+        of = {interval_of(item["price"]) for item in sub["items"]["data"]}
+        if len(of) == 1 and not self.exact and not is_boundary(sub["billing_cycle_anchor"], *of.pop(), start):
+            sub["billing_cycle_anchor"] = start  # passing time has moved it off the calendar
         before = copied(sub)
-        for item in sub["items"]["data"]:
-            item.update(current_period_start=start, current_period_end=month_after(start))
+        for item in items:
+            item.update(current_period_start=start, current_period_end=self.end_of(sub, item["price"], start))
         if sub["status"] == "trialing":
             sub["status"] = "active"
         self.emit("customer.subscription.updated", sub, before)
         if sub["status"] == "unpaid":
             return  # its invoices stay drafts
-        self.collect(self.bill(sub, "subscription_cycle"))
+        self.collect(self.bill(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items]))
 
     def give_up(self, sub):
         """All retries of the payment have failed."""
@@ -397,9 +460,8 @@ class State:
     def resume(self, sub):
         if sub["status"] != "paused":
             raise Refused(400, "Only paused subscriptions can be resumed.")
-        before, now = copied(sub), self.now()
-        for item in sub["items"]["data"]:
-            item.update(current_period_start=now, current_period_end=month_after(now))
+        before = copied(sub)
+        self.anew(sub, self.now())
         invoice = self.bill(sub, "subscription_update")
         if self.collect(invoice):
             sub["status"] = "active"

@@ -1,5 +1,6 @@
 """The double of Stripe: what it promises to the tests that stand on it."""
 import concurrent.futures
+import datetime
 import hashlib
 import hmac
 import http.server
@@ -14,6 +15,7 @@ import requests
 import stripe_courier
 import stripe_spec
 from manus import ROOT
+from stripe_calendar import later, next_after
 from stripe_double import Stripe
 from stripe_person import Person
 from stripe_spec import NEW, OLD
@@ -63,6 +65,30 @@ def error(reply, status):
 
 def kinds(stripe, since=0):
     return [event["type"] for event in stripe.events()][since:]
+
+
+def stamp(text):
+    return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp())
+
+
+def conforms(stripe):
+    """Every object and event, by Stripe's document."""
+    for thing in stripe.things.values():
+        assert stripe_spec.problems(thing) == [], json.dumps(thing)[:2000]
+        if thing["object"] == "event":
+            assert stripe_spec.problems(thing["data"]["object"]) == [], json.dumps(thing)[:2000]
+
+
+def paying(stripe, *items, since=None, **more):
+    """A customer with a good card, and their subscription to [(price, quantity)]."""
+    customer = made(stripe, "/v1/customers")["id"]
+    stripe.cards[customer] = "good"
+    with stripe.back_then(since or stripe.now()):
+        return Person(stripe, customer), stripe.start_subscription(customer, list(items), **more)
+
+
+def period(item):
+    return item["current_period_start"], item["current_period_end"]
 
 
 # The contract of a request
@@ -406,6 +432,83 @@ def test_money_back_and_disputes_change_no_subscription(stripe):
     person.disputes()
     person.is_refunded()
     assert {"charge.dispute.created", "charge.refunded", "refund.created"} <= set(kinds(stripe)) and person.subscription["status"] == "active"
+
+
+# Periods
+
+@pytest.mark.parametrize("interval,count,anchor,ends", [
+    ("day", 3, "2024-02-27T10:00", ["2024-03-01T10:00", "2024-03-04T10:00"]),
+    ("week", 1, "2024-02-27T10:00", ["2024-03-05T10:00"]),
+    ("month", 1, "2024-01-31T10:00", ["2024-02-29T10:00", "2024-03-31T10:00", "2024-04-30T10:00", "2024-05-31T10:00"]),
+    ("month", 1, "2023-01-30T10:00", ["2023-02-28T10:00", "2023-03-30T10:00"]),
+    ("month", 3, "2023-11-30T10:00", ["2024-02-29T10:00", "2024-05-30T10:00"]),
+    ("year", 1, "2024-02-29T10:00", ["2025-02-28T10:00", "2026-02-28T10:00", "2027-02-28T10:00", "2028-02-29T10:00"]),
+])
+def test_periods_are_reckoned_from_the_anchor(interval, count, anchor, ends):
+    assert [later(stamp(anchor), interval, count, k + 1) for k in range(len(ends))] == [stamp(end) for end in ends]
+    assert [next_after(stamp(anchor), interval, count, stamp(at)) for at in [anchor, *ends[:-1]]] == [stamp(end) for end in ends]
+    assert next_after(stamp(anchor), interval, count, stamp(ends[-1]) - 1) == stamp(ends[-1])
+
+
+def test_a_subscription_of_long_ago_has_been_billed_on_its_days(stripe):
+    person, sub = paying(stripe, (stripe.basic, 1), since=stamp("2025-12-31T10:00"))
+    starts = [invoice["lines"]["data"][0]["period"]["start"] for invoice in reversed(stripe.every("invoice"))]
+    assert starts[:5] == [stamp(f"2026-{day}T10:00") if day != "12-31" else stamp("2025-12-31T10:00") for day in ("12-31", "01-31", "02-28", "03-31", "04-30")]
+    assert [invoice["created"] for invoice in reversed(stripe.every("invoice"))] == starts and sub["billing_cycle_anchor"] == starts[0]
+    assert [event["created"] for event in stripe.events()[1:]] == sorted(event["created"] for event in stripe.events()[1:])
+
+
+@pytest.mark.parametrize("interval,count,days", [("day", 1, 1), ("week", 2, 14), ("month", 3, 90), ("year", 1, 365)])
+def test_a_price_of_any_interval_is_billed_by_it(stripe, interval, count, days):
+    price = stripe.plan("other", 500, interval, count)
+    person, sub = paying(stripe, (price, 3))
+    start, end = stripe.period_of(sub)
+    assert abs(end - start - days * DAY) <= 3 * DAY and end == later(start, interval, count)
+    assert stripe.every("invoice")[0]["amount_paid"] == 1500 and sub["billing_cycle_anchor"] == start
+    person.waits_for_the_next_period()
+    sub = person.subscription
+    start, end = stripe.period_of(sub)
+    assert abs(start - time.time()) < 5 and end == later(start, interval, count) and len(stripe.every("invoice")) == 2
+    conforms(stripe)
+
+
+def test_the_anchor_of_a_trial_is_its_end(stripe):
+    yearly = stripe.plan("yearly", 19000, "year")
+    person, sub = paying(stripe, (yearly, 1), trial_end=stripe.now() + 14 * DAY)
+    assert sub["billing_cycle_anchor"] == sub["trial_end"] == stripe.period_of(sub)[1]
+    person.waits(15 * DAY)
+    sub = person.subscription
+    assert (sub["status"], stripe.period_of(sub)) == ("active", (sub["trial_end"], later(sub["trial_end"], "year", 1))) and stripe.every("invoice")[0]["amount_paid"] == 19000
+    sub = made(stripe, f"/v1/subscriptions/{sub['id']}", trial_end=stripe.now() + 5 * DAY)
+    assert (sub["status"], sub["billing_cycle_anchor"]) == ("trialing", sub["trial_end"])
+    sub = made(stripe, f"/v1/subscriptions/{sub['id']}", trial_end="now")
+    assert (sub["status"], sub["billing_cycle_anchor"]) == ("active", sub["items"]["data"][0]["current_period_start"])
+
+
+def test_items_of_different_intervals_have_periods_of_their_own(stripe):
+    yearly, newsletter = stripe.plan("yearly", 19000, "year"), stripe.plan("newsletter", 100)
+    person, sub = paying(stripe, (yearly, 1), (newsletter, 2))
+    assert stripe.every("invoice")[0]["amount_paid"] == 19200
+    year, first = period(sub["items"]["data"][0]), period(sub["items"]["data"][1])
+    assert year[1] == later(year[0], "year", 1) and first[1] == later(first[0], "month", 1)
+    for _ in range(11):
+        person.waits(min(item["current_period_end"] for item in person.subscription["items"]["data"]) - stripe.now())
+        assert stripe.every("invoice")[0]["amount_paid"] == 200
+    ends = [item["current_period_end"] for item in person.subscription["items"]["data"]]
+    assert ends[0] == ends[1], "the twelfth month ends with the year"
+    person.waits(ends[0] - stripe.now())
+    assert stripe.every("invoice")[0]["amount_paid"] == 19200 and len(stripe.every("invoice")) == 13
+
+
+def test_a_switch_to_another_interval_begins_anew_and_is_paid_at_once(stripe):
+    yearly = stripe.plan("yearly", 19000, "year")
+    person, sub = paying(stripe, (stripe.basic, 1))
+    person.waits(10 * DAY)
+    person.switches(yearly)
+    sub = person.subscription
+    assert period(sub["items"]["data"][0]) == (sub["billing_cycle_anchor"], later(sub["billing_cycle_anchor"], "year", 1))
+    assert abs(sub["billing_cycle_anchor"] - time.time()) < 5 and 17000 < stripe.every("invoice")[0]["amount_paid"] < 18000
+    conforms(stripe)
 
 
 # The shapes
