@@ -11,6 +11,7 @@ import collections
 import hashlib
 import http.server
 import json
+import operator
 import re
 import secrets
 import socket
@@ -251,12 +252,19 @@ def deed(route):
     return keep
 
 
+TESTS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+
+
+def within(things, params, name):
+    """Those whose time of this name is in the range that is asked for, or is that very moment."""
+    span = params.get(name, {})
+    span = span if isinstance(span, dict) else {"gte": span, "lte": span}
+    return [thing for thing in things if not span or thing[name] is not None and all(TESTS[test](thing[name], bound) for test, bound in span.items())]
+
+
 def page(stripe, things, params, url):
     """limit, starting_after and ending_before of a list that is newest first; `created` as a range."""
-    span = params.get("created", {})
-    span = span if isinstance(span, dict) else {"gte": span, "lte": span}
-    tests = {"gt": lambda a, b: a > b, "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b}
-    things = [thing for thing in things if all(tests[name](thing["created"], bound) for name, bound in span.items())]
+    things = within(things, params, "created")
     limit = params.get("limit", 10)
     if not 1 <= limit <= 100:
         raise Refused(400, f"Invalid limit: {limit}", "parameter_invalid_integer", "limit")
@@ -507,6 +515,10 @@ def update_subscription(stripe, params, name):
         raise Refused(400, "A canceled subscription can only update its cancellation_details and metadata.")
     if "cancel_at" in params and "cancel_at_period_end" in params:
         raise Refused(400, "You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
+    if params.get("collection_method", sub["collection_method"]) == "send_invoice" and not params.get("days_until_due", sub["days_until_due"]):
+        raise Refused(400, "You must pass `days_until_due` when `collection_method` is `send_invoice`.", param="days_until_due")
+    if "days_until_due" in params and params.get("collection_method", sub["collection_method"]) != "send_invoice":
+        raise Refused(400, "You can only pass `days_until_due` if `collection_method` is `send_invoice`.", param="days_until_due")
     before = copied(sub)
     extra = cancel_changes(stripe, sub, params)
     after = {"metadata": sub["metadata"]}
@@ -515,6 +527,9 @@ def update_subscription(stripe, params, name):
     if params.get("trial_end"):
         extra.update(end_of_trial(stripe, sub, params["trial_end"]))
     extra.update({key: unset(params)[key] for key in ("description", "default_payment_method", "pause_collection") if key in params})
+    extra.update({key: params[key] for key in ("collection_method", "days_until_due") if key in params})
+    if params.get("collection_method") == "charge_automatically":
+        extra["days_until_due"] = None
     if "items" in params:
         stripe.switch(sub, params["items"], params.get("proration_behavior", "create_prorations"), params.get("proration_date"),
                       params.get("payment_behavior", "allow_incomplete"), extra)
@@ -576,10 +591,10 @@ def resume_subscription(stripe, params, name):
 
 @deed("GET /v1/invoices")
 def list_invoices(stripe, params):
-    things = stripe.every("invoice", customer=params.get("customer"), status=params.get("status"))
+    things = stripe.every("invoice", customer=params.get("customer"), status=params.get("status"), collection_method=params.get("collection_method"))
     if "subscription" in params:
         things = [one for one in things if one["parent"]["subscription_details"]["subscription"] == params["subscription"]]
-    return page(stripe, things, params, "/v1/invoices")
+    return page(stripe, within(things, params, "due_date"), params, "/v1/invoices")
 
 
 @deed("GET /v1/invoices/{invoice}")
@@ -592,9 +607,43 @@ def pay_invoice(stripe, params, name):
     invoice = stripe.find("invoice", name)
     if invoice["status"] != "open":
         raise Refused(400, "Invoice is already paid" if invoice["status"] == "paid" else "Invoice is not open")
-    if not stripe.collect(invoice):
+    if not stripe.charge(invoice):
         raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
     return invoice
+
+
+@deed("POST /v1/invoices/{invoice}/finalize")
+def finalize_invoice(stripe, params, name):
+    invoice = of_status(stripe, name, "draft", "finalize")
+    stripe.collect(stripe.finalize(invoice))
+    return invoice
+
+
+@deed("POST /v1/invoices/{invoice}/void")
+def void_invoice(stripe, params, name):
+    invoice = of_status(stripe, name, "open", "uncollectible", "void")
+    stripe.void(invoice)
+    return invoice
+
+
+@deed("POST /v1/invoices/{invoice}/mark_uncollectible")
+def mark_uncollectible(stripe, params, name):
+    invoice = of_status(stripe, name, "open", "mark as uncollectible")
+    stripe.write_off(invoice)
+    return invoice
+
+
+def of_status(stripe, name, *allowed):
+    """allowed: statuses, and what is to be done in that."""
+    invoice = stripe.find("invoice", name)
+    if invoice["status"] not in allowed[:-1]:
+        raise Refused(400, f"You can only {allowed[-1]} an invoice with one of these statuses: {', '.join(allowed[:-1])}.", "invoice_not_editable")
+    return invoice
+
+
+@deed("GET /v1/credit_notes")
+def list_credit_notes(stripe, params):
+    return page(stripe, stripe.every("credit_note", customer=params.get("customer"), invoice=params.get("invoice")), params, "/v1/credit_notes")
 
 
 @deed("POST /v1/invoices/create_preview")
@@ -643,7 +692,7 @@ def readable(kind, route):
 
 
 for kind, route in (("charge", "/v1/charges/{charge}"), ("payment_intent", "/v1/payment_intents/{intent}"), ("refund", "/v1/refunds/{refund}"),
-                    ("dispute", "/v1/disputes/{dispute}")):
+                    ("dispute", "/v1/disputes/{dispute}"), ("credit_note", "/v1/credit_notes/{id}")):
     readable(kind, route)
 
 

@@ -16,8 +16,8 @@ class Person:
         """The one that lives, else the newest."""
         return self.stripe.truth(self.customer)
 
-    def live(self):
-        return self.thing(self.subscription["id"])
+    def live(self, sub=None):
+        return self.thing((sub or self.subscription)["id"])
 
     # Checkout
 
@@ -102,7 +102,13 @@ class Person:
         with self.stripe.lock:
             self.card_works()
             for invoice in reversed(self.stripe.every("invoice", customer=self.customer, status="open")):
-                self.stripe.collect(invoice)
+                self.stripe.charge(invoice)
+
+    def pays_the_newest(self, sub=None):
+        """Of several open invoices of a subscription."""
+        with self.stripe.lock:
+            self.card_works()
+            self.stripe.charge(self.stripe.invoices_of(self.live(sub), "open")[-1])
 
     def retries_are_exhausted(self):
         with self.stripe.lock:

@@ -11,23 +11,19 @@ import threading
 import time
 
 from stripe_calendar import interval_of, is_boundary, later, next_after
+from stripe_invoices import DAY, Invoices, listed
 from stripe_spec import NEW, OLD, Refused, blank, document, expandable, fixtures
 
 PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
             "subscription_item": "si", "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
-            "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du"}
+            "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du", "credit_note": "cn"}
 LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
 FINAL = ("canceled", "incomplete_expired")
-DAY = 86400
 
 
 def copied(thing):
     """The quickest way that there is."""
     return json.loads(json.dumps(thing))
-
-
-def listed(things, url):
-    return {"object": "list", "data": things, "has_more": False, "url": url}
 
 
 def older(thing, seconds):
@@ -49,7 +45,7 @@ def changed(before, after):
     return result
 
 
-class State:
+class State(Invoices):
     def __init__(self, livemode=False, account="acct_1Double"):
         self.lock = threading.RLock()
         self.livemode, self.account = livemode, account
@@ -61,6 +57,8 @@ class State:
         self.request = {"id": None, "idempotency_key": None}  # that causes what happens now
         self.passed = 0  # seconds, by pass_time()
         self.moment = None  # what is done now happened then
+        self.bills = collections.defaultdict(list)  # of a subscription: its invoices, oldest first
+        self.overdue = set()  # sent invoices whose due date has made a subscription past_due
         self.warned = set()  # subscriptions whose trial_will_end has been said
         self.exact = False  # periods on the days of the time that was passed; else on those that a reader sees now
         self.after_failures = "unpaid"  # what the account's settings do when all retries have failed
@@ -135,12 +133,16 @@ class State:
 
     # Subscriptions
 
-    def start_subscription(self, customer, items, metadata=None, trial_end=None, settings=None, pays=True):
+    def start_subscription(self, customer, items, metadata=None, trial_end=None, settings=None, pays=True,
+                           collection_method="charge_automatically", days_until_due=None):
         """items: [(price, quantity)]. In the order of Stripe's events."""
         now = self.now()
-        sub = self.new("subscription", customer=customer, status="trialing" if trial_end else "incomplete", metadata=metadata,
+        sent = collection_method == "send_invoice"
+        assert sent == (days_until_due is not None), "days_until_due is for invoices that are sent"
+        status = "trialing" if trial_end else "active" if sent else "incomplete"
+        sub = self.new("subscription", customer=customer, status=status, metadata=metadata, days_until_due=days_until_due,
                        billing_mode={"type": "flexible" if self.flexible else "classic", "flexible": {"proration_discounts": "itemized"} if self.flexible else None},
-                       billing_cycle_anchor=trial_end or now, start_date=now, currency="usd", collection_method="charge_automatically",
+                       billing_cycle_anchor=trial_end or now, start_date=now, currency="usd", collection_method=collection_method,
                        trial_start=now if trial_end else None, trial_end=trial_end, discounts=[], cancel_at_period_end=False,
                        trial_settings={"end_behavior": (settings or {}).get("end_behavior", {"missing_payment_method": "create_invoice"})})
         sub["items"] = listed([], f"/v1/subscription_items?subscription={sub['id']}")
@@ -171,93 +173,6 @@ class State:
         sub["billing_cycle_anchor"] = now
         for item in sub["items"]["data"]:
             item.update(current_period_start=now, current_period_end=later(now, *interval_of(item["price"])))
-
-    def bill(self, sub, reason, amount=None, lines=None):
-        """A finalized invoice. None for the amount: what its items cost."""
-        start, end = self.period_of(sub)
-        lines = lines if lines is not None else [self.line(sub, item, None if amount is None else 0) for item in sub["items"]["data"]]
-        total = sum(line["amount"] for line in lines)
-        due, before, after = self.with_balance(sub["customer"], total)
-        settled = sub["items"]["data"][0]["current_period_start"]
-        invoice = self.new("invoice", customer=sub["customer"], status="draft", billing_reason=reason, collection_method=sub["collection_method"],
-                           currency="usd", amount_due=due, amount_remaining=due, amount_paid=0, amount_overpaid=0, subtotal=total, total=total,
-                           starting_balance=before, ending_balance=after,
-                           period_start=settled, period_end=settled if reason == "subscription_create" else end, attempt_count=0, attempted=False,
-                           auto_advance=True, metadata={}, payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
-                           number=f"DOUBLE-{len(self.every('invoice')) + 1:04d}",
-                           parent={"type": "subscription_details", "quote_details": None,
-                                   "subscription_details": {"subscription": sub["id"], "metadata": dict(sub["metadata"])}})
-        for line in lines:
-            line["invoice"] = invoice["id"]
-        invoice["lines"] = listed(lines, f"/v1/invoices/{invoice['id']}/lines")
-        self.emit("invoice.created", invoice)
-        self.change(invoice, "invoice.finalized", status="open", hosted_invoice_url=f"https://invoice.stripe.example/{invoice['id']}",
-                    invoice_pdf=f"https://invoice.stripe.example/{invoice['id']}/pdf", effective_at=self.now(),
-                    status_transitions={**invoice["status_transitions"], "finalized_at": self.now()})
-        sub["latest_invoice"] = invoice["id"]
-        return invoice
-
-    def with_balance(self, customer, total):
-        """(what is due, the customer's balance before and after): a credit is a negative balance, which pays later invoices."""
-        customer = self.things[customer]
-        before, whole = customer.get("balance", 0), total + customer.get("balance", 0)
-        after = min(0, whole)
-        if "balance" in customer:
-            customer["balance"] = after
-        return max(0, whole), before, after
-
-    def line(self, sub, item, amount=None, proration=False, description=None, period=None):
-        amount = item["price"]["unit_amount"] * item["quantity"] if amount is None else amount
-        line = self.new("line_item", kept=False, amount=amount, subtotal=amount, currency="usd", quantity=item["quantity"], discounts=[], discount_amounts=[], metadata={},
-                        description=description or f"{item['quantity']} × {item['price']['id']}", subscription=sub["id"],
-                        period=period or {"start": item["current_period_start"], "end": item["current_period_end"]},
-                        pricing={"type": "price_details", "unit_amount_decimal": str(item["price"]["unit_amount"]),
-                                 "price_details": {"price": item["price"]["id"], "product": item["price"]["product"]}},
-                        parent={"type": "subscription_item_details", "invoice_item_details": None,
-                                "subscription_item_details": {"invoice_item": None, "proration": proration, "proration_details": None,
-                                                              "subscription": sub["id"], "subscription_item": item["id"]}})
-        return line
-
-    def collect(self, invoice, pays=None):
-        """Tries to take the money; with it the subscription's status follows. True if it is paid."""
-        sub = self.things[invoice["parent"]["subscription_details"]["subscription"]]
-        card = self.cards.get(invoice["customer"])
-        if pays is None:
-            pays = card == "good"
-        if invoice["amount_due"] == 0 or pays:
-            return self.settle(invoice, sub)
-        self.new("payment_intent", amount=invoice["amount_due"], currency="usd", customer=invoice["customer"], payment_method_types=["card"],
-                 status="requires_action" if card == "authentication" else "requires_payment_method")
-        attempts = invoice["attempt_count"] + 1
-        invoice.update(attempted=True, attempt_count=attempts, next_payment_attempt=self.now() + 3 * DAY)
-        if card == "authentication":
-            self.emit("invoice.payment_action_required", invoice)
-        self.emit("invoice.payment_failed", invoice)
-        if sub["status"] in ("active", "trialing"):
-            self.change(sub, "customer.subscription.updated", status="past_due")
-        return False
-
-    def settle(self, invoice, sub):
-        if invoice["amount_due"]:
-            intent = self.new("payment_intent", amount=invoice["amount_due"], amount_received=invoice["amount_due"], currency="usd",
-                              customer=invoice["customer"], payment_method_types=["card"], status="succeeded")
-            charge = self.new("charge", amount=invoice["amount_due"], amount_captured=invoice["amount_due"], amount_refunded=0, currency="usd", captured=True,
-                              paid=True, refunded=False, disputed=False, status="succeeded", customer=invoice["customer"], payment_intent=intent["id"])
-            intent["latest_charge"] = charge["id"]
-            self.new("invoice_payment", amount_paid=invoice["amount_due"], amount_requested=invoice["amount_due"], currency="usd", invoice=invoice["id"],
-                     is_default=True, status="paid", payment={"type": "payment_intent", "payment_intent": intent["id"]},
-                     status_transitions={"canceled_at": None, "paid_at": self.now()})
-            self.emit("charge.succeeded", charge)
-        invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, attempted=True, attempt_count=max(1, invoice["attempt_count"]),
-                       auto_advance=False, next_payment_attempt=None, status_transitions={**invoice["status_transitions"], "paid_at": self.now()})
-        if sub["status"] in ("incomplete", "past_due", "unpaid") and invoice["id"] == sub["latest_invoice"]:
-            self.change(sub, "customer.subscription.updated", status="active")
-        self.emit("invoice.paid", invoice)
-        self.emit("invoice.payment_succeeded", invoice)
-        return True
-
-    def payments_of(self, invoice):
-        return listed(list(reversed(self.every("invoice_payment", invoice=invoice["id"]))), f"/v1/invoice_payments?invoice={invoice['id']}")
 
     def end_subscription(self, sub, reason, prorate=False, invoice_now=False):
         """The rest of what was paid comes back only if it is asked for, and at once only by an invoice."""
@@ -405,11 +320,22 @@ class State:
             yield over, lambda sub: self.end_subscription(sub, "cancellation_requested")
         if sub["status"] == "trialing" and sub["id"] not in self.warned:
             yield max(sub["trial_end"] - 3 * DAY, sub["trial_start"]), self.warn
+        if sub["status"] in ("active", "past_due"):
+            for invoice in self.invoices_of(sub, "open"):
+                if invoice["due_date"] and invoice["id"] not in self.overdue:
+                    yield invoice["due_date"], self.is_overdue
         if sub["status"] != "paused":
             yield min(item["current_period_end"] for item in sub["items"]["data"]), self.roll
 
     def expire(self, sub):
         self.change(sub, "customer.subscription.updated", status="incomplete_expired", ended_at=self.now())
+        for invoice in self.invoices_of(sub, "open"):
+            self.void(invoice)
+
+    def is_overdue(self, sub):
+        """A sent invoice is not paid by its due date. Each is told of once: the newest paid makes active, whatever the older ones are."""
+        self.overdue |= {invoice["id"] for invoice in self.invoices_of(sub, "open") if invoice["due_date"] and invoice["due_date"] <= self.now()}
+        self.change(sub, "customer.subscription.updated", status="past_due")
 
     def warn(self, sub):
         self.warned.add(sub["id"])
@@ -446,9 +372,11 @@ class State:
         if sub["status"] == "trialing":
             sub["status"] = "active"
         self.emit("customer.subscription.updated", sub, before)
+        invoice = self.draft(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items])
         if sub["status"] == "unpaid":
-            return  # its invoices stay drafts
-        self.collect(self.bill(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items]))
+            invoice["auto_advance"] = False  # it stays a draft
+            return
+        self.collect(self.finalize(invoice))
 
     def give_up(self, sub):
         """All retries of the payment have failed."""
@@ -523,6 +451,8 @@ def as_old(thing):
     if kind == "invoice":
         result.update(subscription=thing["parent"]["subscription_details"]["subscription"], paid=thing["status"] == "paid",
                       subscription_details={"metadata": thing["parent"]["subscription_details"]["metadata"]}, discount=None)
+    if kind == "credit_note" and thing["type"] == "mixed":
+        result["type"] = "pre_payment"
     if kind == "line_item":
         details = thing["parent"]["subscription_item_details"]
         result.update(subscription=details["subscription"], subscription_item=details["subscription_item"], proration=details["proration"], type="subscription",

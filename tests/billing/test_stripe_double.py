@@ -511,6 +511,122 @@ def test_a_switch_to_another_interval_begins_anew_and_is_paid_at_once(stripe):
     conforms(stripe)
 
 
+# Invoices
+
+def sent(stripe, *items, **more):
+    return paying(stripe, *items or ((stripe.basic, 1),), collection_method="send_invoice", days_until_due=7, **more)
+
+
+def invoices(stripe, **params):
+    reply = call(stripe, "GET", "/v1/invoices", params)
+    assert reply.status_code == 200, reply.text
+    return reply.json()["data"]
+
+
+def test_a_sent_invoice_is_due_later_and_the_subscription_active_at_once(stripe):
+    since = len(kinds(stripe))
+    person, sub = sent(stripe)
+    assert (sub["status"], sub["days_until_due"]) == ("active", 7) and stripe.events("customer.subscription.created")[0]["data"]["object"]["status"] == "active"
+    assert kinds(stripe, since) == ["customer.created", "customer.subscription.created", "invoice.created", "invoice.finalized", "invoice.sent"]
+    invoice = invoices(stripe, subscription=sub["id"], status="open", collection_method="send_invoice")[0]
+    assert invoice["due_date"] == invoice["created"] + 7 * DAY and invoice["amount_remaining"] == 1900
+    person.waits(6 * DAY)
+    assert person.subscription["status"] == "active"
+    person.waits(2 * DAY)
+    assert person.subscription["status"] == "past_due" and kinds(stripe)[-1] == "customer.subscription.updated"
+    assert stripe.events()[-1]["created"] == stripe.every("invoice")[0]["due_date"]
+    person.pays_what_is_due()
+    assert person.subscription["status"] == "active" and kinds(stripe)[-3:] == ["customer.subscription.updated", "invoice.paid", "invoice.payment_succeeded"]
+    person.waits_for_the_next_period()
+    assert person.subscription["status"] == "active" and kinds(stripe)[-3:] == ["invoice.created", "invoice.finalized", "invoice.sent"]
+    conforms(stripe)
+
+
+def test_invoices_are_found_by_due_date_status_and_method_page_by_page(stripe):
+    person, sub = sent(stripe)
+    paying(stripe, (stripe.basic, 1))
+    person.waits(95 * DAY)
+    due = [one["due_date"] for one in invoices(stripe, collection_method="send_invoice")]
+    assert len(due) == 4 and [one["due_date"] for one in invoices(stripe, **{"due_date[gt]": due[-1], "due_date[lte]": due[1]})] == due[1:3]
+    assert len(invoices(stripe, due_date=due[0])) == 1 and len(invoices(stripe, status="paid")) == 4 and len(invoices(stripe, status="draft")) == 0
+    first = call(stripe, "GET", "/v1/invoices", {"subscription": sub["id"], "status": "open", "limit": 3}).json()
+    rest = call(stripe, "GET", "/v1/invoices", {"subscription": sub["id"], "status": "open", "limit": 3, "starting_after": first["data"][-1]["id"]}).json()
+    assert first["has_more"] and not rest["has_more"] and [one["due_date"] for one in first["data"] + rest["data"]] == due
+    error(call(stripe, "GET", "/v1/invoices", {"due_date[since]": 1}), 400)
+
+
+def test_the_newest_invoice_decides_whatever_the_older_ones_are(stripe):
+    person, sub = sent(stripe)
+    person.waits(65 * DAY)
+    assert person.subscription["status"] == "past_due" and len(invoices(stripe, status="open")) == 3
+    oldest = stripe.every("invoice")[-1]
+    stripe.charge(oldest)
+    assert oldest["status"] == "paid" and person.subscription["status"] == "past_due"
+    person.pays_the_newest()
+    assert person.subscription["status"] == "active" and len(invoices(stripe, status="open")) == 1
+    person.waits(8 * DAY)
+    assert person.subscription["status"] == "active", "what is overdue is told once"
+
+
+def test_an_unpaid_subscriptions_invoices_stay_drafts(stripe):
+    person = subscriber(stripe)
+    person.card_fails()
+    person.waits_for_the_next_period()
+    person.retries_are_exhausted()
+    person.waits_for_the_next_period()
+    draft = invoices(stripe)[0]
+    assert (person.subscription["status"], draft["status"], person.subscription["latest_invoice"]) == ("unpaid", "draft", draft["id"])
+    person.pays_what_is_due()
+    assert person.subscription["status"] == "unpaid" and invoices(stripe, status="open") == []
+    assert made(stripe, f"/v1/invoices/{draft['id']}/finalize")["status"] == "paid" and person.subscription["status"] == "active"
+    error(call(stripe, "POST", f"/v1/invoices/{draft['id']}/void"), 400)
+    conforms(stripe)
+
+
+@pytest.mark.parametrize("act,status,event", [("void", "void", "invoice.voided"), ("write_off", "uncollectible", "invoice.marked_uncollectible")])
+def test_an_invoice_is_given_up(stripe, act, status, event):
+    person = subscriber(stripe)
+    person.card_fails()
+    person.waits_for_the_next_period()
+    invoice = invoices(stripe)[0]
+    getattr(stripe, act)(invoice)
+    assert invoices(stripe)[0]["status"] == status and kinds(stripe)[-2:] == [event, "customer.subscription.updated"]
+    assert person.subscription["status"] == "active"
+    conforms(stripe)
+
+
+def test_who_does_not_pay_the_first_invoice_in_a_day_has_it_voided(stripe):
+    customer = made(stripe, "/v1/customers")["id"]
+    sub = stripe.start_subscription(customer, [(stripe.basic, 1)], pays=False)
+    assert sub["status"] == "incomplete"
+    stripe.pass_time(DAY)
+    assert stripe.every("subscription")[0]["status"] == "incomplete_expired" and stripe.every("invoice")[0]["status"] == "void"
+    assert kinds(stripe)[-2:] == ["customer.subscription.updated", "invoice.voided"]
+
+
+def test_a_credit_note_lets_less_be_due_and_nothing_left_is_paid(stripe):
+    person, sub = sent(stripe)
+    invoice = stripe.every("invoice")[0]
+    note = stripe.credit(invoice, 900)
+    assert (invoice["status"], invoice["amount_due"], invoice["amount_remaining"], invoice["pre_payment_credit_notes_amount"]) == ("open", 1000, 1000, 900)
+    assert kinds(stripe)[-2:] == ["credit_note.created", "invoice.updated"] and call(stripe, "GET", f"/v1/credit_notes/{note}").json()["type"] == "pre_payment"
+    stripe.credit(invoice, 1500)
+    assert (invoice["status"], invoice["amount_paid"], stripe.things[person.customer]["balance"]) == ("paid", 0, -500) and stripe.every("charge") == []
+    assert "invoice.paid" in kinds(stripe) and len(call(stripe, "GET", "/v1/credit_notes", {"invoice": invoice["id"]}).json()["data"]) == 2
+    conforms(stripe)
+    for thing in stripe.things.values():
+        if thing["object"] in ("credit_note", "invoice"):
+            assert stripe_spec.problems(in_version(thing, OLD), OLD) == []
+
+
+def test_a_subscription_is_changed_to_sent_invoices_and_back(stripe):
+    path = f"/v1/subscriptions/{subscriber(stripe).subscription['id']}"
+    error(call(stripe, "POST", path, {"collection_method": "send_invoice"}), 400)
+    error(call(stripe, "POST", path, {"days_until_due": 7}), 400)
+    assert call(stripe, "POST", path, {"collection_method": "send_invoice", "days_until_due": 7}).json()["days_until_due"] == 7
+    assert call(stripe, "POST", path, {"collection_method": "charge_automatically"}).json()["days_until_due"] is None
+
+
 # The shapes
 
 def whole_life(stripe):
