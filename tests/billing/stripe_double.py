@@ -526,7 +526,9 @@ def update_subscription(stripe, params, name):
     extra.update(after)
     if params.get("trial_end"):
         extra.update(end_of_trial(stripe, sub, params["trial_end"]))
-    extra.update({key: unset(params)[key] for key in ("description", "default_payment_method", "pause_collection") if key in params})
+    extra.update({key: unset(params)[key] for key in ("description", "default_payment_method") if key in params})
+    if "pause_collection" in params:
+        extra["pause_collection"] = pause_of(stripe, params["pause_collection"])
     extra.update({key: params[key] for key in ("collection_method", "days_until_due") if key in params})
     if params.get("collection_method") == "charge_automatically":
         extra["days_until_due"] = None
@@ -538,6 +540,14 @@ def update_subscription(stripe, params, name):
     if sub != before:
         stripe.emit("customer.subscription.updated", sub, before)
     return sub
+
+
+def pause_of(stripe, pause):
+    if pause == "":
+        return None
+    if pause.get("resumes_at", stripe.now() + 1) <= stripe.now():
+        raise Refused(400, "`resumes_at` must be in the future.", param="pause_collection[resumes_at]")
+    return {"resumes_at": None, **pause}
 
 
 def cancel_changes(stripe, sub, params):

@@ -10,9 +10,19 @@ def listed(things, url):
 class Invoices:
     """A part of State."""
 
-    def bill(self, sub, reason, amount=None, lines=None):
-        """A finalized invoice. None for the amount: what its items cost."""
-        return self.finalize(self.draft(sub, reason, amount, lines))
+    def invoice(self, sub, reason, amount=None, lines=None, pays=None):
+        """Bills what its items cost, or so much, and collects it as the subscription says. True if it is paid."""
+        invoice = self.draft(sub, reason, amount, lines)
+        behavior = sub["pause_collection"] and sub["pause_collection"]["behavior"]
+        if sub["status"] == "unpaid" or behavior == "keep_as_draft":
+            invoice["auto_advance"] = False
+            return False
+        self.finalize(invoice)
+        if behavior == "void":
+            self.end_invoice(invoice, "invoice.voided", "void", "voided_at")
+        elif behavior == "mark_uncollectible":
+            self.end_invoice(invoice, "invoice.marked_uncollectible", "uncollectible", "marked_uncollectible_at")
+        return not behavior and self.collect(invoice, pays)
 
     def draft(self, sub, reason, amount=None, lines=None):
         end = self.period_of(sub)[1]
@@ -144,6 +154,9 @@ class Invoices:
             self.forgive(invoice, self.sub_of(invoice))
 
     def end_invoice(self, invoice, event, status, when):
+        customer = self.things[invoice["customer"]]
+        if status == "void" and "balance" in customer:
+            customer["balance"] += invoice["starting_balance"] - invoice["ending_balance"]  # what it used up
         self.change(invoice, event, status=status, auto_advance=False, next_payment_attempt=None,
                     status_transitions={**invoice["status_transitions"], when: self.now()})
 

@@ -149,8 +149,7 @@ class State(Invoices):
         for price, quantity in items:
             self.add_item(sub, price, quantity, now, trial_end or later(now, *interval_of(self.things[price])))
         self.emit("customer.subscription.created", sub)
-        invoice = self.bill(sub, "subscription_create", 0 if trial_end else None)
-        self.collect(invoice, pays)
+        self.invoice(sub, "subscription_create", 0 if trial_end else None, pays=pays)
         return sub
 
     def add_item(self, sub, price, quantity, start, end):
@@ -178,7 +177,7 @@ class State(Invoices):
         """The rest of what was paid comes back only if it is asked for, and at once only by an invoice."""
         rest = self.prorations(sub, [(item, None, 0) for item in sub["items"]["data"]], self.now()) if prorate else []
         if invoice_now and rest:
-            self.collect(self.bill(sub, "subscription_update", lines=rest))
+            self.invoice(sub, "subscription_update", lines=rest)
         sub["ended_at"] = self.now()
         details = {**(sub["cancellation_details"] or {"comment": None, "feedback": None}), "reason": reason}
         sub.update(status="canceled", canceled_at=sub["canceled_at"] or self.now(), cancellation_details=details)
@@ -271,7 +270,7 @@ class State(Invoices):
         if changed(before, sub):
             self.emit("customer.subscription.updated", sub, before)
         if behavior == "always_invoice" and lines:
-            self.collect(self.bill(sub, "subscription_update", lines=lines))
+            self.invoice(sub, "subscription_update", lines=lines)
 
     # Time
 
@@ -320,6 +319,9 @@ class State(Invoices):
             yield over, lambda sub: self.end_subscription(sub, "cancellation_requested")
         if sub["status"] == "trialing" and sub["id"] not in self.warned:
             yield max(sub["trial_end"] - 3 * DAY, sub["trial_start"]), self.warn
+        pause = sub["pause_collection"]
+        if pause and pause["resumes_at"]:
+            yield pause["resumes_at"], self.unpauses
         if sub["status"] in ("active", "past_due"):
             for invoice in self.invoices_of(sub, "open"):
                 if invoice["due_date"] and invoice["id"] not in self.overdue:
@@ -372,11 +374,16 @@ class State(Invoices):
         if sub["status"] == "trialing":
             sub["status"] = "active"
         self.emit("customer.subscription.updated", sub, before)
-        invoice = self.draft(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items])
-        if sub["status"] == "unpaid":
-            invoice["auto_advance"] = False  # it stays a draft
-            return
-        self.collect(self.finalize(invoice))
+        self.invoice(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items])
+
+    def pauses(self, sub, behavior, resumes_at=None):
+        """pause_collection: the subscription goes on as it is, its new invoices are not collected. behavior: void, keep_as_draft, mark_uncollectible."""
+        with self.lock:
+            self.change(self.things[sub["id"]], "customer.subscription.updated", pause_collection={"behavior": behavior, "resumes_at": resumes_at})
+
+    def unpauses(self, sub):
+        with self.lock:
+            self.change(self.things[sub["id"]], "customer.subscription.updated", pause_collection=None)
 
     def give_up(self, sub):
         """All retries of the payment have failed."""
@@ -390,8 +397,7 @@ class State(Invoices):
             raise Refused(400, "Only paused subscriptions can be resumed.")
         before = copied(sub)
         self.anew(sub, self.now())
-        invoice = self.bill(sub, "subscription_update")
-        if self.collect(invoice):
+        if self.invoice(sub, "subscription_update"):
             sub["status"] = "active"
             self.emit("customer.subscription.updated", sub, before)
             self.emit("customer.subscription.resumed", sub)

@@ -627,6 +627,49 @@ def test_a_subscription_is_changed_to_sent_invoices_and_back(stripe):
     assert call(stripe, "POST", path, {"collection_method": "charge_automatically"}).json()["days_until_due"] is None
 
 
+# Paused collection
+
+@pytest.mark.parametrize("behavior,status,events", [("void", "void", ["invoice.finalized", "invoice.voided"]), ("keep_as_draft", "draft", []),
+                                                    ("mark_uncollectible", "uncollectible", ["invoice.finalized", "invoice.marked_uncollectible"])])
+def test_collection_is_paused_while_the_periods_go_on(stripe, behavior, status, events):
+    person = subscriber(stripe)
+    stripe.pauses(person.subscription, behavior)
+    assert stripe.events()[-1]["data"]["previous_attributes"] == {"pause_collection": None}
+    since = len(kinds(stripe))
+    before = stripe.period_of(person.subscription)
+    person.waits_for_the_next_period()
+    sub = person.subscription
+    assert (sub["status"], sub["pause_collection"]) == ("active", {"behavior": behavior, "resumes_at": None}) and stripe.period_of(sub)[0] > before[0]
+    assert invoices(stripe)[0]["status"] == status and kinds(stripe, since) == ["customer.subscription.updated", "invoice.created", *events]
+    conforms(stripe)
+    stripe.unpauses(sub)
+    person.waits_for_the_next_period()
+    assert [one["status"] for one in invoices(stripe)] == ["paid", status, "paid"] and person.subscription["pause_collection"] is None
+
+
+def test_a_pause_ends_by_itself(stripe):
+    person = subscriber(stripe)
+    stripe.pauses(person.subscription, "void", stripe.now() + 40 * DAY)
+    person.waits(39 * DAY)
+    assert person.subscription["pause_collection"] and stripe.every("invoice")[0]["status"] == "void"
+    person.waits(2 * DAY)
+    assert person.subscription["pause_collection"] is None and kinds(stripe)[-1] == "customer.subscription.updated"
+    person.waits(31 * DAY)
+    assert stripe.every("invoice")[0]["status"] == "paid"
+
+
+def test_the_api_pauses_collection(stripe):
+    person = subscriber(stripe)
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    assert call(stripe, "POST", path, {"pause_collection[behavior]": "void"}).json()["pause_collection"] == {"behavior": "void", "resumes_at": None}
+    assert call(stripe, "POST", path, {"pause_collection": ""}).json()["pause_collection"] is None
+    later = stripe.now() + DAY
+    assert call(stripe, "POST", path, {"pause_collection[behavior]": "keep_as_draft", "pause_collection[resumes_at]": later}).json()["pause_collection"]["resumes_at"] == later
+    for form, param in (({"pause_collection[behavior]": "stop"}, "pause_collection[behavior]"), ({"pause_collection[resumes_at]": later}, "pause_collection[behavior]"),
+                        ({"pause_collection[behavior]": "void", "pause_collection[resumes_at]": later - 2 * DAY}, "pause_collection[resumes_at]")):
+        assert error(call(stripe, "POST", path, form), 400)["param"] == param
+
+
 # The shapes
 
 def whole_life(stripe):
