@@ -149,6 +149,31 @@ static enum err compare_one(struct task *task, struct billing *billing,
     return sync_user(task, billing, settings, request, true, out);
 }
 
+/* "PLACE", as the last answer had it. Says how many were found, and the place where to go on. */
+static enum err find_some(struct task *task, struct billing *billing,
+                          const struct settings *settings, const struct billing_request *request,
+                          struct text *out)
+{
+    struct find_cursor cursor = {0};
+    unsigned found = 0;
+    char *after;
+    enum err e;
+
+    (void)settings;
+    cursor.price = strtoul(request->what, &after, 10);
+    after += strspn(after, " ");
+    if (*after != '\0' && !stripe_is_id(after, "sub_"))
+        return fail(task, ERR_INVALID, "give a place as the last answer had it");
+    snprintf(cursor.after, sizeof cursor.after, "%s", after);
+    e = reconcile_find(task, billing, &cursor, &found);
+    if (e != OK)
+        return e;
+    text_printf(out, "%u ", found);
+    if (!cursor.is_done)
+        text_printf(out, "%zu %s", cursor.price, cursor.after);
+    return OK;
+}
+
 /* "WHO CUSTOMER". What the customer pays is that user's from now on. */
 static enum err link_customer(struct task *task, struct billing *billing,
                               const struct settings *settings,
@@ -216,6 +241,7 @@ const struct billing_action billing_actions[] = {
     {"sync", true, sync_one},
     {"sync --dry-run", true, compare_one},
     {"link", true, link_customer},
+    {"sync unlinked", true, find_some},
     {"sync page", true, sync_some},
     {"sync page --dry-run", true, compare_some},
     {0},

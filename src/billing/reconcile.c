@@ -11,8 +11,8 @@
 enum {
     PAGE = 20,
     STRIPE_PAGE = 100,
-    STRIPE_PAGES = 1000, /* of a price */
-    IN_ROW = 3,          /* that Stripe does not answer: then it is down */
+    STRIPE_PAGES = 10000, /* a day */
+    IN_ROW = 3,           /* that Stripe does not answer: then it is down */
     PAGE_MS = 60000,
     PACE_MS = 50, /* between two of the daily comparison: Stripe's rates are for customers */
     HOUR_MS = 3600 * 1000,
@@ -126,70 +126,75 @@ static enum err look_at(struct task *task, struct billing *billing, const json_t
     return inbox_put_found(task, billing->store, customer_id, id);
 }
 
-/* The page behind the subscription `after` (empty: the first); *ret_after: where the next one
- * begins, empty behind the last. */
-static enum err look_through(struct task *task, struct billing *billing, const char *price_id,
-                             char after[STRIPE_ID_SIZE], unsigned *found)
+/* The n-th price of all plans; NULL behind the last. */
+static const char *price_at(const struct plans *plans, size_t n)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        const struct texts *prices = &plans->of[i].price_ids;
+
+        if (n < prices->count)
+            return prices->of[n];
+        n -= prices->count;
+    }
+    return NULL;
+}
+
+enum err reconcile_find(struct task *task, struct billing *billing, struct find_cursor *cursor,
+                        unsigned *found)
 {
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
+    const char *price_id = price_at(billing->plans, cursor->price);
     struct text query = text_open(task->mem, 256);
     const json_t *data, *one;
+    bool more;
     size_t i;
     enum err e;
 
+    cursor->is_done = price_id == NULL;
+    if (cursor->is_done)
+        return OK;
     stripe_put(&query, "price", price_id);
     stripe_put_int(&query, "limit", STRIPE_PAGE);
     stripe_put(&query, "expand[0]", "data.latest_invoice");
-    if (*after != '\0')
-        stripe_put(&query, "starting_after", after);
+    if (*cursor->after != '\0')
+        stripe_put(&query, "starting_after", cursor->after);
     call.form = query.s;
     e = stripe_ask(task, billing->stripe, &call);
-    *after = '\0';
     if (e == ERR_STRIPE && stripe_is_missing(&call))
-        return OK;
+        e = OK; /* a price that Stripe does not know is nobody's */
     data = json_object_get(call.reply, "data");
     json_array_foreach(data, i, one)
     {
         if (e == OK)
             e = look_at(task, billing, one, found);
-        if (json_is_true(json_object_get(call.reply, "has_more")))
-            snprintf(after, STRIPE_ID_SIZE, "%s", stripe_text(one, "id"));
     }
-    return e;
-}
-
-static enum err find_price(struct reconcile *r, const char *price_id, unsigned *found)
-{
-    char after[STRIPE_ID_SIZE] = "";
-    enum err e = OK;
-
-    for (int i = 0; i < STRIPE_PAGES && !atomic_load(&r->stopping); i++) {
-        auto_tree void *mem = mem_tree(65536);
-        struct task task = {
-            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
-
-        e = look_through(&task, r->billing, price_id, after, found);
-        if (e != OK)
-            log_warning(&task, "who pays for a plan could not be listed", LOG_S("price", price_id),
-                        LOG_S("detail", task.text));
-        if (e != OK || *after == '\0')
-            return e;
-        usleep(PACE_MS * 1000);
-    }
-    return e;
+    if (e != OK)
+        return e;
+    more = json_is_true(json_object_get(call.reply, "has_more")) && json_array_size(data) > 0;
+    cursor->price += more ? 0 : 1;
+    snprintf(cursor->after, sizeof cursor->after, "%s",
+             more ? stripe_text(json_array_get(data, json_array_size(data) - 1), "id") : "");
+    return OK;
 }
 
 static void find_unlinked(struct reconcile *r)
 {
-    const struct plans *plans = r->billing->plans;
+    struct find_cursor cursor = {0};
     unsigned found = 0;
     enum err e = OK;
 
-    for (size_t i = 0; i < plans->count && e == OK; i++) {
-        const struct texts *prices = &plans->of[i].price_ids;
+    for (int i = 0; i < STRIPE_PAGES && e == OK && !cursor.is_done; i++) {
+        auto_tree void *mem = mem_tree(65536);
+        struct task task = {
+            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
 
-        for (size_t j = 0; j < prices->count && e == OK; j++)
-            e = find_price(r, prices->of[j], &found);
+        if (atomic_load(&r->stopping))
+            break;
+        e = reconcile_find(&task, r->billing, &cursor, &found);
+        if (e != OK)
+            log_warning(&task, "who pays for a plan could not be listed",
+                        LOG_S("detail", task.text));
+        usleep(PACE_MS * 1000);
     }
     if (found > 0)
         log_warning(NULL, "somebody pays for a plan and was linked to nobody",

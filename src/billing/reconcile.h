@@ -35,3 +35,15 @@ must_check enum err reconcile_page(struct task *task, struct billing *billing,
                                    const struct settings *settings, int64_t cursor, bool dry,
                                    struct text *out, struct reconcile_counts *counts,
                                    int64_t *ret_next);
+
+/* Where finding those who pay for a plan and are linked to nobody goes on; zero: at the beginning.
+ */
+struct find_cursor {
+    size_t price; /* counts those of all plans */
+    char after[STRIPE_ID_SIZE];
+    bool is_done;
+};
+
+/* Some of them: each gets an event of ours (INBOX_EVENT_FOUND), and is counted in *found. */
+must_check enum err reconcile_find(struct task *task, struct billing *billing,
+                                   struct find_cursor *cursor, unsigned *found);

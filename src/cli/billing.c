@@ -104,6 +104,25 @@ static const char *read_last_line(const char *text, struct progress *progress)
     return last;
 }
 
+/* Who pays for a plan and is linked to nobody: each comes into the inbox. */
+static enum err find_unlinked(struct task *task, struct asking *a)
+{
+    const char *place = "0", *text;
+    unsigned long found = 0;
+    enum err e;
+
+    do {
+        char *rest;
+
+        e = ask(task, a, "sync unlinked", place, &text);
+        found += e == OK ? strtoul(text, &rest, 10) : 0;
+        place = e == OK ? mem_string(task->mem, rest + strspn(rest, " ")) : "";
+    } while (*place != '\0');
+    if (found > 0)
+        printf("%lu subscriptions of plans were linked to nobody: see inbox list\n", found);
+    return e;
+}
+
 /* Page by page; a line of progress where somebody looks on. */
 static int sync_all(struct task *task, struct asking *a, bool dry)
 {
@@ -127,6 +146,8 @@ static int sync_all(struct task *task, struct asking *a, bool dry)
     if (e == OK)
         printf("%lu compared, %lu %s, %lu failed\n", progress.compared, progress.different,
                dry ? "different" : "mended", progress.failed);
+    if (e == OK && !dry)
+        e = find_unlinked(task, a);
     return conclude(task, e);
 }
 

@@ -1,0 +1,372 @@
+"""What is at Stripe and what it means here: other products, debts, ends, intervals, and whose money it is."""
+import time
+
+import pytest
+
+from letters import rows
+from manus import API, SLOW
+from stripe_person import Person
+from test_operating import command
+from world import World, events_of, stamp
+
+DAY = 86400
+
+
+def runs(world, user):
+    """What the guard says of another run: the status, the plan."""
+    asked = {"X-Original-Method": "PUT", "X-Original-URI": f"{API}/sessions"}
+    reply = world.manus.get(f"{API}/gate", user["token"], headers=asked)
+    return reply.status_code, reply.headers.get("X-Manus-Plan")
+
+
+def tell(world, person, since=0):
+    """Delivers, and waits until nothing waits."""
+    world.deliver(person, since)
+    deadline = time.monotonic() + 20 * SLOW
+    while rows(world.manus, "SELECT 1 FROM events WHERE state = 'waiting' AND next_at < ?", (time.time() + 1) * 1000):
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT type, error FROM events WHERE state = 'waiting'")
+        time.sleep(0.05)
+
+
+def newsletter(world, person, **more):
+    """Another product, which the same customer has."""
+    price = world.stripe.plan("newsletter", 100)
+    with world.stripe.lock:
+        return world.stripe.start_subscription(person.customer, [(price, 1)], **more)
+
+
+def plan_of(world, user):
+    found = world.subscription(user)
+    return found["plan"], found["status"], found["monthly_agent_runs_limit"]
+
+
+# Other products
+
+def test_a_plan_that_ends_is_over_whatever_else_its_customer_has(world):
+    user, person = world.subscriber("pro")
+    other = newsletter(world, person)
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    with world.stripe.lock:
+        world.stripe.end_subscription(world.stripe.every("subscription", customer=person.customer)[1], "cancellation_requested")
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "canceled", 10)
+    assert runs(world, user)[0] == 402
+    assert world.stripe.things[other["id"]]["status"] == "active"
+
+
+def test_another_product_alone_is_as_if_it_were_not_there(world):
+    user = world.user()
+    person, session = world.checkout(user)
+    assert world.post(user, "activate-trial").status_code == 200
+    other = newsletter(world, person)
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "trialing", 50)
+    for path, body in (("change-plan", {"plan": "pro"}), ("cancel", None), ("resume", None), ("change-plan/preview", {"plan": "pro"})):
+        reply = world.post(user, path, body)
+        assert (reply.status_code, reply.json()["msg"]) == (400, "There is no subscription to change"), path
+    with world.stripe.lock:
+        world.stripe.change(world.stripe.things[other["id"]], "customer.subscription.updated", status="past_due")
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "trialing", 50)
+    with world.stripe.lock:
+        world.stripe.end_subscription(world.stripe.things[other["id"]], "cancellation_requested")
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "trialing", 50) and runs(world, user)[0] == 200
+    assert person.pay(session)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+    assert plan_of(world, user) == ("basic", "active", 1000)
+
+
+def test_what_another_product_owes_is_no_debt_of_the_plan_and_the_other_way_round(world):
+    user, person = world.subscriber("pro")
+    other = newsletter(world, person)
+    with world.stripe.lock:
+        world.stripe.change(world.stripe.things[other["id"]], "customer.subscription.updated", status="past_due")
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    plan = world.stripe.every("subscription", customer=person.customer)[1]
+    with world.stripe.lock:
+        world.stripe.change(other, "customer.subscription.updated", status="active")
+        world.stripe.change(world.stripe.things[plan["id"]], "customer.subscription.updated", status="unpaid")
+    tell(world, person)
+    assert plan_of(world, user)[1] == "unpaid" and runs(world, user)[0] == 402
+
+
+def test_who_goes_takes_the_plan_along_and_leaves_the_rest(world):
+    user, person = world.subscriber("pro")
+    plan, other = person.subscription, newsletter(world, person)
+    reply = world.manus.request("DELETE", f"{API}/auth/me", json={"password": "password123"}, headers={"Authorization": f"Bearer {user['token']}"})
+    assert reply.status_code == 200, reply.text
+    deadline = time.monotonic() + 10 * SLOW
+    while world.stripe.things[plan["id"]]["status"] != "canceled":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    tell(world, person)
+    assert world.stripe.things[other["id"]]["status"] == "active" and not world.stripe.things[person.customer].get("deleted")
+
+
+def test_a_switch_changes_the_plan_and_no_other_item(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        sub = person.live()
+        world.stripe.add_item(sub, world.stripe.plan("support", 500), 2, *world.stripe.period_of(sub))
+    tell(world, person)
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+    items = {item["price"]["id"]: item["quantity"] for item in person.subscription["items"]["data"]}
+    assert items.pop(world.pro) == 1 and list(items.values()) == [2]
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_a_switch_leaves_one_plan_of_several_in_a_subscription(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        sub = person.live()
+        world.stripe.add_item(sub, world.pro, 1, *world.stripe.period_of(sub))
+    tell(world, person)
+    assert plan_of(world, user)[0] == "pro"
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+    assert [item["price"]["id"] for item in person.subscription["items"]["data"]] == [world.basic]
+
+
+# Debts
+
+def test_grace_runs_from_the_first_unpaid_invoice_and_the_count_goes_on(world):
+    user, person = world.subscriber()
+    assert runs(world, user)[0] == 200
+    rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 998, revision = revision + 1 WHERE user_id = ?", user["id"])
+    person.card_fails()
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert world.subscription(user)["monthly_agent_runs"] == 998
+    assert [runs(world, user)[0] for _ in range(3)] == [200, 200, 402]
+    since = rows(world.manus, "SELECT past_due_at FROM subscriptions WHERE user_id = ?", user["id"])[0][0]
+    assert abs(since / 1000 - time.time()) < 60
+    world.stripe.pass_time(20 * DAY)
+    person.waits_for_the_next_period()
+    tell(world, person)
+    again = rows(world.manus, "SELECT past_due_at FROM subscriptions WHERE user_id = ?", user["id"])[0][0]
+    assert since / 1000 - again / 1000 > 20 * DAY
+    assert runs(world, user)[0] == 402
+    person.pays_what_is_due()
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "active", 1000) and runs(world, user)[0] == 200
+
+
+def test_an_invoice_that_is_sent_is_due_when_it_says(world):
+    user = world.user()
+    person, _ = world.checkout(user)
+    with world.stripe.lock:
+        world.stripe.start_subscription(person.customer, [(world.basic, 1)], collection_method="send_invoice", days_until_due=30)
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "active", 1000) and runs(world, user)[0] == 200
+    world.stripe.pass_time(30 * DAY + 3600)
+    tell(world, person)
+    assert world.subscription(user)["status"] == "past_due" and runs(world, user)[0] == 200
+    due = rows(world.manus, "SELECT past_due_at FROM subscriptions WHERE user_id = ?", user["id"])[0][0]
+    assert abs(time.time() - 3600 - due / 1000) < 60
+    world.stripe.pass_time(7 * DAY)
+    assert command(world, "sync", "--user", user["email"]).returncode == 0
+    assert runs(world, user)[0] == 402
+
+
+# What else makes active mean less
+
+def test_collection_paused_by_void_ends_access_with_what_was_paid(world):
+    user, person = world.subscriber("pro")
+    world.stripe.pauses(person.live(), "void")
+    tell(world, person)
+    found = world.subscription(user)
+    assert plan_of(world, user) == ("pro", "active", 5000) and runs(world, user)[0] == 200
+    assert found["ends_at"] == found["current_period_end"] and not found["cancel_at_period_end"]
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 409
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user)[1] == "canceled" and runs(world, user)[0] == 402
+    assert world.post(user, "create-checkout-session", {"plan": "basic"}).status_code == 409
+    world.stripe.unpauses(person.live())
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000) and runs(world, user)[0] == 200
+
+
+def test_what_else_is_so_at_stripe_is_shown_to_the_operator(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        person.live()["items"]["data"][0]["quantity"] = 3
+    world.stripe.pauses(person.live(), "keep_as_draft")
+    tell(world, person)
+    rows(world.manus, "UPDATE users SET role = 'admin' WHERE user_id = ?", user["id"])
+    token = world.manus.post(f"{API}/auth/login", {"email": user["email"], "password": "password123"}).json()["data"]["access_token"]
+    found = world.manus.get(f"{API}/billing/admin/subscriptions", token).json()["data"]["subscriptions"]
+    assert found[0]["stripe_notes"] == "collection is paused (keep_as_draft); quantity 3"
+    assert plan_of(world, user) == ("basic", "active", 1000) and runs(world, user)[0] == 200
+
+
+# Cancelling
+
+def test_an_end_a_year_ahead_is_no_end_of_this_period(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        year = world.stripe.now() + 365 * DAY
+        world.stripe.schedule_cancel(person.live(), at=year)
+    tell(world, person)
+    found = world.subscription(user)
+    assert not found["cancel_at_period_end"] and found["ends_at"][:4] == time.strftime("%Y", time.gmtime(year))
+    reply = world.post(user, "cancel")
+    assert reply.status_code == 200 and reply.json()["cancel_at_period_end"] and reply.json()["ends_at"] == reply.json()["current_period_end"]
+    assert person.subscription["cancel_at"] == world.stripe.period_of(person.subscription)[1]
+    asked = len(world.stripe.asked("POST /v1/subscriptions/.*"))
+    assert world.post(user, "cancel").status_code == 200 and len(world.stripe.asked("POST /v1/subscriptions/.*")) == asked
+    assert world.post(user, "resume").json()["ends_at"] is None
+
+
+def test_an_end_before_the_periods_is_shown_as_the_day_on_which_access_ends(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        world.stripe.schedule_cancel(person.live(), at=world.stripe.now() + 5 * DAY)
+    tell(world, person)
+    found = world.subscription(user)
+    assert found["cancel_at_period_end"] and found["ends_at"] == found["current_period_end"]
+    assert abs(stamp(found["ends_at"]) - time.time() - 5 * DAY) < 60
+
+
+# Whose money it is
+
+def pays_a_link(world, price, reference=None):
+    """By a payment link: a new customer, and a session that alone may say whom it was for."""
+    with world.stripe.lock:
+        person = Person(world.stripe, world.stripe.new("customer", balance=0, delinquent=False, tax_exempt="none", preferred_locales=[])["id"])
+        sub = world.stripe.start_subscription(person.customer, [(price, 1)])
+        person.session = world.stripe.new("checkout.session", mode="subscription", status="complete", payment_status="paid", customer=person.customer,
+                                          currency="usd", expires_at=world.stripe.now() + DAY, client_reference_id=reference, subscription=sub["id"],
+                                          success_url="https://app.example.com", payment_method_types=["card"], shipping_options=[], custom_fields=[])["id"]
+        world.stripe.orders[person.session] = {"lines": [(price, 1)], "data": {}}
+        world.stripe.cards[person.customer] = "good"
+        world.stripe.emit("checkout.session.completed", world.stripe.things[person.session])
+    return person
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_who_pays_by_a_link_that_names_them_has_the_plan(world, order):
+    user = world.user()
+    empty, _ = world.checkout(user)
+    person = pays_a_link(world, world.pro, user["id"])
+    for event in events_of(world.stripe, person)[::order]:
+        assert world.send(event).status_code == 200
+    world.settle(user, person)
+    assert world.subscription(user)["stripe_customer_id"] == person.customer != empty.customer
+    assert world.post(user, f"checkout-sessions/{person.session}/fulfil").json()["status"] == "complete"
+
+
+def test_a_customer_who_names_a_user_and_pays_takes_the_place_of_one_who_has_nothing(world):
+    user, former = world.subscriber()
+    former.cancels_now()
+    tell(world, former)
+    with world.stripe.lock:
+        person = Person(world.stripe, world.stripe.new("customer", balance=0, delinquent=False, tax_exempt="none", preferred_locales=[],
+                                                       metadata={"user_id": user["id"]})["id"])
+        world.stripe.start_subscription(person.customer, [(world.pro, 1)])
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    tell(world, former)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def dead(world):
+    return rows(world.manus, "SELECT error, user_id FROM events WHERE state = 'dead'")
+
+
+def test_who_pays_twice_is_told_to_the_operator_and_loses_nothing(world):
+    user, first = world.subscriber()
+    second = pays_a_link(world, world.pro, user["id"])
+    reply = world.post(user, f"checkout-sessions/{second.session}/fulfil")
+    assert reply.status_code == 409 and "second subscription" in reply.json()["msg"]
+    tell(world, second)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    assert dead(world) and all(error.startswith("paid twice") and whose == user["id"] and second.customer in error for error, whose in dead(world))
+    world.manus.wait_for_log(lambda line: line["level"] == "error" and line.get("user") == user["id"] and "paid twice" in line["detail"])
+    assert "manus_billing_payments_unplaced_total 0" not in world.manus.get("/metrics", headers={}).text
+    assert second.subscription["status"] == first.subscription["status"] == "active"
+    first.cancels_now()
+    tell(world, first)
+    done = command(world, "inbox", "replay", "dead")
+    assert done.returncode == 0, done.stderr
+    world.settle(user, second)
+
+
+def test_a_plan_that_nobody_is_known_to_have_paid_is_linked_by_hand(world):
+    user = world.user()
+    person = pays_a_link(world, world.basic)
+    tell(world, person)
+    for _ in range(3):
+        rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
+        time.sleep(0.5)
+    assert dead(world)
+    done = command(world, "link", user["email"], person.customer)
+    assert done.returncode == 0 and "basic, active" in done.stdout, done.stderr
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    other = world.user()
+    done = command(world, "link", other["email"], person.customer)
+    assert done.returncode == 65 and user["id"] in done.stderr
+
+
+def test_another_products_customers_are_ignored_at_once(world):
+    price = world.stripe.plan("newsletter", 100)
+    person = pays_a_link(world, price)
+    tell(world, person)
+    assert {state for (state,) in rows(world.manus, "SELECT state FROM events WHERE customer_id = ?", person.customer)} == {"ignored"}
+
+
+def test_an_operator_is_mailed_once_for_each_customer(tmp_path):
+    with World(tmp_path, OPERATOR_EMAIL="ops@example.com", SMTP_HOST="") as world:
+        person = pays_a_link(world, world.basic)
+        user, _ = world.subscriber()
+        twice = pays_a_link(world, world.basic, user["id"])
+        for _ in range(2):
+            tell(world, twice)
+        letters = [path.read_text() for path in (world.manus.folder / "data" / "outbox").glob("*.eml")]
+        deadline = time.monotonic() + 10 * SLOW
+        while sum("To: ops@example.com" in letter for letter in letters) < 1:
+            assert time.monotonic() < deadline, letters
+            time.sleep(0.1)
+            letters = [path.read_text() for path in (world.manus.folder / "data" / "outbox").glob("*.eml")]
+        time.sleep(1)
+        letters = [path.read_text() for path in (world.manus.folder / "data" / "outbox").glob("*.eml")]
+        assert sum("To: ops@example.com" in letter for letter in letters) == 1
+        assert person.customer
+
+
+# Prices that nobody knows
+
+def test_a_price_of_no_plan_takes_nothing_from_a_trial(world):
+    user = world.user()
+    person, session = world.checkout(user)
+    assert world.post(user, "activate-trial").status_code == 200
+    world.stripe.orders[session]["lines"] = [(world.stripe.plan("new", 900), 1)]
+    assert person.pay(session)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "pending"
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "trialing", 50) and runs(world, user)[0] == 200
+    assert world.post(user, "create-checkout-session", {"plan": "pro"}).status_code == 409
+    done = command(world, "doctor")
+    price = person.subscription["items"]["data"][0]["price"]["id"]
+    assert any(line.startswith("WRONG") and price in line for line in done.stdout.splitlines()), done.stdout
+
+
+def test_the_doctor_compares_intervals_and_amounts(tmp_path):
+    with World(tmp_path) as world:
+        with world.stripe.lock:
+            world.stripe.things[world.pro]["recurring"]["interval"] = "year"
+        said = command(world, "doctor").stdout
+        assert "ok     basic: its price is as it is shown" in said
+        assert "WRONG  pro: shown as 4900 usd a month, but Stripe takes 4900 usd every 1 year" in said
+
+
+# Found by itself
+
+def test_who_pays_for_a_plan_and_is_linked_to_nobody_is_found_by_the_comparison(world):
+    user = world.user()
+    person = pays_a_link(world, world.pro, user["id"])
+    done = command(world, "sync", "--all")
+    assert done.returncode == 0, done.stderr
+    world.settle(user, person)
