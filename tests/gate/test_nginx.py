@@ -103,7 +103,9 @@ def raw(house, method, target):
 
 @pytest.mark.parametrize("target", ["/api/v1/sessions;x=1", "/api/v1;x/sessions", "/api/v1/x/..;/sessions", "/api/v1//sessions", "/api/v1/x/../sessions", "/api/v1/sessions%2F1",
                                     "/api/v1/sessions/%2e%2E/x", "/api/v1/sessions/x/..", "/api/v1/./sessions", "/api/v1\\sessions", "/api/v1/sessions%00", "/api%5cv1/sessions",
-                                    "/api/v1/%2573essions", "/api/v1/sessions%252F1", "/api%252fv1/sessions"])
+                                    "/api/v1/%2573essions", "/api/v1/sessions%252F1", "/api%252fv1/sessions", "/%2561pi/v1/sessions", "/api/%25761/sandbox/x",
+                                    "/api/v1/agent/%2565xecute", "/%2561pi/%25761/%2573essions", "/files/%252e%252e/api/v1/sessions", "/files/..%255c", "/api/v1/%252573essions",
+                                    "/%ef%bd%81pi/v1/%2573essions"])
 def test_paths_that_could_be_read_in_two_ways_are_refused(house, target):
     reply = raw(house, "PUT", target)
     assert reply.startswith(b"HTTP/1.1 400 ") and not house.application.got and not house.gate.got
@@ -134,7 +136,8 @@ def test_other_spellings_of_a_guarded_path_are_asked_about(house, target):
     assert house.gate.got[0][2]["X-Original-URI"] == target and not house.application.got
 
 
-@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f%252f", "/v1.2/x.", "/api/v2/sessions", "/files/k%C3%A4se", "/%C3%BCber/uns/hier", "/shop/caf%C3%A9/sessions"])
+@pytest.mark.parametrize("target", ["/.well-known/x", "/a..b", "/files/a%20b?next=/../;%2f%252f", "/v1.2/x.", "/api/v2/sessions", "/files/k%C3%A4se", "/files/100%25.pdf", "/files/100%25ab.pdf",
+                                    "/50%25/off?a=%25&b=%2525", "/api/v2/100%25", "/%C3%BCber/uns/hier", "/shop/caf%C3%A9/sessions"])
 def test_ordinary_paths_are_not_taken_for_odd_ones(house, target):
     assert f'"target": "{target}"'.encode() in raw(house, "GET", target)
 
