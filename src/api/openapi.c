@@ -103,13 +103,18 @@ static void bound(const struct document *d, json_t *schema, const struct field *
         json_object_set_new(schema, "maxLength", json_integer((json_int_t)max));
 }
 
+static bool may_be_null(const struct field *field)
+{
+    return field->optional || field->nullable;
+}
+
 static json_t *choices_of(const struct field *field)
 {
     json_t *choices = json_array();
 
     for (size_t i = 0; field->choices[i] != NULL; i++)
         json_array_append_new(choices, json_string(field->choices[i]));
-    if (field->optional)
+    if (may_be_null(field))
         json_array_append_new(choices, json_null());
     return json_pack("{s:o}", "enum", choices);
 }
@@ -122,12 +127,12 @@ static json_t *field_schema(const struct document *d, const struct field *field)
         return choices_of(field);
     if (field->kind == FIELD_INTEGER)
         return json_pack("{s:o,s:I,s:I}", "type",
-                         field->optional ? json_pack("[s,s]", "integer", "null")
-                                         : json_string("integer"),
+                         may_be_null(field) ? json_pack("[s,s]", "integer", "null")
+                                            : json_string("integer"),
                          "minimum", (json_int_t)field->min, "maximum", (json_int_t)field->max);
     schema = json_pack("{s:o,s:s}", "type",
-                       field->optional ? json_pack("[s,s]", "string", "null")
-                                       : json_string("string"),
+                       may_be_null(field) ? json_pack("[s,s]", "string", "null")
+                                          : json_string("string"),
                        "pattern", pattern_of(d->mem, field));
     bound(d, schema, field);
     if (field->secret)

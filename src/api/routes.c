@@ -104,7 +104,7 @@ static const struct field verify_body[] = {{.name = "token",
                                            {0}};
 
 static const struct field language_body[] = {
-    {.name = "language", .kind = FIELD_CHOICE, .optional = true, .choices = language_names}, {0}};
+    {.name = "language", .kind = FIELD_CHOICE, .nullable = true, .choices = language_names}, {0}};
 
 static const struct field fullname_body[] = {FULLNAME, {0}};
 
@@ -256,7 +256,7 @@ static const struct query_row events_query[] = {
 static const struct refusal event_refusals[] = {{404, "Event not found"}, {0}};
 static const struct field give_body[] = {{.name = "plan",
                                           .kind = FIELD_TEXT,
-                                          .optional = true,
+                                          .nullable = true,
                                           .min = 1,
                                           .max_bytes = 32,
                                           .rule = "Plan must not be empty",

@@ -150,6 +150,8 @@ static const char *read_field(struct reading *r, const struct field *field, cons
 
     if (field->optional && (member == NULL || json_is_null(member)))
         return NULL;
+    if (field->nullable && json_is_null(member))
+        return NULL;
     if (member == NULL) {
         add(r, field, "missing", "Field required", json_object());
         return NULL;

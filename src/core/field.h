@@ -22,6 +22,7 @@ struct field {
     bool secret;                /* never repeated in a reply */
     bool chosen;                /* a new password: PASSWORD_MIN_LENGTH holds too */
     bool optional;              /* absent or null: its value is NULL */
+    bool nullable;              /* it must be there; null says something: its value is NULL */
     unsigned alternative;       /* fields of one number go together, and of several numbers one must
                                    be there; 0: it stands by itself */
     size_t min, max;            /* code points; max 0: no bound */

@@ -105,6 +105,14 @@ def test_the_choice_is_told_again_and_again(manus):
         assert reply.json()["data"] == {"email_verified": False, "language": "ar"}
 
 
+def test_what_says_nothing_of_the_language_does_not_take_it_away(manus):
+    account = manus.register()
+    choose(manus, account, "ar")
+    reply = manus.post(f"{API}/auth/change-language", {}, token=account["access_token"])
+    assert (reply.status_code, reply.json()["msg"]) == (422, "language: Field required")
+    assert manus.get(f"{API}/auth/preferences", account["access_token"]).json()["data"]["language"] == "ar"
+
+
 def test_a_language_that_is_not_spoken_is_refused(manus):
     account = manus.register()
     for language in ("de", "", "AR", 1, ["ar"]):

@@ -161,7 +161,11 @@ def test_an_administrator_gives_a_plan_and_takes_it_away(manus):
     assert given["monthly_agent_runs_limit"] == 70 and given["given_until"] is not None
     trail = manus.get(f"{API}/auth/audit?user_id={person['user']['id']}", boss["access_token"]).json()["data"]["audit"]
     assert [(line["action"], line["detail"]) for line in trail] == [("billing.give", "pro, 70 runs, 30 days"), ("billing.give", "enterprise")]
-    manus.post(path, {"plan": None}, boss["access_token"])
+    reply = manus.post(path, {}, boss["access_token"])
+    assert (reply.status_code, reply.json()["msg"]) == (422, "plan: Field required")
+    assert manus.post(path, {"days": 3}, boss["access_token"]).status_code == 422
+    assert subscription(manus, person)["plan"] == "pro"
+    assert manus.post(path, {"plan": None}, boss["access_token"]).status_code == 200
     assert subscription(manus, person)["plan"] == "free"
 
 
