@@ -24,12 +24,9 @@ def buys(plan):
 
 
 def session(world, person, plan):
-    with world.stripe.lock:
-        made = world.stripe.new("checkout.session", mode="subscription", status="open", payment_status="unpaid", customer=person.customer, currency="usd",
-                                expires_at=world.stripe.now() + DAY, client_reference_id=person.user["id"], success_url="https://app.example.com",
-                                payment_method_types=["card"], shipping_options=[], custom_fields=[], metadata={"user_id": person.user["id"]})
-        world.stripe.orders[made["id"]] = {"lines": [(getattr(world, plan), 1)], "data": {"metadata": {"user_id": person.user["id"]}}}
-        return made["id"]
+    made = world.stripe.session([(getattr(world, plan), 1)], {"metadata": {"user_id": person.user["id"]}}, customer=person.customer,
+                                client_reference_id=person.user["id"], success_url="https://app.example.com", metadata={"user_id": person.user["id"]})
+    return made["id"]
 
 
 def pays_what_manus_offered(world, person):

@@ -75,6 +75,12 @@ class Stripe(State):
                              recurring={"interval": interval, "interval_count": count, "meter": None, "usage_type": "licensed", "trial_period_days": None}, **more)
             return price["id"]
 
+    def product(self, name, amount, interval="month", count=1):
+        """The price of something else than a plan of manus's."""
+        price = self.plan(name, amount, interval, count)
+        self.others.add(price)
+        return price
+
     def endpoint(self, url, secret=None, events=("*",), version=NEW):
         """A webhook endpoint; its events are sent while the courier works (courier.work)."""
         with self.lock:
@@ -122,11 +128,12 @@ class Stripe(State):
         """What came of this kind: 'POST /v1/customers'."""
         return [one for one in list(self.log) if re.fullmatch(on, f"{one['method']} {one['path']}")]
 
-    def truth(self, customer):
-        """The subscription that counts of this customer, or None: live ones first, then the newest."""
+    def truth(self, customer, plans=None):
+        """The subscription that counts of this customer, or None: live ones first, then the newest. plans: only those with one of these prices;
+        without, those of other products come last."""
         with self.lock:
-            subs = self.every("subscription", customer=customer)
-            return copied(next((sub for sub in subs if sub["status"] not in (*FINAL, "incomplete")), subs[0] if subs else None))
+            subs = [sub for sub in self.every("subscription", customer=customer) if plans is None or prices_of(sub) & set(plans)]
+            return copied(min(subs, key=lambda sub: (prices_of(sub) <= self.others, sub["status"] in (*FINAL, "incomplete")), default=None))
 
     # One request
 
@@ -230,6 +237,10 @@ class Stripe(State):
                 self.request = {"id": None, "idempotency_key": None}
 
 
+def prices_of(sub):
+    return {item["price"]["id"] for item in sub["items"]["data"]}
+
+
 class Reply:
     stored = False
 
@@ -308,10 +319,7 @@ def get_balance(stripe, params):
 
 @deed("POST /v1/customers")
 def create_customer(stripe, params):
-    customer = stripe.new("customer", balance=0, delinquent=False, invoice_prefix=secrets.token_hex(4).upper(), next_invoice_sequence=1, preferred_locales=[],
-                          tax_exempt="none", **unset(params))
-    stripe.emit("customer.created", customer)
-    return customer
+    return stripe.things[stripe.customer(**unset(params))]
 
 
 @deed("GET /v1/customers")
@@ -398,16 +406,9 @@ def create_session(stripe, params):
     data = params.get("subscription_data", {})
     if "trial_period_days" in data and "trial_end" in data or data.get("trial_period_days", 1) < 1:
         raise Refused(400, "Invalid trial", param="subscription_data[trial_period_days]")
-    total = sum(price["unit_amount"] * quantity for price, quantity in lines)
-    session = stripe.new("checkout.session", mode=mode, status="open", payment_status="unpaid", customer=params.get("customer"), expires_at=expires,
-                         customer_email=params.get("customer_email"), client_reference_id=params.get("client_reference_id"), metadata=params.get("metadata"),
-                         success_url=params["success_url"], cancel_url=params.get("cancel_url"), currency="usd", amount_total=total, amount_subtotal=total,
-                         payment_method_types=params.get("payment_method_types", ["card"]), shipping_options=[], custom_fields=[], ui_mode="hosted_page",
-                         payment_method_collection=params.get("payment_method_collection", "always"),
-                         allow_promotion_codes=params.get("allow_promotion_codes"), locale=params.get("locale"))
-    session["url"] = f"https://checkout.stripe.example/c/pay/{session['id']}"
-    stripe.orders[session["id"]] = {"lines": [(price["id"], quantity) for price, quantity in lines], "data": data}
-    return session
+    kept = ("customer", "customer_email", "client_reference_id", "metadata", "success_url", "cancel_url", "payment_method_types", "payment_method_collection",
+            "allow_promotion_codes", "locale")
+    return stripe.session([(price["id"], quantity) for price, quantity in lines], data, expires_at=expires, **{name: params[name] for name in kept if name in params})
 
 
 def session_lines(stripe, params):
@@ -438,7 +439,10 @@ def check_urls(params):
 
 @deed("GET /v1/checkout/sessions")
 def list_sessions(stripe, params):
-    things = stripe.every("checkout.session", customer=params.get("customer"), status=params.get("status"), subscription=params.get("subscription"))
+    things = stripe.every("checkout.session", customer=params.get("customer"), status=params.get("status"), subscription=params.get("subscription"),
+                          payment_link=params.get("payment_link"))
+    if "customer_details" in params:
+        things = [one for one in things if (one["customer_details"] or {}).get("email") == params["customer_details"]["email"]]
     return page(stripe, things, params, "/v1/checkout/sessions")
 
 
@@ -702,7 +706,8 @@ def readable(kind, route):
 
 
 for kind, route in (("charge", "/v1/charges/{charge}"), ("payment_intent", "/v1/payment_intents/{intent}"), ("refund", "/v1/refunds/{refund}"),
-                    ("dispute", "/v1/disputes/{dispute}"), ("credit_note", "/v1/credit_notes/{id}")):
+                    ("dispute", "/v1/disputes/{dispute}"), ("credit_note", "/v1/credit_notes/{id}"),
+                    ("payment_link", "/v1/payment_links/{payment_link}")):
     readable(kind, route)
 
 

@@ -94,7 +94,7 @@ class Invoices:
     def charge(self, invoice, pays=None):
         """Tries to take the money; with it the subscription's status follows. True if it is paid."""
         sub = self.sub_of(invoice)
-        card = self.cards.get(invoice["customer"])
+        card = self.card_of(sub)
         if pays is None:
             pays = card == "good"
         if invoice["amount_due"] == 0 or pays:

@@ -13,11 +13,11 @@ class Person:
 
     @property
     def subscription(self):
-        """The one that lives, else the newest."""
+        """That of a plan if there is one; the one that lives, else the newest. Acts concern it unless they are told `sub`."""
         return self.stripe.truth(self.customer)
 
     def live(self, sub=None):
-        return self.thing((sub or self.subscription)["id"])
+        return self.thing(sub or self.subscription["id"])
 
     # Checkout
 
@@ -63,15 +63,13 @@ class Person:
         return session
 
     def customer_of(self, session):
-        if session["customer"] is None:
-            customer = self.stripe.new("customer", email=session["customer_email"], balance=0, delinquent=False, tax_exempt="none", preferred_locales=[])
-            self.stripe.emit("customer.created", customer)
-            return customer["id"]
-        return session["customer"]
+        return session["customer"] or self.stripe.customer(email=session["customer_email"])
 
     def complete(self, session, paid):
         self.buy(session)
-        self.stripe.change(session, "checkout.session.completed", status="complete", payment_status=paid, customer=self.customer, url=None)
+        details = {"address": None, "business_name": None, "email": self.thing(self.customer)["email"], "individual_name": None, "name": None, "phone": None,
+                   "tax_exempt": "none", "tax_ids": []}
+        self.stripe.change(session, "checkout.session.completed", status="complete", payment_status=paid, customer=self.customer, url=None, customer_details=details)
 
     def buy(self, session):
         order = self.stripe.orders[session["id"]]
@@ -81,59 +79,87 @@ class Person:
         sub = self.stripe.start_subscription(self.customer, order["lines"], data.get("metadata"), end, data.get("trial_settings"))
         session.update(subscription=sub["id"], invoice=sub["latest_invoice"])
 
+    # Where manus sent nobody
+
+    def pays_a_link(self, price, reference=None, email=None, quantity=1):
+        """A payment link makes a new customer, and a subscription without metadata; the person has that customer then. Returns the session's id."""
+        with self.stripe.lock:
+            session = self.stripe.session([(price, quantity)], payment_link=self.stripe.link(price), client_reference_id=reference, customer_email=email)
+            assert self.pay(session["id"])
+            return session["id"]
+
+    def checks_out(self, price, reference=None, metadata=None, quantity=1):
+        """By this customer, at a page that another program made. Returns the session's id."""
+        with self.stripe.lock:
+            session = self.stripe.session([(price, quantity)], customer=self.customer, client_reference_id=reference, metadata=metadata)
+            assert self.pay(session["id"])
+            return session["id"]
+
+    def subscribes(self, price, quantity=1, **more):
+        """By this customer, at the dashboard or by another program: no page. more: see start_subscription(). Returns the subscription's id."""
+        with self.stripe.lock:
+            card = self.stripe.cards.setdefault(self.customer, "good")
+            return self.stripe.start_subscription(self.customer, [(price, quantity)], **{"pays": card == "good", **more})["id"]
+
+    def also_subscribes(self, price, quantity=1, **more):
+        """To something else than a plan."""
+        self.stripe.others.add(price)
+        return self.subscribes(price, quantity, **more)
+
     def abandon(self, session):
         """Goes away: a day later the session has expired."""
         assert self.thing(session)["status"] == "open"
         self.stripe.pass_time(86400 + 1)
 
-    # The card
+    # The card: the customer's, or (sub: its id) that of one subscription
 
-    def card_fails(self, how="declined"):
-        self.stripe.cards[self.customer] = how
+    def card_fails(self, how="declined", sub=None):
+        self.stripe.cards[sub or self.customer] = how
 
-    def card_is_removed(self):
-        self.stripe.cards.pop(self.customer, None)
+    def card_is_removed(self, sub=None):
+        self.stripe.cards[sub or self.customer] = None
 
-    def card_works(self):
-        self.stripe.cards[self.customer] = "good"
+    def card_works(self, sub=None):
+        self.stripe.cards[sub or self.customer] = "good"
 
-    def pays_what_is_due(self):
-        """By the page of the open invoice, with a card that works."""
+    def pays_what_is_due(self, sub=None):
+        """By the pages of the open invoices, of all subscriptions or of one, with a card that works."""
         with self.stripe.lock:
-            self.card_works()
+            self.card_works(sub)
             for invoice in reversed(self.stripe.every("invoice", customer=self.customer, status="open")):
-                self.stripe.charge(invoice)
+                if sub is None or self.stripe.sub_of(invoice)["id"] == sub:
+                    self.stripe.charge(invoice)
 
     def pays_the_newest(self, sub=None):
         """Of several open invoices of a subscription."""
         with self.stripe.lock:
-            self.card_works()
+            self.card_works(sub)
             self.stripe.charge(self.stripe.invoices_of(self.live(sub), "open")[-1])
 
-    def retries_are_exhausted(self):
+    def retries_are_exhausted(self, sub=None):
         with self.stripe.lock:
-            self.stripe.give_up(self.live())
+            self.stripe.give_up(self.live(sub))
 
     # The portal
 
-    def cancels(self, style="portal"):
+    def cancels(self, style="portal", sub=None):
         """At the period's end. portal: cancel_at alone; flag: cancel_at_period_end alone; both."""
         with self.stripe.lock:
-            sub = self.live()
+            sub = self.live(sub)
             end = self.stripe.period_of(sub)[1]
             self.stripe.schedule_cancel(sub, at=end if style != "flag" else None, flag=style != "portal")
 
-    def thinks_again(self):
+    def thinks_again(self, sub=None):
         with self.stripe.lock:
-            self.stripe.unschedule_cancel(self.live(), cancel_at=None, cancel_at_period_end=False)
+            self.stripe.unschedule_cancel(self.live(sub), cancel_at=None, cancel_at_period_end=False)
 
-    def cancels_now(self):
+    def cancels_now(self, sub=None):
         with self.stripe.lock:
-            self.stripe.end_subscription(self.live(), "cancellation_requested")
+            self.stripe.end_subscription(self.live(sub), "cancellation_requested")
 
-    def switches(self, price, behavior="create_prorations"):
+    def switches(self, price, behavior="create_prorations", sub=None):
         with self.stripe.lock:
-            sub = self.live()
+            sub = self.live(sub)
             self.stripe.switch(sub, [{"id": sub["items"]["data"][0]["id"], "price": price}], behavior)
 
     # Time
@@ -141,10 +167,10 @@ class Person:
     def waits(self, seconds):
         self.stripe.pass_time(seconds)
 
-    def waits_for_the_next_period(self):
+    def waits_for_the_next_period(self, sub=None):
         """To the first second after it. The new period begins at a moment that is not the old one's."""
         with self.stripe.lock:
-            start, end = self.stripe.period_of(self.live())
+            start, end = self.stripe.period_of(self.live(sub))
         while self.stripe.now() <= start:
             time.sleep(0.05)
         self.stripe.pass_time(end - self.stripe.now())

@@ -16,7 +16,8 @@ from stripe_spec import NEW, OLD, Refused, blank, document, expandable, fixtures
 
 PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
             "subscription_item": "si", "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
-            "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du", "credit_note": "cn"}
+            "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du", "credit_note": "cn",
+            "payment_link": "plink"}
 LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
 FINAL = ("canceled", "incomplete_expired")
 
@@ -51,8 +52,10 @@ class State(Invoices):
         self.livemode, self.account = livemode, account
         self.things = {}  # by id, oldest first
         self.ids = collections.defaultdict(dict)  # of each kind, oldest first
+        self.links = {}  # of a price: its payment link
         self.orders = {}  # of a checkout session: what is bought
-        self.cards = {}  # customer: "good", "declined", "authentication", or none
+        self.cards = {}  # customer, or a subscription that has its own: "good", "declined", "authentication", or none
+        self.others = set()  # prices of other products than manus's plans
         self.on_event = lambda event: None
         self.request = {"id": None, "idempotency_key": None}  # that causes what happens now
         self.passed = 0  # seconds, by pass_time()
@@ -131,7 +134,40 @@ class State(Invoices):
         if changed(before, thing):
             self.emit(kind, thing, before)
 
+    # Customers and their pages
+
+    def customer(self, metadata=None, email=None, **values):
+        """By somebody at the dashboard, or another program. Returns its id."""
+        with self.lock:
+            customer = self.new("customer", **{"email": email, "balance": 0, "delinquent": False, "invoice_prefix": secrets.token_hex(4).upper(),
+                                "next_invoice_sequence": 1, "preferred_locales": [], "tax_exempt": "none", "metadata": metadata, **values})
+            self.emit("customer.created", customer)
+            return customer["id"]
+
+    def session(self, lines, data=None, **values):
+        """A page of Checkout. lines: [(price, quantity)]; data: what its subscription gets."""
+        with self.lock:
+            total = sum(self.things[price]["unit_amount"] * quantity for price, quantity in lines)
+            session = self.new("checkout.session", **{"mode": "subscription", "status": "open", "payment_status": "unpaid", "currency": "usd", "amount_total": total,
+                               "amount_subtotal": total, "expires_at": self.now() + DAY, "payment_method_types": ["card"], "shipping_options": [], "custom_fields": [],
+                               "ui_mode": "hosted_page", "payment_method_collection": "always", **values})
+            session["url"] = f"https://checkout.stripe.example/c/pay/{session['id']}"
+            self.orders[session["id"]] = {"lines": list(lines), "data": data or {}}
+            return session
+
+    def link(self, price):
+        """A payment link for it, to be found anywhere; the same for the same price. Returns its id."""
+        with self.lock:
+            if price not in self.links:
+                link = self.new("payment_link", active=True, currency="usd", metadata={}, custom_fields=[], shipping_options=[])
+                link["url"] = f"https://buy.stripe.example/{link['id']}"
+                self.links[price] = link["id"]
+            return self.links[price]
+
     # Subscriptions
+
+    def card_of(self, sub):
+        return self.cards.get(sub["id"], self.cards.get(sub["customer"]))
 
     def start_subscription(self, customer, items, metadata=None, trial_end=None, settings=None, pays=True,
                            collection_method="charge_automatically", days_until_due=None):
@@ -253,7 +289,7 @@ class State(Invoices):
         moves = sub["status"] != "trialing" and any(item["id"] and price and interval_of(price) != interval_of(item["price"]) for item, price, _ in changes)
         if moves:
             behavior = "always_invoice"  # another interval begins, and is paid, at once
-        pays = self.cards.get(sub["customer"]) == "good"
+        pays = self.card_of(sub) == "good"
         due = behavior == "always_invoice" and sum(line["amount"] for line in lines) > 0
         if due and not pays and payment_behavior == "error_if_incomplete":
             raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
@@ -350,7 +386,7 @@ class State(Invoices):
 
     def end_trial(self, sub):
         """True if that was the end of it: no way to pay."""
-        if self.cards.get(sub["customer"]) is None:
+        if self.card_of(sub) is None:
             missing = sub["trial_settings"]["end_behavior"]["missing_payment_method"]
             if missing == "cancel":
                 self.end_subscription(sub, "cancellation_requested")

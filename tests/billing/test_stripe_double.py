@@ -670,6 +670,51 @@ def test_the_api_pauses_collection(stripe):
         assert error(call(stripe, "POST", path, form), 400)["param"] == param
 
 
+# Who was not sent by manus
+
+def test_a_payment_link_makes_a_new_customer_and_names_whom_its_address_named(stripe):
+    person, old = Person(stripe), made(stripe, "/v1/customers")["id"]
+    since = len(kinds(stripe))
+    session = person.pays_a_link(stripe.basic, "user-1", "ann@example.com")
+    assert kinds(stripe, since) == ["customer.created", "customer.subscription.created", "invoice.created", "invoice.finalized", "charge.succeeded",
+                                    "customer.subscription.updated", "invoice.paid", "invoice.payment_succeeded", "checkout.session.completed"]
+    assert person.customer != old and person.subscription["metadata"] == {} and person.subscription["status"] == "active"
+    found = call(stripe, "GET", "/v1/checkout/sessions", {"subscription": person.subscription["id"]}).json()["data"]
+    assert [(one["id"], one["mode"], one["client_reference_id"], one["customer"], one["metadata"], one["customer_details"]["email"]) for one in found] == [
+        (session, "subscription", "user-1", person.customer, {}, "ann@example.com")]
+    assert call(stripe, "GET", f"/v1/payment_links/{found[0]['payment_link']}").json()["active"]
+    assert len(call(stripe, "GET", "/v1/checkout/sessions", {"payment_link": found[0]["payment_link"]}).json()["data"]) == 1
+    assert call(stripe, "GET", "/v1/checkout/sessions", {"customer_details[email]": "eve@example.com"}).json()["data"] == []
+    conforms(stripe)
+
+
+def test_a_customer_of_the_dashboard_subscribes_without_a_page(stripe):
+    person = Person(stripe, stripe.customer({"user_id": "user-1"}, "ann@example.com"))
+    sub = person.subscribes(stripe.pro, 2, metadata={"team": "1"})
+    assert call(stripe, "GET", f"/v1/customers/{person.customer}").json()["metadata"] == {"user_id": "user-1"}
+    assert (person.subscription["id"], person.subscription["items"]["data"][0]["quantity"], person.subscription["metadata"]) == (sub, 2, {"team": "1"})
+    assert call(stripe, "GET", "/v1/checkout/sessions", {"subscription": sub}).json()["data"] == []
+    session = person.checks_out(stripe.basic, reference="user-2")
+    assert stripe.things[session]["customer"] == person.customer and stripe.things[session]["payment_link"] is None
+    conforms(stripe)
+
+
+def test_another_product_is_not_what_a_persons_acts_concern(stripe):
+    newsletter, person = stripe.product("newsletter", 100), subscriber(stripe)
+    plan, other = person.subscription["id"], person.also_subscribes(newsletter)
+    assert person.subscription["id"] == plan != other and stripe.truth(person.customer, [newsletter])["id"] == other
+    person.card_fails(sub=other)
+    person.waits_for_the_next_period()
+    assert (stripe.things[plan]["status"], stripe.things[other]["status"]) == ("active", "past_due")
+    person.retries_are_exhausted(other)
+    person.pays_what_is_due(other)
+    assert stripe.things[other]["status"] == "active"
+    person.cancels_now()
+    assert person.subscription["id"] == plan and stripe.things[plan]["status"] == "canceled" and stripe.things[other]["status"] == "active"
+    person.cancels(sub=other)
+    assert stripe.things[other]["cancel_at"] and stripe.truth(person.customer, ["price_none"]) is None
+
+
 # The shapes
 
 def whole_life(stripe):
