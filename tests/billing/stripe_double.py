@@ -519,6 +519,9 @@ def update_subscription(stripe, params, name):
         raise Refused(400, "A canceled subscription can only update its cancellation_details and metadata.")
     if "cancel_at" in params and "cancel_at_period_end" in params:
         raise Refused(400, "You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
+    if sub["schedule"] and {"cancel_at", "cancel_at_period_end"} & params.keys():
+        raise Refused(400, f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any cancelation behavior directly is not "
+                           "allowed. Please update the schedule instead.")
     if params.get("collection_method", sub["collection_method"]) == "send_invoice" and not params.get("days_until_due", sub["days_until_due"]):
         raise Refused(400, "You must pass `days_until_due` when `collection_method` is `send_invoice`.", param="days_until_due")
     if "days_until_due" in params and params.get("collection_method", sub["collection_method"]) != "send_invoice":
@@ -599,6 +602,21 @@ def resume_subscription(stripe, params, name):
     sub = stripe.find("subscription", name)
     stripe.resume(sub)
     return sub
+
+
+@deed("GET /v1/subscription_schedules")
+def list_schedules(stripe, params):
+    things = stripe.every("subscription_schedule", customer=params.get("customer"))
+    return page(stripe, [one for one in things if not params.get("scheduled") or one["status"] == "not_started"], params, "/v1/subscription_schedules")
+
+
+@deed("POST /v1/subscription_schedules/{schedule}/release")
+def release_schedule(stripe, params, name):
+    schedule = stripe.find("subscription_schedule", name)
+    if schedule["status"] not in ("active", "not_started"):
+        raise Refused(400, f"You cannot release a subscription schedule that is `{schedule['status']}`.")
+    stripe.releases(stripe.things[schedule["subscription"]])
+    return schedule
 
 
 # Invoices
@@ -707,7 +725,7 @@ def readable(kind, route):
 
 for kind, route in (("charge", "/v1/charges/{charge}"), ("payment_intent", "/v1/payment_intents/{intent}"), ("refund", "/v1/refunds/{refund}"),
                     ("dispute", "/v1/disputes/{dispute}"), ("credit_note", "/v1/credit_notes/{id}"),
-                    ("payment_link", "/v1/payment_links/{payment_link}")):
+                    ("payment_link", "/v1/payment_links/{payment_link}"), ("subscription_schedule", "/v1/subscription_schedules/{schedule}")):
     readable(kind, route)
 
 

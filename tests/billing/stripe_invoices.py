@@ -126,6 +126,7 @@ class Invoices:
         self.forgive(invoice, sub)
         self.emit("invoice.paid", invoice)
         self.emit("invoice.payment_succeeded", invoice)
+        self.apply_pending(sub, invoice)
         return True
 
     def forgive(self, invoice, sub):

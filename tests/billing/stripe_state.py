@@ -11,20 +11,16 @@ import threading
 import time
 
 from stripe_calendar import interval_of, is_boundary, later, next_after
+from stripe_changes import Changes
 from stripe_invoices import DAY, Invoices, listed
-from stripe_spec import NEW, OLD, Refused, blank, document, expandable, fixtures
+from stripe_spec import NEW, OLD, Refused, blank, copied, document, expandable, fixtures
 
 PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
             "subscription_item": "si", "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
             "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du", "credit_note": "cn",
-            "payment_link": "plink"}
+            "payment_link": "plink", "subscription_schedule": "sub_sched"}
 LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
 FINAL = ("canceled", "incomplete_expired")
-
-
-def copied(thing):
-    """The quickest way that there is."""
-    return json.loads(json.dumps(thing))
 
 
 def older(thing, seconds):
@@ -46,7 +42,7 @@ def changed(before, after):
     return result
 
 
-class State(Invoices):
+class State(Invoices, Changes):
     def __init__(self, livemode=False, account="acct_1Double"):
         self.lock = threading.RLock()
         self.livemode, self.account = livemode, account
@@ -61,6 +57,7 @@ class State(Invoices):
         self.passed = 0  # seconds, by pass_time()
         self.moment = None  # what is done now happened then
         self.bills = collections.defaultdict(list)  # of a subscription: its invoices, oldest first
+        self.pending = {}  # of a subscription with a pending update: its invoice, and what is wanted
         self.overdue = set()  # sent invoices whose due date has made a subscription past_due
         self.warned = set()  # subscriptions whose trial_will_end has been said
         self.exact = False  # periods on the days of the time that was passed; else on those that a reader sees now
@@ -216,8 +213,9 @@ class State(Invoices):
             self.invoice(sub, "subscription_update", lines=rest)
         sub["ended_at"] = self.now()
         details = {**(sub["cancellation_details"] or {"comment": None, "feedback": None}), "reason": reason}
-        sub.update(status="canceled", canceled_at=sub["canceled_at"] or self.now(), cancellation_details=details)
+        sub.update(status="canceled", pending_update=None, canceled_at=sub["canceled_at"] or self.now(), cancellation_details=details)
         self.emit("customer.subscription.deleted", sub)
+        self.schedule_ends(sub)
 
     def schedule_cancel(self, sub, at=None, flag=False):
         """At the period's end; how that shows depends on who asked (reference of flexible billing)."""
@@ -293,6 +291,9 @@ class State(Invoices):
         due = behavior == "always_invoice" and sum(line["amount"] for line in lines) > 0
         if due and not pays and payment_behavior == "error_if_incomplete":
             raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
+        if due and not pays and payment_behavior == "pending_if_incomplete":
+            self.pend(sub, wanted, items, lines)
+            return
         before = copied(sub)
         sub["items"]["data"] = []
         for item in items:
@@ -355,6 +356,8 @@ class State(Invoices):
             yield over, lambda sub: self.end_subscription(sub, "cancellation_requested")
         if sub["status"] == "trialing" and sub["id"] not in self.warned:
             yield max(sub["trial_end"] - 3 * DAY, sub["trial_start"]), self.warn
+        if sub["pending_update"]:
+            yield sub["pending_update"]["expires_at"], self.pending_expires
         pause = sub["pause_collection"]
         if pause and pause["resumes_at"]:
             yield pause["resumes_at"], self.unpauses
@@ -405,11 +408,14 @@ class State(Invoices):
         if len(of) == 1 and not self.exact and not is_boundary(sub["billing_cycle_anchor"], *of.pop(), start):
             sub["billing_cycle_anchor"] = start  # passing time has moved it off the calendar
         before = copied(sub)
+        switched = self.next_phase(sub, start)
         for item in items:
             item.update(current_period_start=start, current_period_end=self.end_of(sub, item["price"], start))
         if sub["status"] == "trialing":
             sub["status"] = "active"
         self.emit("customer.subscription.updated", sub, before)
+        if switched:
+            self.phase_begins(sub)
         self.invoice(sub, "subscription_cycle", lines=[self.line(sub, item) for item in items])
 
     def pauses(self, sub, behavior, resumes_at=None):

@@ -715,6 +715,83 @@ def test_another_product_is_not_what_a_persons_acts_concern(stripe):
     assert stripe.things[other]["cancel_at"] and stripe.truth(person.customer, ["price_none"]) is None
 
 
+# What is agreed on and not there yet
+
+def test_a_schedule_takes_over_with_the_period_and_then_lets_go(stripe):
+    person = subscriber(stripe)
+    since = len(kinds(stripe))
+    schedule = stripe.schedules(person.subscription, stripe.pro)
+    assert kinds(stripe, since) == ["subscription_schedule.created", "customer.subscription.updated"] and person.subscription["schedule"] == schedule
+    shown = call(stripe, "GET", f"/v1/subscription_schedules/{schedule}").json()
+    assert (shown["status"], [phase["items"][0]["price"] for phase in shown["phases"]]) == ("active", [stripe.basic, stripe.pro])
+    assert person.subscription["items"]["data"][0]["price"]["id"] == stripe.basic
+    conforms(stripe)
+    person.waits_for_the_next_period()
+    sub = person.subscription
+    assert sub["items"]["data"][0]["price"]["id"] == stripe.pro and stripe.every("invoice")[0]["amount_paid"] == 4900
+    shown = call(stripe, "GET", f"/v1/subscription_schedules/{schedule}").json()
+    assert (shown["current_phase"]["start_date"], shown["current_phase"]["end_date"]) == stripe.period_of(sub) and "subscription_schedule.updated" in kinds(stripe)
+    person.waits_for_the_next_period()
+    assert person.subscription["schedule"] is None and call(stripe, "GET", f"/v1/subscription_schedules/{schedule}").json()["status"] == "released"
+    assert "subscription_schedule.released" in kinds(stripe) and stripe.every("invoice")[0]["amount_paid"] == 4900
+    conforms(stripe)
+    assert stripe_spec.problems(in_version(shown, OLD), OLD) == []
+
+
+def test_who_has_a_schedule_is_cancelled_by_it_alone(stripe):
+    person = subscriber(stripe)
+    schedule = stripe.schedules(person.subscription, stripe.plan("yearly", 19000, "year"))
+    path = f"/v1/subscriptions/{person.subscription['id']}"
+    for form in ({"cancel_at_period_end": "true"}, {"cancel_at": ""}):
+        refused = error(call(stripe, "POST", path, form), 400)
+        assert "code" not in refused and refused["type"] == "invalid_request_error" and f"managed by the subscription schedule `{schedule}`" in refused["message"]
+    assert call(stripe, "POST", path, {"metadata[a]": "b"}).status_code == 200
+    made(stripe, f"/v1/subscription_schedules/{schedule}/release")
+    assert call(stripe, "POST", path, {"cancel_at_period_end": "true"}).json()["cancel_at_period_end"]
+    error(call(stripe, "POST", f"/v1/subscription_schedules/{schedule}/release"), 400)
+
+
+def test_a_schedule_ends_with_its_subscription(stripe):
+    person = subscriber(stripe)
+    schedule = stripe.schedules(person.subscription, stripe.pro)
+    person.cancels_now()
+    assert kinds(stripe)[-2:] == ["customer.subscription.deleted", "subscription_schedule.canceled"] and stripe.things[schedule]["status"] == "canceled"
+
+
+def test_a_schedule_may_go_to_another_interval(stripe):
+    person = subscriber(stripe)
+    stripe.schedules(person.subscription, stripe.plan("yearly", 19000, "year"))
+    person.waits_for_the_next_period()
+    start, end = stripe.period_of(person.subscription)
+    assert end == later(start, "year", 1) and person.subscription["billing_cycle_anchor"] == start and stripe.every("invoice")[0]["amount_paid"] == 19000
+
+
+def test_a_pending_update_is_applied_when_it_is_paid(stripe):
+    person = subscriber(stripe)
+    since = len(kinds(stripe))
+    stripe.pends(person.subscription, stripe.pro)
+    sub = person.subscription
+    assert sub["items"]["data"][0]["price"]["id"] == stripe.basic and sub["pending_update"]["subscription_items"][0]["price"]["id"] == stripe.pro
+    conforms(stripe)
+    person.pays_what_is_due()
+    assert kinds(stripe, since) == ["customer.subscription.updated", "invoice.created", "invoice.finalized", "invoice.payment_action_required", "charge.succeeded",
+                                    "invoice.paid", "invoice.payment_succeeded", "customer.subscription.updated", "customer.subscription.pending_update_applied"]
+    assert person.subscription["items"]["data"][0]["price"]["id"] == stripe.pro and person.subscription["pending_update"] is None
+    conforms(stripe)
+
+
+def test_a_pending_update_expires_and_its_invoice_with_it(stripe):
+    person = subscriber(stripe)
+    person.card_fails("authentication")
+    item = person.subscription["items"]["data"][0]["id"]
+    sub = made(stripe, f"/v1/subscriptions/{person.subscription['id']}", **{"items[0][id]": item, "items[0][price]": stripe.pro, "proration_behavior": "always_invoice",
+               "payment_behavior": "pending_if_incomplete"})
+    assert (sub["status"], sub["pending_update"]["expires_at"] > stripe.now(), sub["items"]["data"][0]["price"]["id"]) == ("active", True, stripe.basic)
+    person.waits(DAY)
+    assert person.subscription["pending_update"] is None and person.subscription["items"]["data"][0]["price"]["id"] == stripe.basic
+    assert kinds(stripe)[-2:] == ["customer.subscription.pending_update_expired", "invoice.voided"] and person.subscription["status"] == "active"
+
+
 # The shapes
 
 def whole_life(stripe):
