@@ -21,7 +21,7 @@ import time
 import urllib.parse
 
 from stripe_courier import Courier
-from stripe_spec import NEW, OLD, Refused, operation_of, parameters
+from stripe_spec import NEW, OLD, Refused, operation_of, parameters, refused_card
 from stripe_state import DAY, FINAL, State, copied, in_version, listed
 
 CONNECTIONS, BODY, REMEMBERED = 256, 1 << 20, 20_000
@@ -40,6 +40,7 @@ class Stripe(State):
         self.log = collections.deque(maxlen=REMEMBERED)  # {method, path, params, key, status, replayed, ...}
         self.lies = []
         self.intents = {}  # idempotency key: [fingerprint, reply or None while it runs]
+        self.asking = threading.local()  # name: the Request-Id of what this thread answers
         self.slowness = 0  # seconds that each deed takes
         self.skew = 0  # seconds that the Date of replies is off
         self.courier = Courier(self)
@@ -101,6 +102,13 @@ class Stripe(State):
         act.stored = stored
         self.lie(act, on, times, after)
 
+    def refuses(self, on, status, message, code=None, param=None, kind="invalid_request_error", decline_code=None, times=1, stored=False):
+        """Answers with an error of Stripe's shape, with or without a code. stored: the same to a repeated key."""
+        more = {"decline_code": decline_code} if decline_code else {}
+        act = Reply(status, Refused(status, message, code, param, kind, **more).body)
+        act.stored = stored
+        self.lie(act, on, times, False)
+
     def hangs(self, seconds, on=".*", times=1, after=False):
         """Says nothing for so long, then hangs up."""
         self.lie(("hang", seconds), on, times, after)
@@ -141,7 +149,7 @@ class Stripe(State):
         """What is to be sent: a Reply, or the act of a lie."""
         path, _, query = target.partition("?")
         entry = {"method": method, "path": path, "query": query, "body": body.decode(errors="replace"), "headers": dict(headers), "key": headers.get("Idempotency-Key"),
-                 "params": None, "status": None, "replayed": False, "at": time.monotonic()}
+                 "params": None, "status": None, "replayed": False, "at": time.monotonic(), "request": getattr(self.asking, "name", None)}
         with self.lock:
             self.log.append(entry)
             lie = next((lie for lie in self.lies if lie.left > 0 and lie.on.match(f"{method} {path}")), None)
@@ -225,7 +233,7 @@ class Stripe(State):
         version = entry["headers"].get("Stripe-Version")
         time.sleep(self.slowness)
         with self.lock:
-            self.request = {"id": f"req_{secrets.token_hex(7)}", "idempotency_key": entry["key"]}
+            self.request = {"id": entry["request"], "idempotency_key": entry["key"]}
             try:
                 thing = copied(deed(self, params, *ids))
                 for path in expand:
@@ -319,7 +327,14 @@ def get_balance(stripe, params):
 
 @deed("POST /v1/customers")
 def create_customer(stripe, params):
+    check_address(stripe, params, "email")
     return stripe.things[stripe.customer(**unset(params))]
+
+
+def check_address(stripe, params, name):
+    address = params.get(name) or "none@example.com"
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", address) or address.lower() in {bad.lower() for bad in stripe.bad_addresses}:
+        raise Refused(400, f"Invalid email address: {address}", "email_invalid", name)
 
 
 @deed("GET /v1/customers")
@@ -335,6 +350,7 @@ def get_customer(stripe, params, name):
 @deed("POST /v1/customers/{customer}")
 def update_customer(stripe, params, name):
     customer = live_customer(stripe, name, 404, "id")
+    check_address(stripe, params, "email")
     before = copied(customer)
     merge_metadata(customer, params)
     customer.update(unset(params))
@@ -398,6 +414,7 @@ def create_session(stripe, params):
         raise Refused(400, "Automatic tax calculation in Checkout requires a valid address on the Customer.", "customer_tax_location_invalid")
     if "customer" in params:
         live_customer(stripe, params["customer"])
+    check_address(stripe, params, "customer_email")
     lines = session_lines(stripe, params)
     check_urls(params)
     expires = params.get("expires_at", stripe.now() + DAY)
@@ -640,7 +657,7 @@ def pay_invoice(stripe, params, name):
     if invoice["status"] != "open":
         raise Refused(400, "Invoice is already paid" if invoice["status"] == "paid" else "Invoice is not open")
     if not stripe.charge(invoice):
-        raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
+        raise refused_card(stripe.card_of(stripe.sub_of(invoice)), "invoice", "the invoice")
     return invoice
 
 
@@ -810,6 +827,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    name = None  # of the request that is answered
     protocol_version, timeout = "HTTP/1.1", 60
     disable_nagle_algorithm, wbufsize = True, -1
 
@@ -823,6 +841,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def handle_any(self):
+        self.name = self.server.stripe.asking.name = f"req_{secrets.token_hex(7)}"
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > BODY or "Transfer-Encoding" in self.headers:
             return self.say(Reply(400, {"error": {"type": "invalid_request_error", "message": "Invalid body"}}), close=True)
@@ -850,7 +869,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Request-Id", f"req_{secrets.token_hex(7)}")
+        self.send_header("Request-Id", self.name)
         for name in ("Idempotency-Key", "Stripe-Version"):
             if name in self.headers:
                 self.send_header(name, self.headers[name])

@@ -19,6 +19,15 @@ def copied(thing):
     return json.loads(json.dumps(thing))
 
 
+CARDS = {  # kind of card: code, decline_code, message
+    "declined": ("card_declined", "generic_decline", "Your card was declined."),
+    "insufficient_funds": ("card_declined", "insufficient_funds", "Your card has insufficient funds."),
+    "expired_card": ("expired_card", "expired_card", "Your card has expired."),
+}
+ACTION = ("Payment for this {0} requires additional user action before it can be completed successfully. Payment can be completed using the PaymentIntent associated "
+          "with {1}. For more information see: https://stripe.com/docs/billing/subscriptions/overview#requires-action")
+
+
 class Refused(Exception):
     """What Stripe answers instead of doing it."""
 
@@ -26,6 +35,16 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.body = {"error": {"type": kind, "message": message, **({"code": code} if code else {}), **({"param": param} if param else {}), **more}}
+
+
+def refused_card(card, what="subscription", where="`subscription.latest_invoice`"):
+    """What Stripe says where a payment had to go through at once. card: None for none."""
+    if card is None:
+        return Refused(400, "This customer has no attached payment source or default payment method. Please consider adding a default payment method.", "resource_missing")
+    if card == "authentication":
+        return Refused(402, ACTION.format(what, where), f"{what}_payment_intent_requires_action", kind="card_error")
+    code, decline, message = CARDS[card]
+    return Refused(402, message, code, kind="card_error", decline_code=decline)
 
 
 @functools.cache

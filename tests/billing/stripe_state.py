@@ -13,7 +13,7 @@ import time
 from stripe_calendar import interval_of, is_boundary, later, next_after
 from stripe_changes import Changes
 from stripe_invoices import DAY, Invoices, listed
-from stripe_spec import NEW, OLD, Refused, blank, copied, document, expandable, fixtures
+from stripe_spec import NEW, OLD, Refused, blank, copied, document, expandable, fixtures, refused_card
 
 PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.session": "cs_test", "billing_portal.session": "bps", "subscription": "sub",
             "subscription_item": "si", "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
@@ -50,7 +50,8 @@ class State(Invoices, Changes):
         self.ids = collections.defaultdict(dict)  # of each kind, oldest first
         self.links = {}  # of a price: its payment link
         self.orders = {}  # of a checkout session: what is bought
-        self.cards = {}  # customer, or a subscription that has its own: "good", "declined", "authentication", or none
+        self.cards = {}  # customer, or a subscription that has its own: "good", "authentication", one of stripe_spec.CARDS, or none
+        self.bad_addresses = set()  # that Stripe refuses, whatever they look like
         self.others = set()  # prices of other products than manus's plans
         self.on_event = lambda event: None
         self.request = {"id": None, "idempotency_key": None}  # that causes what happens now
@@ -287,10 +288,10 @@ class State(Invoices, Changes):
         moves = sub["status"] != "trialing" and any(item["id"] and price and interval_of(price) != interval_of(item["price"]) for item, price, _ in changes)
         if moves:
             behavior = "always_invoice"  # another interval begins, and is paid, at once
-        pays = self.card_of(sub) == "good"
+        pays = self.card_of(sub) == "good" or sub["collection_method"] == "send_invoice"
         due = behavior == "always_invoice" and sum(line["amount"] for line in lines) > 0
         if due and not pays and payment_behavior == "error_if_incomplete":
-            raise Refused(402, "Your card was declined.", "card_declined", kind="card_error", decline_code="generic_decline")
+            raise refused_card(self.card_of(sub))
         if due and not pays and payment_behavior == "pending_if_incomplete":
             self.pend(sub, wanted, items, lines)
             return

@@ -231,6 +231,50 @@ def test_it_fails_as_told_and_as_often(stripe):
     assert call(stripe, "GET", "/v1/balance").headers["Stripe-Should-Retry"] == "false"
 
 
+@pytest.mark.parametrize("status,more", [(400, {"code": "email_invalid", "param": "email"}), (400, {}), (402, {"code": "card_declined", "kind": "card_error",
+                                                                                            "decline_code": "do_not_honor"}), (403, {"kind": "api_error"})])
+def test_it_refuses_in_stripes_words(stripe, status, more):
+    stripe.refuses("POST /v1/customers", status, "No.", times=2, **more)
+    for _ in range(2):
+        reply = call(stripe, "POST", "/v1/customers")
+        said = {("type" if name == "kind" else name): value for name, value in more.items()}
+        assert error(reply, status) == {"type": "invalid_request_error", "message": "No.", **said} and reply.headers["Request-Id"].startswith("req_")
+    reply = call(stripe, "POST", "/v1/customers", key="k1")
+    assert stripe.events()[0]["request"] == {"id": reply.headers["Request-Id"], "idempotency_key": "k1"} and stripe.log[-1]["request"] == reply.headers["Request-Id"]
+    stripe.refuses("POST /v1/customers", 400, "No.", stored=True)
+    assert [call(stripe, "POST", "/v1/customers", key="k2").status_code for _ in range(2)] == [400, 400]
+
+
+def test_an_address_that_is_none_is_refused(stripe):
+    stripe.bad_addresses.add("ann@example.com")
+    for address in ("ann", "ann@example", "a b@example.com", "Ann@example.com", "ann@@example.com"):
+        for path, name in (("/v1/customers", "email"), ("/v1/checkout/sessions", "customer_email")):
+            refused = error(call(stripe, "POST", path, {name: address, **({"mode": "subscription"} if name != "email" else {})}), 400)
+            assert (refused["code"], refused["param"]) == ("email_invalid", name)
+    customer = made(stripe, "/v1/customers", email="eve@example.com")["id"]
+    error(call(stripe, "POST", f"/v1/customers/{customer}", {"email": "eve"}), 400)
+    assert stripe.things[customer]["email"] == "eve@example.com"
+
+
+@pytest.mark.parametrize("card,status,code,decline,words", [
+    ("authentication", 402, "subscription_payment_intent_requires_action", None, "requires additional user action"),
+    ("insufficient_funds", 402, "card_declined", "insufficient_funds", "insufficient funds"), ("expired_card", 402, "expired_card", "expired_card", "expired"),
+    ("declined", 402, "card_declined", "generic_decline", "declined"), (None, 400, "resource_missing", None, "no attached payment source")])
+def test_a_card_that_fails_says_why(stripe, card, status, code, decline, words):
+    person = subscriber(stripe)
+    person.card_fails(card)
+    sub = person.subscription
+    form = {"items[0][id]": sub["items"]["data"][0]["id"], "items[0][price]": stripe.pro, "proration_behavior": "always_invoice", "payment_behavior": "error_if_incomplete"}
+    refused = error(call(stripe, "POST", f"/v1/subscriptions/{sub['id']}", form), status)
+    assert (refused["code"], refused.get("decline_code")) == (code, decline) and words in refused["message"]
+    assert refused["type"] == ("card_error" if status == 402 else "invalid_request_error") and person.subscription == sub
+    assert stripe_spec.problems({**refused}, name="api_errors") == []
+    person.waits_for_the_next_period()
+    assert person.subscription["status"] == "past_due"
+    paid = error(call(stripe, "POST", f"/v1/invoices/{person.subscription['latest_invoice']}/pay"), status)
+    assert paid["code"] == code.replace("subscription_", "invoice_")
+
+
 def test_a_failure_after_the_deed_leaves_the_deed_to_the_key(stripe):
     stripe.fails(500, on="POST /v1/customers", after=True)
     error(call(stripe, "POST", "/v1/customers", key="k1"), 500)
