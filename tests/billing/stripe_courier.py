@@ -124,8 +124,9 @@ class Courier:
                 assert self.changed.wait(deadline - time.monotonic()) or time.monotonic() < deadline, f"{len(self.queue)} deliveries are left"
 
     def succeeded(self, event):
-        tries = [status for name, _, _, status in self.done if name == event]
-        return any(status is not None and 200 <= status < 300 for status in tries)
+        """At every endpoint that it was sent to, and at one at least."""
+        tries = [(endpoint, status is not None and 200 <= status < 300) for name, endpoint, _, status in self.done if name == event]
+        return bool(tries) and {endpoint for endpoint, _ in tries} == {endpoint for endpoint, good in tries if good}
 
     def roll(self, endpoint, secret):
         """A new secret; deliveries carry a signature of the old one too until forget_old()."""

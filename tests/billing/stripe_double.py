@@ -750,7 +750,11 @@ for kind, route in (("charge", "/v1/charges/{charge}"), ("payment_intent", "/v1/
 
 @deed("GET /v1/events")
 def list_events(stripe, params):
-    things = stripe.every("event")
+    if {"type", "types"} <= params.keys():
+        raise Refused(400, "You may only specify one of these parameters: type, types.")
+    if len(params.get("types", [])) > 20:
+        raise Refused(400, "You may specify up to 20 event types.", param="types")
+    things = [one for one in stripe.every("event") if one["created"] > stripe.now() - 30 * DAY]
     kinds = params.get("types", [params["type"]] if "type" in params else None)
     if kinds:
         things = [one for one in things if any(re.fullmatch(kind.replace(".", r"\.").replace("*", ".*"), one["type"]) for kind in kinds)]
@@ -761,7 +765,10 @@ def list_events(stripe, params):
 
 @deed("GET /v1/events/{id}")
 def get_event(stripe, params, name):
-    return stripe.find("event", name)
+    event = stripe.find("event", name)
+    if event["created"] <= stripe.now() - 30 * DAY:
+        raise Refused(404, f"No such event: '{name}'", "resource_missing", "id")
+    return event
 
 
 @deed("GET /v1/webhook_endpoints")

@@ -178,16 +178,23 @@ class Person:
     # Money back
 
     def disputes(self):
+        """The newest charge. The dispute names no customer; its charge does."""
         return self.of_charge("dispute", "charge.dispute.created", status="needs_response", reason="fraudulent", is_charge_refundable=True, enhanced_eligibility_types=[])
 
-    def is_refunded(self):
+    def dispute_ends(self, dispute, status="lost"):
+        with self.stripe.lock:
+            self.stripe.change(self.thing(dispute), "charge.dispute.closed", status=status)
+
+    def is_refunded(self, amount=None):
+        """Of the newest charge, all or so much."""
         stripe = self.stripe
         with stripe.lock:
             charge = stripe.every("charge", customer=self.customer)[0]
-            refund = stripe.new("refund", amount=charge["amount"], charge=charge["id"], payment_intent=charge["payment_intent"], currency="usd", status="succeeded",
+            amount = charge["amount"] - charge["amount_refunded"] if amount is None else amount
+            refund = stripe.new("refund", amount=amount, charge=charge["id"], payment_intent=charge["payment_intent"], currency="usd", status="succeeded", customer=charge["customer"],
                                 reason="requested_by_customer")
             stripe.emit("refund.created", refund)
-            stripe.change(charge, "charge.refunded", refunded=True, amount_refunded=charge["amount"])
+            stripe.change(charge, "charge.refunded", refunded=charge["amount_refunded"] + amount == charge["amount"], amount_refunded=charge["amount_refunded"] + amount)
             return refund["id"]
 
     def of_charge(self, kind, event, **values):
@@ -195,6 +202,8 @@ class Person:
             charge = self.stripe.every("charge", customer=self.customer)[0]
             thing = self.stripe.new(kind, amount=charge["amount"], charge=charge["id"], payment_intent=charge["payment_intent"], currency="usd", **values)
             self.stripe.emit(event, thing)
+            if kind == "dispute":
+                charge["disputed"] = True
             return thing["id"]
 
     def is_deleted(self):

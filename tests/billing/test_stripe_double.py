@@ -836,6 +836,75 @@ def test_a_pending_update_expires_and_its_invoice_with_it(stripe):
     assert kinds(stripe)[-2:] == ["customer.subscription.pending_update_expired", "invoice.voided"] and person.subscription["status"] == "active"
 
 
+# Events
+
+def events(stripe, **params):
+    reply = call(stripe, "GET", "/v1/events", params)
+    assert reply.status_code == 200, reply.text
+    return [one["type"] for one in reply.json()["data"]]
+
+
+def test_events_are_listed_by_type_time_and_page(stripe):
+    person = subscriber(stripe)
+    assert events(stripe, **{"types[0]": "invoice.paid", "types[1]": "checkout.session.*"}) == ["checkout.session.completed", "invoice.paid"]
+    assert events(stripe, type="invoice.paid") == ["invoice.paid"] == events(stripe, **{f"types[{i}]": "invoice.paid" for i in range(20)})
+    error(call(stripe, "GET", "/v1/events", {f"types[{i}]": "invoice.paid" for i in range(21)}), 400)
+    error(call(stripe, "GET", "/v1/events", {"type": "invoice.paid", "types[]": "invoice.paid"}), 400)
+    person.waits(10 * DAY)
+    since = stripe.now()
+    person.cancels_now()
+    assert events(stripe, **{"created[gte]": since}) == ["customer.subscription.deleted"]
+    assert events(stripe, **{"created[lt]": since, "limit": 100}) == kinds(stripe)[-2::-1]
+    first = call(stripe, "GET", "/v1/events", {"limit": 4}).json()
+    assert first["has_more"] and events(stripe, limit=2, starting_after=first["data"][1]["id"]) == [one["type"] for one in first["data"][2:]]
+
+
+def test_events_of_more_than_30_days_ago_are_gone(stripe):
+    person = subscriber(stripe)
+    old = stripe.events()[0]["id"]
+    person.waits(29 * DAY)
+    assert call(stripe, "GET", f"/v1/events/{old}").status_code == 200 and "customer.created" in events(stripe, limit=100)
+    person.waits(2 * DAY)
+    assert error(call(stripe, "GET", f"/v1/events/{old}"), 404)["code"] == "resource_missing"
+    assert "customer.created" not in events(stripe, limit=100) and "invoice.paid" in events(stripe, limit=100)
+
+
+def test_what_could_not_be_delivered_is_listed(stripe, hook):
+    stripe.endpoint(hook.url, events=["customer.created", "customer.updated"])
+    stripe.courier.work = True
+    customer = made(stripe, "/v1/customers")["id"]
+    stripe.courier.drain()
+    hook.answers += [500] * (len(stripe_courier.GAPS) + 1)
+    stripe_courier.GAPS, gaps = (0.01,) * len(stripe_courier.GAPS), stripe_courier.GAPS
+    try:
+        made(stripe, f"/v1/customers/{customer}", name="Ann")
+        stripe.courier.drain()
+    finally:
+        stripe_courier.GAPS = gaps
+    assert events(stripe, delivery_success="true") == ["customer.created"] and events(stripe, delivery_success="false") == ["customer.updated"]
+
+
+@pytest.mark.parametrize("whose", ["account", "context"])
+def test_events_of_others_are_forged(stripe, whose):
+    event = stripe_courier.forged("customer.subscription.updated", subscriber(stripe).subscription, **{whose: "acct_1Other"})
+    assert stripe_spec.problems(event) == [] and event[whose] == "acct_1Other"
+
+
+def test_only_the_charge_of_a_dispute_names_the_customer(stripe):
+    person = subscriber(stripe)
+    dispute = call(stripe, "GET", f"/v1/disputes/{person.disputes()}").json()
+    person.is_refunded(900)
+    charge = call(stripe, "GET", f"/v1/charges/{dispute['charge']}").json()
+    assert "customer" not in dispute and (charge["customer"], charge["disputed"], charge["refunded"], charge["amount_refunded"]) == (person.customer, True, False, 900)
+    refund = stripe.events("refund.created")[0]["data"]["object"]
+    assert (refund["customer"], refund["charge"]) == (person.customer, charge["id"]) and "customer" not in in_version(refund, OLD)
+    person.is_refunded()
+    assert call(stripe, "GET", f"/v1/charges/{charge['id']}").json()["refunded"]
+    person.dispute_ends(dispute["id"])
+    assert kinds(stripe)[-1] == "charge.dispute.closed" and call(stripe, "GET", f"/v1/disputes/{dispute['id']}").json()["status"] == "lost"
+    conforms(stripe)
+
+
 # The shapes
 
 def whole_life(stripe):
