@@ -41,6 +41,7 @@ class Stripe(State):
         self.lies = []
         self.intents = {}  # idempotency key: [fingerprint, reply or None while it runs]
         self.asking = threading.local()  # name: the Request-Id of what this thread answers
+        self.slow = {}  # customer: seconds that whatever concerns them takes
         self.slowness = 0  # seconds that each deed takes
         self.skew = 0  # seconds that the Date of replies is off
         self.courier = Courier(self)
@@ -102,6 +103,10 @@ class Stripe(State):
         act.stored = stored
         self.lie(act, on, times, after)
 
+    def slow_for(self, customer, seconds):
+        """Whatever request concerns this customer takes so long; the others' do not. 0: no longer."""
+        self.slow[customer] = seconds
+
     def refuses(self, on, status, message, code=None, param=None, kind="invalid_request_error", decline_code=None, times=1, stored=False):
         """Answers with an error of Stripe's shape, with or without a code. stored: the same to a repeated key."""
         more = {"decline_code": decline_code} if decline_code else {}
@@ -145,6 +150,15 @@ class Stripe(State):
 
     # One request
 
+    def wait_for(self, path, query, body):
+        """The slowness of the customer whom this request concerns: by its parameters, or by the object in its path."""
+        if not any(self.slow.values()):
+            return
+        names = {*path.split("/"), *(value for form in (query, body) for _, value in urllib.parse.parse_qsl(form))}
+        things = [thing for name in names if (thing := self.things.get(name))]
+        concerned = names | {thing["customer"] for thing in things if isinstance(thing.get("customer"), str)}
+        self.server.stopping.wait(max((self.slow.get(name, 0) for name in concerned), default=0))
+
     def answer(self, method, target, headers, body):
         """What is to be sent: a Reply, or the act of a lie."""
         path, _, query = target.partition("?")
@@ -155,6 +169,7 @@ class Stripe(State):
             lie = next((lie for lie in self.lies if lie.left > 0 and lie.on.match(f"{method} {path}")), None)
             if lie:
                 lie.left -= 1
+        self.wait_for(path, query, entry["body"])
         if lie and callable(lie.act):
             lie.act()
             lie = None

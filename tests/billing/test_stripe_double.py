@@ -288,6 +288,30 @@ def test_a_failure_after_the_deed_leaves_the_deed_to_the_key(stripe):
     assert len(stripe.every("customer")) == 2 and call(stripe, "POST", "/v1/customers", key="k4").status_code == 200
 
 
+def test_it_is_slow_for_one_and_not_for_the_others(stripe):
+    slow, quick = subscriber(stripe), subscriber(stripe)
+    stripe.slow_for(slow.customer, 1)
+
+    def seconds(*request):
+        began = time.monotonic()
+        assert call(stripe, *request).status_code == 200
+        return time.monotonic() - began
+
+    def asked(person):
+        return [("GET", f"/v1/customers/{person.customer}"), ("GET", "/v1/subscriptions", {"customer": person.customer}),
+                ("GET", f"/v1/subscriptions/{person.subscription['id']}"), ("GET", f"/v1/invoices/{person.subscription['latest_invoice']}"),
+                ("GET", "/v1/invoices", {"subscription": person.subscription["id"]}),
+                ("POST", "/v1/billing_portal/sessions", {"customer": person.customer, "return_url": "https://app.example.com"})]
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        slowly = [pool.submit(seconds, *request) for request in asked(slow)]
+        time.sleep(0.1)
+        quickly = [pool.submit(seconds, *request) for request in [*asked(quick), ("GET", "/v1/events"), ("POST", "/v1/customers")]]
+        assert max(one.result() for one in quickly) < 0.9 < 1 <= min(one.result() for one in slowly)
+    stripe.slow_for(slow.customer, 0)
+    assert seconds(*asked(slow)[0]) < 0.9
+
+
 def test_something_can_happen_while_a_request_is_under_way(stripe):
     customer = made(stripe, "/v1/customers")["id"]
     stripe.meanwhile(lambda: stripe.forget(customer), on="GET /v1/customers/.*")
