@@ -5,9 +5,9 @@
 #include "core/metrics.h"
 
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
-enum { CONSUME_TRIES = 4, LOCK_MS = 1000, LOCK_LOOK_MS = 10 };
+enum { CONSUME_TRIES = 4, LOCK_MS = 1000 };
 
 #define DAY_MS INT64_C(86400000)
 
@@ -51,9 +51,20 @@ static void *copy_remembered(void *mem, const void *record)
 
 static int close_billing(struct billing *billing)
 {
-    for (size_t i = 0; i < BILLING_LOCKS; i++)
-        pthread_mutex_destroy(&billing->locks[i]);
+    pthread_cond_destroy(&billing->released);
+    pthread_mutex_destroy(&billing->lock);
     return 0;
+}
+
+static void open_locks(struct billing *billing)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_mutex_init(&billing->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&billing->released, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }
 
 struct billing *billing_open(void *mem, struct store *store, const struct settings *settings,
@@ -64,41 +75,62 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
     billing->store = store;
     billing->plans = plans;
     billing->stripe = stripe_open(billing, settings);
-    for (size_t i = 0; i < BILLING_LOCKS; i++)
-        pthread_mutex_init(&billing->locks[i], NULL);
+    open_locks(billing);
     talloc_set_destructor(billing, close_billing);
     billing->subscriptions = recall_open(billing, copy_remembered);
     return billing;
 }
 
-static pthread_mutex_t *lock_of(struct billing *billing, const char *user_id)
+/* NULL: the user is held, or as many as can be. */
+static const char **free_place(struct billing *billing, const char *user_id)
 {
-    unsigned hash = 5381;
+    const char **place = NULL;
 
-    for (; *user_id != '\0'; user_id++)
-        hash = hash * 33 ^ (unsigned char)*user_id;
-    return &billing->locks[hash % BILLING_LOCKS];
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (billing->held[i] == NULL)
+            place = &billing->held[i];
+        else if (strcmp(billing->held[i], user_id) == 0)
+            return NULL;
+    }
+    return place;
 }
 
 void billing_lock(struct billing *billing, const char *user_id)
 {
-    pthread_mutex_lock(lock_of(billing, user_id));
+    const char **place;
+
+    pthread_mutex_lock(&billing->lock);
+    while ((place = free_place(billing, user_id)) == NULL)
+        pthread_cond_wait(&billing->released, &billing->lock);
+    *place = user_id;
+    pthread_mutex_unlock(&billing->lock);
 }
 
 bool billing_lock_soon(struct billing *billing, const char *user_id)
 {
     int64_t until_ms = clock_mono_ms() + LOCK_MS;
-    int busy;
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    const char **place;
+    int waited = 0;
 
-    while ((busy = pthread_mutex_trylock(lock_of(billing, user_id))) != 0 &&
-           clock_mono_ms() < until_ms)
-        usleep(LOCK_LOOK_MS * 1000);
-    return busy == 0;
+    pthread_mutex_lock(&billing->lock);
+    while ((place = free_place(billing, user_id)) == NULL && waited == 0)
+        waited = pthread_cond_timedwait(&billing->released, &billing->lock, &until);
+    if (place != NULL)
+        *place = user_id;
+    pthread_mutex_unlock(&billing->lock);
+    return place != NULL;
 }
 
 void billing_unlock(struct billing *billing, const char *user_id)
 {
-    pthread_mutex_unlock(lock_of(billing, user_id));
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (billing->held[i] != NULL && strcmp(billing->held[i], user_id) == 0)
+            billing->held[i] = NULL;
+    }
+    pthread_cond_broadcast(&billing->released);
+    pthread_mutex_unlock(&billing->lock);
 }
 
 enum err billing_subscription(struct task *task, struct billing *billing, const char *user_id,

@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BILLING_LOCKS = 256 };
+enum { BILLING_HELD = 128 }; /* more than there are threads */
 
 struct billing {
     struct store *store;
@@ -21,9 +21,11 @@ struct billing {
     struct stripe *stripe;
     struct recall *subscriptions; /* by user */
 
-    /* Whoever asks Stripe about a user and keeps the answer holds that user's; some users share
-     * one. */
-    pthread_mutex_t locks[BILLING_LOCKS];
+    /* Whoever asks Stripe about a user and keeps the answer holds that user. `held` are the ids of
+     * those, NULL where there is none. */
+    pthread_mutex_t lock;
+    pthread_cond_t released;
+    const char *held[BILLING_HELD];
     atomic_int waiting; /* for somebody else's checkout */
 };
 
@@ -31,7 +33,8 @@ struct billing {
 struct billing *billing_open(void *mem, struct store *store, const struct settings *settings,
                              const struct plans *plans);
 
-/* Held until billing_unlock(); while Stripe is asked, so for seconds. */
+/* Held until billing_unlock(), and `user_id` with it; while Stripe is asked, so for seconds. Nobody
+ * else is kept waiting. */
 void billing_lock(struct billing *billing, const char *user_id);
 
 /* The same for somebody who asked for it: false if it is not to be had within a second, so that one
