@@ -159,7 +159,8 @@
  * write the search index, a virtual table, which SQLite allows only where the schema is trusted. */
 #define SQLITE_WRITER_PRAGMAS                                                                      \
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"              \
-    "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
+    "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"                                       \
+    "PRAGMA journal_size_limit = 16777216;"
 #define SQLITE_READER_PRAGMAS                                                                      \
     "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA trusted_schema = OFF;"
 

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -12,8 +13,12 @@
 
 enum {
     GROUP = 128,
-    CHECKPOINT_PAGES = 1000,    /* of the log, after which they are copied into the file */
-    LOG_PAGES_MOST = 16 << 10,  /* 64 MiB: then the writer itself waits for the copying */
+    PAGE_BYTES = 4096,
+    CHECKPOINT_PAGES = 1000, /* that are copied into the file at a time */
+    RESTART_PAGES = 2000,    /* of the log, from where on it should begin anew */
+    RESTART_MS = 50,         /* that writers wait at most for readers to leave the log */
+    BUSY_MS = 5000,
+    TOLD_PAGES = 16 << 10,      /* 64 MiB: a log that is worth a warning */
     FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
     PROVEN_MS = 5000,           /* what was written so lately can be written */
 };
@@ -30,18 +35,20 @@ struct write {
 struct sqlite_writer {
     struct sqlite_db db;
     char *path, *folder;
-    pthread_t thread, checkpointer;
+    pthread_t thread, copier;
 
     pthread_mutex_t lock;
     pthread_cond_t queued, finished, logged;
     struct write *first, **last;
     bool stopping;
     bool failing;
-    bool checkpoint_due;
+    bool copying_due;
 
     _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
 
-    int log_pages; /* the writer's thread only */
+    int log_pages;     /* the writer's thread only, and the next */
+    int asked_pages;   /* when it last asked for copying */
+    atomic_int copied; /* pages of the log that are in the file */
 };
 
 static int on_commit(void *argument, sqlite3 *handle, const char *name, int pages)
@@ -50,7 +57,12 @@ static int on_commit(void *argument, sqlite3 *handle, const char *name, int page
 
     (void)handle;
     (void)name;
+    if (pages < writer->log_pages) {
+        writer->asked_pages = 0; /* it has begun anew */
+        atomic_store(&writer->copied, 0);
+    }
     writer->log_pages = pages;
+    metric_set(METRIC_store_log_bytes, (int64_t)pages * PAGE_BYTES);
     atomic_store(&writer->wrote_ms, clock_mono_ms());
     return SQLITE_OK;
 }
@@ -67,7 +79,9 @@ static bool make_space(const struct sqlite_writer *writer)
 {
     if (sqlite_has_space(writer->folder))
         return true;
+    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
     sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
     return sqlite_has_space(writer->folder);
 }
 
@@ -172,20 +186,32 @@ static void log_change(struct sqlite_writer *writer, enum err e, const char *why
         log_info(NULL, "the store writes again");
 }
 
-/* A log that is copied while it grows is never empty: now and then its writer must wait. */
+static void ask_for_copying(struct sqlite_writer *writer)
+{
+    writer->asked_pages = writer->log_pages;
+    pthread_mutex_lock(&writer->lock);
+    writer->copying_due = true;
+    pthread_cond_signal(&writer->logged);
+    pthread_mutex_unlock(&writer->lock);
+}
+
+/* A log that is copied while it grows is never empty: when little is left, its writer copies that
+ * and has the log begin anew, which takes as long as the readers of the log do, or is given up. A
+ * reader that lasts keeps the copying back, so that this is not tried. */
 static void care_for_log(struct sqlite_writer *writer)
 {
-    if (writer->db.handle == NULL)
+    int left = writer->log_pages - atomic_load(&writer->copied);
+
+    if (writer->db.handle == NULL || writer->log_pages - writer->asked_pages < CHECKPOINT_PAGES)
         return;
-    if (writer->log_pages > LOG_PAGES_MOST) {
-        sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-        writer->log_pages = 0;
-    } else if (writer->log_pages > CHECKPOINT_PAGES) {
-        pthread_mutex_lock(&writer->lock);
-        writer->checkpoint_due = true;
-        pthread_cond_signal(&writer->logged);
-        pthread_mutex_unlock(&writer->lock);
+    if (writer->log_pages < RESTART_PAGES || left > CHECKPOINT_PAGES + CHECKPOINT_PAGES / 2) {
+        ask_for_copying(writer);
+        return;
     }
+    writer->asked_pages = writer->log_pages;
+    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
+    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
 }
 
 static struct write *take_group(struct sqlite_writer *writer)
@@ -243,35 +269,96 @@ static void *write_groups(void *argument)
     return NULL;
 }
 
-static void checkpoint(const struct sqlite_writer *writer, struct sqlite_db *db)
+/* The thread that copies the log into the file. */
+struct copying {
+    struct sqlite_db db;
+    int log, copied;  /* pages, as the last look found them */
+    int64_t since_ms; /* when the copying last went on, monotonic */
+    bool is_told;
+    bool has_failed;
+};
+
+static void copying_failed(struct copying *c, const char *why)
+{
+    if (!c->has_failed)
+        log_error(NULL, "the store's log cannot be copied into its file", LOG_S("detail", why));
+    c->has_failed = true;
+    sqlite_db_close(&c->db);
+}
+
+/* A connection that has never read knows of no log. */
+static bool open_copying(const struct sqlite_writer *writer, struct copying *c)
 {
     auto_tree void *mem = mem_tree(1024);
     struct task task = {.mem = mem};
 
-    if (db->handle == NULL && sqlite_db_open(&task, writer->path, SQLITE_OPEN_READWRITE, db) != OK)
-        return;
-    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (c->db.handle != NULL)
+        return true;
+    if (sqlite_db_open(&task, writer->path, SQLITE_OPEN_READWRITE, &c->db) == OK &&
+        sqlite_db_exec(&task, &c->db, "SELECT 1 FROM sqlite_schema LIMIT 1") == OK)
+        return true;
+    copying_failed(c, task.text);
+    return false;
 }
 
-static void *checkpoint_when_due(void *argument)
+/* Whoever reads for long is told of once; what they hold back is disk alone. */
+static void note_progress(struct copying *c, int log, int copied)
+{
+    int64_t now_ms = clock_mono_ms();
+    int64_t bytes = (int64_t)log * PAGE_BYTES;
+
+    if (log < c->log || copied > c->copied || copied == log)
+        c->since_ms = now_ms;
+    c->log = log;
+    c->copied = copied;
+    metric_set(METRIC_store_log_copied_bytes, (int64_t)copied * PAGE_BYTES);
+    if (log - copied > TOLD_PAGES && !c->is_told) {
+        log_warning(NULL, "the store's log grows: something reads the store for long",
+                    LOG_I("bytes", bytes), LOG_I("for_s", (now_ms - c->since_ms) / 1000));
+        c->is_told = true;
+    } else if (copied == log && c->is_told) {
+        log_info(NULL, "the store's log is copied again", LOG_I("bytes", bytes));
+        c->is_told = false;
+    }
+}
+
+static void copy_log(struct sqlite_writer *writer, struct copying *c)
+{
+    int log = -1, copied = -1, code;
+
+    if (!open_copying(writer, c))
+        return;
+    code = sqlite3_wal_checkpoint_v2(c->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &copied);
+    if ((code & 0xff) == SQLITE_BUSY)
+        return; /* the writer does it itself at this moment */
+    if (code != SQLITE_OK || log < 0) {
+        copying_failed(c, code != SQLITE_OK ? sqlite3_errstr(code) : "SQLite knows of no log");
+        return;
+    }
+    c->has_failed = false;
+    atomic_store(&writer->copied, copied);
+    note_progress(c, log, copied);
+}
+
+static void *copy_when_due(void *argument)
 {
     struct sqlite_writer *writer = argument;
-    struct sqlite_db db = {0};
+    struct copying copying = {.since_ms = clock_mono_ms()};
 
-    pthread_setname_np(pthread_self(), "sqlite checkpt");
+    pthread_setname_np(pthread_self(), "sqlite log");
     pthread_mutex_lock(&writer->lock);
     for (;;) {
-        while (!writer->checkpoint_due && !writer->stopping)
+        while (!writer->copying_due && !writer->stopping)
             pthread_cond_wait(&writer->logged, &writer->lock);
         if (writer->stopping)
             break;
-        writer->checkpoint_due = false;
+        writer->copying_due = false;
         pthread_mutex_unlock(&writer->lock);
-        checkpoint(writer, &db);
+        copy_log(writer, &copying);
         pthread_mutex_lock(&writer->lock);
     }
     pthread_mutex_unlock(&writer->lock);
-    sqlite_db_close(&db);
+    sqlite_db_close(&copying.db);
     return NULL;
 }
 
@@ -289,7 +376,7 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     pthread_cond_init(&writer->logged, NULL);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     if (pthread_create(&writer->thread, NULL, write_groups, writer) != 0 ||
-        pthread_create(&writer->checkpointer, NULL, checkpoint_when_due, writer) != 0) {
+        pthread_create(&writer->copier, NULL, copy_when_due, writer) != 0) {
         fputs("manus: cannot start the store's threads: raise the limit of threads\n", stderr);
         abort();
     }
@@ -326,6 +413,6 @@ void sqlite_writer_stop(struct sqlite_writer *writer)
     pthread_cond_signal(&writer->logged);
     pthread_mutex_unlock(&writer->lock);
     pthread_join(writer->thread, NULL);
-    pthread_join(writer->checkpointer, NULL);
+    pthread_join(writer->copier, NULL);
     sqlite_db_close(&writer->db);
 }

@@ -1,0 +1,46 @@
+"""The log of the embedded store: copied into the file beside the writer, bounded, and no reader's to stop."""
+import concurrent.futures
+import sqlite3
+import time
+
+from manus import API, SLOW, Manus
+
+WRITERS = 8
+
+
+def write_until(manus, accounts, over, begun=None):
+    """Renames by several at once until `over()`; how long each took."""
+    deadline = time.monotonic() + 60 * SLOW
+
+    def rename(number):
+        mine, took = Manus(manus.folder), []
+        mine.base = manus.base
+        while not over():
+            assert time.monotonic() < deadline, "the log is not cared for"
+            began = time.monotonic()
+            reply = mine.post(f"{API}/auth/change-fullname", {"fullname": f"name {number} {began}"}, token=accounts[number]["access_token"])
+            assert reply.status_code == 200, reply.text
+            took.append(time.monotonic() - began)
+        mine.http.close()
+        return took
+
+    with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+        return [one for took in pool.map(rename, range(WRITERS)) for one in took]
+
+
+def test_the_log_is_copied_beside_the_writer_and_a_reader_that_lasts_costs_no_write_anything(start):
+    manus = start(RATE_LIMIT_ENABLED="false")
+    path = manus.settings["DATA_DIR"] / "manus.sqlite"
+    log = path.with_name("manus.sqlite-wal")
+    accounts = [manus.register() for _ in range(WRITERS)]
+    size = lambda: log.stat().st_size
+    write_until(manus, accounts, lambda: path.stat().st_size > 100_000 and size() > 4_000_000)
+    with sqlite3.connect(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        held = size()
+        took = write_until(manus, accounts, lambda: size() > held + 12_000_000)
+        assert max(took) < 0.5 * SLOW, max(took)
+        reader.rollback()
+    reader.close()
+    write_until(manus, accounts, lambda: size() <= 16 << 20)
