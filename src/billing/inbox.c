@@ -12,14 +12,13 @@
 #include <string.h>
 
 enum {
-    WORKERS = 2,
+    WORKERS = 4,
     INLINE = 4, /* that are applied while Stripe waits for the reply */
     INLINE_MS = 4000,
     LEASE_MS = 8000, /* longer than one may take */
     APPLY_MS = 7000,
     LOOK_MS = 200,
     BATCH = 1000,
-    LONGEST_WAIT_S = 3600,
     UNPLACED_TRIES = 3, /* some seconds: who has paid may be told by an event to come */
     DUPLICATE_TRIES = 8,
     STOP_MS = 9000,
@@ -233,11 +232,12 @@ enum err inbox_put_found(struct task *task, struct store *store, const char *cus
         .error = "",
         .received_ms = clock_wall_ms(),
     };
-    const char *state;
-    bool is_new, found;
-    enum err e = store_event_put(task, store, &event, 0, &is_new, &state);
+    struct event_kept kept;
+    bool found;
+    enum err e = store_event_put(task, store, &event, 0, &kept);
 
-    if (e != OK || is_new || strcmp(state, EVENT_WAITING) == 0 || strcmp(state, EVENT_DEAD) == 0)
+    if (e != OK || kept.is_new || strcmp(kept.state, EVENT_WAITING) == 0 ||
+        strcmp(kept.state, EVENT_DEAD) == 0)
         return e;
     return store_event_replay(task, store, event.id, clock_wall_ms(), &found);
 }
@@ -247,13 +247,7 @@ enum err inbox_put_found(struct task *task, struct store *store, const char *cus
 static enum err put_off(struct task *task, struct billing *billing, const struct event *event,
                         const char *why)
 {
-    unsigned doubled = event->attempts < 12 ? event->attempts : 12;
-    int64_t wait_s = INT64_C(1) << doubled;
-
-    if (wait_s > LONGEST_WAIT_S)
-        wait_s = LONGEST_WAIT_S;
-    return store_event_postpone(task, billing->store, event->id, clock_wall_ms() + wait_s * 1000,
-                                why);
+    return store_event_postpone(task, billing->store, event->id, clock_wall_ms(), false, why);
 }
 
 /* An operator looks at it, and is told by mail if one is set: once for each customer and reason. */
@@ -297,7 +291,8 @@ static enum err settle_failure(struct task *task, struct billing *billing,
     if (clock_wall_ms() - event->received_ms > GIVE_UP_MS &&
         strcmp(event->type, STORE_EVENT_GOODBYE) != 0)
         return give_up(task, billing, settings, event, NULL, why);
-    return put_off(task, billing, event, why);
+    /* What has failed for one of the customer's would now fail for the others. */
+    return store_event_postpone(task, billing->store, event->id, clock_wall_ms(), true, why);
 }
 
 /* A plan is paid, and is nobody's, or a second one of somebody's. */
@@ -424,15 +419,14 @@ static enum err keep_unreadable(struct task *task, struct inbox *inbox, const ch
                           .state = EVENT_DEAD,
                           .error = "it is no event of Stripe's",
                           .received_ms = clock_wall_ms()};
-    const char *state;
-    bool is_new;
+    struct event_kept kept;
 
     crypto_sha256(digest, body, len);
     event.id = mem_printf(task->mem, "body_%s", text_base64url(task->mem, digest, 16));
     event.done_ms = event.received_ms;
     event.payload = strlen(body) == len && unicode_is_valid(body, len) ? body : "";
     ret->result = EVENT_UNREADABLE;
-    return store_event_put(task, inbox->billing->store, &event, 0, &is_new, &state);
+    return store_event_put(task, inbox->billing->store, &event, 0, &kept);
 }
 
 static enum err read_again(struct task *task, struct inbox *inbox, const char *id,
@@ -453,20 +447,16 @@ static enum err read_again(struct task *task, struct inbox *inbox, const char *i
     return OK;
 }
 
-/* While Stripe waits, if not too many do that already. */
+/* While Stripe waits. */
 static enum err apply_now(struct task *task, struct inbox *inbox, const struct settings *settings,
                           const struct event *event, struct event_verdict *ret)
 {
     int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + INLINE_MS;
-    enum err e = OK;
+    enum err e;
 
-    ret->result = EVENT_LATER;
-    if (atomic_fetch_add(&inbox->inlined, 1) < INLINE && !atomic_load(&inbox->stopping)) {
-        task->deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms;
-        e = inbox_apply(task, inbox->billing, settings, event, ret);
-        task->deadline_ms = deadline_ms;
-    }
-    atomic_fetch_sub(&inbox->inlined, 1);
+    task->deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms;
+    e = inbox_apply(task, inbox->billing, settings, event, ret);
+    task->deadline_ms = deadline_ms;
     if (e == OK)
         return OK;
     /* It is stored: whatever went wrong, it will be applied. */
@@ -475,38 +465,58 @@ static enum err apply_now(struct task *task, struct inbox *inbox, const struct s
     return OK;
 }
 
+/* Reads what was signed. False: it is no event. */
+static bool read_event(struct task *task, const struct settings *settings, const json_t *json,
+                       struct event *event, struct event_verdict *ret)
+{
+    if (json == NULL || !is_event(json))
+        return false;
+    event->id = mem_string(task->mem, stripe_text(json, "id"));
+    event->type = ret->type = mem_string(task->mem, stripe_text(json, "type"));
+    event->customer_id = links_of(task->mem, object_of(json)).customer_id;
+    event->error = reason_to_skip(settings, json, row_of(event->type), &ret->message);
+    event->state = event->error != NULL ? EVENT_IGNORED : EVENT_WAITING;
+    event->done_ms = event->error != NULL ? event->received_ms : 0;
+    return true;
+}
+
+/* `now`: it is applied here, unless another one of its customer is in work. */
+static enum err take_in(struct task *task, struct inbox *inbox, const struct settings *settings,
+                        struct event *event, bool now, struct event_verdict *ret)
+{
+    struct event_kept kept;
+    enum err e = store_event_put(task, inbox->billing->store, event, now ? LEASE_MS : 0, &kept);
+
+    if (e != OK)
+        return e;
+    if (kept.is_new)
+        metric_add(METRIC_webhook_events, 1);
+    ret->result = EVENT_SKIPPED;
+    if (event->error != NULL)
+        return OK;
+    if (strcmp(kept.state, EVENT_WAITING) != 0)
+        return read_again(task, inbox, event->id, ret);
+    ret->result = EVENT_LATER;
+    event->attempts = kept.attempts;
+    return kept.is_taken ? apply_now(task, inbox, settings, event, ret) : OK;
+}
+
 enum err inbox_accept(struct task *task, struct inbox *inbox, const struct settings *settings,
                       const char *body, size_t len, struct event_verdict *ret)
 {
     struct json_problem problem;
     auto_json json_t *json = json_read(body, len, &problem);
-    struct event event = {.received_ms = clock_wall_ms(), .payload = body, .attempts = 1};
-    const struct row *row;
-    const char *state;
-    bool is_new;
+    struct event event = {.received_ms = clock_wall_ms(), .payload = body};
+    bool now;
     enum err e;
 
     *ret = (struct event_verdict){0};
-    if (json == NULL || !is_event(json))
+    if (!read_event(task, settings, json, &event, ret))
         return keep_unreadable(task, inbox, body, len, ret);
-    event.id = mem_string(task->mem, stripe_text(json, "id"));
-    event.type = ret->type = mem_string(task->mem, stripe_text(json, "type"));
-    event.customer_id = links_of(task->mem, object_of(json)).customer_id;
-    row = row_of(event.type);
-    event.error = reason_to_skip(settings, json, row, &ret->message);
-    event.state = event.error != NULL ? EVENT_IGNORED : EVENT_WAITING;
-    event.done_ms = event.error != NULL ? event.received_ms : 0;
-    e = store_event_put(task, inbox->billing->store, &event, LEASE_MS, &is_new, &state);
-    if (e != OK)
-        return e;
-    if (is_new)
-        metric_add(METRIC_webhook_events, 1);
-    ret->result = EVENT_SKIPPED;
-    if (event.error != NULL)
-        return OK;
-    if (!is_new && strcmp(state, EVENT_WAITING) != 0)
-        return read_again(task, inbox, event.id, ret);
-    return apply_now(task, inbox, settings, &event, ret);
+    now = atomic_fetch_add(&inbox->inlined, 1) < INLINE && !atomic_load(&inbox->stopping);
+    e = take_in(task, inbox, settings, &event, now, ret);
+    atomic_fetch_sub(&inbox->inlined, 1);
+    return e;
 }
 
 /* Working off */

@@ -2,9 +2,10 @@
  * has succeeded, whatever happens to this process meanwhile.
  *
  * Applying asks Stripe for the present state (billing/sync.h); of an event only its links count.
- * What fails waits for 2 s, then twice as long each time up to an hour, and is given up (dead)
- * after three days, or at once where nothing but an operator can mend it; then it stays until it is
- * replayed. What was done is kept for 30 days. */
+ * Of a customer one event at a time is applied. What fails waits for 2 s, then twice as long each
+ * time up to an hour, and with it what else waits of its customer; what comes first is tried before
+ * what is tried again. It is given up (dead) after three days, or at once where nothing but an
+ * operator can mend it; then it stays until it is replayed. What was done is kept for 30 days. */
 #pragma once
 
 #include "billing/sync.h"

@@ -212,13 +212,24 @@ struct event {
 #define EVENT_IGNORED "ignored"
 #define EVENT_DEAD "dead" /* given up: an operator looks at it */
 
-/* Accepts an event once. A waiting one is taken by that for `lease_ms`; a state other than waiting
- * is final. *ret_new false: it was here before, and *ret_state is what became of it. */
-must_check enum err store_event_put(struct task *task, struct store *store,
-                                    const struct event *event, int64_t lease_ms, bool *ret_new,
-                                    const char **ret_state);
+/* An event is in work from when it is taken until it is done, put off, or its lease is over. Of a
+ * customer's events one at a time is: those without a customer are each for itself. */
 
-/* Takes the waiting event that is due longest; nobody else gets it for `lease_ms`. */
+struct event_kept {
+    bool is_new;       /* else it was here before */
+    bool is_taken;     /* apply it: nobody else gets it for the lease */
+    const char *state; /* what became of it */
+    unsigned attempts; /* with this one, if it is taken */
+};
+
+/* Accepts an event once; a state other than waiting is final. A waiting one, new or not, is taken
+ * by that for `lease_ms` (0: not), unless one of its customer is in work. */
+must_check enum err store_event_put(struct task *task, struct store *store,
+                                    const struct event *event, int64_t lease_ms,
+                                    struct event_kept *ret);
+
+/* Takes the waiting event that is due longest, of those that were never put off before the others.
+ * Nobody else gets it for `lease_ms`. */
 must_check enum err store_event_take(struct task *task, struct store *store, int64_t now_ms,
                                      int64_t lease_ms, bool *ret_found, struct event *ret);
 
@@ -235,9 +246,12 @@ must_check enum err store_events_done(struct task *task, struct store *store,
                                       const char *customer_id, int64_t before_ms,
                                       const char *user_id, int64_t now_ms, unsigned *ret_count);
 
-/* It could not be applied: it is due again at `next_ms`. */
+/* It could not be applied: it is due again 2 s after `now_ms`, the next time twice as long, and an
+ * hour at last. `others`: so is what else waits of its customer and would be due before that, each
+ * for as long as it has been put off itself, so that a customer costs one try and not one for each
+ * event, and none of them waits long for what is wrong with another. */
 must_check enum err store_event_postpone(struct task *task, struct store *store, const char *id,
-                                         int64_t next_ms, const char *error);
+                                         int64_t now_ms, bool others, const char *error);
 
 /* Waits again, due at `now_ms`, with no attempts. *ret_found false: it is unknown. */
 must_check enum err store_event_replay(struct task *task, struct store *store, const char *id,
@@ -295,14 +309,15 @@ struct billing_operations {
                                 const char *, int64_t, bool *);
     enum err (*checkout_release)(struct task *, struct store *, const char *);
     enum err (*checkout_close)(struct task *, struct store *, const char *);
-    enum err (*event_put)(struct task *, struct store *, const struct event *, int64_t, bool *,
-                          const char **);
+    enum err (*event_put)(struct task *, struct store *, const struct event *, int64_t,
+                          struct event_kept *);
     enum err (*event_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct event *);
     enum err (*event_done)(struct task *, struct store *, const char *, const char *, const char *,
                            const char *, const struct mail *, int64_t);
     enum err (*events_done)(struct task *, struct store *, const char *, int64_t, const char *,
                             int64_t, unsigned *);
-    enum err (*event_postpone)(struct task *, struct store *, const char *, int64_t, const char *);
+    enum err (*event_postpone)(struct task *, struct store *, const char *, int64_t, bool,
+                               const char *);
     enum err (*event_replay)(struct task *, struct store *, const char *, int64_t, bool *);
     enum err (*event_by_id)(struct task *, struct store *, const char *, bool *, struct event *);
     enum err (*events)(struct task *, struct store *, const char *, const struct store_page *,

@@ -17,6 +17,15 @@
 /* What was used so far in the period that begins at ?3. */
 #define SQLITE_USED "iif(usage_period < ?3, 0, monthly_agent_runs)"
 
+/* Whether an event of e's customer is in work at ?1. The first bound is that of the index. */
+#define SQLITE_IN_WORK                                                                             \
+    "EXISTS (SELECT 1 FROM events AS w WHERE w.customer_id = e.customer_id"                        \
+    " AND w.leased_until > 0 AND w.leased_until > ?1)"
+#define SQLITE_DUE "next_at <= ?1 AND leased_until <= ?1 AND NOT " SQLITE_IN_WORK
+
+/* When an event that has failed at ?2 is due again (store_event_postpone()). */
+#define SQLITE_NEXT_TRY "?2 + min(3600000, 2000 << min(waits, 12))"
+
 /* What is known of a trial of the mailbox of user ?1, whoever had it (store.h). */
 #define SQLITE_TRIAL_OF_MAILBOX                                                                    \
     "SELECT 1 FROM trials WHERE mailbox = (SELECT mailbox_hash(key, email) FROM users JOIN keys"   \
@@ -103,30 +112,49 @@
     X(CHECKOUT_RELEASE,                                                                            \
       "UPDATE checkouts SET leased_until = 0 WHERE key = ?1 AND session_id IS NULL")               \
     X(CHECKOUT_CLOSE, "DELETE FROM checkouts WHERE key = ?1 OR session_id = ?1")                   \
-    X(EVENT_PUT,                                                                                   \
-      "INSERT INTO events(event_id, type, customer_id, user_id, payload, state, error,"            \
-      " received_at, next_at, done_at, attempts) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"  \
-      " 1) ON CONFLICT(event_id) DO NOTHING")                                                      \
-    X(EVENT_TAKE, "UPDATE events SET next_at = ?2, attempts = attempts + 1 WHERE number ="         \
-                  " (SELECT number FROM events WHERE state = 'waiting' AND next_at <= ?1"          \
-                  " ORDER BY next_at LIMIT 1) RETURNING " SQLITE_EVENT_COLUMNS ", payload")        \
+    X(EVENT_PUT, "INSERT INTO events(event_id, type, customer_id, user_id, payload, state, error," \
+                 " received_at, next_at, done_at, attempts, leased_until)"                         \
+                 " SELECT ?2, ?3, customer_id, ?5, ?6, ?7, ?8, ?1, ?1 + taken * ?10, ?9, taken,"   \
+                 " taken * (?1 + ?10) FROM (SELECT customer_id,"                                   \
+                 " ?7 = 'waiting' AND ?10 > 0 AND NOT " SQLITE_IN_WORK " AS taken"                 \
+                 " FROM (SELECT ?4 AS customer_id) AS e)"                                          \
+                 " WHERE true ON CONFLICT(event_id) DO NOTHING RETURNING attempts")                \
+    X(EVENT_TAKE,                                                                                  \
+      "UPDATE events SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"                 \
+      " WHERE number = coalesce("                                                                  \
+      "(SELECT number FROM events AS e WHERE state = 'waiting' AND waits = 0 AND " SQLITE_DUE      \
+      " ORDER BY next_at LIMIT 1),"                                                                \
+      " (SELECT number FROM events AS e WHERE state = 'waiting' AND waits > 0 AND " SQLITE_DUE     \
+      " ORDER BY next_at, attempts LIMIT 1))"                                                      \
+      " RETURNING " SQLITE_EVENT_COLUMNS ", payload")                                              \
+    X(EVENT_TAKE_ONE,                                                                              \
+      "UPDATE events AS e SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"            \
+      " WHERE event_id = ?3 AND state = 'waiting' AND leased_until <= ?1"                          \
+      " AND NOT " SQLITE_IN_WORK " RETURNING attempts")                                            \
     X(EVENT_DONE, "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"     \
-                  " done_at = ?5 WHERE event_id = ?1 AND state = 'waiting'")                       \
+                  " done_at = ?5, leased_until = 0 WHERE event_id = ?1 AND state = 'waiting'")     \
     X(EVENT_TOLD, "SELECT 1 FROM events AS other JOIN events AS one USING (customer_id, error)"    \
                   " WHERE one.event_id = ?1 AND one.state = 'dead' AND other.state = 'dead'"       \
                   " AND other.event_id <> ?1")                                                     \
-    X(EVENTS_DONE, "UPDATE events SET state = 'done', user_id = ?3, error = '', done_at = ?4"      \
-                   " WHERE customer_id = ?1 AND state = 'waiting' AND received_at < ?2"            \
-                   " AND (type LIKE 'invoice.%' OR (type LIKE 'customer.subscription.%'"           \
-                   " AND type <> 'customer.subscription.trial_will_end'))")                        \
-    X(EVENT_POSTPONE, "UPDATE events SET next_at = ?2, error = ?3"                                 \
-                      " WHERE event_id = ?1 AND state = 'waiting'")                                \
+    X(EVENTS_DONE,                                                                                 \
+      "UPDATE events SET state = 'done', user_id = ?3, error = '', done_at = ?4, leased_until = 0" \
+      " WHERE customer_id = ?1 AND state = 'waiting' AND received_at < ?2"                         \
+      " AND (type LIKE 'invoice.%' OR (type LIKE 'customer.subscription.%'"                        \
+      " AND type <> 'customer.subscription.trial_will_end'))")                                     \
+    X(EVENT_POSTPONE, "UPDATE events SET next_at = " SQLITE_NEXT_TRY ", waits = waits + 1,"        \
+                      " leased_until = 0, error = ?3 WHERE event_id = ?1 AND state = 'waiting'"    \
+                      " RETURNING customer_id, next_at")                                           \
+    X(EVENTS_POSTPONE,                                                                             \
+      "UPDATE events SET next_at = max(next_at, " SQLITE_NEXT_TRY "),"                             \
+      " waits = waits + 1 WHERE customer_id = ?1 AND state = 'waiting' AND next_at < ?3"           \
+      " AND leased_until <= ?2")                                                                   \
     X(EVENT_REPLAY, "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = ''," \
-                    " done_at = 0 WHERE event_id = ?1")                                            \
+                    " done_at = 0, waits = 0 WHERE event_id = ?1")                                 \
     X(EVENT_BY_ID, "SELECT " SQLITE_EVENT_COLUMNS ", payload FROM events WHERE event_id = ?1")     \
     X(EVENTS, "SELECT " SQLITE_EVENT_COLUMNS " FROM events"                                        \
               " WHERE number < ?1 AND (?3 IS NULL OR state = ?3) ORDER BY number DESC LIMIT ?2")   \
-    X(EVENT_COUNTS, "SELECT (SELECT count(*) FROM events WHERE state = 'waiting'),"                \
+    X(EVENT_COUNTS, "SELECT (SELECT count(*) FROM events WHERE state = 'waiting' AND waits = 0)"   \
+                    " + (SELECT count(*) FROM events WHERE state = 'waiting' AND waits > 0),"      \
                     " (SELECT count(*) FROM events WHERE state = 'dead')")                         \
     X(EVENT_SWEEP, "DELETE FROM events WHERE number IN (SELECT number FROM events"                 \
                    " WHERE done_at > 0 AND done_at < ?1 AND state IN ('done', 'ignored')"          \

@@ -1,6 +1,8 @@
 /* The inbox of events. */
 #include "store/sqlite_parts.h"
 
+#include <string.h>
+
 static struct event read_event(struct task *task, sqlite3_stmt *s)
 {
     return (struct event){
@@ -56,29 +58,53 @@ enum err sqlite_event_by_id(struct task *task, struct store *store, const char *
 struct put_event {
     const struct event *event;
     int64_t lease_ms;
-    bool *ret_new;
-    const char **ret_state;
+    struct event_kept *ret;
 };
 
-static enum err insert_event(struct task *task, struct sqlite_db *db, const struct put_event *put,
-                             int *ret_changes)
+static enum err insert_event(struct task *task, struct sqlite_db *db, const struct put_event *put)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_PUT);
     const struct event *event = put->event;
+    bool more;
+    enum err e;
 
     if (s != NULL) {
-        sqlite_bind(s, 1, event->id);
-        sqlite_bind(s, 2, event->type);
-        sqlite_bind(s, 3, event->customer_id);
-        sqlite_bind(s, 4, event->user_id);
-        sqlite_bind(s, 5, event->payload);
-        sqlite_bind(s, 6, event->state);
-        sqlite_bind(s, 7, event->error == NULL ? "" : event->error);
-        sqlite3_bind_int64(s, 8, event->received_ms);
-        sqlite3_bind_int64(s, 9, event->received_ms + put->lease_ms);
-        sqlite3_bind_int64(s, 10, event->done_ms);
+        sqlite3_bind_int64(s, 1, event->received_ms);
+        sqlite_bind(s, 2, event->id);
+        sqlite_bind(s, 3, event->type);
+        sqlite_bind(s, 4, event->customer_id);
+        sqlite_bind(s, 5, event->user_id);
+        sqlite_bind(s, 6, event->payload);
+        sqlite_bind(s, 7, event->state);
+        sqlite_bind(s, 8, event->error == NULL ? "" : event->error);
+        sqlite3_bind_int64(s, 9, event->done_ms);
+        sqlite3_bind_int64(s, 10, put->lease_ms);
     }
-    return sqlite_db_run(task, db, s, ret_changes);
+    e = sqlite_db_row(task, db, s, &put->ret->is_new);
+    if (e != OK || !put->ret->is_new)
+        return e;
+    put->ret->attempts = (unsigned)sqlite3_column_int(s, 0);
+    put->ret->is_taken = put->ret->attempts > 0;
+    return sqlite_db_row(task, db, s, &more);
+}
+
+/* One that was here before. */
+static enum err take_one(struct task *task, struct sqlite_db *db, const struct put_event *put)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_TAKE_ONE);
+    bool more;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite3_bind_int64(s, 1, put->event->received_ms);
+        sqlite3_bind_int64(s, 2, put->event->received_ms + put->lease_ms);
+        sqlite_bind(s, 3, put->event->id);
+    }
+    e = sqlite_db_row(task, db, s, &put->ret->is_taken);
+    if (e != OK || !put->ret->is_taken)
+        return e;
+    put->ret->attempts = (unsigned)sqlite3_column_int(s, 0);
+    return sqlite_db_row(task, db, s, &more);
 }
 
 static enum err put_event(struct task *task, struct sqlite_db *db, void *argument)
@@ -86,24 +112,24 @@ static enum err put_event(struct task *task, struct sqlite_db *db, void *argumen
     const struct put_event *put = argument;
     struct event stored;
     bool found;
-    int changes = 0;
-    enum err e = insert_event(task, db, put, &changes);
+    enum err e;
 
-    *put->ret_new = changes > 0;
-    *put->ret_state = put->event->state;
-    if (e != OK || changes > 0)
+    *put->ret = (struct event_kept){.state = put->event->state};
+    e = insert_event(task, db, put);
+    if (e != OK || put->ret->is_new)
         return e;
     e = find_event(task, db, &(struct find_event){put->event->id, &found, &stored});
-    if (e == OK && found)
-        *put->ret_state = stored.state;
-    return e;
+    if (e != OK || !found)
+        return e;
+    put->ret->state = stored.state;
+    return strcmp(stored.state, EVENT_WAITING) == 0 && put->lease_ms > 0 ? take_one(task, db, put)
+                                                                         : OK;
 }
 
 enum err sqlite_event_put(struct task *task, struct store *store, const struct event *event,
-                          int64_t lease_ms, bool *ret_new, const char **ret_state)
+                          int64_t lease_ms, struct event_kept *ret)
 {
-    return sqlite_writing(task, store, put_event,
-                          &(struct put_event){event, lease_ms, ret_new, ret_state});
+    return sqlite_writing(task, store, put_event, &(struct put_event){event, lease_ms, ret});
 }
 
 static void read_taken(struct task *task, sqlite3_stmt *s, void *row)
@@ -198,24 +224,55 @@ enum err sqlite_events_done(struct task *task, struct store *store, const char *
     return e;
 }
 
-static enum err postpone_event(struct task *task, struct sqlite_db *db, void *argument)
+struct postpone_event {
+    const char *id, *error;
+    int64_t now_ms;
+    bool others;
+};
+
+static enum err postpone_others(struct task *task, struct sqlite_db *db, const char *customer_id,
+                                int64_t now_ms, int64_t before_ms)
 {
-    const struct settle_event *settle = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_POSTPONE);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENTS_POSTPONE);
 
     if (s != NULL) {
-        sqlite_bind(s, 1, settle->id);
-        sqlite3_bind_int64(s, 2, settle->at_ms);
-        sqlite_bind(s, 3, settle->error);
+        sqlite_bind(s, 1, customer_id);
+        sqlite3_bind_int64(s, 2, now_ms);
+        sqlite3_bind_int64(s, 3, before_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
 }
 
+static enum err postpone_event(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct postpone_event *wanted = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_POSTPONE);
+    const char *customer_id;
+    int64_t next_ms;
+    bool found;
+    enum err e;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, wanted->id);
+        sqlite3_bind_int64(s, 2, wanted->now_ms);
+        sqlite_bind(s, 3, wanted->error);
+    }
+    e = sqlite_db_row(task, db, s, &found);
+    if (e != OK || !found)
+        return e;
+    customer_id = sqlite_db_text(task, s, 0);
+    next_ms = sqlite3_column_int64(s, 1);
+    e = sqlite_db_row(task, db, s, &found);
+    return e == OK && wanted->others && customer_id != NULL
+               ? postpone_others(task, db, customer_id, wanted->now_ms, next_ms)
+               : e;
+}
+
 enum err sqlite_event_postpone(struct task *task, struct store *store, const char *id,
-                               int64_t next_ms, const char *error)
+                               int64_t now_ms, bool others, const char *error)
 {
     return sqlite_writing(task, store, postpone_event,
-                          &(struct settle_event){.id = id, .error = error, .at_ms = next_ms});
+                          &(struct postpone_event){id, error, now_ms, others});
 }
 
 static enum err replay_event(struct task *task, struct sqlite_db *db, void *argument)

@@ -135,7 +135,7 @@ extern const struct billing_operations sqlite_billing_operations;
 
 /* In sqlite_events.c. */
 enum err sqlite_event_put(struct task *task, struct store *store, const struct event *event,
-                          int64_t lease_ms, bool *ret_new, const char **ret_state);
+                          int64_t lease_ms, struct event_kept *ret);
 enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                            bool *ret_found, struct event *ret);
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
@@ -145,7 +145,7 @@ enum err sqlite_events_done(struct task *task, struct store *store, const char *
                             int64_t before_ms, const char *user_id, int64_t now_ms,
                             unsigned *ret_count);
 enum err sqlite_event_postpone(struct task *task, struct store *store, const char *id,
-                               int64_t next_ms, const char *error);
+                               int64_t now_ms, bool others, const char *error);
 enum err sqlite_event_replay(struct task *task, struct store *store, const char *id, int64_t now_ms,
                              bool *ret_found);
 enum err sqlite_event_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,

@@ -190,6 +190,14 @@ static const char *const steps[] = {
     "ALTER TABLE subscriptions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE subscriptions ADD COLUMN unpaid_from INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE subscriptions ADD COLUMN stripe_notes TEXT;",
+
+    "ALTER TABLE events ADD COLUMN leased_until INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE events ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE events SET waits = attempts WHERE state = 'waiting';"
+    "DROP INDEX events_due;"
+    "CREATE INDEX events_first ON events (next_at) WHERE state = 'waiting' AND waits = 0;"
+    "CREATE INDEX events_again ON events (next_at, attempts) WHERE state = 'waiting' AND waits > 0;"
+    "CREATE INDEX events_in_work ON events (customer_id) WHERE leased_until > 0;",
 };
 
 int sqlite_schema_version(void)

@@ -105,9 +105,9 @@ enum err store_checkout_close(struct task *task, struct store *store, const char
 }
 
 enum err store_event_put(struct task *task, struct store *store, const struct event *event,
-                         int64_t lease_ms, bool *ret_new, const char **ret_state)
+                         int64_t lease_ms, struct event_kept *ret)
 {
-    return store->operations->billing->event_put(task, store, event, lease_ms, ret_new, ret_state);
+    return store->operations->billing->event_put(task, store, event, lease_ms, ret);
 }
 
 enum err store_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
@@ -133,9 +133,9 @@ enum err store_events_done(struct task *task, struct store *store, const char *c
 }
 
 enum err store_event_postpone(struct task *task, struct store *store, const char *id,
-                              int64_t next_ms, const char *error)
+                              int64_t now_ms, bool others, const char *error)
 {
-    return store->operations->billing->event_postpone(task, store, id, next_ms, error);
+    return store->operations->billing->event_postpone(task, store, id, now_ms, others, error);
 }
 
 enum err store_event_replay(struct task *task, struct store *store, const char *id, int64_t now_ms,

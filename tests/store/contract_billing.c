@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { RACERS = 16, LIMIT = 500, LEASE_MS = 1000, HOUR_MS = 3600 * 1000 };
+enum { RACERS = 16, LIMIT = 500, LEASE_MS = 1000, WAIT_MS = 2000, HOUR_MS = 3600 * 1000 };
 
 static struct store *store;
 
@@ -835,10 +835,36 @@ static struct event event_at(struct task *task, int64_t at_ms)
 
 static bool put(struct task *task, const struct event *event, const char **ret_state)
 {
-    bool is_new;
+    struct event_kept kept;
 
-    assert_int_equal(store_event_put(task, store, event, LEASE_MS, &is_new, ret_state), OK);
-    return is_new;
+    assert_int_equal(store_event_put(task, store, event, LEASE_MS, &kept), OK);
+    *ret_state = kept.state;
+    return kept.is_new;
+}
+
+/* Of a customer of its own, or of nobody. */
+static struct event event_for(struct task *task, const char *customer_id, int64_t at_ms)
+{
+    struct event event = event_at(task, at_ms);
+
+    event.customer_id = customer_id;
+    return event;
+}
+
+/* Whether the event is to be applied at once. */
+static bool is_taken(struct task *task, const struct event *event, int64_t lease_ms)
+{
+    struct event_kept kept;
+
+    assert_int_equal(store_event_put(task, store, event, lease_ms, &kept), OK);
+    assert_string_equal(kept.state, EVENT_WAITING);
+    assert_int_equal(kept.is_taken, kept.attempts > 0);
+    return kept.is_taken;
+}
+
+static void postpone(struct task *task, const char *id, int64_t now_ms, bool others)
+{
+    assert_int_equal(store_event_postpone(task, store, id, now_ms, others, "down"), OK);
 }
 
 static bool take(struct task *task, int64_t now_ms, struct event *ret)
@@ -914,9 +940,9 @@ static void test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_repla
     bool found;
 
     put(task, &event, &said);
-    assert_int_equal(store_event_postpone(task, store, event.id, SAMPLE_MS + HOUR_MS, "down"), OK);
-    assert_false(take(task, SAMPLE_MS + HOUR_MS - 1, &taken));
-    assert_true(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    postpone(task, event.id, SAMPLE_MS, false);
+    assert_false(take(task, SAMPLE_MS + WAIT_MS - 1, &taken));
+    assert_true(take(task, SAMPLE_MS + WAIT_MS, &taken));
     assert_string_equal(taken.error, "down");
     finish(task, event.id, EVENT_DEAD);
     assert_int_equal(store_event_counts(task, store, &counts), OK);
@@ -1004,7 +1030,7 @@ static void test_no_event_is_taken_twice_at_once(void **state)
     const char *said;
 
     for (unsigned i = 0; i < RACERS / 2; i++) {
-        struct event event = event_at(task, SAMPLE_MS);
+        struct event event = event_for(task, mem_printf(task->mem, "cus_race%u", i), SAMPLE_MS);
 
         put(task, &event, &said);
     }
@@ -1018,6 +1044,127 @@ static void test_no_event_is_taken_twice_at_once(void **state)
             finish(task, t->ids[i], EVENT_DONE);
     }
     assert_int_equal(found, RACERS / 2);
+}
+
+static void test_of_a_customers_events_one_is_in_work_and_the_others_wait(void **state)
+{
+    struct task *task = *state;
+    struct event first = event_for(task, "cus_busy", SAMPLE_MS),
+                 second = event_for(task, "cus_busy", SAMPLE_MS),
+                 other = event_for(task, "cus_other", SAMPLE_MS), taken;
+
+    assert_true(is_taken(task, &first, LEASE_MS));
+    assert_false(is_taken(task, &first, LEASE_MS));
+    assert_false(is_taken(task, &second, LEASE_MS));
+    assert_false(take(task, SAMPLE_MS + 1, &taken));
+    assert_false(is_taken(task, &other, 0));
+    assert_true(take(task, SAMPLE_MS + 1, &taken));
+    assert_string_equal(taken.id, other.id);
+    finish(task, other.id, EVENT_DONE);
+
+    finish(task, first.id, EVENT_DONE);
+    assert_true(take(task, SAMPLE_MS + 2, &taken));
+    assert_string_equal(taken.id, second.id);
+    assert_int_equal(taken.attempts, 1);
+    postpone(task, second.id, SAMPLE_MS + 3, false);
+    first.id = "evt_busy_new";
+    assert_true(is_taken(task, &first, LEASE_MS));
+    finish(task, first.id, EVENT_DONE);
+    finish(task, second.id, EVENT_DONE);
+}
+
+static void test_a_lease_that_is_over_lets_the_customers_next_event_go(void **state)
+{
+    struct task *task = *state;
+    struct event first = event_for(task, "cus_lost", SAMPLE_MS),
+                 second = event_for(task, "cus_lost", SAMPLE_MS), taken;
+
+    assert_true(is_taken(task, &first, LEASE_MS));
+    assert_false(is_taken(task, &second, LEASE_MS));
+    assert_false(take(task, SAMPLE_MS + LEASE_MS - 1, &taken));
+    assert_true(take(task, SAMPLE_MS + LEASE_MS, &taken));
+    assert_false(take(task, SAMPLE_MS + LEASE_MS, &taken));
+    finish(task, first.id, EVENT_DONE);
+    finish(task, second.id, EVENT_DONE);
+}
+
+static void test_events_of_nobody_are_each_for_themselves(void **state)
+{
+    struct task *task = *state;
+    struct event first = event_for(task, NULL, SAMPLE_MS),
+                 second = event_for(task, NULL, SAMPLE_MS);
+
+    assert_true(is_taken(task, &first, LEASE_MS));
+    assert_true(is_taken(task, &second, LEASE_MS));
+    assert_false(is_taken(task, &second, LEASE_MS));
+    postpone(task, first.id, SAMPLE_MS, true);
+    assert_int_equal(event_of(task, second.id).next_ms, SAMPLE_MS + LEASE_MS);
+    finish(task, first.id, EVENT_DONE);
+    finish(task, second.id, EVENT_DONE);
+}
+
+static void test_what_fails_for_a_customer_puts_off_what_else_waits_of_theirs(void **state)
+{
+    struct task *task = *state;
+    struct event events[5], other = event_for(task, "cus_quick", SAMPLE_MS + 1), taken;
+    int64_t now_ms = SAMPLE_MS;
+
+    for (size_t i = 0; i < count_of(events); i++) {
+        events[i] = event_for(task, "cus_slow", SAMPLE_MS);
+        assert_false(is_taken(task, &events[i], 0));
+    }
+    assert_false(is_taken(task, &other, 0));
+    /* One try for each wait, and each event has its turn. */
+    for (unsigned i = 0; i < count_of(events); i++) {
+        assert_true(take(task, now_ms, &taken));
+        assert_string_equal(taken.customer_id, "cus_slow");
+        assert_int_equal(taken.attempts, 1);
+        postpone(task, taken.id, now_ms, true);
+        now_ms += (int64_t)WAIT_MS << i;
+        if (i == 0) {
+            assert_true(take(task, SAMPLE_MS + 1, &taken));
+            assert_string_equal(taken.id, other.id);
+            finish(task, other.id, EVENT_DONE);
+        }
+        assert_false(take(task, now_ms - 1, &taken));
+    }
+    for (size_t i = 0; i < count_of(events); i++)
+        finish(task, events[i].id, EVENT_DONE);
+}
+
+static void test_what_is_wrong_with_one_event_delays_the_customers_others_little(void **state)
+{
+    struct task *task = *state;
+    struct event wrong = event_for(task, "cus_wrong", SAMPLE_MS),
+                 sound = event_for(task, "cus_wrong", SAMPLE_MS), taken;
+
+    assert_false(is_taken(task, &wrong, 0));
+    for (int i = 0; i < 15; i++)
+        postpone(task, wrong.id, SAMPLE_MS, true);
+    assert_int_equal(event_of(task, wrong.id).next_ms, SAMPLE_MS + HOUR_MS);
+    assert_false(is_taken(task, &sound, 0));
+    postpone(task, wrong.id, SAMPLE_MS, true);
+    assert_true(take(task, SAMPLE_MS + WAIT_MS, &taken));
+    assert_string_equal(taken.id, sound.id);
+    finish(task, sound.id, EVENT_DONE);
+    finish(task, wrong.id, EVENT_DONE);
+}
+
+static void test_what_comes_first_is_taken_before_what_is_tried_again(void **state)
+{
+    struct task *task = *state;
+    struct event again = event_for(task, "cus_again", SAMPLE_MS),
+                 first = event_for(task, "cus_first", SAMPLE_MS + HOUR_MS), taken;
+
+    assert_false(is_taken(task, &again, 0));
+    postpone(task, again.id, SAMPLE_MS, true);
+    assert_false(is_taken(task, &first, 0));
+    assert_true(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    assert_string_equal(taken.id, first.id);
+    assert_true(take(task, SAMPLE_MS + HOUR_MS, &taken));
+    assert_string_equal(taken.id, again.id);
+    finish(task, first.id, EVENT_DONE);
+    finish(task, again.id, EVENT_DONE);
 }
 
 /* Who goes */
@@ -1097,6 +1244,12 @@ int contract_billing_run(struct store *of)
         TEST(test_one_answer_settles_what_the_customers_events_waited_for),
         TEST(test_events_are_listed_by_state_and_swept_when_they_are_old),
         TEST(test_no_event_is_taken_twice_at_once),
+        TEST(test_of_a_customers_events_one_is_in_work_and_the_others_wait),
+        TEST(test_a_lease_that_is_over_lets_the_customers_next_event_go),
+        TEST(test_events_of_nobody_are_each_for_themselves),
+        TEST(test_what_fails_for_a_customer_puts_off_what_else_waits_of_theirs),
+        TEST(test_what_is_wrong_with_one_event_delays_the_customers_others_little),
+        TEST(test_what_comes_first_is_taken_before_what_is_tried_again),
         TEST(test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe),
     };
 
