@@ -25,6 +25,8 @@ enum {
     BREAKS_AFTER = 5, /* calls in a row without an answer */
     FIRST_BREAK_MS = 1000,
     LONGEST_BREAK_MS = 30000,
+    SAID_BYTES = 300, /* of a message of Stripe's that is kept */
+    NAME_BYTES = 100, /* of a code, a parameter's name, … */
 };
 
 struct stripe {
@@ -255,13 +257,85 @@ static void prepare(struct task *task, const struct stripe *stripe, const struct
         a->transfer.headers[headers++] = mem_printf(task->mem, "Idempotency-Key: %s", call->key);
 }
 
-/* A refusal's fields, in the task's memory. */
+/* What Stripe says of a refusal */
+
+/* Bytes of the word's beginning that may be shown of what could be a key or a secret; the length of
+ * the word if it is neither. */
+static size_t shown_of(const char *word, size_t len)
+{
+    static const char *const keys[] = {"sk_", "rk_", "pk_", "whsec_"};
+    static const char *const secrets[] = {"_secret_", "/pay/", "/session/"};
+
+    for (size_t at = 0; at < len; at++) {
+        bool begins = at == 0 || !(isalnum((unsigned char)word[at - 1]) || word[at - 1] == '_');
+
+        for (size_t i = 0; i < count_of(keys); i++) {
+            size_t size = strlen(keys[i]);
+
+            if (begins && len - at >= size && strncasecmp(word + at, keys[i], size) == 0)
+                return at + size;
+        }
+        for (size_t i = 0; i < count_of(secrets); i++) {
+            size_t size = strlen(secrets[i]);
+
+            if (len - at >= size && strncasecmp(word + at, secrets[i], size) == 0)
+                return at + size;
+        }
+    }
+    return len;
+}
+
+static const char *said(void *mem, const char *text, size_t most)
+{
+    struct text out = text_open(mem, 64);
+    size_t end;
+
+    text_add(&out, "");
+    while (*text != '\0' && out.len < most) {
+        size_t len = 0, shown;
+
+        while ((unsigned char)text[len] > ' ' && text[len] != 0x7f)
+            len++;
+        shown = memchr(text, '@', len) != NULL ? 0 : shown_of(text, len);
+        text_put(&out, text, shown);
+        if (shown < len)
+            text_add(&out, "…");
+        text += len;
+        if (*text != '\0')
+            text_char(&out, ' ');
+        while (*text != '\0' && ((unsigned char)*text <= ' ' || *text == 0x7f))
+            text++;
+    }
+    if (out.len <= most)
+        return out.s;
+    for (end = most; end > 0 && ((unsigned char)out.s[end] & 0xc0) == 0x80;)
+        end--;
+    out.s[end] = '\0';
+    return mem_printf(mem, "%s…", out.s);
+}
+
+const char *stripe_said(void *mem, const char *text)
+{
+    return said(mem, text, SAID_BYTES);
+}
+
+static void forget_refusal(struct stripe_call *call)
+{
+    call->type = call->code = call->decline_code = call->param = call->message = "";
+    call->request_id = "";
+    call->notice = NULL;
+}
+
+/* In the task's memory. */
 static void read_refusal(struct task *task, struct stripe_call *call)
 {
     const json_t *error = json_object_get(call->reply, "error");
 
-    call->code = mem_string(task->mem, stripe_text(error, "code"));
-    call->param = mem_string(task->mem, stripe_text(error, "param"));
+    call->type = said(task->mem, stripe_text(error, "type"), NAME_BYTES);
+    call->code = said(task->mem, stripe_text(error, "code"), NAME_BYTES);
+    call->decline_code = said(task->mem, stripe_text(error, "decline_code"), NAME_BYTES);
+    call->param = said(task->mem, stripe_text(error, "param"), NAME_BYTES);
+    call->message = stripe_said(task->mem, stripe_text(error, "message"));
     if (strcmp(stripe_text(error, "type"), "card_error") == 0)
         call->notice = mem_string(task->mem, stripe_text(error, "message"));
 }
@@ -274,6 +348,8 @@ static bool is_settled(struct task *task, struct stripe_call *call, const struct
     call->status = (int)a->transfer.status;
     call->date_s = a->date_s;
     call->is_burnt = a->replayed && call->status >= 500;
+    forget_refusal(call);
+    call->request_id = said(task->mem, a->request_id, NAME_BYTES);
     if (call->status == 0)
         return false;
     json_decref(call->reply);
@@ -296,14 +372,44 @@ static bool is_worth_retrying(const struct stripe_call *call, const struct attem
     return !a->transfer.is_hopeless && !call->is_burnt && a->should_retry != 0;
 }
 
+/* NULL leaves a field of a log line out. */
+static const char *text_or_null(const char *text)
+{
+    return *text == '\0' ? NULL : text;
+}
+
 static void log_attempt(struct task *task, const struct stripe_call *call, const struct attempt *a,
                         int number, int64_t started_ms)
 {
     log_info(task, "stripe", LOG_S("method", call->method), LOG_S("path", call->path),
              LOG_I("status", call->status), LOG_S("problem", a->transfer.problem),
-             LOG_S("code", call->code == NULL || *call->code == '\0' ? NULL : call->code),
-             LOG_S("stripe_request", a->request_id[0] == '\0' ? NULL : a->request_id),
-             LOG_I("attempt", number), LOG_I("duration_ms", clock_mono_ms() - started_ms));
+             LOG_S("type", text_or_null(call->type)), LOG_S("code", text_or_null(call->code)),
+             LOG_S("decline_code", text_or_null(call->decline_code)),
+             LOG_S("param", text_or_null(call->param)), LOG_S("said", text_or_null(call->message)),
+             LOG_S("stripe_request", text_or_null(call->request_id)), LOG_I("attempt", number),
+             LOG_I("duration_ms", clock_mono_ms() - started_ms));
+}
+
+/* "402, type card_error, code card_declined, request req_1: Your card was declined." */
+static const char *describe(struct task *task, const struct stripe_call *call)
+{
+    const struct {
+        const char *name, *value;
+    } parts[] = {{"type", call->type},
+                 {"code", call->code},
+                 {"decline_code", call->decline_code},
+                 {"param", call->param},
+                 {"request", call->request_id}};
+    struct text out = text_open(task->mem, 256);
+
+    text_int(&out, call->status);
+    for (size_t i = 0; i < count_of(parts); i++) {
+        if (*parts[i].value != '\0')
+            text_printf(&out, ", %s %s", parts[i].name, parts[i].value);
+    }
+    if (*call->message != '\0')
+        text_printf(&out, ": %s", call->message);
+    return out.s;
 }
 
 /* Stripe's libraries wait min(5, 0.5 * 2^n) s, times 0.5 to 1; what is too often waits longer. */
@@ -358,18 +464,22 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
 {
     bool settled;
 
-    call->code = call->param = "";
+    forget_refusal(call);
     if (!stripe_is_configured(stripe->settings))
         return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
     if (is_broken(stripe))
         return fail(task, ERR_STRIPE_DOWN, "Stripe has failed several times: not asked");
     settled = try_on(task, stripe, call);
     note_outcome(stripe, settled || (call->status >= 400 && call->status < 500));
+    if (!settled && call->status == 0)
+        return fail(task, ERR_STRIPE_DOWN, "Stripe does not answer");
     if (!settled)
-        return fail(task, ERR_STRIPE_DOWN, "Stripe does not answer, or fails");
+        return fail(task, ERR_STRIPE_DOWN,
+                    mem_printf(task->mem, "Stripe fails at %s %s: %s", call->method, call->path,
+                               describe(task, call)));
     if (call->status < 300)
         return OK;
     return fail(task, ERR_STRIPE,
-                mem_printf(task->mem, "Stripe refuses %s %s: %d %s %s", call->method, call->path,
-                           call->status, call->code, call->param));
+                mem_printf(task->mem, "Stripe refuses %s %s: %s", call->method, call->path,
+                           describe(task, call)));
 }

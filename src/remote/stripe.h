@@ -44,18 +44,24 @@ struct stripe_call {
     const char *form; /* of a GET: its query; NULL: none */
     const char *key;  /* of a POST; a DELETE needs none */
 
-    int status;         /* from here on: the answer. 0: there was none */
-    json_t *reply;      /* an object; json_decref() is the caller's */
-    const char *code;   /* of a refusal: Stripe's; may be empty */
-    const char *param;  /* likewise */
-    const char *notice; /* what the cardholder may be told; NULL: nothing */
-    bool is_burnt;      /* the key will get this failure for a day: another one is needed */
-    int64_t date_s;     /* Stripe's clock; 0: unknown */
+    int status;       /* from here on: the answer. 0: there was none */
+    json_t *reply;    /* an object; json_decref() is the caller's */
+    const char *type; /* of a refusal, as stripe_said() has it, and so are the next four: Stripe's;
+                         each may be empty */
+    const char *code, *decline_code, *param, *message;
+    const char *request_id; /* may be empty */
+    const char *notice;     /* what the cardholder may be told; NULL: nothing */
+    bool is_burnt;          /* the key will get this failure for a day: another one is needed */
+    int64_t date_s;         /* Stripe's clock; 0: unknown */
 };
 
 /* OK: 2xx. ERR_STRIPE: Stripe has refused, and `status` and `code` say how. ERR_STRIPE_DOWN: the
  * outcome is unknown. ERR_STRIPE_OFF: it is not configured. */
 must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call);
+
+/* A text of Stripe's for logs and operators: at most some 300 bytes, without control characters,
+ * addresses, keys and other secrets. Never NULL. */
+const char *stripe_said(void *mem, const char *text);
 
 /* Stripe itself says that it knows no such object; a 404 of anything else does not. */
 bool stripe_is_missing(const struct stripe_call *call);
