@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "core/unicode.h"
 
 #include <string.h>
 
@@ -17,26 +18,82 @@ enum {
     INVOICES = 24,
     ITEMS_MOST = 20, /* of a subscription */
     PAGES_OPEN = 100,
+    NAME_CHARACTERS = 256, /* of a customer's name, by Stripe's rule */
 };
 
 /* Customers */
+
+/* Stripe counts characters. */
+static const char *cut(void *mem, const char *text, unsigned characters)
+{
+    size_t len = strlen(text), end = 0;
+
+    while (end < len && characters-- > 0) {
+        size_t width = unicode_width(text + end, len - end);
+
+        end += width == 0 ? 1 : width;
+    }
+    return mem_copy(mem, text, end);
+}
+
+/* What a customer can do without, if Stripe takes it not: their address it asks for at its page. */
+struct optional {
+    const char *name, *value;
+    bool is_refused;
+};
+
+static bool is_refused(const struct stripe_call *call, const struct optional *optional)
+{
+    return call->status == 400 && !optional->is_refused &&
+           (strcmp(call->param, optional->name) == 0 ||
+            (strcmp(call->code, "email_invalid") == 0 && strcmp(optional->name, "email") == 0));
+}
+
+/* Asks once; another form has another key. */
+static enum err ask_for_customer(struct task *task, struct billing *billing,
+                                 const struct user *user, const char *key,
+                                 const struct optional *optional, size_t count,
+                                 struct stripe_call *call)
+{
+    struct text form = text_open(task->mem, 256), whole_key = text_open(task->mem, 128);
+
+    text_add(&whole_key, key);
+    for (size_t i = 0; i < count; i++) {
+        if (optional[i].is_refused)
+            text_printf(&whole_key, ":no_%s", optional[i].name);
+        else
+            stripe_put(&form, optional[i].name, optional[i].value);
+    }
+    stripe_put(&form, "metadata[user_id]", user->id);
+    call->form = form.s;
+    call->key = whole_key.s;
+    return stripe_ask(task, billing->stripe, call);
+}
 
 static enum err make_customer(struct task *task, struct billing *billing, const struct user *user,
                               int64_t generation, unsigned attempt, const char **ret_id,
                               bool *ret_burnt)
 {
     auto_call struct stripe_call call = {.method = "POST", .path = "/v1/customers"};
-    struct text form = text_open(task->mem, 256);
-    enum err e;
+    struct optional optional[] = {
+        {.name = "email", .value = user->email},
+        {.name = "name", .value = cut(task->mem, user->fullname, NAME_CHARACTERS)}};
+    const char *key = mem_printf(task->mem, "manus:customer:%s:%lld:%u", user->id,
+                                 (long long)generation, attempt);
+    enum err e = ask_for_customer(task, billing, user, key, optional, count_of(optional), &call);
 
-    stripe_put(&form, "email", user->email);
-    stripe_put(&form, "name", user->fullname);
-    stripe_put(&form, "metadata[user_id]", user->id);
-    call.form = form.s;
-    call.key = mem_printf(task->mem, "manus:customer:%s:%lld:%u", user->id, (long long)generation,
-                          attempt);
-    e = stripe_ask(task, billing->stripe, &call);
-    *ret_burnt = call.is_burnt || (call.status == 400 && strcmp(call.code, "") == 0);
+    for (size_t i = 0; i < count_of(optional) && e == ERR_STRIPE;) {
+        if (!is_refused(&call, &optional[i])) {
+            i++;
+            continue;
+        }
+        log_warning(task, "Stripe takes not what belongs to a customer: made without it",
+                    LOG_S("param", optional[i].name), LOG_S("said", call.message));
+        optional[i].is_refused = true;
+        e = ask_for_customer(task, billing, user, key, optional, count_of(optional), &call);
+        i = 0;
+    }
+    *ret_burnt = call.is_burnt || strcmp(call.type, "idempotency_error") == 0;
     if (e != OK)
         return e;
     if (!stripe_is_id(stripe_text(call.reply, "id"), "cus_"))

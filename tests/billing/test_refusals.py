@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from letters import rows
 from manus import API
 from stripe_courier import forged
 from test_subscription import admin
@@ -74,3 +75,51 @@ def test_what_stripe_says_is_bounded_and_cleaned(world, said, logged):
     assert line.get("said") == logged
     for secret in ("51Abcdef", "abcdef", "XYZ", "a1b2"):
         assert secret not in world.manus.log_path.read_text()
+
+
+# What a customer can do without
+
+@pytest.mark.parametrize("code", ["email_invalid", None])
+def test_who_has_an_address_that_stripe_refuses_buys_all_the_same(world, code):
+    user = world.user()
+    refuses(world, CUSTOMERS, 400, f"Invalid email address: {user['email']}", param="email", **({"code": code} if code else {}))
+    assert checkout(world, user).status_code == 200
+    (customer,) = world.stripe.every("customer")
+    assert (customer["email"], customer["name"], customer["metadata"]) == (None, user["fullname"], {"user_id": user["id"]})
+    first, second = (one["key"] for one in world.stripe.asked(CUSTOMERS))
+    assert first != second
+    warning = world.manus.wait_for_log(lambda line: line["level"] == "warning" and line.get("param") == "email")
+    assert warning["user_id"] == user["id"]
+    assert user["email"] not in world.manus.log_path.read_text()
+
+
+def test_a_customer_without_an_address_is_made_once_though_the_answer_is_lost(world):
+    user = world.user()
+    refuses(world, CUSTOMERS, 400, "Invalid email address", param="email")
+    world.stripe.meanwhile(lambda: world.stripe.hangs_up(on=CUSTOMERS, after=True), on=CUSTOMERS)
+    assert checkout(world, user).status_code == 200
+    assert len(world.stripe.every("customer")) == 1
+
+
+def test_who_has_a_name_and_an_address_that_stripe_refuses_buys_all_the_same(world):
+    user = world.user()
+    refuses(world, CUSTOMERS, 400, "Invalid string", param="name")
+    refuses(world, CUSTOMERS, 400, "Invalid email address", param="email")
+    assert checkout(world, user).status_code == 200
+    (customer,) = world.stripe.every("customer")
+    assert (customer["email"], customer["name"]) == (None, None)
+
+
+def test_an_address_that_stays_refused_is_a_502_after_few_questions(world):
+    refuses(world, CUSTOMERS, 400, "Invalid email address", param="email", times=99)
+    assert checkout(world, world.user()).status_code == 502
+    assert len(world.stripe.asked(CUSTOMERS)) == 2
+
+
+def test_a_name_is_cut_at_what_stripe_takes(world):
+    user = world.user()
+    world.manus.stop()
+    rows(world.manus, "UPDATE users SET fullname = ? WHERE user_id = ?", "🦆" * 300, user["id"])
+    world.manus.start()
+    assert checkout(world, user).status_code == 200
+    assert world.stripe.every("customer")[0]["name"] == "🦆" * 256
