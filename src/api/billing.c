@@ -3,15 +3,17 @@
 
 #include "api/app.h"
 #include "api/handlers.h"
+#include "api/language.h"
 #include "api/shapes.h"
 #include "billing/admin.h"
 #include "core/clock.h"
 #include "http/reply.h"
+#include "remote/advice.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_PAGE = 50 };
+enum { DEFAULT_PAGE = 50, PORTAL_MS = 3000 };
 
 #define DAY_MS INT64_C(86400000)
 
@@ -38,6 +40,39 @@ static enum err reply_subscription(struct request *req, const struct subscriptio
 
     put_subscription(&body, billing_of(req)->plans, req->settings, subscription);
     return reply_text(req, &body);
+}
+
+/* A fresh portal session as a reply's data, within a while; NULL if it is not to be had. What has
+ * failed stays the task's failure. */
+static const char *portal_data(struct request *req)
+{
+    struct task task = req->task;
+    int64_t soon_ms = clock_mono_ms() + PORTAL_MS;
+    struct text data = text_open(task.mem, 256);
+    const char *url;
+
+    task.deadline_ms = soon_ms < task.deadline_ms ? soon_ms : task.deadline_ms;
+    if (checkout_portal(&task, billing_of(req), req->settings, req->user->id, NULL, &url) != OK ||
+        *url == '\0')
+        return NULL;
+    text_add(&data, "{\"portal_url\":");
+    text_json(&data, url, strlen(url));
+    text_char(&data, '}');
+    return data.s;
+}
+
+/* Returns the failure, with what its reader can do about it. */
+static enum err advise(struct request *req, enum err e)
+{
+    const struct phrase *phrase = req->task.err == e ? req->task.phrase : NULL;
+
+    if (e == OK || phrase == NULL)
+        return e;
+    req->failure.of = e;
+    req->failure.msg = phrase->in[language_of_user(req)];
+    if (advice_needs_portal(phrase))
+        req->failure.data = portal_data(req);
+    return e;
 }
 
 enum err billing_own_subscription(struct request *req)
@@ -126,7 +161,7 @@ enum err billing_create_checkout(struct request *req)
         return reply_json(req, 422, plan_problem(req, wanted.plan));
     e = checkout_begin(&req->task, billing_of(req), req->settings, req->user, &wanted, &session);
     if (e != OK)
-        return e;
+        return advise(req, e);
     return reply_json(
         req, 200,
         json_pack("{s:s,s:s}", "checkout_session_id", session.id, "checkout_url", session.url));
@@ -145,7 +180,7 @@ enum err billing_fulfil(struct request *req)
     if (e == OK)
         e = billing_subscription(&req->task, billing_of(req), req->user->id, &subscription);
     if (e != OK)
-        return e;
+        return advise(req, e);
     body = text_open(req->task.mem, 700);
     text_printf(&body, "{\"status\":\"%s\",\"subscription\":", status);
     put_subscription(&body, billing_of(req)->plans, req->settings, &subscription);
@@ -162,7 +197,7 @@ enum err billing_create_portal(struct request *req)
         return_url = request_query(req, "return_url");
     e = checkout_portal(&req->task, billing_of(req), req->settings, req->user->id, return_url,
                         &url);
-    return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : e;
+    return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : advise(req, e);
 }
 
 static void put_text(struct text *out, const json_t *object, const char *name)
@@ -200,7 +235,7 @@ enum err billing_invoices(struct request *req)
     enum err e = checkout_invoices(&req->task, billing_of(req), req->user->id, &invoices);
 
     if (e != OK)
-        return e;
+        return advise(req, e);
     text_add(&body, "{\"invoices\":[");
     json_array_foreach(invoices, i, invoice)
     {
@@ -241,7 +276,7 @@ enum err billing_preview(struct request *req)
         return reply_json(req, 422, plan_problem(req, name));
     e = checkout_preview(&req->task, billing_of(req), req->user->id, name, &date_s, &invoice);
     if (e != OK)
-        return e;
+        return advise(req, e);
     text_char(&body, '{');
     put_string(&body, "plan", plans_by_name(billing_of(req)->plans, name)->name);
     text_printf(&body, "\"amount_due\":%lld,\"total\":%lld,",
@@ -264,7 +299,7 @@ enum err billing_change_plan(struct request *req)
         return reply_json(req, 422, plan_problem(req, name));
     e = checkout_change_plan(&req->task, billing_of(req), req->settings, req->user->id, name,
                              number_of(req, "proration_date"), &subscription);
-    return e == OK ? reply_subscription(req, &subscription) : e;
+    return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
 enum err billing_cancel(struct request *req)
@@ -273,7 +308,7 @@ enum err billing_cancel(struct request *req)
     enum err e = checkout_cancel(&req->task, billing_of(req), req->settings, req->user->id,
                                  &subscription);
 
-    return e == OK ? reply_subscription(req, &subscription) : e;
+    return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
 enum err billing_resume(struct request *req)
@@ -282,7 +317,7 @@ enum err billing_resume(struct request *req)
     enum err e = checkout_resume(&req->task, billing_of(req), req->settings, req->user->id,
                                  &subscription);
 
-    return e == OK ? reply_subscription(req, &subscription) : e;
+    return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
 /* Administrators */

@@ -1,5 +1,7 @@
 #include "api/language.h"
 
+#include "store/store.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -52,4 +54,9 @@ enum language language_of(const struct request *req)
     if (req->query != NULL && strcmp(req->query, "lang=en") == 0)
         return LANGUAGE_ENGLISH;
     return accepted_language(request_header(req, HEADER_ACCEPT_LANGUAGE));
+}
+
+enum language language_of_user(const struct request *req)
+{
+    return language_of_choice(req->user == NULL ? NULL : req->user->language, language_of(req));
 }

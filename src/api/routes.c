@@ -187,8 +187,10 @@ static const struct refusal trial_refusals[] = {
 #define STRIPE_OFF "Billing is not configured"
 #define STRIPE_REFUSES "The payment provider refused the request"
 #define STRIPE_DOWN "The payment provider does not answer, please try again"
+#define PAYMENT_FAILS "What to do about the payment, in the reader's language"
 #define STRIPE_REFUSALS                                                                            \
-    {502, STRIPE_REFUSES}, {503, STRIPE_OFF}, {503, STRIPE_DOWN},                                  \
+    {502, STRIPE_REFUSES ", or what to do about it", "Advice"}, {503, STRIPE_OFF},                 \
+        {503, STRIPE_DOWN},                                                                        \
     {                                                                                              \
         0                                                                                          \
     }
@@ -209,7 +211,7 @@ static const struct refusal invoices_refusals[] = {STRIPE_REFUSALS};
 static const struct refusal change_refusals[] = {{400, "Invalid plan: NAME"},
                                                  {400, "This is your plan already"},
                                                  {400, "There is no subscription to change"},
-                                                 {402, "What the bank says of the payment"},
+                                                 {402, PAYMENT_FAILS, "Advice"},
                                                  STRIPE_REFUSALS};
 static const struct refusal webhook_refusals[] = {
     {400, "Missing Stripe-Signature header"},
@@ -217,8 +219,8 @@ static const struct refusal webhook_refusals[] = {
     {401, "Invalid webhook signature"},
     {503, STRIPE_OFF},
     {0}};
-static const struct refusal end_plan_refusals[] = {{400, "There is no subscription to change"},
-                                                   STRIPE_REFUSALS};
+static const struct refusal end_plan_refusals[] = {
+    {400, "There is no subscription to change"}, {402, PAYMENT_FAILS, "Advice"}, STRIPE_REFUSALS};
 
 #define PLAN_FIELD                                                                                 \
     {                                                                                              \

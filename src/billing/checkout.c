@@ -5,6 +5,7 @@
 #include "core/crypto.h"
 #include "core/log.h"
 #include "core/unicode.h"
+#include "remote/advice.h"
 
 #include <string.h>
 
@@ -283,6 +284,7 @@ static void settle_failure(struct task *task, struct billing *billing,
                            bool *ret_again)
 {
     const char *text = task->text, *where = task->where;
+    const struct phrase *phrase = task->phrase;
     bool is_unknown = err_info(e)->blame == BLAME_REMOTE && e != ERR_STRIPE && made == MADE_NOT;
 
     if (made == MADE) /* at Stripe; only our note of it failed */
@@ -295,6 +297,7 @@ static void settle_failure(struct task *task, struct billing *billing,
     task->err = e;
     task->text = text;
     task->where = where;
+    task->phrase = phrase;
 }
 
 /* One that is open here: is it at Stripe too? *ret_over: no. */
@@ -661,6 +664,13 @@ static void put_items(struct task *task, struct text *form, const char *prefix,
     }
 }
 
+static enum err fail_payment(struct task *task, const struct phrase *phrase)
+{
+    (void)fail(task, ERR_PAYMENT, phrase->in[LANGUAGE_ENGLISH]);
+    task->phrase = phrase;
+    return ERR_PAYMENT;
+}
+
 /* Whether the plan of what runs can be changed now. Who owes would get credit for what was never
  * paid, and be active again. */
 static enum err may_switch(struct task *task, const struct billing *billing, const json_t *live,
@@ -670,8 +680,7 @@ static enum err may_switch(struct task *task, const struct billing *billing, con
     const char *status = stripe_text(live, "status");
 
     if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0)
-        return fail(task, ERR_PAYMENT,
-                    "A payment is due: pay it in the portal, then change the plan");
+        return fail_payment(task, advice_payment_due);
     if (*stripe_text(json_object_get(live, "pause_collection"), "behavior") != '\0')
         return fail(task, ERR_CONFLICT,
                     "The billing of this subscription is paused: ask for help to change it");
@@ -751,8 +760,7 @@ static enum err change(struct task *task, struct billing *billing, const struct 
     enum err e = stripe_ask(task, billing->stripe, call);
 
     if (e == ERR_STRIPE && call->status == 402)
-        return fail(task, ERR_PAYMENT,
-                    call->notice == NULL ? "The payment did not go through" : call->notice);
+        return fail_payment(task, task->phrase);
     return e == OK ? read_again(task, billing, settings, subscription, ret) : e;
 }
 

@@ -5,5 +5,6 @@ enum err task_fail(struct task *task, enum err code, const char *text, const cha
     task->err = code;
     task->text = text;
     task->where = where;
+    task->phrase = NULL;
     return code;
 }

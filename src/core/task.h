@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/err.h"
+#include "core/language.h"
 #include "core/mem.h"
 
 #include <stdint.h>
@@ -15,8 +16,9 @@ struct task {
     const char *id;      /* request id, or the job's name */
     const char *user_id; /* NULL until somebody is known */
     enum err err;
-    const char *text;  /* with blame CALLER: for the client; else a detail for the log */
-    const char *where; /* file:line of the failure */
+    const char *text;            /* with blame CALLER: for the client; else a detail for the log */
+    const char *where;           /* file:line of the failure */
+    const struct phrase *phrase; /* what people are told of it in place of that; NULL: nothing */
 };
 
 #define TASK_TEXT_(x) #x

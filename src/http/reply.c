@@ -55,7 +55,7 @@ enum err reply_end_spool(struct request *req, struct spool *body)
     return e == OK ? reply_json_text(req, 200, bytes, len) : e;
 }
 
-enum err reply_error(struct request *req, int status, const char *msg)
+static enum err reply_error_with(struct request *req, int status, const char *msg, const char *data)
 {
     struct text body = text_open(req->task.mem, 96);
 
@@ -63,8 +63,15 @@ enum err reply_error(struct request *req, int status, const char *msg)
     text_int(&body, status);
     text_add(&body, ",\"msg\":");
     text_json(&body, msg, strlen(msg));
-    text_add(&body, ",\"data\":null}");
+    text_add(&body, ",\"data\":");
+    text_add(&body, data);
+    text_char(&body, '}');
     return reply_json_text(req, status, body.s, body.len);
+}
+
+enum err reply_error(struct request *req, int status, const char *msg)
+{
+    return reply_error_with(req, status, msg, "null");
 }
 
 static bool says_www_authenticate(const struct request *req)
@@ -76,6 +83,8 @@ enum err reply_failure(struct request *req, enum err e)
 {
     const struct err_info *info = err_info(e);
     bool callers = info->blame == BLAME_CALLER && req->task.err == e && req->task.text != NULL;
+    bool told = e != OK && req->failure.of == e;
+    const char *msg = callers ? req->task.text : info->text;
 
     if (info->status == 503)
         reply_header(req, "Retry-After", "1");
@@ -83,7 +92,10 @@ enum err reply_failure(struct request *req, enum err e)
         reply_header(req, "WWW-Authenticate", "Bearer");
     if (info->status == 405)
         reply_header(req, "Allow", req->match.allow);
-    return reply_error(req, info->status, callers ? req->task.text : info->text);
+    if (told && req->failure.msg != NULL)
+        msg = req->failure.msg;
+    return reply_error_with(req, info->status, msg,
+                            told && req->failure.data != NULL ? req->failure.data : "null");
 }
 
 enum err reply_empty(struct request *req, int status)

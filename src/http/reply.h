@@ -22,7 +22,8 @@ enum err reply_end_spool(struct request *req, struct spool *body);
 /* The envelope {"code":status,"msg":…,"data":null}. */
 enum err reply_error(struct request *req, int status, const char *msg);
 
-/* What the task's failure says; the text of failures that are not the caller's stays inside. */
+/* What the task's failure says, or the handler of it (req->failure); the text of failures that are
+ * not the caller's stays inside. */
 enum err reply_failure(struct request *req, enum err e);
 
 enum err reply_empty(struct request *req, int status);

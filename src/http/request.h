@@ -110,6 +110,13 @@ struct request {
     void *asked;      /* the application's, while it waits for an answer */
     bool waits;       /* set by a hook: the same hook is called again after request_go_on() */
 
+    /* What a handler adds to the failure that it returns. */
+    struct {
+        enum err of;      /* that one; OK: nothing is added */
+        const char *msg;  /* in place of the failure's text; NULL: that */
+        const char *data; /* JSON; NULL: null */
+    } failure;
+
     struct reply reply;
     struct job job;
     struct connection *connection;

@@ -20,16 +20,6 @@ struct letter {
     const char *closing;
 };
 
-const char *const language_names[] = {"en", "ar", NULL};
-
-enum language language_of_choice(const char *choice, enum language otherwise)
-{
-    if (choice == NULL)
-        return otherwise;
-    return strcmp(choice, language_names[LANGUAGE_ARABIC]) == 0 ? LANGUAGE_ARABIC
-                                                                : LANGUAGE_ENGLISH;
-}
-
 /* EMAIL_FROM as it is set, else EMAIL_USERNAME; NULL if neither can be a sender. */
 static const char *sender_of(const struct settings *settings)
 {

@@ -5,15 +5,8 @@
  * Pure but for the random parts and the date; any thread. */
 #pragma once
 
+#include "core/language.h"
 #include "core/settings.h"
-
-enum language { LANGUAGE_ENGLISH, LANGUAGE_ARABIC };
-
-/* "en", "ar"; NULL behind the last. By position as in enum language. */
-extern const char *const language_names[];
-
-/* What a user chose ("ar"), else the other. */
-enum language language_of_choice(const char *choice, enum language otherwise);
 
 /* The address that letters come from; NULL if none is configured. */
 const char *letter_sender(void *mem, const struct settings *settings);

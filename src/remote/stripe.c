@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "remote/advice.h"
 #include "remote/transfer.h"
 
 #include <assert.h>
@@ -323,7 +324,6 @@ static void forget_refusal(struct stripe_call *call)
 {
     call->type = call->code = call->decline_code = call->param = call->message = "";
     call->request_id = "";
-    call->notice = NULL;
 }
 
 /* In the task's memory. */
@@ -336,8 +336,6 @@ static void read_refusal(struct task *task, struct stripe_call *call)
     call->decline_code = said(task->mem, stripe_text(error, "decline_code"), NAME_BYTES);
     call->param = said(task->mem, stripe_text(error, "param"), NAME_BYTES);
     call->message = stripe_said(task->mem, stripe_text(error, "message"));
-    if (strcmp(stripe_text(error, "type"), "card_error") == 0)
-        call->notice = mem_string(task->mem, stripe_text(error, "message"));
 }
 
 /* Whether this is an answer that stands; else it may be asked again. */
@@ -460,6 +458,14 @@ static bool try_on(struct task *task, struct stripe *stripe, struct stripe_call 
     }
 }
 
+static enum err fail_advised(struct task *task, enum err e, const struct stripe_call *call,
+                             const char *text)
+{
+    (void)fail(task, e, text);
+    task->phrase = advice_for(call);
+    return e;
+}
+
 enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call)
 {
     bool settled;
@@ -468,18 +474,19 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
     if (!stripe_is_configured(stripe->settings))
         return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
     if (is_broken(stripe))
-        return fail(task, ERR_STRIPE_DOWN, "Stripe has failed several times: not asked");
+        return fail_advised(task, ERR_STRIPE_DOWN, call,
+                            "Stripe has failed several times: not asked");
     settled = try_on(task, stripe, call);
     note_outcome(stripe, settled || (call->status >= 400 && call->status < 500));
     if (!settled && call->status == 0)
-        return fail(task, ERR_STRIPE_DOWN, "Stripe does not answer");
+        return fail_advised(task, ERR_STRIPE_DOWN, call, "Stripe does not answer");
     if (!settled)
-        return fail(task, ERR_STRIPE_DOWN,
-                    mem_printf(task->mem, "Stripe fails at %s %s: %s", call->method, call->path,
-                               describe(task, call)));
+        return fail_advised(task, ERR_STRIPE_DOWN, call,
+                            mem_printf(task->mem, "Stripe fails at %s %s: %s", call->method,
+                                       call->path, describe(task, call)));
     if (call->status < 300)
         return OK;
-    return fail(task, ERR_STRIPE,
-                mem_printf(task->mem, "Stripe refuses %s %s: %s", call->method, call->path,
-                           describe(task, call)));
+    return fail_advised(task, ERR_STRIPE, call,
+                        mem_printf(task->mem, "Stripe refuses %s %s: %s", call->method, call->path,
+                                   describe(task, call)));
 }

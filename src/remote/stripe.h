@@ -56,7 +56,8 @@ struct stripe_call {
 };
 
 /* OK: 2xx. ERR_STRIPE: Stripe has refused, and `status` and `code` say how. ERR_STRIPE_DOWN: the
- * outcome is unknown. ERR_STRIPE_OFF: it is not configured. */
+ * outcome is unknown. With both, the task's phrase is what people are told (remote/advice.h).
+ * ERR_STRIPE_OFF: it is not configured. */
 must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call);
 
 /* A text of Stripe's for logs and operators: at most some 300 bytes, without control characters,

@@ -1,10 +1,11 @@
 """What Stripe refuses: the operator reads why, and people read what to do."""
 import json
+import time
 
 import pytest
 
 from letters import rows
-from manus import API
+from manus import API, SLOW
 from stripe_courier import forged
 from test_subscription import admin
 
@@ -123,3 +124,107 @@ def test_a_name_is_cut_at_what_stripe_takes(world):
     world.manus.start()
     assert checkout(world, user).status_code == 200
     assert world.stripe.every("customer")[0]["name"] == "🦆" * 256
+
+
+# For people
+
+CHANGES = [("change-plan", SUBSCRIPTION), ("cancel", SUBSCRIPTION)]
+CARDS = [
+    ({"code": "authentication_required", "decline_code": "authentication_required"}, "Your bank wants you to confirm the payment: confirm it in the portal, then try again", "تأكيد"),
+    ({"code": "subscription_payment_intent_requires_action"}, "Your bank wants you to confirm the payment: confirm it in the portal, then try again", "تأكيد"),
+    ({"code": "card_declined", "decline_code": "insufficient_funds"}, "The card does not have enough funds: use another card in the portal, or try again later", "رصيد"),
+    ({"code": "expired_card"}, "The card has expired: add a valid one in the portal, then try again", "انتهت"),
+    ({"code": "card_declined", "decline_code": "stolen_card"}, "The payment was declined: use another card in the portal, or ask your bank", "رُفضت"),
+    ({}, "The payment was declined: use another card in the portal, or ask your bank", "رُفضت"),
+    ({"code": "a_code_to_come"}, "The payment was declined: use another card in the portal, or ask your bank", "رُفضت"),
+]
+OTHERS = [
+    (400, {"code": "resource_missing", "message": "This customer has no attached payment source or default payment method."}, "No payment method is stored: add one in the portal, then try again", True),
+    (404, {"code": "resource_missing", "param": "default_payment_method"}, "No payment method is stored: add one in the portal, then try again", True),
+    (400, {"message": "You cannot combine currencies on a single customer."}, "This plan is sold in another currency than what you have already: ask for help to change the currency", False),
+    (400, {"param": "items[0][price]", "message": "The price specified is inactive. This field only accepts active prices."},
+     "This plan cannot be bought at the moment, and that is ours to mend: ask for help", False),
+    (400, {"code": "parameter_unknown"}, "The payment provider refused the request", False),
+]
+DEVELOPERS = "Payment for this subscription requires additional user action before it can be completed: see https://stripe.com/docs/billing/migration"
+
+
+def is_portal(world, data):
+    return set(data) == {"portal_url"} and data["portal_url"] in [one["url"] for one in world.stripe.every("billing_portal.session")]
+
+
+@pytest.mark.parametrize("path, on", CHANGES, ids=[path for path, _ in CHANGES])
+@pytest.mark.parametrize("words, english, arabic", CARDS, ids=[(words.get("decline_code") or words.get("code") or "no code") for words, _, _ in CARDS])
+def test_who_cannot_pay_is_told_what_to_do_and_where(shared, path, on, words, english, arabic):
+    user, _ = shared.subscriber()
+    for accepted, text in (("en", english), ("ar-EG,ar;q=0.9", arabic)):
+        refuses(shared, on, 402, DEVELOPERS, kind="card_error", **words)
+        reply = shared.post(user, path, {"plan": "pro"}, headers={"Accept-Language": accepted})
+        assert (reply.status_code, reply.json()["code"]) == (402, 402) and text in reply.json()["msg"], reply.text
+        assert "additional user action" not in reply.text and "stripe.com/docs" not in reply.text
+        assert is_portal(shared, reply.json()["data"])
+        assert reply.json()["data"]["portal_url"] not in shared.manus.log_path.read_text()
+    shared.post(user, "resume")
+
+
+@pytest.mark.parametrize("status, words, msg, in_portal", OTHERS, ids=["no source", "no method", "currency", "price", "anything else"])
+def test_what_else_stripe_refuses_is_told_in_our_words(shared, status, words, msg, in_portal):
+    user, _ = shared.subscriber()
+    refuses(shared, SUBSCRIPTION, status, **words)
+    reply = shared.post(user, "change-plan", {"plan": "pro"})
+    assert (reply.status_code, reply.json()["msg"]) == (502, msg)
+    assert is_portal(shared, reply.json()["data"]) if in_portal else reply.json()["data"] is None
+
+
+@pytest.mark.parametrize("method, path, on", [
+    ("post", "change-plan/preview", "POST /v1/invoices/create_preview"), ("post", "create-portal-session", "POST /v1/billing_portal/sessions"),
+    ("get", "invoices", "GET /v1/invoices"), ("post", "create-checkout-session", "POST /v1/checkout/sessions")])
+def test_wherever_stripe_refuses_the_text_is_ours_in_the_readers_language(shared, method, path, on):
+    user = shared.user() if "checkout" in path else shared.subscriber()[0]
+    for accepted, msg in (("en", "The payment provider refused the request"), ("ar", "رفض مزوّد الدفع الطلب")):
+        refuses(shared, on, 400, DEVELOPERS)
+        reply = getattr(shared, method)(user, path, headers={"Accept-Language": accepted}, **({"body": {"plan": "pro"}} if method == "post" else {}))
+        assert (reply.status_code, reply.json()["msg"]) == (502, msg)
+
+
+def test_a_plan_whose_price_is_no_more_is_ours_to_mend_at_the_checkout_too(shared):
+    refuses(shared, "POST /v1/checkout/sessions", 400, "The price specified is inactive. This field only accepts active prices.", param="line_items[0][price]")
+    reply = checkout(shared, shared.user())
+    assert (reply.status_code, reply.json()["msg"]) == (502, "This plan cannot be bought at the moment, and that is ours to mend: ask for help")
+
+
+def test_who_asks_too_much_is_told_to_wait(shared):
+    user, _ = shared.subscriber()
+    shared.stripe.fails(429, on="GET /v1/invoices", times=99)
+    reply = shared.get(user, "invoices", headers={"Accept-Language": "ar"})
+    shared.stripe.honest()
+    assert reply.status_code == 503 and "انتظر دقيقة" in reply.json()["msg"] and reply.json()["data"] is None
+
+
+def test_the_language_that_somebody_chose_comes_before_the_browsers(shared):
+    user, person = shared.subscriber()
+    assert shared.manus.post(f"{API}/auth/change-language", {"language": "ar"}, user["token"]).status_code == 200
+    person.card_fails()
+    assert "رُفضت" in shared.post(user, "change-plan", {"plan": "pro"}, headers={"Accept-Language": "en"}).json()["msg"]
+
+
+def test_who_owes_gets_the_portals_address_with_the_refusal(shared):
+    user, person = shared.subscriber()
+    person.card_fails()
+    person.waits_for_the_next_period()
+    shared.deliver(person)
+    for path in ("change-plan", "change-plan/preview"):
+        reply = shared.post(user, path, {"plan": "pro"})
+        assert (reply.status_code, reply.json()["msg"]) == (402, "A payment is due: pay it in the portal, then change the plan")
+        assert is_portal(shared, reply.json()["data"])
+
+
+def test_a_portal_that_cannot_be_had_is_left_out_soon(shared):
+    user, person = shared.subscriber()
+    person.card_fails()
+    shared.stripe.hangs(30, on="POST /v1/billing_portal/sessions", times=9)
+    began = time.monotonic()
+    reply = shared.post(user, "change-plan", {"plan": "pro"})
+    shared.stripe.honest()
+    assert (reply.status_code, reply.json()["data"]) == (402, None) and "declined" in reply.json()["msg"]
+    assert time.monotonic() - began < 6 * SLOW

@@ -1,0 +1,16 @@
+/* The languages that people are told things in.
+ * Pure; any thread. */
+#pragma once
+
+enum language { LANGUAGE_ENGLISH, LANGUAGE_ARABIC, LANGUAGES };
+
+/* "en", "ar"; NULL behind the last. By position as in enum language. */
+extern const char *const language_names[];
+
+/* What a user chose ("ar"), else the other. */
+enum language language_of_choice(const char *choice, enum language otherwise);
+
+/* One text in each of them; NULL: as it stands elsewhere. Static. */
+struct phrase {
+    const char *in[LANGUAGES];
+};
