@@ -75,7 +75,8 @@ static enum err make_customer(struct task *task, struct billing *billing, const 
                               int64_t generation, unsigned attempt, const char **ret_id,
                               bool *ret_burnt)
 {
-    auto_call struct stripe_call call = {.method = "POST", .path = "/v1/customers"};
+    auto_call struct stripe_call call = {
+        .method = "POST", .path = "/v1/customers", .about = user->id};
     struct optional optional[] = {
         {.name = "email", .value = user->email},
         {.name = "name", .value = cut(task->mem, user->fullname, NAME_CHARACTERS)}};
@@ -197,7 +198,8 @@ static enum err make_session(struct task *task, struct billing *billing,
     auto_call struct stripe_call call = {.method = "POST",
                                          .path = "/v1/checkout/sessions",
                                          .form = form_of(task, checkout, customer_id),
-                                         .key = checkout->key};
+                                         .key = checkout->key,
+                                         .about = customer_id};
     enum err e = stripe_ask(task, billing->stripe, &call);
     bool kept;
 
@@ -540,6 +542,7 @@ enum err checkout_portal(struct task *task, struct billing *billing,
         return fail(task, ERR_BAD_REQUEST,
                     mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
     stripe_put(&form, "customer", subscription.customer_id);
+    call.about = subscription.customer_id;
     stripe_put(&form, "return_url",
                return_url != NULL ? return_url : return_url_default(task->mem, settings));
     call.form = form.s;
@@ -566,6 +569,7 @@ enum err checkout_invoices(struct task *task, struct billing *billing, const cha
     stripe_put(&query, "customer", subscription.customer_id);
     stripe_put_int(&query, "limit", INVOICES);
     call.form = query.s;
+    call.about = subscription.customer_id;
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return OK;
@@ -580,7 +584,7 @@ enum err checkout_invoices(struct task *task, struct billing *billing, const cha
 static enum err read_live(struct task *task, struct billing *billing,
                           const struct subscription *subscription, json_t **ret)
 {
-    auto_call struct stripe_call call = {.method = "GET"};
+    auto_call struct stripe_call call = {.method = "GET", .about = subscription->customer_id};
     enum err e;
 
     if (!is_subscribed(subscription) || !stripe_is_id(subscription->stripe_id, "sub_"))
@@ -730,6 +734,7 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     stripe_put_int(&form, "subscription_details[proration_date]", *ret_date_s);
     call.form = form.s;
     call.key = mem_printf(task->mem, "manus:preview:%s", crypto_id(task->mem));
+    call.about = subscription.customer_id;
     e = stripe_ask(task, billing->stripe, &call);
     if (e == OK)
         *ret = json_incref(call.reply);
@@ -757,8 +762,10 @@ static enum err change(struct task *task, struct billing *billing, const struct 
                        const struct subscription *subscription, struct stripe_call *call,
                        struct subscription *ret)
 {
-    enum err e = stripe_ask(task, billing->stripe, call);
+    enum err e;
 
+    call->about = subscription->customer_id;
+    e = stripe_ask(task, billing->stripe, call);
     if (e == ERR_STRIPE && call->status == 402)
         return fail_payment(task, task->phrase);
     return e == OK ? read_again(task, billing, settings, subscription, ret) : e;
@@ -874,9 +881,10 @@ enum err checkout_resume(struct task *task, struct billing *billing,
     return e;
 }
 
-static enum err remove_at_stripe(struct task *task, struct billing *billing, const char *path)
+static enum err remove_at_stripe(struct task *task, struct billing *billing, const char *path,
+                                 const char *customer_id)
 {
-    auto_call struct stripe_call call = {.method = "DELETE", .path = path};
+    auto_call struct stripe_call call = {.method = "DELETE", .path = path, .about = customer_id};
     enum err e = stripe_ask(task, billing->stripe, &call);
 
     return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
@@ -885,7 +893,8 @@ static enum err remove_at_stripe(struct task *task, struct billing *billing, con
 /* A page that is open still could be paid by who has gone. */
 static enum err close_pages(struct task *task, struct billing *billing, const char *customer_id)
 {
-    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/checkout/sessions"};
+    auto_call struct stripe_call call = {
+        .method = "GET", .path = "/v1/checkout/sessions", .about = customer_id};
     struct text query = text_open(task->mem, 128);
     const json_t *data, *session;
     size_t i;
@@ -937,15 +946,16 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
         if (e != OK || reading_is_final(one) || !stripe_is_id(id, "sub_"))
             continue;
         if (is_ours)
-            e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/subscriptions/%s", id));
+            e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/subscriptions/%s", id),
+                                 customer_id);
         else
             has_others = true;
     }
     if (e != OK || missing)
         return e;
     if (!has_others)
-        return remove_at_stripe(task, billing,
-                                mem_printf(task->mem, "/v1/customers/%s", customer_id));
+        return remove_at_stripe(
+            task, billing, mem_printf(task->mem, "/v1/customers/%s", customer_id), customer_id);
     log_info(task, "a customer stays at Stripe: something else runs for them",
              LOG_S("customer", customer_id));
     return close_pages(task, billing, customer_id);

@@ -536,6 +536,7 @@ static void work(struct job *job)
 
         if (e == OK && !found)
             return;
+        task.is_repetition = e == OK && event.waits > 0;
         if (e == OK)
             e = inbox_apply(&task, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
         if (e != OK) {

@@ -11,9 +11,10 @@ enum { PAGES = 10, PAGE = 100, APPLY_TRIES = 4 };
 
 /* Asking */
 
-/* Everything of a list of Stripe's behind what `query` says: a new array. */
+/* Everything of a list of Stripe's behind what `query` says, about a customer: a new array. */
 static enum err list_all(struct task *task, struct billing *billing, const char *path,
-                         const struct text *query, json_t **ret, bool *ret_missing)
+                         const struct text *query, const char *about, json_t **ret,
+                         bool *ret_missing)
 {
     const char *after = NULL;
     enum err e = OK;
@@ -21,7 +22,7 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
     *ret = json_array();
     *ret_missing = false;
     for (int i = 0; i < PAGES; i++) {
-        auto_call struct stripe_call call = {.method = "GET", .path = path};
+        auto_call struct stripe_call call = {.method = "GET", .path = path, .about = about};
         struct text form = text_open(task->mem, query->len + 64);
         json_t *data;
 
@@ -56,7 +57,7 @@ enum err sync_list(struct task *task, struct billing *billing, const char *custo
     stripe_put(&query, "customer", customer_id);
     stripe_put(&query, "status", "all");
     stripe_put(&query, "expand[0]", "data.latest_invoice");
-    return list_all(task, billing, "/v1/subscriptions", &query, ret, ret_missing);
+    return list_all(task, billing, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
 }
 
 /* What of the subscription is not paid, if it says that something is. What was written off is owed
@@ -78,7 +79,8 @@ static enum err read_debt(struct task *task, struct billing *billing, const json
 
         stripe_put(&query, "subscription", id);
         stripe_put(&query, "status", states[i]);
-        e = list_all(task, billing, "/v1/invoices", &query, &invoices, &missing);
+        e = list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
+                     &invoices, &missing);
         reading_debt(invoices, ret);
     }
     return e;
@@ -98,7 +100,9 @@ static enum err look_for_customer(struct task *task, struct billing *billing,
                                   bool *ret_gone)
 {
     auto_call struct stripe_call call = {
-        .method = "GET", .path = mem_printf(task->mem, "/v1/customers/%s", customer_id)};
+        .method = "GET",
+        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
+        .about = customer_id};
     enum err e = stripe_ask(task, billing->stripe, &call);
     bool is_missing = e == ERR_STRIPE && stripe_is_missing(&call);
 
@@ -126,7 +130,8 @@ static enum err look_for_known(struct task *task, struct billing *billing,
                                const struct subscription *stored, const char *customer_id,
                                json_t *list)
 {
-    auto_call struct stripe_call call = {.method = "GET", .form = "expand[0]=latest_invoice"};
+    auto_call struct stripe_call call = {
+        .method = "GET", .form = "expand[0]=latest_invoice", .about = stored->customer_id};
     enum err e;
 
     if (stored->stripe_id == NULL || !stripe_is_id(stored->stripe_id, "sub_") ||
@@ -170,7 +175,8 @@ static bool end_duplicates(struct task *task, struct billing *billing, const jso
         bool is_paid = strcmp(stripe_text(one, "status"), "past_due") != 0;
         auto_call struct stripe_call call = {.method = "DELETE",
                                              .form = is_paid ? "prorate=true&invoice_now=true"
-                                                             : "prorate=false"};
+                                                             : "prorate=false",
+                                             .about = stripe_id_of(one, "customer")};
 
         if (!reading_is_duplicate(billing->plans, one, kept) || !stripe_is_id(id, "sub_"))
             continue;
@@ -399,7 +405,7 @@ enum err sync_locked(struct task *task, struct billing *billing, const struct se
 static enum err follow_subscription(struct task *task, struct billing *billing,
                                     struct sync_links *links)
 {
-    auto_call struct stripe_call call = {.method = "GET"};
+    auto_call struct stripe_call call = {.method = "GET", .about = links->customer_id};
     const char *user_id;
     enum err e;
 
@@ -437,7 +443,9 @@ static void name_user(struct task *task, const char *user_id, struct stranger *s
 static enum err read_customer(struct task *task, struct billing *billing, struct stranger *stranger)
 {
     auto_call struct stripe_call call = {
-        .method = "GET", .path = mem_printf(task->mem, "/v1/customers/%s", stranger->customer_id)};
+        .method = "GET",
+        .path = mem_printf(task->mem, "/v1/customers/%s", stranger->customer_id),
+        .about = stranger->customer_id};
     enum err e = stripe_ask(task, billing->stripe, &call);
 
     stranger->is_gone = json_is_true(json_object_get(call.reply, "deleted"));
@@ -471,7 +479,8 @@ static enum err read_stranger(struct task *task, struct billing *billing,
 /* A payment link tells whom it was for in its session alone. */
 static enum err read_sessions(struct task *task, struct billing *billing, struct stranger *stranger)
 {
-    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/checkout/sessions"};
+    auto_call struct stripe_call call = {
+        .method = "GET", .path = "/v1/checkout/sessions", .about = stranger->customer_id};
     struct text query = text_open(task->mem, 96);
     const json_t *data, *session;
     size_t i;

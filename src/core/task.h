@@ -8,11 +8,13 @@
 #include "core/language.h"
 #include "core/mem.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct task {
     void *mem;           /* talloc tree, freed with the task */
     int64_t deadline_ms; /* monotonic; work that has not begun by then is dropped */
+    bool is_repetition;  /* of what is tried again later by itself: nothing remote is tried twice */
     const char *id;      /* request id, or the job's name */
     const char *user_id; /* NULL until somebody is known */
     enum err err;

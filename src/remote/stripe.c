@@ -23,7 +23,10 @@ enum {
     LONGEST_WAIT_MS = 5000,
     MAX_REPLY = 8 << 20,
     BUDGET = 100,     /* tenths of a retry that may be saved up; each call earns one tenth */
-    BREAKS_AFTER = 5, /* calls in a row without an answer */
+    BREAKS_AFTER = 5, /* calls in a row without an answer, */
+    SUBJECTS = 3,     /* about so many different ones */
+    SUBJECT_BYTES = 64,
+    PROBE_MS = 2000,
     FIRST_BREAK_MS = 1000,
     LONGEST_BREAK_MS = 30000,
     SAID_BYTES = 300, /* of a message of Stripe's that is kept */
@@ -34,8 +37,11 @@ struct stripe {
     const struct settings *settings;
     pthread_mutex_t lock;
     int budget;
-    unsigned failures; /* in a row */
-    int64_t broken_until_ms, break_ms;
+    unsigned failures;                      /* in a row */
+    char subjects[SUBJECTS][SUBJECT_BYTES]; /* that they were about, the first `subject_count` */
+    size_t subject_count;
+    int64_t broken_until_ms, break_ms; /* until then nothing is asked; 0: all is well */
+    bool probing;
 };
 
 bool stripe_is_configured(const struct settings *settings)
@@ -52,10 +58,10 @@ bool stripe_is_live(const struct settings *settings)
            strncmp((const char *)settings->stripe_secret->bytes + 3, "live_", 5) == 0;
 }
 
-const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
+static enum err ask_balance(void *mem, const struct settings *settings, int64_t timeout_ms,
+                            struct transfer *ret)
 {
-    auto_tree void *mem = mem_tree(0);
-    struct transfer transfer = {
+    *ret = (struct transfer){
         .url = mem_printf(mem, "%s/v1/balance", settings->stripe_api_base),
         .bearer = settings->stripe_secret,
         .ca_file = settings->ca_file,
@@ -63,8 +69,15 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
         .max_reply = 64 << 10,
         .headers = {"Stripe-Version: " STRIPE_VERSION},
     };
+    return transfer_run(mem, ret);
+}
 
-    if (transfer_run(mem, &transfer) != OK)
+const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct transfer transfer;
+
+    if (ask_balance(mem, settings, timeout_ms, &transfer) != OK)
         return transfer.problem;
     if (transfer.status == 401 || transfer.status == 403)
         return "API key refused";
@@ -162,33 +175,95 @@ bool stripe_is_missing(const struct stripe_call *call)
 
 /* Budget and breaker */
 
-static bool is_broken(struct stripe *stripe)
+enum leave { MAY_ASK, MUST_PROBE, BROKEN };
+
+static enum leave leave_to_ask(struct stripe *stripe)
 {
-    int64_t now_ms = clock_mono_ms();
-    bool broken;
+    enum leave leave = MAY_ASK;
 
     pthread_mutex_lock(&stripe->lock);
-    broken = now_ms < stripe->broken_until_ms;
-    if (!broken && stripe->broken_until_ms != 0)
-        stripe->broken_until_ms = now_ms + stripe->break_ms; /* one goes to see; others wait on */
-    if (!broken && stripe->budget < BUDGET)
+    if (stripe->broken_until_ms != 0)
+        leave = stripe->probing || clock_mono_ms() < stripe->broken_until_ms ? BROKEN : MUST_PROBE;
+    if (leave == MUST_PROBE)
+        stripe->probing = true;
+    if (leave == MAY_ASK && stripe->budget < BUDGET)
         stripe->budget++;
     pthread_mutex_unlock(&stripe->lock);
-    return broken;
+    return leave;
 }
 
-static void note_outcome(struct stripe *stripe, bool answered)
+static void forget_failures(struct stripe *stripe)
+{
+    stripe->failures = 0;
+    stripe->subject_count = 0;
+}
+
+static void begin_break(struct stripe *stripe)
+{
+    forget_failures(stripe);
+    stripe->broken_until_ms = clock_mono_ms() + stripe->break_ms;
+    stripe->break_ms = stripe->break_ms * 2 < LONGEST_BREAK_MS ? stripe->break_ms * 2
+                                                               : LONGEST_BREAK_MS;
+}
+
+/* A question of its own, which is about nobody: whether Stripe is there again. Even that the key is
+ * refused is an answer. */
+static bool is_back(struct task *task, struct stripe *stripe)
+{
+    int64_t left_ms = task->deadline_ms - clock_mono_ms();
+    struct transfer transfer = {0};
+    bool answered = left_ms >= LEAST_MS &&
+                    ask_balance(task->mem, stripe->settings,
+                                left_ms < PROBE_MS ? left_ms : PROBE_MS, &transfer) == OK &&
+                    transfer.status < 500;
+
+    talloc_free(transfer.reply.s);
+    pthread_mutex_lock(&stripe->lock);
+    stripe->probing = false;
+    if (answered)
+        stripe->broken_until_ms = 0;
+    else if (left_ms >= LEAST_MS)
+        begin_break(stripe);
+    pthread_mutex_unlock(&stripe->lock);
+    log_info(task, answered ? "stripe answers again" : "stripe does not answer yet",
+             LOG_I("status", transfer.status), LOG_S("problem", transfer.problem));
+    return answered;
+}
+
+/* `about` NULL: nobody can be asked about anything, so it counts as one more. */
+static void note_subject(struct stripe *stripe, const char *about)
+{
+    size_t count = stripe->subject_count;
+
+    if (count == SUBJECTS)
+        return;
+    for (size_t i = 0; i < count && about != NULL; i++) {
+        if (strncmp(stripe->subjects[i], about, SUBJECT_BYTES - 1) == 0)
+            return;
+    }
+    snprintf(stripe->subjects[count], SUBJECT_BYTES, "%s", about == NULL ? "(all)" : about);
+    stripe->subject_count++;
+}
+
+static void note_answer(struct stripe *stripe)
 {
     pthread_mutex_lock(&stripe->lock);
-    if (answered) {
-        stripe->failures = 0;
-        stripe->broken_until_ms = 0;
-        stripe->break_ms = FIRST_BREAK_MS;
-    } else if (++stripe->failures >= BREAKS_AFTER) {
-        stripe->broken_until_ms = clock_mono_ms() + stripe->break_ms;
-        stripe->break_ms = stripe->break_ms * 2 < LONGEST_BREAK_MS ? stripe->break_ms * 2
-                                                                   : LONGEST_BREAK_MS;
-    }
+    forget_failures(stripe);
+    stripe->break_ms = FIRST_BREAK_MS;
+    pthread_mutex_unlock(&stripe->lock);
+}
+
+/* What fails for one is no reason to ask nothing for others. */
+static void note_failure(struct stripe *stripe, const struct stripe_call *call)
+{
+    pthread_mutex_lock(&stripe->lock);
+    stripe->failures++;
+    if (call->is_unconnected)
+        note_subject(stripe, NULL);
+    else
+        note_subject(stripe, call->about == NULL ? "" : call->about);
+    if (stripe->failures >= BREAKS_AFTER && stripe->subject_count == SUBJECTS)
+        begin_break(stripe);
     pthread_mutex_unlock(&stripe->lock);
 }
 
@@ -348,6 +423,7 @@ static bool is_settled(struct task *task, struct stripe_call *call, const struct
     call->is_burnt = a->replayed && call->status >= 500;
     forget_refusal(call);
     call->request_id = said(task->mem, a->request_id, NAME_BYTES);
+    call->is_unconnected = a->transfer.is_unconnected;
     if (call->status == 0)
         return false;
     json_decref(call->reply);
@@ -451,8 +527,8 @@ static bool try_on(struct task *task, struct stripe *stripe, struct stripe_call 
             return true;
         metric_add(METRIC_stripe_failures, 1);
         wait_ms = wait_before(number, call, &a);
-        if (number == TRIES || !is_worth_retrying(call, &a) || left_ms(task) < wait_ms + LEAST_MS ||
-            !may_retry(stripe))
+        if (number == TRIES || task->is_repetition || !is_worth_retrying(call, &a) ||
+            left_ms(task) < wait_ms + LEAST_MS || !may_retry(stripe))
             return false;
         usleep((useconds_t)(wait_ms * 1000));
     }
@@ -468,16 +544,21 @@ static enum err fail_advised(struct task *task, enum err e, const struct stripe_
 
 enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call)
 {
+    enum leave leave;
     bool settled;
 
     forget_refusal(call);
     if (!stripe_is_configured(stripe->settings))
         return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
-    if (is_broken(stripe))
+    leave = leave_to_ask(stripe);
+    if (leave == BROKEN || (leave == MUST_PROBE && !is_back(task, stripe)))
         return fail_advised(task, ERR_STRIPE_DOWN, call,
                             "Stripe has failed several times: not asked");
     settled = try_on(task, stripe, call);
-    note_outcome(stripe, settled || (call->status >= 400 && call->status < 500));
+    if (settled || (call->status >= 400 && call->status < 500))
+        note_answer(stripe);
+    else
+        note_failure(stripe, call);
     if (!settled && call->status == 0)
         return fail_advised(task, ERR_STRIPE_DOWN, call, "Stripe does not answer");
     if (!settled)

@@ -1,8 +1,10 @@
 /* Stripe's API, on libcurl: form-encoded requests of one pinned version, JSON replies.
  *
  * Retries by Stripe's rules: no connection, 409, 429 and 5xx, unless Stripe-Should-Retry says
- * otherwise, with growing waits, within the task's deadline and a budget of the whole process;
- * after several failures in a row nothing is asked for a while. Each POST has an idempotency key,
+ * otherwise, with growing waits, within the task's deadline and a budget of the whole process; what
+ * is tried again later by itself (task->is_repetition) has none. After several failures in a row
+ * that were about different ones, or for want of a connection, nothing is asked for a while; then a
+ * question of its own tells whether Stripe is back. Each POST has an idempotency key,
  * so that a repetition does nothing twice. Request ids are logged, keys and contents never. Blocks:
  * a lane's work. Any thread. */
 #pragma once
@@ -44,6 +46,8 @@ struct stripe_call {
     const char *form; /* of a GET: its query; NULL: none */
     const char *key;  /* of a POST; a DELETE needs none */
 
+    const char *about; /* whom it is about: the customer's id, else what there is; NULL: unknown */
+
     int status;       /* from here on: the answer. 0: there was none */
     json_t *reply;    /* an object; json_decref() is the caller's */
     const char *type; /* of a refusal, as stripe_said() has it, and so are the next four: Stripe's;
@@ -52,6 +56,7 @@ struct stripe_call {
     const char *request_id; /* may be empty */
     const char *notice;     /* what the cardholder may be told; NULL: nothing */
     bool is_burnt;          /* the key will get this failure for a day: another one is needed */
+    bool is_unconnected;    /* the last attempt found no connection */
     int64_t date_s;         /* Stripe's clock; 0: unknown */
 };
 

@@ -88,6 +88,16 @@ static bool is_hopeless(CURLcode code)
            code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WRITE_ERROR;
 }
 
+/* Before the request was sent, whether the connection was new or not. */
+static bool is_unconnected(CURL *curl, CURLcode code)
+{
+    curl_off_t sent_us = 0;
+
+    return code != CURLE_OK &&
+           curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us) == CURLE_OK &&
+           sent_us == 0;
+}
+
 static const char *explain(CURLcode code)
 {
     switch (code) {
@@ -157,6 +167,7 @@ enum err transfer_run(void *mem, struct transfer *transfer)
         code = curl_easy_perform(curl);
     if (code == CURLE_OK)
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer->status);
+    transfer->is_unconnected = curl != NULL && is_unconnected(curl, code);
     curl_easy_cleanup(curl);
     curl_slist_free_all(headers);
     transfer->problem = code == CURLE_OK ? NULL : explain(code);

@@ -26,6 +26,7 @@ struct transfer {
     struct text reply;
     const char *problem; /* static; what went wrong when there is no answer */
     bool is_hopeless;    /* it would go wrong again: no such host, wrong certificate */
+    bool is_unconnected; /* no connection came about: nobody can have been asked */
 };
 
 /* Before the first transfer and before there are threads. */

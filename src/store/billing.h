@@ -205,6 +205,7 @@ struct event {
     const char *error;       /* of the last attempt; may be empty */
     int64_t received_ms, next_ms, done_ms;
     unsigned attempts;
+    unsigned waits; /* how often it was put off, for itself or with others of its customer */
 };
 
 #define EVENT_WAITING "waiting"

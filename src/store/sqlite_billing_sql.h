@@ -12,7 +12,7 @@
     " expires_at, leased_until"
 #define SQLITE_EVENT_COLUMNS                                                                       \
     "number, event_id, type, customer_id, user_id, state, error, received_at, next_at, done_at,"   \
-    " attempts"
+    " attempts, waits"
 
 /* What was used so far in the period that begins at ?3. */
 #define SQLITE_USED "iif(usage_period < ?3, 0, monthly_agent_runs)"

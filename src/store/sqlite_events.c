@@ -17,6 +17,7 @@ static struct event read_event(struct task *task, sqlite3_stmt *s)
         .next_ms = sqlite3_column_int64(s, 8),
         .done_ms = sqlite3_column_int64(s, 9),
         .attempts = (unsigned)sqlite3_column_int(s, 10),
+        .waits = (unsigned)sqlite3_column_int(s, 11),
     };
 }
 
@@ -24,7 +25,7 @@ static struct event read_whole(struct task *task, sqlite3_stmt *s)
 {
     struct event event = read_event(task, s);
 
-    event.payload = sqlite_db_text(task, s, 11);
+    event.payload = sqlite_db_text(task, s, 12);
     return event;
 }
 
