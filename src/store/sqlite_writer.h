@@ -1,8 +1,10 @@
 /* The one thread that writes to the SQLite file. Writes that wait at the same time share one
- * transaction (a savepoint each) and one fsync, and are acknowledged only after it. The log is copied
- * into the file by a thread of its own, beside the writer, which then begins it anew: it stays below
- * 16 MiB. A reader that lasts makes it grow, and costs nobody anything but that. Any thread may
- * write. */
+ * transaction (a savepoint each) and one fsync, and are acknowledged only after it. Any thread may
+ * write.
+ *
+ * The log is copied into the file by a thread of its own, beside the writer, which then begins it
+ * anew: it stays below 16 MiB. A reader that lasts makes it grow, and costs nobody anything but
+ * that. */
 #pragma once
 
 #include "store/sqlite_db.h"
