@@ -36,7 +36,8 @@ enum deed {
     DEED_SESSION, /* fulfil */
     DEED_TRIAL,   /* sync, and a mail */
     DEED_DELETED, /* sync, and the customer is unlinked */
-    DEED_ALERT,   /* told in the log: money goes back; what that means is for people to decide */
+    DEED_ALERT,   /* told in the log, with whose: money goes back; what that means is for people to
+                     decide */
     DEED_GOODBYE, /* our own: a user was removed */
     DEED_FOUND,   /* our own: a subscription that nobody is linked to; sync */
 };
@@ -188,6 +189,67 @@ static enum err apply_goodbye(struct task *task, struct billing *billing, const 
                             stripe_text(payload, "subscription"));
 }
 
+/* A dispute names its charge alone; that names the customer. Left out if Stripe refuses to say. */
+static enum err find_customer_of(struct task *task, struct billing *billing, const char *charge_id,
+                                 const char **ret_id, const char **ret_missing_right)
+{
+    auto_call struct stripe_call call = {.method = "GET"};
+    enum err e;
+
+    if (!stripe_is_id(charge_id, "ch_") && !stripe_is_id(charge_id, "py_"))
+        return OK;
+    call.path = mem_printf(task->mem, "/v1/charges/%s", charge_id);
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == OK)
+        *ret_id = text_or_null(task->mem, stripe_id_of(call.reply, "customer"));
+    if (call.status == 401 || call.status == 403)
+        *ret_missing_right = "Charges: read";
+    return e == ERR_STRIPE || e == ERR_STRIPE_OFF ? OK : e;
+}
+
+/* "1900 usd, customer cus_1" */
+static const char *describe_alert(struct task *task, int64_t amount, const char *currency,
+                                  const char *customer_id, const char *missing_right)
+{
+    struct text out = text_open(task->mem, 128);
+
+    text_printf(&out, "%lld %s", (long long)amount, currency);
+    if (customer_id != NULL)
+        text_printf(&out, ", customer %s", customer_id);
+    if (missing_right != NULL)
+        text_printf(&out, "; whose it is Stripe does not tell this key: give it the right %s",
+                    missing_right);
+    return out.s;
+}
+
+static enum err apply_alert(struct task *task, struct billing *billing, const struct event *event,
+                            const json_t *object, const char *customer_id, struct sync_outcome *ret)
+{
+    bool is_dispute = strcmp(stripe_text(object, "object"), "dispute") == 0, found = false;
+    int64_t amount = stripe_int(object, is_dispute ? "amount" : "amount_refunded");
+    const char *currency = stripe_said(task->mem, stripe_text(object, "currency"));
+    const char *missing_right = NULL;
+    struct subscription subscription;
+    enum err e = OK;
+
+    if (customer_id == NULL && is_dispute)
+        e = find_customer_of(task, billing, stripe_id_of(object, "charge"), &customer_id,
+                             &missing_right);
+    if (e == OK && customer_id != NULL)
+        e = store_subscription_by_customer(task, billing->store, customer_id, &found,
+                                           &subscription);
+    if (e != OK)
+        return e;
+    ret->user_id = found ? subscription.user_id : NULL;
+    ret->customer_id = customer_id;
+    ret->note = describe_alert(task, amount, currency, customer_id, missing_right);
+    log_warning(task, "money goes back: look at it in Stripe's dashboard",
+                LOG_S("event", event->id), LOG_S("type", event->type), LOG_S("user", ret->user_id),
+                LOG_S("customer", customer_id), LOG_I("amount", amount),
+                LOG_S("currency", currency), LOG_S("missing_right", missing_right));
+    return OK;
+}
+
 static enum err do_deed(struct task *task, struct billing *billing, const struct settings *settings,
                         const struct event *event, const json_t *payload, enum deed deed,
                         struct sync_outcome *ret)
@@ -210,10 +272,7 @@ static enum err do_deed(struct task *task, struct billing *billing, const struct
                                     .subscription_id = stripe_text(payload, "subscription")};
         return sync_subscription(task, billing, settings, &links, ret);
     case DEED_ALERT:
-        log_warning(task, "money goes back: look at it in Stripe's dashboard",
-                    LOG_S("event", event->id), LOG_S("type", event->type),
-                    LOG_S("customer", links.customer_id));
-        return OK;
+        return apply_alert(task, billing, event, object, links.customer_id, ret);
     default:
         return sync_subscription(task, billing, settings, &links, ret);
     }
@@ -340,7 +399,8 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
         ret->user_id = outcome->user_id;
         if (outcome->has_duplicate && event->attempts < DUPLICATE_TRIES)
             return put_off(task, billing, event, "a second subscription could not be ended yet");
-        return finish(task, billing, event, EVENT_DONE, outcome, "");
+        return finish(task, billing, event, EVENT_DONE, outcome,
+                      outcome->note == NULL ? "" : outcome->note);
     }
 }
 

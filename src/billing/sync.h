@@ -40,6 +40,7 @@ struct sync_outcome {
     bool is_given;               /* what was bought gives a plan, or gave it and is over */
     bool is_dry;                 /* nothing was changed */
     bool has_duplicate;          /* a second live subscription could not be ended */
+    const char *note;            /* for the operator, kept with the event; NULL: nothing */
     const struct mail *mail;     /* to go out once what led here is finished; NULL: none */
     struct subscription found;   /* as stored now */
 };

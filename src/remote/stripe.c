@@ -563,8 +563,8 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
         return fail_advised(task, ERR_STRIPE_DOWN, call, "Stripe does not answer");
     if (!settled)
         return fail_advised(task, ERR_STRIPE_DOWN, call,
-                            mem_printf(task->mem, "Stripe fails at %s %s: %s", call->method,
-                                       call->path, describe(task, call)));
+                            mem_printf(task->mem, "Stripe does not answer, or fails: %s %s: %s",
+                                       call->method, call->path, describe(task, call)));
     if (call->status < 300)
         return OK;
     return fail_advised(task, ERR_STRIPE, call,

@@ -5,9 +5,11 @@ import time
 import pytest
 
 from letters import rows
-from manus import API, SLOW
+from manus import API, SLOW, run
 from stripe_courier import forged
+from stripe_double import Stripe
 from test_subscription import admin
+from world import World
 
 CUSTOMERS, SUBSCRIPTION = "POST /v1/customers", "POST /v1/subscriptions/[^/]+"
 
@@ -228,3 +230,48 @@ def test_a_portal_that_cannot_be_had_is_left_out_soon(shared):
     shared.stripe.honest()
     assert (reply.status_code, reply.json()["data"]) == (402, None) and "declined" in reply.json()["msg"]
     assert time.monotonic() - began < 6 * SLOW
+
+
+# Money that goes back
+
+@pytest.mark.parametrize("deed, kind", [("disputes", "charge.dispute.created"), ("is_refunded", "charge.refunded")])
+def test_money_that_goes_back_is_told_with_whose_it_is_and_how_much(world, deed, kind):
+    user, person = world.subscriber()
+    getattr(person, deed)()
+    event = next(one for one in world.stripe.events() if one["type"] == kind)
+    assert world.send(event).status_code == 200
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    assert (line["type"], line["user"], line["customer"], line["amount"], line["currency"]) == (kind, user["id"], person.customer, 1900, "usd")
+    assert rows(world.manus, "SELECT state, user_id, error FROM events WHERE event_id = ?", event["id"]) == [("done", user["id"], f"1900 usd, customer {person.customer}")]
+    shown = run("billing", "inbox", "list", cwd=world.manus.folder, **world.manus.settings).stdout
+    assert f"user {user['id']}  1900 usd" in shown
+    assert world.subscription(user)["plan"] == "basic"
+
+
+def test_a_dispute_is_told_without_its_name_if_the_key_may_not_read_charges(tmp_path):
+    rights = {"customers": "write", "checkout": "write", "subscriptions": "write", "prices": "read", "invoices": "write"}
+    with World(tmp_path, Stripe(key="rk_test_double", rights=rights)) as world:
+        _, person = world.subscriber()
+        person.disputes()
+        event = next(one for one in world.stripe.events() if one["type"] == "charge.dispute.created")
+        world.send(event)
+        line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+        assert (line["amount"], line["missing_right"]) == (1900, "Charges: read") and "user" not in line
+        ((state, error),) = rows(world.manus, "SELECT state, error FROM events WHERE event_id = ?", event["id"])
+        assert state == "done" and "Charges: read" in error
+
+
+def test_a_dispute_while_stripe_is_down_is_told_once_it_answers(world):
+    user, person = world.subscriber()
+    person.disputes()
+    world.stripe.fails(500, on="GET /v1/charges/[^/]+", times=1, should_retry="false")
+    event = next(one for one in world.stripe.events() if one["type"] == "charge.dispute.created")
+    assert world.send(event).json()["status"] == "received"
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    assert line["user"] == user["id"]
+
+
+def test_money_of_a_stranger_that_goes_back_names_the_customer(world):
+    world.send(forged("charge.refunded", {"id": "ch_1", "object": "charge", "customer": "cus_stranger", "amount": 900, "amount_refunded": 500, "currency": "eur"}))
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    assert (line["customer"], line["amount"], line["currency"]) == ("cus_stranger", 500, "eur") and "user" not in line

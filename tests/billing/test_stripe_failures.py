@@ -129,15 +129,17 @@ def test_the_secret_key_is_in_no_reply_and_no_log(world):
 
 
 def test_the_restricted_keys_rights_of_the_docs_are_enough(tmp_path):
-    rights = {"customers": "write", "checkout": "write", "billing_portal": "write", "subscriptions": "write", "prices": "read", "invoices": "write", "events": "read"}
+    rights = {"customers": "write", "checkout": "write", "billing_portal": "write", "subscriptions": "write", "prices": "read", "invoices": "write", "events": "read", "charges": "read"}
     with World(tmp_path, stripe=Stripe(key="rk_test_double", rights=rights)) as world:
         user, person = world.subscriber()
         assert world.post(user, "create-portal-session").status_code == 200
         assert world.get(user, "invoices").status_code == 200
         assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
         assert world.post(user, "cancel").status_code == 200 and world.post(user, "resume").status_code == 200
+        person.disputes()
+        world.deliver(person)
         world.settle(user, person)
-        assert not [one for one in world.stripe.log if one["status"] == 403]
+        assert world.stripe.asked("GET /v1/charges/[^/]+") and not [one for one in world.stripe.log if one["status"] == 403]
 
 
 def test_one_customer_for_many_at_once_though_stripe_stumbles(world):
