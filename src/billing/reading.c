@@ -200,6 +200,10 @@ int64_t reading_ends_ms(const json_t *subscription)
     const json_t *pause = json_object_get(subscription, "pause_collection");
     int64_t resumes_ms = stripe_time_ms(pause, "resumes_at");
 
+    /* The present period is not paid: access ended with the one before. */
+    if (is_void_now(subscription))
+        return period_ms(subscription, json_array_get(items_of(subscription), 0),
+                         "current_period_start");
     if (at_ms == 0 && is_flagged(subscription))
         at_ms = end_ms;
     /* What was paid is had; the next period is not paid, unless the pause ends before it. */

@@ -81,9 +81,9 @@ static void test_each_status_and_field_means_what_the_table_says(void **state)
         {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'paid'}", "basic",
          "active", END, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'void'}", "basic",
-         "canceled", END, false, "collection is paused (void)"},
+         "canceled", START, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'draft'}", "basic",
-         "canceled", END, false, "collection is paused (void)"},
+         "canceled", START, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void', 'resumes_at': 1792592000},"
          " 'latest_invoice': {'status': 'paid'}",
          "basic", "active", 0, false, "collection is paused (void)"},
