@@ -386,8 +386,8 @@ enum limits_answer limits_admit(struct request *req)
         return take_answer(req);
     switch (req->match.route->limited_by) {
     case LIMITED_BY_CLIENT_AND_EMAIL:
-    case LIMITED_BY_REFUSALS:
         return is_exempt(req, limits) ? LIMITS_ADMITTED : look_at_client(req, limits);
+    case LIMITED_BY_REFUSALS: /* whoever else comes from this address */
     case LIMITED_BY_SESSION:
         return LIMITS_ADMITTED;
     default:

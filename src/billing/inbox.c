@@ -456,7 +456,7 @@ static const char *reason_to_skip(const struct settings *settings, const json_t 
     if (stripe_is_configured(settings) && json_is_boolean(live) &&
         json_is_true(live) != stripe_is_live(settings))
         *ret_message = "Event of the other mode (livemode)";
-    else if (*stripe_text(event, "account") != '\0')
+    else if (*stripe_text(event, "account") != '\0' || *stripe_text(event, "context") != '\0')
         *ret_message = "Event of another account";
     else if (row->deed == DEED_INVOICE && *subscription_of_invoice(object_of(event)) == '\0')
         *ret_message = "No subscription in invoice";

@@ -1,5 +1,6 @@
 """Stripe's events: who is believed, what is kept, and that what they lead to is always what Stripe says."""
 import collections
+import concurrent.futures
 import contextlib
 import json
 import resource
@@ -80,6 +81,30 @@ def test_only_refusals_count_for_the_limit(tmp_path):
         assert [world.send(event, header="t=1").status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
+def test_an_event_that_says_of_no_context_is_ours(world):
+    user, person = world.subscriber()
+    person.cancels()
+    assert world.send({**events_of(world.stripe, person)[-1], "context": None}).json()["status"] == "success"
+    world.settle(user, person)
+
+
+@pytest.mark.parametrize("rate", ["RATE_LIMIT_BILLING_WEBHOOK", "RATE_LIMIT_DEFAULT"])
+def test_a_thousand_forged_deliveries_from_the_same_address_leave_the_signed_ones_alone(tmp_path, rate):
+    def forge(i):
+        event = forged("customer.subscription.deleted", {"id": "sub_1", "object": "subscription"})
+        kinds = ({"secret": "whsec_guessed"}, {"header": ""}, {"at": int(time.time()) - 3600}, {"header": f"t={int(time.time())},v1={'0' * 64}"})
+        return world.send(event, **kinds[i % len(kinds)]).status_code
+
+    with World(tmp_path, RATE_LIMIT_ENABLED="true", **{rate: "3/minute"}) as world:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            forging = [pool.submit(forge, i) for i in range(1000)]
+            signed = [world.send(forged("customer.created", {"id": "cus_1", "object": "customer"})).status_code for _ in range(100)]
+            said = [one.result() for one in forging]
+        signed += [world.send(forged("customer.created", {"id": "cus_1", "object": "customer"})).status_code for _ in range(10)]
+        assert set(signed) == {200}
+        assert set(said) <= {400, 401, 429} and said.count(429) > 800
+
+
 @pytest.mark.parametrize("header", ["", "Stripe-Signature: x\r\n", "Stripe-Signature: t=1,v1=" + "0" * 64 + "\r\n"])
 def test_what_cannot_be_signed_is_refused_and_counted_without_its_body(tmp_path, header):
     with World(tmp_path, RATE_LIMIT_ENABLED="true", RATE_LIMIT_BILLING_WEBHOOK="3/minute") as world:
@@ -116,7 +141,8 @@ def test_a_body_of_a_mebibyte_is_taken_and_a_longer_one_not(world):
 
 def test_events_of_another_mode_or_account_are_recorded_and_not_applied(world):
     user, person = world.subscriber()
-    for values, message in (({"livemode": True}, "Event of the other mode (livemode)"), ({"account": "acct_other"}, "Event of another account")):
+    for values, message in (({"livemode": True}, "Event of the other mode (livemode)"), ({"account": "acct_other"}, "Event of another account"),
+                            ({"context": "acct_other"}, "Event of another account"), ({"context": "acct_1/acct_2"}, "Event of another account")):
         event = forged("customer.subscription.deleted", {**person.subscription, "status": "canceled"}, **values)
         event["livemode"] = values.get("livemode", False)
         assert world.send(event).json() == {"status": "ignored", "message": message}
