@@ -129,6 +129,10 @@ class Invoices:
         self.apply_pending(sub, invoice)
         return True
 
+    def paid_until(self, sub):
+        """The end of the last period that was paid; 0: none was."""
+        return max((line["period"]["end"] for invoice in self.invoices_of(sub, "paid") for line in invoice["lines"]["data"]), default=0)
+
     def forgive(self, invoice, sub):
         """The newest invoice decides: older ones may stay open."""
         if sub["status"] in ("incomplete", "past_due", "unpaid") and invoice["id"] == sub["latest_invoice"]:

@@ -6,7 +6,17 @@ class Person:
     """Knows Stripe's pages alone: sessions by their ids, and the customer behind them."""
 
     def __init__(self, stripe, customer=None):
-        self.stripe, self.customer = stripe, customer
+        self.stripe, self.customers = stripe, []  # the newest last
+        self.customer = customer
+
+    @property
+    def customer(self):
+        return self.customers[-1] if self.customers else None
+
+    @customer.setter
+    def customer(self, name):
+        if name is not None and name != self.customer:
+            self.customers.append(name)
 
     def thing(self, name):
         return self.stripe.things[name]

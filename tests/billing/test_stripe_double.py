@@ -945,6 +945,25 @@ def whole_life(stripe):
     trial.pay(session)
     made(stripe, "/v1/billing_portal/sessions", customer=trial.customer, return_url="https://app.example.com")
     stripe.endpoint("https://app.example.com/hook")
+    foreign_life(stripe)
+
+
+def foreign_life(stripe):
+    """What manus did not begin."""
+    person = Person(stripe)
+    person.pays_a_link(stripe.basic, "user-1")
+    person.also_subscribes(stripe.product("newsletter", 100, "week"), 3)
+    stripe.pauses(person.subscription, "void", stripe.now() + 40 * DAY)
+    person.waits(35 * DAY)
+    stripe.schedules(person.subscription, stripe.plan("yearly", 19000, "year"))
+    stripe.pends(person.subscription, stripe.pro)
+    stripe.pass_time(35 * DAY)
+    invoiced = Person(stripe, stripe.customer({"user_id": "user-2"}))
+    invoiced.subscribes(stripe.pro, collection_method="send_invoice", days_until_due=7)
+    stripe.credit(stripe.every("invoice")[0], 1000)
+    stripe.pass_time(40 * DAY)
+    for act, invoice in zip((stripe.void, stripe.write_off), stripe.invoices_of(invoiced.subscription, "open"), strict=True):
+        act(invoice)
 
 
 @pytest.mark.parametrize("version", [NEW, OLD])
@@ -957,7 +976,10 @@ def test_every_object_and_event_has_the_shape_of_stripes_document(stripe, versio
         if thing["object"] == "event":
             assert stripe_spec.problems(shown["data"]["object"], version) == []
     assert {thing["object"] for thing in things} >= {"customer", "checkout.session", "billing_portal.session", "subscription", "invoice", "charge", "refund",
-                                                     "dispute", "event", "price", "product", "webhook_endpoint", "payment_intent"}
+                                                     "dispute", "event", "price", "product", "webhook_endpoint", "payment_intent", "payment_link", "credit_note",
+                                                     "subscription_schedule"}
+    assert {event["type"] for event in stripe.events()} >= {"invoice.voided", "invoice.marked_uncollectible", "subscription_schedule.updated", "invoice.sent",
+                                                            "customer.subscription.pending_update_expired", "credit_note.created"}
     for path in ("/v1/balance", "/v1/account"):
         assert stripe_spec.problems(call(stripe, "GET", path).json()) == []
 

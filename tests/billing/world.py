@@ -1,5 +1,6 @@
 """manus and the double of Stripe, joined: what the tests of billing stand on."""
 import datetime
+import functools
 import json
 import secrets
 import time
@@ -13,18 +14,28 @@ from stripe_state import FINAL
 
 SECRET = "whsec_" + "k3" * 16
 APP = "https://app.example.com"
-LIMITS = {"basic": 1000, "pro": 5000, "free": 10}
+LIMITS, TRIAL = {"basic": 1000, "pro": 5000, "free": 10}, 50
 SHOWN = {"incomplete_expired": "canceled", "paused": "canceled"}  # the wire has six statuses
 
 
 class World:
-    def __init__(self, folder, stripe=None, **settings):
-        self.stripe = stripe or Stripe()
-        self.stripe.start()
-        self.basic, self.pro = self.stripe.plan("basic", 1900), self.stripe.plan("pro", 4900)
+    def __init__(self, folder, stripe=None, yearly=False, **settings):
+        """yearly: there is a price of a year for pro too."""
+        self.sells(stripe or Stripe(), yearly)
         self.manus = Manus(folder, **{
             "STRIPE_SECRET_KEY": self.stripe.key, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_BASE": self.stripe.base, "STRIPE_PRICE_ID_BASIC": self.basic,
-            "STRIPE_PRICE_ID_PRO": self.pro, "PUBLIC_URL": APP, **settings})
+            "STRIPE_PRICE_ID_PRO": ",".join(price for price, plan in self.plans.items() if plan == "pro"), "PUBLIC_URL": APP, **settings})
+
+    def sells(self, stripe, yearly):
+        self.stripe = stripe.start()
+        self.basic, self.pro = self.stripe.plan("basic", 1900), self.stripe.plan("pro", 4900)
+        self.yearly = self.stripe.plan("pro, yearly", 49000, "year") if yearly else None
+        self.plans = {self.basic: "basic", self.pro: "pro", **({self.yearly: "pro"} if yearly else {})}
+
+    @functools.cached_property
+    def newsletter(self):
+        """Another product of the same account."""
+        return self.stripe.product("newsletter", 100)
 
     def __enter__(self):
         self.manus.start()
@@ -93,14 +104,22 @@ class World:
 
     # What should be
 
+    def truth(self, person):
+        """Their subscription to a plan, at Stripe: what else they have there is as if it were not."""
+        return self.stripe.truth(person.customer, self.plans)
+
     def expected(self, person):
-        sub = self.stripe.truth(person.customer)
+        sub = self.truth(person)
+        if sub is None and getattr(person, "has_trial", False):
+            return {"plan": "free", "status": "trialing", "monthly_agent_runs_limit": TRIAL}
         if sub is None or sub["status"] in FINAL:
             return {"plan": "free", "monthly_agent_runs_limit": LIMITS["free"]}
-        plan = {self.basic: "basic", self.pro: "pro"}[sub["items"]["data"][0]["price"]["id"]]
+        plan = next(self.plans[item["price"]["id"]] for item in sub["items"]["data"] if item["price"]["id"] in self.plans)
+        shown = {"plan": plan, "status": SHOWN.get(sub["status"], sub["status"]), "monthly_agent_runs_limit": LIMITS[plan]}
+        if is_void(sub) and self.stripe.paid_until(sub) <= self.stripe.now():
+            return {**shown, "status": "canceled"}
         end = self.stripe.period_of(sub)[1]
-        return {"plan": plan, "status": SHOWN.get(sub["status"], sub["status"]), "monthly_agent_runs_limit": LIMITS[plan],
-                "cancel_at_period_end": sub["cancel_at"] is not None or sub["cancel_at_period_end"], "current_period_end": end}
+        return {**shown, "cancel_at_period_end": sub["cancel_at"] is not None or sub["cancel_at_period_end"], "current_period_end": end}
 
     def shown(self, user, like):
         """Those members of manus's reply that `like` has."""
@@ -119,6 +138,11 @@ class World:
             time.sleep(0.02)
 
 
+def is_void(sub):
+    """Its new invoices are voided: nobody pays, so it counts as paused from the end of what was paid."""
+    return sub["pause_collection"] is not None and sub["pause_collection"]["behavior"] == "void"
+
+
 def stamp(text):
     return text and int(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
 
@@ -128,8 +152,15 @@ def customer_of(event):
     return thing["id"] if thing["object"] == "customer" else thing.get("customer")
 
 
+def owner_of(stripe, event):
+    """The customer, also of what names only a charge."""
+    thing = event["data"]["object"]
+    charge = stripe.things.get(thing.get("charge"), {})
+    return customer_of(event) or charge.get("customer")
+
+
 def events_of(stripe, person=None):
-    return [event for event in stripe.events() if person is None or customer_of(event) in (None, person.customer)]
+    return [event for event in stripe.events() if person is None or customer_of(event) in (None, *person.customers)]
 
 
 def unknown(prefix):
