@@ -315,6 +315,19 @@ static void check_endpoints(struct doctor *d)
         d->settings->public_url == NULL ? "" : d->settings->public_url, webhook_path);
 }
 
+static void check_catching_up(struct doctor *d)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/events", .form = "limit=1"};
+
+    if (ask(d, &call) == OK)
+        say(d, true, "events can be read: what happens while this is down is found");
+    else
+        say(d, false,
+            "events cannot be read: %s; give the key the right Events: read, or what happens while "
+            "this is down is found a day later",
+            d->task->text);
+}
+
 static void check_clock(struct doctor *d)
 {
     if (labs((long)d->skew_s) <= SKEW_S)
@@ -340,6 +353,7 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
     check_prices(&d);
     check_prices_used(&d);
     check_endpoints(&d);
+    check_catching_up(&d);
     check_clock(&d);
     return d.good;
 }

@@ -579,6 +579,24 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
     return e;
 }
 
+enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings *settings,
+                   const json_t *event, bool *ret_new)
+{
+    struct event read = {.received_ms = clock_wall_ms()};
+    char *payload = NULL;
+    struct event_verdict verdict = {0};
+    struct event_kept kept = {0};
+    enum err e = OK;
+
+    if (read_event(task, settings, event, &read, &verdict))
+        read.payload = payload = json_dumps(event, JSON_COMPACT);
+    if (payload != NULL)
+        e = store_event_put(task, inbox->billing->store, &read, 0, &kept);
+    free(payload);
+    *ret_new = e == OK && kept.is_new;
+    return e;
+}
+
 /* Working off */
 
 static void work(struct job *job)

@@ -46,6 +46,11 @@ must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
                                  const struct settings *settings, const char *body, size_t len,
                                  struct event_verdict *ret);
 
+/* Stores an event that Stripe has told when it was asked, by the rules of a delivery, to be applied
+ * soon. *ret_new false: it was here before, or is no event. */
+must_check enum err inbox_put(struct task *task, struct inbox *inbox,
+                              const struct settings *settings, const json_t *event, bool *ret_new);
+
 /* Applies a stored event, or puts it off. */
 must_check enum err inbox_apply(struct task *task, struct billing *billing,
                                 const struct settings *settings, const struct event *event,

@@ -3,6 +3,7 @@
 #include "api/limits.h"
 #include "api/pages.h"
 #include "api/routes.h"
+#include "billing/catchup.h"
 #include "billing/inbox.h"
 #include "billing/reconcile.h"
 #include "core/clock.h"
@@ -292,6 +293,7 @@ static void on_tick(uv_timer_t *timer)
         outbox_tick(c->program->outbox);
         inbox_tick(c->program->app.inbox);
         reconcile_tick(c->program->reconcile);
+        catchup_tick(c->program->catchup);
     }
 }
 

@@ -19,6 +19,7 @@ struct program {
     struct outbox *outbox;
     struct figures *figures;
     struct reconcile *reconcile;
+    struct catchup *catchup;
 };
 
 struct control;

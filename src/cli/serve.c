@@ -2,6 +2,7 @@
 #include "api/gate.h"
 #include "api/limits.h"
 #include "api/routes.h"
+#include "billing/catchup.h"
 #include "billing/inbox.h"
 #include "billing/reconcile.h"
 #include "cli/admin_socket.h"
@@ -191,7 +192,8 @@ static void close_down(struct program *p)
     lane_close(p->lanes[LANE_STORE]);
     limiter_close(p->app.limiter);
     /* What it has acknowledged is durable without being closed. */
-    if (inbox_stop(p->app.inbox) && reconcile_stop(p->reconcile) && outbox_stop(p->outbox))
+    if (inbox_stop(p->app.inbox) && reconcile_stop(p->reconcile) && catchup_stop(p->catchup) &&
+        outbox_stop(p->outbox))
         store_close(p->app.store);
     log_info(NULL, "stopped");
     log_stop();
@@ -260,6 +262,8 @@ static int serve(struct program *p)
     p->app.inbox = inbox_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings, &p->app);
     p->reconcile = reconcile_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings,
                                   &p->app);
+    p->catchup = catchup_open(p->mem, p->app.billing, p->app.inbox, p->lanes[LANE_EVENT],
+                              app_settings, &p->app);
     start_loops(p);
     limiter_start(p->app.limiter, p->loops, p->loop_count, p->lanes[LANE_REMOTE]);
     p->app.server = new_server(p, listeners, descriptors);

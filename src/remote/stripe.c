@@ -42,6 +42,7 @@ struct stripe {
     size_t subject_count;
     int64_t broken_until_ms, break_ms; /* until then nothing is asked; 0: all is well */
     bool probing;
+    unsigned outages; /* that are over */
 };
 
 bool stripe_is_configured(const struct settings *settings)
@@ -220,14 +221,26 @@ static bool is_back(struct task *task, struct stripe *stripe)
     talloc_free(transfer.reply.s);
     pthread_mutex_lock(&stripe->lock);
     stripe->probing = false;
-    if (answered)
+    if (answered) {
         stripe->broken_until_ms = 0;
-    else if (left_ms >= LEAST_MS)
+        stripe->outages++;
+    } else if (left_ms >= LEAST_MS) {
         begin_break(stripe);
+    }
     pthread_mutex_unlock(&stripe->lock);
     log_info(task, answered ? "stripe answers again" : "stripe does not answer yet",
              LOG_I("status", transfer.status), LOG_S("problem", transfer.problem));
     return answered;
+}
+
+unsigned stripe_outages(struct stripe *stripe)
+{
+    unsigned outages;
+
+    pthread_mutex_lock(&stripe->lock);
+    outages = stripe->outages;
+    pthread_mutex_unlock(&stripe->lock);
+    return outages;
 }
 
 /* `about` NULL: nobody can be asked about anything, so it counts as one more. */

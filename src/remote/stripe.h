@@ -69,6 +69,9 @@ must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct 
  * addresses, keys and other secrets. Never NULL. */
 const char *stripe_said(void *mem, const char *text);
 
+/* How often Stripe was left alone and has answered again since. */
+unsigned stripe_outages(struct stripe *stripe);
+
 /* Stripe itself says that it knows no such object; a 404 of anything else does not. */
 bool stripe_is_missing(const struct stripe_call *call);
 

@@ -276,6 +276,12 @@ must_check enum err store_event_counts(struct task *task, struct store *store,
 must_check enum err store_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                                       unsigned *ret_count);
 
+/* A moment that is kept under a name. *ret_found false: none is. */
+must_check enum err store_mark(struct task *task, struct store *store, const char *name,
+                               bool *ret_found, int64_t *ret_ms);
+must_check enum err store_mark_set(struct task *task, struct store *store, const char *name,
+                                   int64_t at_ms);
+
 /* The implementations' side: a part of struct store_operations. */
 struct billing_operations {
     enum err (*subscription_by_user)(struct task *, struct store *, const char *, bool *,
@@ -325,4 +331,6 @@ struct billing_operations {
                        struct event **, size_t *, int64_t *);
     enum err (*event_counts)(struct task *, struct store *, struct event_counts *);
     enum err (*event_sweep)(struct task *, struct store *, int64_t, unsigned *);
+    enum err (*mark)(struct task *, struct store *, const char *, bool *, int64_t *);
+    enum err (*mark_set)(struct task *, struct store *, const char *, int64_t);
 };

@@ -748,4 +748,6 @@ const struct billing_operations sqlite_billing_operations = {
     .events = sqlite_events,
     .event_counts = sqlite_event_counts,
     .event_sweep = sqlite_event_sweep,
+    .mark = sqlite_mark,
+    .mark_set = sqlite_mark_set,
 };

@@ -159,6 +159,9 @@
     X(EVENT_SWEEP, "DELETE FROM events WHERE number IN (SELECT number FROM events"                 \
                    " WHERE done_at > 0 AND done_at < ?1 AND state IN ('done', 'ignored')"          \
                    " LIMIT 200)")                                                                  \
+    X(MARK, "SELECT at FROM marks WHERE name = ?1")                                                \
+    X(MARK_SET, "INSERT INTO marks(name, at) VALUES(?1, ?2)"                                       \
+                " ON CONFLICT(name) DO UPDATE SET at = excluded.at")                               \
     X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2")                  \
     X(EVENT_GOODBYE,                                                                               \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \

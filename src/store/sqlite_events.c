@@ -1,4 +1,4 @@
-/* The inbox of events. */
+/* The inbox of events, and up to when Stripe's were looked through. */
 #include "store/sqlite_parts.h"
 
 #include <string.h>
@@ -356,4 +356,52 @@ enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t befo
 
     *ret_count = (unsigned)sweep.changes;
     return e;
+}
+
+struct mark {
+    const char *name;
+    int64_t at_ms;
+    bool found;
+};
+
+static enum err read_mark(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct mark *mark = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MARK);
+    enum err e;
+
+    if (s != NULL)
+        sqlite_bind(s, 1, mark->name);
+    e = sqlite_db_row(task, db, s, &mark->found);
+    if (e == OK && mark->found)
+        mark->at_ms = sqlite3_column_int64(s, 0);
+    return e;
+}
+
+enum err sqlite_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
+                     int64_t *ret_ms)
+{
+    struct mark mark = {.name = name};
+    enum err e = sqlite_reading(task, store, read_mark, &mark);
+
+    *ret_found = mark.found;
+    *ret_ms = mark.at_ms;
+    return e;
+}
+
+static enum err set_mark(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct mark *mark = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MARK_SET);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, mark->name);
+        sqlite3_bind_int64(s, 2, mark->at_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+enum err sqlite_mark_set(struct task *task, struct store *store, const char *name, int64_t at_ms)
+{
+    return sqlite_writing(task, store, set_mark, &(struct mark){.name = name, .at_ms = at_ms});
 }

@@ -154,6 +154,9 @@ enum err sqlite_events(struct task *task, struct store *store, const char *state
                        const struct store_page *page, struct event **ret, size_t *ret_count,
                        int64_t *ret_next);
 enum err sqlite_event_counts(struct task *task, struct store *store, struct event_counts *ret);
+enum err sqlite_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
+                     int64_t *ret_ms);
+enum err sqlite_mark_set(struct task *task, struct store *store, const char *name, int64_t at_ms);
 enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                             unsigned *ret_count);
 

@@ -198,6 +198,8 @@ static const char *const steps[] = {
     "CREATE INDEX events_first ON events (next_at) WHERE state = 'waiting' AND waits = 0;"
     "CREATE INDEX events_again ON events (next_at, attempts) WHERE state = 'waiting' AND waits > 0;"
     "CREATE INDEX events_in_work ON events (customer_id) WHERE leased_until > 0;",
+
+    "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 int sqlite_schema_version(void)

@@ -168,6 +168,17 @@ enum err store_event_sweep(struct task *task, struct store *store, int64_t befor
     return store->operations->billing->event_sweep(task, store, before_ms, ret_count);
 }
 
+enum err store_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
+                    int64_t *ret_ms)
+{
+    return store->operations->billing->mark(task, store, name, ret_found, ret_ms);
+}
+
+enum err store_mark_set(struct task *task, struct store *store, const char *name, int64_t at_ms)
+{
+    return store->operations->billing->mark_set(task, store, name, at_ms);
+}
+
 enum err store_trials_ending(struct task *task, struct store *store, int64_t now_ms,
                              int64_t before_ms, struct subscription **ret, size_t *ret_count)
 {

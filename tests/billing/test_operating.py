@@ -143,7 +143,7 @@ def test_what_is_wrong_in_the_settings_is_told_with_its_mend(world, settings, wo
 
 
 def test_a_restricted_key_with_the_documented_rights_suffices(tmp_path):
-    rights = {"customers": "write", "checkout": "write", "billing_portal": "write", "subscriptions": "write", "invoices": "write", "prices": "read"}
+    rights = {"customers": "write", "checkout": "write", "billing_portal": "write", "subscriptions": "write", "invoices": "write", "prices": "read", "events": "read"}
     with World(tmp_path, Stripe(key="rk_test_double", rights=rights)) as world:
         user, person = world.subscriber()
         assert world.post(user, "create-portal-session").status_code == 200

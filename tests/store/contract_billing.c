@@ -1167,6 +1167,23 @@ static void test_what_comes_first_is_taken_before_what_is_tried_again(void **sta
     finish(task, again.id, EVENT_DONE);
 }
 
+static void test_a_mark_is_kept_under_its_name(void **state)
+{
+    struct task *task = *state;
+    int64_t at_ms;
+    bool found;
+
+    assert_int_equal(store_mark(task, store, "seen", &found, &at_ms), OK);
+    assert_false(found);
+    for (int64_t i = 2; i > 0; i--)
+        assert_int_equal(store_mark_set(task, store, "seen", SAMPLE_MS + i), OK);
+    assert_int_equal(store_mark(task, store, "seen", &found, &at_ms), OK);
+    assert_true(found);
+    assert_int_equal(at_ms, SAMPLE_MS + 1);
+    assert_int_equal(store_mark(task, store, "unseen", &found, &at_ms), OK);
+    assert_false(found);
+}
+
 /* Who goes */
 
 static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(void **state)
@@ -1250,6 +1267,7 @@ int contract_billing_run(struct store *of)
         TEST(test_what_fails_for_a_customer_puts_off_what_else_waits_of_theirs),
         TEST(test_what_is_wrong_with_one_event_delays_the_customers_others_little),
         TEST(test_what_comes_first_is_taken_before_what_is_tried_again),
+        TEST(test_a_mark_is_kept_under_its_name),
         TEST(test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe),
     };
 

@@ -380,6 +380,7 @@ static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **st
     sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
                "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
+    sql(place, "DROP TABLE marks");
     sql(place, "DROP TABLE trials");
     sql(place, "DROP TABLE keys");
     sql(place, "PRAGMA user_version = 6");
