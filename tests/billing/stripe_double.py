@@ -5,7 +5,8 @@
         ... STRIPE_API_BASE=stripe.base, STRIPE_SECRET_KEY=stripe.key ...
         stripe.fails(500, on="POST /v1/customers", times=2)
 
-Requests are checked against Stripe's own OpenAPI document. `log` holds what came.
+Requests are checked against Stripe's own OpenAPI document. `log` holds what came. What is kept and how it changes: stripe_state, with stripe_invoices
+(sent, voided, credited), stripe_changes (schedules, pending updates) and stripe_calendar (periods). Who does it: stripe_person.
 """
 import collections
 import hashlib
@@ -527,7 +528,9 @@ def list_subscriptions(stripe, params):
     wanted = params.get("status")
     if "customer" in params:
         stripe.find("customer", params["customer"], 400, "customer")
-    things = stripe.every("subscription", customer=params.get("customer"))
+    things = stripe.every("subscription", customer=params.get("customer"), collection_method=params.get("collection_method"))
+    for name in ("current_period_start", "current_period_end"):
+        things = [one for one in things if within(one["items"]["data"], params, name)]
     if wanted == "ended":
         things = [one for one in things if one["status"] in FINAL]
     elif wanted is None:
@@ -639,6 +642,8 @@ def resume_subscription(stripe, params, name):
 @deed("GET /v1/subscription_schedules")
 def list_schedules(stripe, params):
     things = stripe.every("subscription_schedule", customer=params.get("customer"))
+    for name in ("canceled_at", "completed_at", "released_at"):
+        things = within(things, params, name)
     return page(stripe, [one for one in things if not params.get("scheduled") or one["status"] == "not_started"], params, "/v1/subscription_schedules")
 
 

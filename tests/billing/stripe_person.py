@@ -159,6 +159,11 @@ class Person:
             end = self.stripe.period_of(sub)[1]
             self.stripe.schedule_cancel(sub, at=end if style != "flag" else None, flag=style != "portal")
 
+    def cancels_at(self, stamp, sub=None):
+        """Whenever that is: in the middle of a period, or periods ahead."""
+        with self.stripe.lock:
+            self.stripe.schedule_cancel(self.live(sub), at=stamp)
+
     def thinks_again(self, sub=None):
         with self.stripe.lock:
             self.stripe.unschedule_cancel(self.live(sub), cancel_at=None, cancel_at_period_end=False)

@@ -7,6 +7,7 @@ from stories import FEW, HEARS, STORIES, Replay, in_every_order, tell
 from world import World
 
 ORDERS = {"a whole life": 200}  # customers of one story: each hears of it in an order of their own
+QUICK = {"PASSWORD_ARGON2_PASSES": 1, "PASSWORD_ARGON2_MEMORY_KIB": 8192}  # many sign up
 
 
 def ends(world, people):
@@ -17,7 +18,7 @@ def ends(world, people):
 
 @pytest.mark.parametrize("name", STORIES)
 def test_every_order_of_events_ends_in_what_stripe_says(tmp_path, name):
-    with World(tmp_path, yearly=True, PASSWORD_ARGON2_PASSES=1) as world:
+    with World(tmp_path, yearly=True, **QUICK) as world:
         few = name in FEW and HEARS in STORIES[name]  # every order is tried below
         people = tell(world, STORIES[name], ORDERS.get(name, 12 if few else 40))
         Replay(world, people, seed=name).run()
@@ -27,6 +28,6 @@ def test_every_order_of_events_ends_in_what_stripe_says(tmp_path, name):
 @pytest.mark.parametrize("name", FEW)
 def test_every_order_of_few_events_ends_in_what_stripe_says(tmp_path, name):
     """With one event lost, whichever it is, and with one that comes again."""
-    with World(tmp_path, yearly=True, PASSWORD_ARGON2_PASSES=1) as world:
+    with World(tmp_path, yearly=True, **QUICK) as world:
         people = tell(world, STORIES[name], math.factorial(FEW[name]))
         in_every_order(world, people, ends)

@@ -404,6 +404,28 @@ def test_a_cancelled_subscription_ends_with_its_period(stripe, style, shown):
     assert len(call(stripe, "GET", "/v1/subscriptions", {"customer": person.customer, "status": "all"}).json()["data"]) == 1
 
 
+def test_a_subscription_ends_on_the_day_that_was_named(stripe):
+    person = subscriber(stripe)
+    at = stripe.now() + 75 * DAY
+    person.cancels_at(at)
+    person.waits(74 * DAY)
+    assert (person.subscription["status"], person.subscription["cancel_at"], len(stripe.every("invoice"))) == ("active", at - 74 * DAY, 3)
+    person.waits(2 * DAY)
+    assert person.subscription["status"] == "canceled" and person.subscription["ended_at"] == at - 76 * DAY
+
+
+def test_subscriptions_are_found_by_method_and_period(stripe):
+    monthly, yearly = paying(stripe, (stripe.basic, 1))[1], paying(stripe, (stripe.plan("yearly", 19000, "year"), 1))[1]
+    invoiced = paying(stripe, (stripe.basic, 1), collection_method="send_invoice", days_until_due=7)[1]
+
+    def found(**params):
+        return {one["id"] for one in call(stripe, "GET", "/v1/subscriptions", params).json()["data"]}
+
+    assert found() == {monthly["id"], yearly["id"], invoiced["id"]} and found(collection_method="send_invoice") == {invoiced["id"]}
+    assert found(**{"current_period_end[gt]": stripe.now() + 40 * DAY}) == {yearly["id"]} and found(price=stripe.basic) == {monthly["id"], invoiced["id"]}
+    assert found(**{"current_period_start[gt]": stripe.now() + DAY}) == set()
+
+
 def test_the_api_cancels_and_takes_it_back_by_the_field_that_was_set(stripe):
     person = subscriber(stripe)
     path = f"/v1/subscriptions/{person.subscription['id']}"
