@@ -29,8 +29,9 @@ class Changes:
     def phase(items, start, end):
         items = [{"billing_thresholds": None, "discounts": [], "metadata": {}, "tax_rates": [], **item} for item in items]
         return {"add_invoice_items": [], "application_fee_percent": None, "billing_cycle_anchor": None, "billing_thresholds": None, "collection_method": None,
-                "currency": "usd", "default_payment_method": None, "default_tax_rates": [], "description": None, "discounts": [], "end_date": end, "invoice_settings": None,
-                "items": items, "metadata": {}, "on_behalf_of": None, "proration_behavior": "create_prorations", "start_date": start, "transfer_data": None, "trial_end": None}
+                "currency": "usd", "default_payment_method": None, "default_tax_rates": [], "description": None, "discounts": [], "end_date": end,
+                "invoice_settings": None, "items": items, "metadata": {}, "on_behalf_of": None, "proration_behavior": "create_prorations", "start_date": start,
+                "transfer_data": None, "trial_end": None}
 
     def next_phase(self, sub, at):
         """True if its prices are others from now on. Behind the last phase the subscription goes on without the schedule."""

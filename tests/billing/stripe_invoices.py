@@ -61,7 +61,7 @@ class Invoices:
 
     def invoices_of(self, sub, *statuses):
         """Oldest first."""
-        return [invoice for name in self.bills[sub["id"]] if (invoice := self.things[name])["status"] in statuses]
+        return [invoice for name in self.bills[sub["id"]] if (invoice := self.things.get(name)) and invoice["status"] in statuses]
 
     def with_balance(self, customer, total):
         """(what is due, the customer's balance before and after): a credit is a negative balance, which pays later invoices."""

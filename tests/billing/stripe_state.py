@@ -5,7 +5,6 @@ Stripe's clock is the real one. Time passes by making everything older: see pass
 import collections
 import contextlib
 import heapq
-import json
 import secrets
 import threading
 import time
@@ -320,34 +319,35 @@ class State(Invoices, Changes):
             self.passed += int(seconds)
             for name, thing in self.things.items():
                 self.things[name] = older(thing, int(seconds))
-            for session in self.every("checkout.session", status="open"):
-                if session["expires_at"] <= self.now():
-                    self.change(session, "checkout.session.expired", status="expired", url=None)
             self.catch_up()
 
     def catch_up(self, limit=100_000):
         """What is due, in its order, each at its time."""
-        waiting = [(due[0], i, name) for i, name in enumerate(self.ids["subscription"]) if (due := self.next_of(self.things[name]))]
+        names = [*self.ids["checkout.session"], *self.ids["subscription"]]
+        waiting = [(due[0], i, name) for i, name in enumerate(names) if (due := self.next_of(self.things[name]))]
         heapq.heapify(waiting)
         while waiting and waiting[0][0] <= int(time.time()) and limit:
             limit -= 1
             at, i, name = heapq.heappop(waiting)
-            sub = self.things[name]
+            thing = self.things[name]
             self.moment = at
             try:
-                self.next_of(sub)[1](sub)
+                self.next_of(thing)[1](thing)
             finally:
                 self.moment = None
-            if due := self.next_of(sub):
+            if due := self.next_of(thing):
                 heapq.heappush(waiting, (due[0], i, name))
         assert limit, "time does not come to an end"
 
-    def next_of(self, sub):
-        """(when, what): the first that time does to this subscription, or None."""
-        return min(self.all_of(sub), key=lambda one: one[0], default=None)
+    def next_of(self, thing):
+        """(when, what): the first that time does to this subscription or page, or None. Of two at the same time the first is done."""
+        return min(self.all_of(thing) if thing["object"] == "subscription" else self.all_of_page(thing), key=lambda one: one[0], default=None)
+
+    def all_of_page(self, session):
+        if session["status"] == "open":
+            yield session["expires_at"], lambda session: self.change(session, "checkout.session.expired", status="expired", url=None)
 
     def all_of(self, sub):
-        """Of two at the same time the first is done."""
         if sub["status"] == "incomplete":
             yield sub["created"] + 23 * 3600, self.expire
         if sub["status"] not in LIVE:

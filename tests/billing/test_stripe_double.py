@@ -905,6 +905,16 @@ def test_events_are_listed_by_type_time_and_page(stripe):
     assert first["has_more"] and events(stripe, limit=2, starting_after=first["data"][1]["id"]) == [one["type"] for one in first["data"][2:]]
 
 
+def test_what_time_brings_happens_in_its_order(stripe):
+    checkout(stripe)
+    people = [subscriber(stripe), sent(stripe)[0], subscriber(stripe)]
+    people[2].cancels()
+    since = len(kinds(stripe))
+    stripe.pass_time(95 * DAY)
+    stamps = [event["created"] for event in stripe.events()[since:]]
+    assert stamps == sorted(stamps) and len(set(stamps)) > 4 and kinds(stripe, since)[0] == "checkout.session.expired"
+
+
 def test_events_of_more_than_30_days_ago_are_gone(stripe):
     person = subscriber(stripe)
     old = stripe.events()[0]["id"]
