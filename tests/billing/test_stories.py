@@ -6,7 +6,7 @@ import pytest
 from stories import FEW, HEARS, STORIES, Replay, in_every_order, tell
 from world import World
 
-ORDERS = {"a whole life": 200}  # customers of one story: each hears of it in an order of their own
+ORDERS = {"a whole life": 120}  # customers of one story: each hears of it in an order of their own
 QUICK = {"PASSWORD_ARGON2_PASSES": 1, "PASSWORD_ARGON2_MEMORY_KIB": 8192}  # many sign up
 
 
