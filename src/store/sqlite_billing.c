@@ -697,8 +697,7 @@ static enum err say_goodbye(struct task *task, struct sqlite_db *db,
         sqlite_bind(s, 1, subscription->id);
         sqlite_bind(s, 2, subscription->customer_id);
         /* What gave no plan is none of ours, whoever noted it. */
-        sqlite_bind(s, 3,
-                    strcmp(subscription->plan, "free") == 0 ? NULL : subscription->stripe_id);
+        sqlite_bind(s, 3, strcmp(subscription->plan, "free") == 0 ? NULL : subscription->stripe_id);
         sqlite3_bind_int64(s, 4, now_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
