@@ -714,7 +714,7 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     auto_json json_t *live = NULL;
     struct subscription subscription;
     struct text form = text_open(task->mem, 512);
-    struct items_changed items;
+    struct items_changed items = {0};
     const struct plan *plan;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
@@ -779,7 +779,7 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     auto_json json_t *live = NULL;
     struct text form = text_open(task->mem, 384);
     int64_t now_s = clock_wall_ms() / 1000;
-    struct items_changed items;
+    struct items_changed items = {0};
     const struct plan *plan;
     enum err e = billing_subscription(task, billing, user_id, ret);
 

@@ -19,8 +19,9 @@ class Changes:
                         "application_fee_percent": None, "billing_thresholds": None, "on_behalf_of": None, "transfer_data": None,
                         "invoice_settings": {"account_tax_ids": None, "custom_fields": None, "days_until_due": sub["days_until_due"], "description": None,
                                              "footer": None, "issuer": {"type": "self"}}}
-            schedule = self.new("subscription_schedule", customer=sub["customer"], status="active", subscription=sub["id"], end_behavior="release", phases=phases,
-                                current_phase={"start_date": start, "end_date": end}, default_settings=settings, billing_mode=copied(sub["billing_mode"]))
+            schedule = self.new("subscription_schedule", customer=sub["customer"], status="active", subscription=sub["id"], end_behavior="release",
+                                phases=phases, current_phase={"start_date": start, "end_date": end}, default_settings=settings,
+                                billing_mode=copied(sub["billing_mode"]))
             self.emit("subscription_schedule.created", schedule)
             self.change(sub, "customer.subscription.updated", schedule=schedule["id"])
             return schedule["id"]
@@ -62,8 +63,8 @@ class Changes:
         with self.lock:
             sub = self.things[sub["id"]]
             schedule = self.things[sub["schedule"]]
-            self.change(schedule, "subscription_schedule.released", status="released", released_at=self.now(), released_subscription=sub["id"], subscription=None,
-                        current_phase=None)
+            self.change(schedule, "subscription_schedule.released", status="released", released_at=self.now(), released_subscription=sub["id"],
+                        subscription=None, current_phase=None)
             self.change(sub, "customer.subscription.updated", schedule=None)
 
     def schedule_ends(self, sub):

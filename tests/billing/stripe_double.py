@@ -75,7 +75,8 @@ class Stripe(State):
             product = self.new("product", name=name, active=True, images=[], marketing_features=[], updated=self.now())
             price = self.new("price", product=product["id"], active=True, billing_scheme="per_unit", currency="usd", type="recurring",
                              unit_amount=amount, unit_amount_decimal=str(amount), tax_behavior="unspecified",
-                             recurring={"interval": interval, "interval_count": count, "meter": None, "usage_type": "licensed", "trial_period_days": None}, **more)
+                             recurring={"interval": interval, "interval_count": count, "meter": None, "usage_type": "licensed", "trial_period_days": None},
+                             **more)
             return price["id"]
 
     def product(self, name, amount, interval="month", count=1):
@@ -441,7 +442,8 @@ def create_session(stripe, params):
         raise Refused(400, "Invalid trial", param="subscription_data[trial_period_days]")
     kept = ("customer", "customer_email", "client_reference_id", "metadata", "success_url", "cancel_url", "payment_method_types", "payment_method_collection",
             "allow_promotion_codes", "locale")
-    return stripe.session([(price["id"], quantity) for price, quantity in lines], data, expires_at=expires, **{name: params[name] for name in kept if name in params})
+    return stripe.session([(price["id"], quantity) for price, quantity in lines], data, expires_at=expires,
+                          **{name: params[name] for name in kept if name in params})
 
 
 def session_lines(stripe, params):
@@ -555,8 +557,8 @@ def update_subscription(stripe, params, name):
     if "cancel_at" in params and "cancel_at_period_end" in params:
         raise Refused(400, "You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
     if sub["schedule"] and {"cancel_at", "cancel_at_period_end"} & params.keys():
-        raise Refused(400, f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any cancelation behavior directly is not "
-                           "allowed. Please update the schedule instead.")
+        raise Refused(400, f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any cancelation behavior directly is "
+                           "not allowed. Please update the schedule instead.")
     if params.get("collection_method", sub["collection_method"]) == "send_invoice" and not params.get("days_until_due", sub["days_until_due"]):
         raise Refused(400, "You must pass `days_until_due` when `collection_method` is `send_invoice`.", param="days_until_due")
     if "days_until_due" in params and params.get("collection_method", sub["collection_method"]) != "send_invoice":

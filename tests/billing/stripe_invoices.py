@@ -74,8 +74,8 @@ class Invoices:
 
     def line(self, sub, item, amount=None, proration=False, description=None, period=None):
         amount = item["price"]["unit_amount"] * item["quantity"] if amount is None else amount
-        line = self.new("line_item", kept=False, amount=amount, subtotal=amount, currency="usd", quantity=item["quantity"], discounts=[], discount_amounts=[], metadata={},
-                        description=description or f"{item['quantity']} × {item['price']['id']}", subscription=sub["id"],
+        line = self.new("line_item", kept=False, amount=amount, subtotal=amount, currency="usd", quantity=item["quantity"], discounts=[], discount_amounts=[],
+                        metadata={}, description=description or f"{item['quantity']} × {item['price']['id']}", subscription=sub["id"],
                         period=period or {"start": item["current_period_start"], "end": item["current_period_end"]},
                         pricing={"type": "price_details", "unit_amount_decimal": str(item["price"]["unit_amount"]),
                                  "price_details": {"price": item["price"]["id"], "product": item["price"]["product"]}},
@@ -171,12 +171,14 @@ class Invoices:
             invoice = self.kept_invoice(invoice, "open", "paid", "uncollectible")
             before = min(amount, invoice["amount_remaining"])
             note = self.new("credit_note", amount=amount, subtotal=amount, total=amount, currency="usd", customer=invoice["customer"], invoice=invoice["id"],
-                            number=f"{invoice['number']}-CN-{len(self.every('credit_note')) + 1:02d}", pdf=f"https://invoice.stripe.example/{invoice['id']}/credit",
+                            number=f"{invoice['number']}-CN-{len(self.every('credit_note')) + 1:02d}",
+                            pdf=f"https://invoice.stripe.example/{invoice['id']}/credit",
                             status="issued", type="pre_payment" if before == amount else "mixed" if before else "post_payment", pre_payment_amount=before,
-                            post_payment_amount=amount - before, discount_amount=0, discount_amounts=[], pretax_credit_amounts=[], refunds=[], amount_shipping=0)
+                            post_payment_amount=amount - before, discount_amount=0, discount_amounts=[], pretax_credit_amounts=[], refunds=[],
+                            amount_shipping=0)
             line = {"id": f"cnli_{note['id'][3:]}", "object": "credit_note_line_item", "amount": amount, "description": "Credit", "discount_amount": 0,
-                    "discount_amounts": [], "livemode": self.livemode, "metadata": None, "pretax_credit_amounts": [], "quantity": 1, "tax_rates": [], "taxes": None,
-                    "type": "custom_line_item", "unit_amount": amount, "unit_amount_decimal": str(amount)}
+                    "discount_amounts": [], "livemode": self.livemode, "metadata": None, "pretax_credit_amounts": [], "quantity": 1, "tax_rates": [],
+                    "taxes": None, "type": "custom_line_item", "unit_amount": amount, "unit_amount_decimal": str(amount)}
             note["lines"] = listed([line], f"/v1/credit_notes/{note['id']}/lines")
             customer = self.things[invoice["customer"]]
             if "balance" in customer:

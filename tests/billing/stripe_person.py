@@ -79,7 +79,8 @@ class Person:
         self.buy(session)
         details = {"address": None, "business_name": None, "email": self.thing(self.customer)["email"], "individual_name": None, "name": None, "phone": None,
                    "tax_exempt": "none", "tax_ids": []}
-        self.stripe.change(session, "checkout.session.completed", status="complete", payment_status=paid, customer=self.customer, url=None, customer_details=details)
+        self.stripe.change(session, "checkout.session.completed", status="complete", payment_status=paid, customer=self.customer, url=None,
+                           customer_details=details)
 
     def buy(self, session):
         order = self.stripe.orders[session["id"]]
@@ -206,10 +207,11 @@ class Person:
         with stripe.lock:
             charge = stripe.every("charge", customer=self.customer)[0]
             amount = charge["amount"] - charge["amount_refunded"] if amount is None else amount
-            refund = stripe.new("refund", amount=amount, charge=charge["id"], payment_intent=charge["payment_intent"], currency="usd", status="succeeded", customer=charge["customer"],
-                                reason="requested_by_customer")
+            refund = stripe.new("refund", amount=amount, charge=charge["id"], payment_intent=charge["payment_intent"], currency="usd", status="succeeded",
+                                customer=charge["customer"], reason="requested_by_customer")
             stripe.emit("refund.created", refund)
-            stripe.change(charge, "charge.refunded", refunded=charge["amount_refunded"] + amount == charge["amount"], amount_refunded=charge["amount_refunded"] + amount)
+            stripe.change(charge, "charge.refunded", refunded=charge["amount_refunded"] + amount == charge["amount"],
+                          amount_refunded=charge["amount_refunded"] + amount)
             return refund["id"]
 
     def of_charge(self, kind, event, **values):

@@ -24,8 +24,8 @@ CARDS = {  # kind of card: code, decline_code, message
     "insufficient_funds": ("card_declined", "insufficient_funds", "Your card has insufficient funds."),
     "expired_card": ("expired_card", "expired_card", "Your card has expired."),
 }
-ACTION = ("Payment for this {0} requires additional user action before it can be completed successfully. Payment can be completed using the PaymentIntent associated "
-          "with {1}. For more information see: https://stripe.com/docs/billing/subscriptions/overview#requires-action")
+ACTION = ("Payment for this {0} requires additional user action before it can be completed successfully. Payment can be completed using the PaymentIntent "
+          "associated with {1}. For more information see: https://stripe.com/docs/billing/subscriptions/overview#requires-action")
 
 
 class Refused(Exception):
@@ -40,7 +40,8 @@ class Refused(Exception):
 def refused_card(card, what="subscription", where="`subscription.latest_invoice`"):
     """What Stripe says where a payment had to go through at once. card: None for none."""
     if card is None:
-        return Refused(400, "This customer has no attached payment source or default payment method. Please consider adding a default payment method.", "resource_missing")
+        return Refused(400, "This customer has no attached payment source or default payment method. Please consider adding a default payment method.",
+                       "resource_missing")
     if card == "authentication":
         return Refused(402, ACTION.format(what, where), f"{what}_payment_intent_requires_action", kind="card_error")
     code, decline, message = CARDS[card]

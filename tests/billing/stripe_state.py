@@ -145,9 +145,10 @@ class State(Invoices, Changes):
         """A page of Checkout. lines: [(price, quantity)]; data: what its subscription gets."""
         with self.lock:
             total = sum(self.things[price]["unit_amount"] * quantity for price, quantity in lines)
-            session = self.new("checkout.session", **{"mode": "subscription", "status": "open", "payment_status": "unpaid", "currency": "usd", "amount_total": total,
-                               "amount_subtotal": total, "expires_at": self.now() + DAY, "payment_method_types": ["card"], "shipping_options": [], "custom_fields": [],
-                               "ui_mode": "hosted_page", "payment_method_collection": "always", **values})
+            session = self.new("checkout.session", **{
+                "mode": "subscription", "status": "open", "payment_status": "unpaid", "currency": "usd", "amount_total": total, "amount_subtotal": total,
+                "expires_at": self.now() + DAY, "payment_method_types": ["card"], "shipping_options": [], "custom_fields": [], "ui_mode": "hosted_page",
+                "payment_method_collection": "always", **values})
             session["url"] = f"https://checkout.stripe.example/c/pay/{session['id']}"
             self.orders[session["id"]] = {"lines": list(lines), "data": data or {}}
             return session

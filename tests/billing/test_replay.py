@@ -19,7 +19,8 @@ ENDS = {
     "fail for good": ("unpaid", "basic"), "switch plan": ("active", "pro"), "cancel in the portal": ("active", "basic"), "cancel, think again": ("active", "basic"),
     "cancel and go": ("canceled", "basic"), "a whole life": ("active", "basic"), "two tabs": ("active", "pro"), "trial, then pay": ("active", "basic"),
     "dispute and refund": ("active", "basic"), "deleted at Stripe": ("canceled", "basic"),
-    "known, fail": ("past_due", "basic"), "known, fail and recover": ("active", "basic"), "known, fail for good": ("unpaid", "basic"), "known, renew": ("active", "basic"),
+    "known, fail": ("past_due", "basic"), "known, fail and recover": ("active", "basic"), "known, fail for good": ("unpaid", "basic"),
+    "known, renew": ("active", "basic"),
     "another product before the plan": ("active", "basic"), "another product beside the plan": ("active", "basic"), "another product ends": ("active", "basic"),
     "another product is unpaid": ("active", "basic"), "the plan ends, another product goes on": ("canceled", "basic"),
     "the plan ends with its period, another product goes on": ("canceled", "basic"), "the plan is unpaid, another product is not": ("past_due", "basic"),
@@ -27,9 +28,11 @@ ENDS = {
     "two products, then deleted at Stripe": ("canceled", "basic"), "a yearly plan": ("active", "yearly"), "a yearly plan renews": ("active", "yearly"),
     "from a month to a year": ("active", "yearly"), "a sent invoice": ("active", "basic"), "a sent invoice paid late": ("active", "basic"),
     "a sent invoice not paid": ("past_due", "basic"), "a sent invoice never paid": ("unpaid", "basic"), "several unpaid invoices": ("past_due", "basic"),
-    "several unpaid invoices, the newest paid": ("active", "basic"), "paused by void, still paid for": ("active", "basic"), "paused by void": ("active", "basic"),
+    "several unpaid invoices, the newest paid": ("active", "basic"), "paused by void, still paid for": ("active", "basic"),
+    "paused by void": ("active", "basic"),
     "paused by void, resumed": ("active", "basic"), "paused with drafts": ("active", "basic"), "paused and written off": ("active", "basic"),
-    "the plan is bought again beside another product": ("active", "pro"), "paid by link": ("active", "basic"), "paid by link beside a plan": ("active", "basic"),
+    "the plan is bought again beside another product": ("active", "pro"), "paid by link": ("active", "basic"),
+    "paid by link beside a plan": ("active", "basic"),
 }
 
 
