@@ -2,9 +2,10 @@
 import socket
 import time
 
+from letters import rows
 from manus import API, SLOW
 from test_stripe_failures import buy
-from world import World
+from world import World, events_of
 
 
 def ask_in_vain(world, user, times):
@@ -69,3 +70,17 @@ def test_a_stripe_that_nobody_can_connect_to_is_away_whoever_asks(tmp_path):
                 assert buy(world, user).status_code == 503
             assert time.monotonic() - started < 0.3 * SLOW
             assert world.manus.get(f"{API}/auth/me", user["token"]).status_code == 200
+
+
+def test_what_is_tried_again_by_itself_asks_once_each_time_and_leaves_the_retries_to_others(world):
+    _, person = world.subscriber()
+    person.cancels()
+    event = events_of(world.stripe, person)[-1]
+    world.stripe.fails(500, on="GET .*", times=1000)
+    assert world.send(event).json()["status"] == "received"
+    first = len(world.stripe.asked("GET .*"))
+    deadline = time.monotonic() + 20 * SLOW
+    while (tries := rows(world.manus, "SELECT waits FROM events WHERE event_id = ?", event["id"])[0][0]) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(world.stripe.asked("GET .*")) == first + tries - 1

@@ -367,6 +367,32 @@ static void test_an_empty_file_is_brought_to_the_newest_schema(void **state)
     assert_int_equal(sql(place, "SELECT count(*) FROM users"), 1);
 }
 
+/* To the schema of version 7. */
+static void undo_events(struct place *place)
+{
+    sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
+               "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
+               "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
+    sql(place, "DROP TABLE marks");
+}
+
+static void test_events_that_waited_before_are_tried_again_and_not_first(void **state)
+{
+    struct place *place = *state;
+
+    open_again(place);
+    shut(place);
+    undo_events(place);
+    sql(place, "INSERT INTO events(event_id, type, payload, state, received_at, next_at, attempts)"
+               " VALUES('evt_1', 'invoice.paid', '{}', 'waiting', 1, 2, 5),"
+               " ('evt_2', 'invoice.paid', '{}', 'done', 1, 2, 1)");
+    sql(place, "PRAGMA user_version = 7");
+    open_again(place);
+    shut(place);
+    assert_int_equal(sql(place, "SELECT waits FROM events WHERE event_id = 'evt_1'"), 5);
+    assert_int_equal(sql(place, "SELECT sum(waits) FROM events"), 5);
+}
+
 static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **state)
 {
     struct place *place = *state;
@@ -377,10 +403,7 @@ static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **st
     sql(place, "INSERT INTO subscriptions(subscription_id, user_id, plan, status, trial_start,"
                " created_at, updated_at) SELECT 's', user_id, 'free', 'trialing', 7, 1, 1"
                " FROM users");
-    sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
-               "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
-               "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
-    sql(place, "DROP TABLE marks");
+    undo_events(place);
     sql(place, "DROP TABLE trials");
     sql(place, "DROP TABLE keys");
     sql(place, "PRAGMA user_version = 6");
@@ -1029,6 +1052,7 @@ int main(void)
         CLOSED(test_a_missing_folder_is_made_for_its_owner_alone),
         OPENED(test_a_second_opener_is_refused_and_told_who_has_it),
         CLOSED(test_an_empty_file_is_brought_to_the_newest_schema),
+        CLOSED(test_events_that_waited_before_are_tried_again_and_not_first),
         CLOSED(test_trials_of_before_their_mailboxes_were_noted_are_noted),
         CLOSED(test_a_migration_that_fails_leaves_the_schema_before_it),
         OPENED(test_the_file_of_a_newer_program_is_refused_and_left_alone),
