@@ -472,7 +472,10 @@ static enum err read_stranger(struct task *task, struct billing *billing,
         stranger->paid_id = mem_string(task->mem, stripe_text(one, "id"));
         name_user(task, stripe_text(json_object_get(one, "metadata"), "user_id"), stranger);
     }
-    stranger->has_unknown = find_unknown(billing, list, stranger->user_id, links) != NULL;
+    one = find_unknown(billing, list, stranger->user_id, links);
+    stranger->has_unknown = one != NULL;
+    if (one != NULL && stranger->paid_id == NULL)
+        tell_unknown(task, stranger->user_id, one);
     return e;
 }
 
@@ -525,7 +528,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
 {
     struct subscription subscription;
     const char *linked = NULL;
-    bool live = false, pays = stranger->paid_id != NULL || stranger->has_unknown;
+    bool live = false, pays = stranger->paid_id != NULL;
     enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
 
     if (e == ERR_NOT_FOUND) {
@@ -575,7 +578,10 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     ret->subscription_id = stranger.paid_id;
     if (stranger.user_id == NULL)
         ret->result = stranger.paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
-    if (e != OK || stranger.user_id == NULL)
+    /* Nobody's customer is exchanged for what may be another product. */
+    else if (stranger.paid_id == NULL && stranger.has_unknown && !stranger.is_made_here)
+        ret->result = SYNC_PRICE_UNKNOWN;
+    if (e != OK || stranger.user_id == NULL || ret->result == SYNC_PRICE_UNKNOWN)
         return e;
     billing_lock(billing, stranger.user_id);
     e = adopt(task, billing, &stranger, ret);

@@ -317,6 +317,18 @@ def test_another_products_customers_are_ignored_at_once(world):
     assert {state for (state,) in rows(world.manus, "SELECT state FROM events WHERE customer_id = ?", person.customer)} == {"ignored"}
 
 
+def test_another_products_link_that_names_a_user_takes_no_customers_place(world):
+    user = world.user()
+    mine, session = world.checkout(user)
+    person = pays_a_link(world, world.stripe.plan("newsletter", 100), user["id"])
+    tell(world, person)
+    assert world.subscription(user)["stripe_customer_id"] == mine.customer
+    assert [error for error, _ in dead(world)] and all("stands in no plan" in error for error, _ in dead(world))
+    assert mine.pay(session)
+    tell(world, mine)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+
+
 def test_an_operator_is_mailed_once_for_each_customer(tmp_path):
     with World(tmp_path, OPERATOR_EMAIL="ops@example.com", SMTP_HOST="") as world:
         person = pays_a_link(world, world.basic)
