@@ -234,15 +234,8 @@ def test_an_end_before_the_periods_is_shown_as_the_day_on_which_access_ends(worl
 
 def pays_a_link(world, price, reference=None):
     """By a payment link: a new customer, and a session that alone may say whom it was for."""
-    with world.stripe.lock:
-        person = Person(world.stripe, world.stripe.new("customer", balance=0, delinquent=False, tax_exempt="none", preferred_locales=[])["id"])
-        sub = world.stripe.start_subscription(person.customer, [(price, 1)])
-        person.session = world.stripe.new("checkout.session", mode="subscription", status="complete", payment_status="paid", customer=person.customer,
-                                          currency="usd", expires_at=world.stripe.now() + DAY, client_reference_id=reference, subscription=sub["id"],
-                                          success_url="https://app.example.com", payment_method_types=["card"], shipping_options=[], custom_fields=[])["id"]
-        world.stripe.orders[person.session] = {"lines": [(price, 1)], "data": {}}
-        world.stripe.cards[person.customer] = "good"
-        world.stripe.emit("checkout.session.completed", world.stripe.things[person.session])
+    person = Person(world.stripe)
+    person.session = person.pays_a_link(price, reference)
     return person
 
 
