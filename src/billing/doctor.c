@@ -162,7 +162,8 @@ static void count_prices(struct doctor *d, struct prices_used *prices, const jso
 {
     const json_t *items = json_object_get(json_object_get(subscription, "items"), "data"), *item;
     const json_t *metadata = json_object_get(subscription, "metadata");
-    bool is_ours = *stripe_text(metadata, "user_id") != '\0';
+    bool is_ours = *stripe_text(metadata, "user_id") != '\0' &&
+                   *stripe_text(metadata, "plan") != '\0';
     size_t i;
 
     if (!reading_is_live(subscription) || reading_is_ours(d->plans, subscription, NULL))

@@ -295,8 +295,7 @@ enum err inbox_put_found(struct task *task, struct store *store, const char *cus
     bool found;
     enum err e = store_event_put(task, store, &event, 0, &kept);
 
-    if (e != OK || kept.is_new || strcmp(kept.state, EVENT_WAITING) == 0 ||
-        strcmp(kept.state, EVENT_DEAD) == 0)
+    if (e != OK || kept.is_new || strcmp(kept.state, EVENT_WAITING) == 0)
         return e;
     return store_event_replay(task, store, event.id, clock_wall_ms(), &found);
 }

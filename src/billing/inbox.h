@@ -59,7 +59,7 @@ must_check enum err inbox_apply(struct task *task, struct billing *billing,
 /* Our own event for a live subscription of a plan that nobody is linked to. */
 #define INBOX_EVENT_FOUND "manus.found"
 
-/* Puts one, unless it is there already; one that was done before is looked at again. */
+/* Puts one, unless it waits already; one that was done or given up is looked at again. */
 must_check enum err inbox_put_found(struct task *task, struct store *store, const char *customer_id,
                                     const char *subscription_id);
 

@@ -10,10 +10,11 @@ struct status_row {
     bool is_live;
 };
 
-enum { OVER = 1, INCOMPLETE = 2, PAUSED = 3, GOOD = 6 };
+/* What is paid comes before what is tried. */
+enum { OVER = 1, INCOMPLETE = 2, PAUSED = 3, TRIED = 6, PAID = 7 };
 
 static const struct status_row rows[] = {
-    {"active", "active", GOOD, true},      {"trialing", "trialing", GOOD, true},
+    {"active", "active", PAID, true},      {"trialing", "trialing", TRIED, true},
     {"past_due", "past_due", 5, true},     {"unpaid", "unpaid", 4, false},
     {"paused", "canceled", PAUSED, false}, {"incomplete", "incomplete", INCOMPLETE, false},
     {"canceled", "canceled", OVER, false}, {"incomplete_expired", "canceled", 0, false},
@@ -41,17 +42,20 @@ static bool is_voiding(const json_t *subscription)
 /* What is voided is not paid: from the end of what was, it is paused whatever its status says. */
 static bool is_void_now(const json_t *subscription)
 {
-    const char *invoice = stripe_text(json_object_get(subscription, "latest_invoice"), "status");
+    const json_t *invoice = json_object_get(subscription, "latest_invoice");
+    const char *status = stripe_text(invoice, "status");
 
-    return is_voiding(subscription) && *invoice != '\0' && strcmp(invoice, "paid") != 0 &&
-           strcmp(invoice, "open") != 0;
+    /* One for a change within a period that was paid says nothing of the period. */
+    return is_voiding(subscription) && *status != '\0' && strcmp(status, "paid") != 0 &&
+           strcmp(status, "open") != 0 &&
+           strcmp(stripe_text(invoice, "billing_reason"), "subscription_update") != 0;
 }
 
 static const struct status_row *status_of(const json_t *subscription)
 {
     const struct status_row *row = status_row(stripe_text(subscription, "status"));
 
-    return row->rank == GOOD && is_void_now(subscription) ? status_row("paused") : row;
+    return row->rank >= TRIED && is_void_now(subscription) ? status_row("paused") : row;
 }
 
 /* Items and plans */
@@ -103,11 +107,32 @@ static const struct plan *plan_of(const struct plans *plans, const json_t *subsc
     return plan;
 }
 
+/* Whatever its quantity. */
+static bool has_plan_price(const struct plans *plans, const json_t *subscription)
+{
+    const json_t *items = items_of(subscription), *item;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        if (plans_by_price(plans, price_of(item)) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static bool names_another(const json_t *subscription, const char *user_id)
+{
+    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
+
+    return *named != '\0' && user_id != NULL && strcmp(named, user_id) != 0;
+}
+
 bool reading_is_ours(const struct plans *plans, const json_t *subscription,
                      const struct subscription *stored)
 {
-    if (plan_of(plans, subscription) != NULL)
-        return true;
+    if (has_plan_price(plans, subscription))
+        return stored == NULL || !names_another(subscription, stored->user_id);
     return stored != NULL && stored->stripe_id != NULL && strcmp(stored->plan, PLAN_FREE) != 0 &&
            strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
 }
@@ -115,10 +140,12 @@ bool reading_is_ours(const struct plans *plans, const json_t *subscription,
 bool reading_is_unknown_plan(const struct plans *plans, const json_t *subscription,
                              const char *user_id, bool is_bought)
 {
-    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
+    const json_t *metadata = json_object_get(subscription, "metadata");
+    bool is_ours = user_id != NULL && strcmp(stripe_text(metadata, "user_id"), user_id) == 0 &&
+                   *stripe_text(metadata, "plan") != '\0';
 
-    return reading_is_live(subscription) && plan_of(plans, subscription) == NULL &&
-           (is_bought || (user_id != NULL && strcmp(named, user_id) == 0));
+    return reading_is_live(subscription) && !has_plan_price(plans, subscription) &&
+           (is_bought || is_ours);
 }
 
 bool reading_is_live(const json_t *subscription)
@@ -432,6 +459,21 @@ void reading_take_nothing(const struct subscription *stored, const char *status,
     ret->cancel_at_period_end = false;
 }
 
+/* The day from which months are counted stays while the subscription is the same one: a switch to
+ * another interval makes Stripe turn its periods anew, and would give fresh runs each time. One
+ * that is still to come, the end of a trial, may change. */
+static int64_t anchor_of(const json_t *subscription, const struct subscription *stored)
+{
+    int64_t anchor_ms = stripe_time_ms(subscription, "billing_cycle_anchor");
+    bool is_same = stored->stripe_id != NULL &&
+                   strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+
+    return is_same && stored->anchor_ms != 0 && stored->anchor_ms < anchor_ms &&
+                   stored->anchor_ms <= stored->synced_ms
+               ? stored->anchor_ms
+               : anchor_ms;
+}
+
 bool reading_take(const struct plans *plans, const json_t *subscription, const struct debt *debt,
                   const struct subscription *stored, void *mem, struct subscription *ret)
 {
@@ -441,6 +483,11 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     struct taking t = {subscription, item, debt, mem, text_open(mem, 64), ret};
     int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
 
+    /* Of a plan that was bought none times nothing is had. */
+    if (plan == NULL && status->rank > OVER && has_plan_price(plans, subscription)) {
+        reading_take_nothing(stored, "canceled", ret);
+        return true;
+    }
     if (status->rank <= OVER) {
         reading_take_nothing(stored, status->rank == OVER ? "canceled" : "active", ret);
         if (status->rank == OVER)
@@ -456,7 +503,7 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     ret->price_id = item == NULL ? NULL : mem_string(mem, price_of(item));
     ret->period_start_ms = period_ms(subscription, item, "current_period_start");
     ret->period_end_ms = period_ms(subscription, item, "current_period_end");
-    ret->anchor_ms = stripe_time_ms(subscription, "billing_cycle_anchor");
+    ret->anchor_ms = anchor_of(subscription, stored);
     ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");
     for (size_t i = 0; i < count_of(fields); i++)
         fields[i].take(&t);

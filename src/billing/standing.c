@@ -5,7 +5,7 @@
 
 /* A paid period that is over is good for so long: its renewal may not have been heard of yet. */
 #define DAY_MS INT64_C(86400000)
-enum { SLACK_DAYS = 2, SHORTEST_MONTH_DAYS = 28 };
+enum { SLACK_DAYS = 2 };
 
 static int64_t month_ms(int64_t now_ms, int months_on)
 {
@@ -58,18 +58,10 @@ static int months_between(int64_t anchor_ms, int64_t at_ms)
     return months_after(anchor_ms, months) > at_ms ? months - 1 : months;
 }
 
-/* What the months are counted from: the day on which Stripe's periods turn, unless those of a month
- * or longer turn elsewhere by now. */
+/* What the months are counted from. */
 static int64_t anchor_of(const struct subscription *sub, int64_t now_ms)
 {
-    int64_t start_ms = sub->period_start_ms, anchor_ms = sub->anchor_ms;
-
-    if (anchor_ms == 0 || anchor_ms > now_ms)
-        return start_ms;
-    if (sub->period_end_ms - start_ms < SHORTEST_MONTH_DAYS * DAY_MS)
-        return anchor_ms;
-    return months_after(anchor_ms, months_between(anchor_ms, start_ms)) == start_ms ? anchor_ms
-                                                                                    : start_ms;
+    return sub->anchor_ms == 0 || sub->anchor_ms > now_ms ? sub->period_start_ms : sub->anchor_ms;
 }
 
 static void use_paid_month(struct standing *s, const struct subscription *sub, int64_t now_ms)

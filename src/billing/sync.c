@@ -355,6 +355,9 @@ static enum err compare(struct task *task, struct billing *billing, const struct
     ret->result = SYNC_NOBODY;
     if (!found)
         return OK;
+    ret->is_moved = !same(stored.customer_id, ret->customer_id);
+    if (ret->is_moved)
+        return OK;
     ret->asked_ms = clock_wall_ms();
     e = read_all(task, billing, ret->customer_id, &stored, &answer.list, &gone);
     if (e == OK)
@@ -591,13 +594,34 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     return e;
 }
 
+/* Once. Whose customer it is may change before that user's lock is had (`is_moved`). */
+static enum err sync_customer(struct task *task, struct billing *billing,
+                              const struct settings *settings, const struct sync_links *links,
+                              struct sync_outcome *ret)
+{
+    struct subscription subscription;
+    bool found = false;
+    enum err e;
+
+    *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = links->customer_id};
+    e = store_subscription_by_customer(task, billing->store, links->customer_id, &found,
+                                       &subscription);
+    if (e != OK)
+        return e;
+    if (!found)
+        return place(task, billing, settings, links, ret);
+    ret->user_id = subscription.user_id;
+    billing_lock(billing, ret->user_id);
+    e = compare_until_kept(task, billing, settings, links, ret);
+    billing_unlock(billing, subscription.user_id);
+    return e;
+}
+
 enum err sync_subscription(struct task *task, struct billing *billing,
                            const struct settings *settings, const struct sync_links *given,
                            struct sync_outcome *ret)
 {
     struct sync_links links = *given;
-    struct subscription subscription;
-    bool found = false;
     enum err e = OK;
 
     if (!stripe_is_id(links.customer_id, "cus_"))
@@ -605,17 +629,12 @@ enum err sync_subscription(struct task *task, struct billing *billing,
     *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = links.customer_id};
     if (e != OK || !stripe_is_id(links.customer_id, "cus_"))
         return e;
-    e = store_subscription_by_customer(task, billing->store, links.customer_id, &found,
-                                       &subscription);
-    if (e != OK)
-        return e;
-    if (!found)
-        return place(task, billing, settings, &links, ret);
-    ret->user_id = subscription.user_id;
-    billing_lock(billing, ret->user_id);
-    e = compare_until_kept(task, billing, settings, &links, ret);
-    billing_unlock(billing, subscription.user_id);
-    return e;
+    for (int i = 0; i < APPLY_TRIES; i++) {
+        e = sync_customer(task, billing, settings, &links, ret);
+        if (e != OK || !ret->is_moved)
+            return e;
+    }
+    return fail(task, ERR_BUSY, "the customer changes all the time");
 }
 
 enum err sync_link(struct task *task, struct billing *billing, const struct settings *settings,

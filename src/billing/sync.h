@@ -39,6 +39,7 @@ struct sync_outcome {
     bool differs;                /* from what was stored */
     bool is_given;               /* what was bought gives a plan, or gave it and is over */
     bool is_dry;                 /* nothing was changed */
+    bool is_moved;               /* the user has another customer by now: nothing was done */
     bool has_duplicate;          /* a second live subscription could not be ended */
     const char *note;            /* for the operator, kept with the event; NULL: nothing */
     const struct mail *mail;     /* to go out once what led here is finished; NULL: none */

@@ -374,6 +374,10 @@ static void undo_events(struct place *place)
                "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
     sql(place, "DROP TABLE marks");
+    sql(place, "ALTER TABLE subscriptions DROP COLUMN billing_anchor;"
+               "ALTER TABLE subscriptions DROP COLUMN ends_at;"
+               "ALTER TABLE subscriptions DROP COLUMN unpaid_from;"
+               "ALTER TABLE subscriptions DROP COLUMN stripe_notes");
 }
 
 static void test_events_that_waited_before_are_tried_again_and_not_first(void **state)

@@ -82,6 +82,9 @@ static void test_each_status_and_field_means_what_the_table_says(void **state)
          "active", END, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'void'}", "basic",
          "canceled", START, false, "collection is paused (void)"},
+        {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'void',"
+         " 'billing_reason': 'subscription_update'}",
+         "basic", "active", END, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void'}, 'latest_invoice': {'status': 'draft'}", "basic",
          "canceled", START, false, "collection is paused (void)"},
         {"'pause_collection': {'behavior': 'void', 'resumes_at': 1792592000},"
@@ -135,7 +138,7 @@ static void test_items_give_the_largest_plan_and_none_of_something_gives_nothing
          "2 other items"},
         {"{'price': 'price_pro', 'quantity': 0}, {'price': 'price_basic', 'quantity': 1}", "basic",
          "1 other items"},
-        {"{'price': 'price_pro', 'quantity': 0}", NULL, NULL},
+        {"{'price': 'price_pro', 'quantity': 0}", "free", NULL},
         {"{'price': 'price_news', 'quantity': 1}", NULL, NULL},
         {"{'plan': {'id': 'price_basic_old'}}", "basic", NULL},
         {"", NULL, NULL},
@@ -158,6 +161,71 @@ static void test_items_give_the_largest_plan_and_none_of_something_gives_nothing
         if (samples[i].notes != NULL)
             assert_string_equal(found.notes, samples[i].notes);
     }
+}
+
+static void test_what_names_somebody_else_is_none_of_ours(void **state)
+{
+    auto_json json_t *subscription = subscription_of(*state, "price_pro",
+                                                     "'metadata': {'user_id': 'b'}");
+    struct subscription stored = stored_one();
+
+    assert_false(reading_is_ours(plans_of(*state), subscription, &stored));
+    assert_true(reading_is_ours(plans_of(*state), subscription, NULL));
+    stored.user_id = "b";
+    assert_true(reading_is_ours(plans_of(*state), subscription, &stored));
+}
+
+static void test_only_what_was_bought_here_is_a_plan_that_is_not_known(void **state)
+{
+    static const struct {
+        const char *metadata;
+        bool is_bought, is_unknown;
+    } samples[] = {
+        {"'metadata': {'user_id': 'u', 'plan': 'team'}", false, true},
+        {"'metadata': {'user_id': 'u'}", false, false},
+        {"'metadata': {'user_id': 'b', 'plan': 'team'}", false, false},
+        {"'metadata': {}", true, true},
+        {"", false, false},
+    };
+
+    for (size_t i = 0; i < count_of(samples); i++) {
+        auto_json json_t *subscription = subscription_of(*state, "price_new", samples[i].metadata);
+
+        assert_int_equal(
+            reading_is_unknown_plan(plans_of(*state), subscription, "u", samples[i].is_bought),
+            samples[i].is_unknown);
+    }
+}
+
+static void test_months_go_on_from_the_first_anchor_of_a_subscription(void **state)
+{
+    auto_json json_t *subscription = subscription_of(*state, "price_basic", "");
+    struct subscription stored = stored_one(), found;
+    struct debt debt = {0};
+
+    stored.stripe_id = "sub_1";
+    stored.synced_ms = START * 1000;
+    stored.anchor_ms = START * 1000 - 1000;
+    assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_int_equal(found.anchor_ms, stored.anchor_ms);
+    /* Another one, and one whose trial ended sooner than was said. */
+    stored.stripe_id = "sub_2";
+    assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_int_equal(found.anchor_ms, START * 1000);
+    stored.stripe_id = "sub_1";
+    stored.anchor_ms = START * 1000 + 1000;
+    assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_int_equal(found.anchor_ms, START * 1000);
+}
+
+static void test_what_is_paid_comes_before_what_is_tried(void **state)
+{
+    auto_json json_t *list = json_of(*state, "[{'id': 'sub_a', 'status': 'trialing', 'created': 1,"
+                                             " 'items': {'data': [{'price': 'price_pro'}]}},"
+                                             " {'id': 'sub_b', 'status': 'active', 'created': 2,"
+                                             " 'items': {'data': [{'price': 'price_basic'}]}}]");
+
+    assert_string_equal(stripe_text(reading_choose(plans_of(*state), list), "id"), "sub_b");
 }
 
 static void test_who_had_a_plan_keeps_it_while_the_price_is_unknown(void **state)
@@ -251,6 +319,10 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         UNIT(test_each_status_and_field_means_what_the_table_says),
         UNIT(test_items_give_the_largest_plan_and_none_of_something_gives_nothing),
+        UNIT(test_what_names_somebody_else_is_none_of_ours),
+        UNIT(test_only_what_was_bought_here_is_a_plan_that_is_not_known),
+        UNIT(test_months_go_on_from_the_first_anchor_of_a_subscription),
+        UNIT(test_what_is_paid_comes_before_what_is_tried),
         UNIT(test_who_had_a_plan_keeps_it_while_the_price_is_unknown),
         UNIT(test_the_debt_is_the_first_invoice_that_is_not_paid),
         UNIT(test_of_several_the_same_one_counts_in_every_order),
