@@ -121,6 +121,12 @@ static bool has_plan_price(const struct plans *plans, const json_t *subscription
     return false;
 }
 
+static bool is_stored(const json_t *subscription, const struct subscription *stored)
+{
+    return stored->stripe_id != NULL &&
+           strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+}
+
 static bool names_another(const json_t *subscription, const char *user_id)
 {
     const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
@@ -131,10 +137,13 @@ static bool names_another(const json_t *subscription, const char *user_id)
 bool reading_is_ours(const struct plans *plans, const json_t *subscription,
                      const struct subscription *stored)
 {
+    /* One that was bought here by somebody else is theirs, on whosever customer it is. */
     if (has_plan_price(plans, subscription))
-        return stored == NULL || !names_another(subscription, stored->user_id);
-    return stored != NULL && stored->stripe_id != NULL && strcmp(stored->plan, PLAN_FREE) != 0 &&
-           strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+        return stored == NULL || !names_another(subscription, stored->user_id) ||
+               *stripe_text(json_object_get(subscription, "metadata"), "plan") == '\0' ||
+               is_stored(subscription, stored);
+    return stored != NULL && strcmp(stored->plan, PLAN_FREE) != 0 &&
+           is_stored(subscription, stored);
 }
 
 bool reading_is_unknown_plan(const struct plans *plans, const json_t *subscription,
@@ -333,9 +342,11 @@ const json_t *reading_choose(const struct plans *plans, const json_t *ours)
 }
 
 bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,
-                          const json_t *chosen)
+                          const json_t *chosen, const char *user_id)
 {
-    return subscription != chosen && status_of(subscription)->is_live &&
+    return !names_another(subscription, user_id) &&
+           strcmp(stripe_text(subscription, "id"), stripe_text(chosen, "id")) != 0 &&
+           subscription != chosen && status_of(subscription)->is_live &&
            status_of(chosen)->is_live && plan_of(plans, subscription) != NULL &&
            plan_of(plans, chosen) != NULL;
 }
@@ -454,24 +465,27 @@ void reading_take_nothing(const struct subscription *stored, const char *status,
     ret->plan = PLAN_FREE;
     ret->status = stored->is_trial && strcmp(status, "active") == 0 ? "trialing" : status;
     ret->stripe_id = ret->price_id = ret->notes = NULL;
-    ret->period_start_ms = ret->period_end_ms = ret->anchor_ms = ret->canceled_ms = 0;
+    ret->period_start_ms = ret->period_end_ms = ret->canceled_ms = 0;
+    ret->anchor_ms = ret->stripe_anchor_ms = 0;
     ret->ends_ms = ret->past_due_ms = ret->unpaid_from_ms = 0;
     ret->cancel_at_period_end = false;
 }
 
-/* The day from which months are counted stays while the subscription is the same one: a switch to
- * another interval makes Stripe turn its periods anew, and would give fresh runs each time. One
- * that is still to come, the end of a trial, may change. */
-static int64_t anchor_of(const json_t *subscription, const struct subscription *stored)
+/* A switch to a price of another interval makes Stripe turn its periods anew. Months are counted on
+ * from where they were, or there would be fresh runs with each switch. Call it before the price and
+ * the subscription are taken over. */
+static void take_anchor(const json_t *subscription, const char *price_id,
+                        const struct subscription *stored, struct subscription *ret)
 {
-    int64_t anchor_ms = stripe_time_ms(subscription, "billing_cycle_anchor");
-    bool is_same = stored->stripe_id != NULL &&
-                   strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+    bool is_same = is_stored(subscription, stored);
+    bool is_switch = stored->price_id != NULL && strcmp(stored->price_id, price_id) != 0;
 
-    return is_same && stored->anchor_ms != 0 && stored->anchor_ms < anchor_ms &&
-                   stored->anchor_ms <= stored->synced_ms
-               ? stored->anchor_ms
-               : anchor_ms;
+    ret->stripe_anchor_ms = stripe_time_ms(subscription, "billing_cycle_anchor");
+    if (is_same && stored->anchor_ms != 0 && stored->anchor_ms <= stored->synced_ms &&
+        (is_switch || stored->stripe_anchor_ms == ret->stripe_anchor_ms))
+        ret->anchor_ms = stored->anchor_ms;
+    else
+        ret->anchor_ms = ret->stripe_anchor_ms;
 }
 
 bool reading_take(const struct plans *plans, const json_t *subscription, const struct debt *debt,
@@ -499,11 +513,11 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     ret->status = status->ours;
     /* Whoever pays keeps the plan that they had, until somebody says which one the price is of. */
     ret->plan = plan != NULL ? plan->name : stored->plan;
+    take_anchor(subscription, price_of(item), stored, ret);
     ret->stripe_id = mem_string(mem, stripe_text(subscription, "id"));
     ret->price_id = item == NULL ? NULL : mem_string(mem, price_of(item));
     ret->period_start_ms = period_ms(subscription, item, "current_period_start");
     ret->period_end_ms = period_ms(subscription, item, "current_period_end");
-    ret->anchor_ms = anchor_of(subscription, stored);
     ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");
     for (size_t i = 0; i < count_of(fields); i++)
         fields[i].take(&t);

@@ -49,9 +49,9 @@ json_t *reading_ours(const struct plans *plans, const json_t *list,
 /* The one that counts of a list of ours; NULL: it is empty. */
 const json_t *reading_choose(const struct plans *plans, const json_t *ours);
 
-/* A second live one beside the chosen, with a plan: paid for nothing. */
+/* A second live one of the user beside the chosen, with a plan: paid for nothing. */
 bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,
-                          const json_t *chosen);
+                          const json_t *chosen, const char *user_id);
 
 /* Something of the list was bought since `trial_start_ms`, or runs, so the trial is over for good.
  */

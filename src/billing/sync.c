@@ -178,7 +178,7 @@ static bool end_duplicates(struct task *task, struct billing *billing, const jso
                                                              : "prorate=false",
                                              .about = stripe_id_of(one, "customer")};
 
-        if (!reading_is_duplicate(billing->plans, one, kept) || !stripe_is_id(id, "sub_"))
+        if (!reading_is_duplicate(billing->plans, one, kept, user_id) || !stripe_is_id(id, "sub_"))
             continue;
         call.path = mem_printf(task->mem, "/v1/subscriptions/%s", id);
         if (stripe_ask(task, billing->stripe, &call) != OK && !stripe_is_missing(&call)) {
@@ -207,10 +207,10 @@ static bool is_same(const struct subscription *a, const struct subscription *b)
            same(a->customer_id, b->customer_id) && same(a->stripe_id, b->stripe_id) &&
            same(a->price_id, b->price_id) && a->period_start_ms == b->period_start_ms &&
            a->period_end_ms == b->period_end_ms && a->canceled_ms == b->canceled_ms &&
-           a->anchor_ms == b->anchor_ms && a->ends_ms == b->ends_ms &&
-           a->past_due_ms == b->past_due_ms && a->unpaid_from_ms == b->unpaid_from_ms &&
-           a->is_trial == b->is_trial && a->cancel_at_period_end == b->cancel_at_period_end &&
-           same(a->notes, b->notes);
+           a->anchor_ms == b->anchor_ms && a->stripe_anchor_ms == b->stripe_anchor_ms &&
+           a->ends_ms == b->ends_ms && a->past_due_ms == b->past_due_ms &&
+           a->unpaid_from_ms == b->unpaid_from_ms && a->is_trial == b->is_trial &&
+           a->cancel_at_period_end == b->cancel_at_period_end && same(a->notes, b->notes);
 }
 
 /* What Stripe has answered about a customer. */

@@ -20,11 +20,12 @@ struct subscription {
     /* At Stripe; NULL: none. Without a customer there is no subscription, without one no price. */
     const char *customer_id, *stripe_id, *price_id;
     int64_t period_start_ms, period_end_ms;
-    int64_t anchor_ms;      /* the moment whose day of the month the periods follow; 0: unknown */
-    int64_t canceled_ms;    /* when it ended, or when its end was asked for */
-    int64_t ends_ms;        /* when access ends, whatever `status` says then; 0: it goes on */
-    int64_t past_due_ms;    /* since when the first unpaid invoice is due */
-    int64_t unpaid_from_ms; /* from when on what is used is not paid; 0: it is */
+    int64_t anchor_ms;        /* from which months are counted; 0: unknown */
+    int64_t stripe_anchor_ms; /* by which Stripe's periods turn */
+    int64_t canceled_ms;      /* when it ended, or when its end was asked for */
+    int64_t ends_ms;          /* when access ends, whatever `status` says then; 0: it goes on */
+    int64_t past_due_ms;      /* since when the first unpaid invoice is due */
+    int64_t unpaid_from_ms;   /* from when on what is used is not paid; 0: it is */
     bool cancel_at_period_end;
     const char *notes;  /* for the operator: what else is so at Stripe; NULL: nothing */
     int64_t synced_ms;  /* when Stripe was asked for all this */

@@ -6,7 +6,7 @@
     " stripe_price_id, current_period_start, current_period_end, canceled_at, past_due_at,"        \
     " cancel_at_period_end, synced_at, customer_generation, is_trial, trial_start, trial_end,"     \
     " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
-    " revision, billing_anchor, ends_at, unpaid_from, stripe_notes"
+    " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor"
 #define SQLITE_CHECKOUT_COLUMNS                                                                    \
     "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
     " expires_at, leased_until"
@@ -78,7 +78,7 @@
       " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                            \
       " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"   \
       " updated_at = ?16, billing_anchor = ?17, ends_at = ?18, unpaid_from = ?19,"                 \
-      " stripe_notes = ?20, revision = revision + 1"                                               \
+      " stripe_notes = ?20, stripe_anchor = ?21, revision = revision + 1"                          \
       " WHERE user_id = ?1 AND revision = ?2")                                                     \
     X(CUSTOMER_LINK,                                                                               \
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
@@ -93,7 +93,7 @@
       " canceled_at = CASE WHEN stripe_subscription_id IS NULL THEN canceled_at ELSE ?2 END,"      \
       " stripe_subscription_id = NULL, stripe_price_id = NULL, current_period_start = 0,"          \
       " current_period_end = 0, past_due_at = 0, cancel_at_period_end = 0,"                        \
-      " billing_anchor = 0, ends_at = 0, unpaid_from = 0, stripe_notes = NULL,"                    \
+      " billing_anchor = 0, stripe_anchor = 0, ends_at = 0, unpaid_from = 0, stripe_notes = NULL," \
       " customer_generation = customer_generation + 1, updated_at = ?2,"                           \
       " revision = revision + 1 WHERE stripe_customer_id = ?1")                                    \
     X(SUBSCRIPTION_GIVE, "UPDATE subscriptions SET gift_plan = ?2, gift_runs = ?3,"                \

@@ -187,6 +187,7 @@ static const char *const steps[] = {
     "  JOIN keys WHERE trial_start > 0 AND name = 'trials';",
 
     "ALTER TABLE subscriptions ADD COLUMN billing_anchor INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE subscriptions ADD COLUMN stripe_anchor INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE subscriptions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE subscriptions ADD COLUMN unpaid_from INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE subscriptions ADD COLUMN stripe_notes TEXT;",

@@ -375,6 +375,7 @@ static void undo_events(struct place *place)
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
     sql(place, "DROP TABLE marks");
     sql(place, "ALTER TABLE subscriptions DROP COLUMN billing_anchor;"
+               "ALTER TABLE subscriptions DROP COLUMN stripe_anchor;"
                "ALTER TABLE subscriptions DROP COLUMN ends_at;"
                "ALTER TABLE subscriptions DROP COLUMN unpaid_from;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_notes");

@@ -166,7 +166,7 @@ static void test_items_give_the_largest_plan_and_none_of_something_gives_nothing
 static void test_what_names_somebody_else_is_none_of_ours(void **state)
 {
     auto_json json_t *subscription = subscription_of(*state, "price_pro",
-                                                     "'metadata': {'user_id': 'b'}");
+                                                     "'metadata': {'user_id': 'b', 'plan': 'pro'}");
     struct subscription stored = stored_one();
 
     assert_false(reading_is_ours(plans_of(*state), subscription, &stored));
@@ -197,22 +197,33 @@ static void test_only_what_was_bought_here_is_a_plan_that_is_not_known(void **st
     }
 }
 
-static void test_months_go_on_from_the_first_anchor_of_a_subscription(void **state)
+static void test_months_go_on_while_a_subscription_is_switched_to_other_prices(void **state)
 {
     auto_json json_t *subscription = subscription_of(*state, "price_basic", "");
     struct subscription stored = stored_one(), found;
     struct debt debt = {0};
 
     stored.stripe_id = "sub_1";
+    stored.price_id = "price_pro";
     stored.synced_ms = START * 1000;
-    stored.anchor_ms = START * 1000 - 1000;
+    stored.anchor_ms = stored.stripe_anchor_ms = START * 1000 - 1000;
     assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
     assert_int_equal(found.anchor_ms, stored.anchor_ms);
-    /* Another one, and one whose trial ended sooner than was said. */
+    assert_int_equal(found.stripe_anchor_ms, START * 1000);
+    /* Read again. */
+    stored = found;
+    stored.synced_ms = START * 1000;
+    assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_int_equal(found.anchor_ms, START * 1000 - 1000);
+    /* Turned anew by somebody, with the same price; another one; a trial that ended sooner. */
+    stored.stripe_anchor_ms = START * 1000 - 1000;
+    assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
+    assert_int_equal(found.anchor_ms, START * 1000);
     stored.stripe_id = "sub_2";
     assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
     assert_int_equal(found.anchor_ms, START * 1000);
     stored.stripe_id = "sub_1";
+    stored.price_id = "price_pro";
     stored.anchor_ms = START * 1000 + 1000;
     assert_true(reading_take(plans_of(*state), subscription, &debt, &stored, *state, &found));
     assert_int_equal(found.anchor_ms, START * 1000);
@@ -321,7 +332,7 @@ int main(void)
         UNIT(test_items_give_the_largest_plan_and_none_of_something_gives_nothing),
         UNIT(test_what_names_somebody_else_is_none_of_ours),
         UNIT(test_only_what_was_bought_here_is_a_plan_that_is_not_known),
-        UNIT(test_months_go_on_from_the_first_anchor_of_a_subscription),
+        UNIT(test_months_go_on_while_a_subscription_is_switched_to_other_prices),
         UNIT(test_what_is_paid_comes_before_what_is_tried),
         UNIT(test_who_had_a_plan_keeps_it_while_the_price_is_unknown),
         UNIT(test_the_debt_is_the_first_invoice_that_is_not_paid),
