@@ -16,7 +16,9 @@ class Nginx:
 
     def __init__(self, folder, manus, application):
         self.folder = pathlib.Path(folder)
-        self.port, self.between = free_port(), free_port()
+        self.port = self.between = free_port()
+        while self.between == self.port:
+            self.between = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         text = CONFIGURATION.read_text()
         for old, new in (("server 127.0.0.1:8000", f"server 127.0.0.1:{manus}"), ("server 127.0.0.1:3000", f"server 127.0.0.1:{application}"),
