@@ -346,9 +346,8 @@ bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,
 {
     return !names_another(subscription, user_id) &&
            strcmp(stripe_text(subscription, "id"), stripe_text(chosen, "id")) != 0 &&
-           subscription != chosen && status_of(subscription)->is_live &&
-           status_of(chosen)->is_live && plan_of(plans, subscription) != NULL &&
-           plan_of(plans, chosen) != NULL;
+           status_of(subscription)->is_live && status_of(chosen)->is_live &&
+           plan_of(plans, subscription) != NULL && plan_of(plans, chosen) != NULL;
 }
 
 bool reading_ends_trial(const json_t *ours, int64_t trial_start_ms)

@@ -146,6 +146,7 @@ enum err reconcile_find(struct task *task, struct billing *billing, struct find_
     const char *price_id = price_at(billing->plans, cursor->price);
     struct text query = text_open(task->mem, 256);
     const json_t *data, *one;
+    const char *last;
     bool more;
     size_t i;
     enum err e;
@@ -170,10 +171,12 @@ enum err reconcile_find(struct task *task, struct billing *billing, struct find_
     }
     if (e != OK)
         return e;
-    more = json_is_true(json_object_get(call.reply, "has_more")) && json_array_size(data) > 0;
+    last = stripe_text(json_array_get(data, json_array_size(data) - 1), "id");
+    more = json_is_true(json_object_get(call.reply, "has_more"));
+    if (more && (!stripe_is_id(last, "sub_") || strcmp(last, cursor->after) == 0))
+        return fail(task, ERR_STRIPE_DOWN, "Stripe's pages of subscriptions do not end");
     cursor->price += more ? 0 : 1;
-    snprintf(cursor->after, sizeof cursor->after, "%s",
-             more ? stripe_text(json_array_get(data, json_array_size(data) - 1), "id") : "");
+    snprintf(cursor->after, sizeof cursor->after, "%s", more ? last : "");
     return OK;
 }
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RUN_MS = 55000 };
+enum { RUN_MS = 55000, FIND_PAGES = 10000 };
 
 struct asking {
     const struct settings *settings;
@@ -109,15 +109,15 @@ static enum err find_unlinked(struct task *task, struct asking *a)
 {
     const char *place = "0", *text;
     unsigned long found = 0;
-    enum err e;
+    enum err e = OK;
 
-    do {
+    for (int i = 0; i < FIND_PAGES && *place != '\0'; i++) {
         char *rest;
 
         e = ask(task, a, "sync unlinked", place, &text);
         found += e == OK ? strtoul(text, &rest, 10) : 0;
         place = e == OK ? mem_string(task->mem, rest + strspn(rest, " ")) : "";
-    } while (*place != '\0');
+    }
     if (found > 0)
         printf("%lu subscriptions of plans were linked to nobody: see inbox list\n", found);
     return e;

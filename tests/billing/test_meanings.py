@@ -1,4 +1,5 @@
 """What is at Stripe and what it means here: other products, debts, ends, intervals, and whose money it is."""
+import json
 import time
 
 import pytest
@@ -375,3 +376,11 @@ def test_who_pays_for_a_plan_and_is_linked_to_nobody_is_found_by_the_comparison(
     done = command(world, "sync", "--all")
     assert done.returncode == 0, done.stderr
     world.settle(user, person)
+
+
+@pytest.mark.parametrize("last", ["sub_1", "", None])
+def test_pages_of_payers_that_do_not_end_are_told(world, last):
+    world.stripe.garbles(json.dumps({"object": "list", "has_more": True, "data": [{"id": last}] if last is not None else []}).encode(),
+                         "GET /v1/subscriptions", times=100)
+    done = command(world, "sync", "--all")
+    assert done.returncode != 0 and "do not end" in done.stderr
