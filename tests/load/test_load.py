@@ -43,7 +43,7 @@ def test_a_mixed_load_is_answered_without_a_failure_while_settings_are_read_agai
             with socket.create_connection(("127.0.0.1", manus.port), 10) as s:
                 s.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 48\r\n\r\n"
                           b'{"email":"a@example.com","password":"password1"}')
-            time.sleep(0.01)
+            time.sleep(0.01 * SLOW)
 
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         clients = [pool.submit(client, i) for i in range(6)] + [pool.submit(rude_client) for _ in range(2)]
