@@ -274,7 +274,8 @@ enum err billing_preview(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, name) == NULL)
         return reply_json(req, 422, plan_problem(req, name));
-    e = checkout_preview(&req->task, billing_of(req), req->user->id, name, &date_s, &invoice);
+    e = checkout_preview(&req->task, billing_of(req), req->settings, req->user->id, name, &date_s,
+                         &invoice);
     if (e != OK)
         return advise(req, e);
     text_char(&body, '{');

@@ -1,8 +1,10 @@
 #include "billing/checkout.h"
 
+#include "billing/page.h"
 #include "billing/return_url.h"
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/email.h"
 #include "core/log.h"
 #include "core/unicode.h"
 #include "remote/advice.h"
@@ -17,8 +19,7 @@ enum {
     ROUNDS = 4, /* sessions that turn out to be over, customers that are gone, others to close */
     PREVIEW_S = 900, /* for so long a preview's price is had */
     INVOICES = 24,
-    ITEMS_MOST = 20, /* of a subscription */
-    PAGES_OPEN = 100,
+    ITEMS_MOST = 20,       /* of a subscription */
     NAME_CHARACTERS = 256, /* of a customer's name, by Stripe's rule */
 };
 
@@ -104,7 +105,8 @@ static enum err make_customer(struct task *task, struct billing *billing, const 
     return OK;
 }
 
-/* The user's customer, made if there is none. Under the user's lock. */
+/* The user's customer, made if there is none. What somebody else has stored at a foreign one, a
+ * card perhaps, nobody else buys by. Under the user's lock. */
 static enum err customer_of(struct task *task, struct billing *billing, const struct user *user,
                             const struct subscription *subscription, const char **ret_id)
 {
@@ -112,7 +114,7 @@ static enum err customer_of(struct task *task, struct billing *billing, const st
     enum err e;
 
     *ret_id = subscription->customer_id;
-    if (*ret_id != NULL)
+    if (*ret_id != NULL && !subscription->customer_is_foreign)
         return OK;
     e = make_customer(task, billing, user, subscription->generation, 1, ret_id, &burnt);
     /* A failure that Stripe has stored, or the address has changed since: another key. */
@@ -120,8 +122,13 @@ static enum err customer_of(struct task *task, struct billing *billing, const st
         e = make_customer(task, billing, user, subscription->generation,
                           (unsigned)(clock_wall_ms() / 1000), ret_id, &burnt);
     if (e == OK)
-        e = store_customer_link(task, billing->store, user->id, subscription->generation, NULL,
-                                *ret_id, clock_wall_ms(), ret_id);
+        e = store_customer_link(task, billing->store,
+                                &(struct customer_link){.user_id = user->id,
+                                                        .generation = subscription->generation,
+                                                        .former = subscription->customer_id,
+                                                        .customer_id = *ret_id,
+                                                        .now_ms = clock_wall_ms()},
+                                ret_id);
     billing_forget(billing, user->id);
     if (e == OK && *ret_id == NULL)
         return fail(task, ERR_CONFLICT, "The account changes: try again");
@@ -142,26 +149,6 @@ static bool is_subscribed(const struct subscription *subscription)
 {
     return subscription->stripe_id != NULL && strcmp(subscription->plan, PLAN_FREE) != 0 &&
            strcmp(subscription->status, "incomplete") != 0;
-}
-
-static enum err expire_session(struct task *task, struct billing *billing, const char *session_id)
-{
-    auto_call struct stripe_call call = {
-        .method = "POST",
-        .path = mem_printf(task->mem, "/v1/checkout/sessions/%s/expire", session_id),
-        .key = mem_printf(task->mem, "manus:expire:%s", session_id)};
-    enum err e = stripe_ask(task, billing->stripe, &call);
-
-    if (e == ERR_STRIPE) {
-        auto_call struct stripe_call look = {
-            .method = "GET", .path = mem_printf(task->mem, "/v1/checkout/sessions/%s", session_id)};
-        e = stripe_ask(task, billing->stripe, &look);
-        if (e == ERR_STRIPE && stripe_is_missing(&look))
-            return OK;
-        if (e == OK && strcmp(stripe_text(look.reply, "status"), "complete") == 0)
-            return refuse_subscribed(task);
-    }
-    return e;
 }
 
 static const char *form_of(struct task *task, const struct checkout *checkout,
@@ -276,7 +263,9 @@ static enum err close_other(struct task *task, struct billing *billing, const ch
     }
     if (session.id == NULL)
         return store_checkout_close(task, billing->store, other->key);
-    e = expire_session(task, billing, session.id);
+    e = page_close(task, billing, session.id);
+    if (e == ERR_CONFLICT)
+        return refuse_subscribed(task);
     return e == OK ? store_checkout_close(task, billing->store, session.id) : e;
 }
 
@@ -502,6 +491,63 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
     return e;
 }
 
+/* Whose card it is */
+
+/* A customer that was made elsewhere is the user's if its address is the one that they have proved
+ * to be theirs, and is so from now on. */
+static enum err prove_own(struct task *task, struct billing *billing,
+                          const struct subscription *subscription, bool *ret)
+{
+    auto_call struct stripe_call call = {
+        .method = "GET",
+        .path = mem_printf(task->mem, "/v1/customers/%s", subscription->customer_id),
+        .about = subscription->customer_id};
+    struct customer_link link = {.user_id = subscription->user_id,
+                                 .generation = subscription->generation,
+                                 .former = subscription->customer_id,
+                                 .customer_id = subscription->customer_id,
+                                 .now_ms = clock_wall_ms()};
+    const char *email, *linked;
+    struct user user;
+    bool found;
+    enum err e = store_user_by_id(task, billing->store, subscription->user_id, &found, &user);
+
+    *ret = false;
+    if (e != OK || !found || user.verified_ms == 0)
+        return e;
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e != OK)
+        return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
+    email = email_normalise(task->mem, stripe_text(call.reply, "email"));
+    *ret = email != NULL && strcmp(email, user.email) == 0;
+    if (!*ret)
+        return OK;
+    e = store_customer_link(task, billing->store, &link, &linked);
+    billing_forget(billing, subscription->user_id);
+    return e;
+}
+
+/* Whether the user may do what is paid by the customer's card, or see what that has paid. */
+static enum err is_own(struct task *task, struct billing *billing,
+                       const struct subscription *subscription, bool *ret)
+{
+    *ret = !subscription->customer_is_foreign;
+    return *ret ? OK : prove_own(task, billing, subscription, ret);
+}
+
+static enum err fail_unless_own(struct task *task, struct billing *billing,
+                                const struct subscription *subscription)
+{
+    bool own;
+    enum err e = is_own(task, billing, subscription, &own);
+
+    if (e != OK || own)
+        return e;
+    return fail(task, ERR_CONFLICT,
+                "Your plan was paid with an e-mail address that is not the confirmed one of your "
+                "account: whoever paid manages it by Stripe's mails, or ask for help");
+}
+
 /* Portal and invoices */
 
 /* Stripe says that it knows no such customer. */
@@ -541,6 +587,9 @@ enum err checkout_portal(struct task *task, struct billing *billing,
     if (subscription.customer_id == NULL)
         return fail(task, ERR_BAD_REQUEST,
                     mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
+    e = fail_unless_own(task, billing, &subscription);
+    if (e != OK)
+        return e;
     stripe_put(&form, "customer", subscription.customer_id);
     call.about = subscription.customer_id;
     stripe_put(&form, "return_url",
@@ -561,10 +610,13 @@ enum err checkout_invoices(struct task *task, struct billing *billing, const cha
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/invoices"};
     struct subscription subscription;
     struct text query = text_open(task->mem, 96);
+    bool own = false;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
     *ret = NULL;
-    if (e != OK || subscription.customer_id == NULL)
+    if (e == OK && subscription.customer_id != NULL)
+        e = is_own(task, billing, &subscription, &own);
+    if (e != OK || !own)
         return e;
     stripe_put(&query, "customer", subscription.customer_id);
     stripe_put_int(&query, "limit", INVOICES);
@@ -707,8 +759,43 @@ static enum err find_plan(struct task *task, const struct billing *billing,
     return OK;
 }
 
-enum err checkout_preview(struct task *task, struct billing *billing, const char *user_id,
-                          const char *name, int64_t *ret_date_s, json_t **ret)
+/* Nobody is credited for what they have used, or not paid: who goes to a smaller plan with more
+ * runs used than that has, or with an open invoice, has it without a credit. */
+static enum err choose_proration(struct task *task, struct billing *billing,
+                                 const struct settings *settings,
+                                 const struct subscription *subscription, const json_t *live,
+                                 const struct plan *plan, bool *ret_credits)
+{
+    const struct plan *now = plans_by_name(billing->plans, subscription->plan);
+    struct subscription stored;
+    bool owes = false, found = false;
+    enum err e;
+
+    *ret_credits = true;
+    if (now == NULL || plan_rank(billing->plans, plan) > plan_rank(billing->plans, now))
+        return OK;
+    e = sync_owes(task, billing, live, &owes);
+    /* What is remembered knows not of the last runs. */
+    if (e == OK)
+        e = store_subscription_by_user(task, billing->store, subscription->user_id, &found,
+                                       &stored);
+    *ret_credits = !owes && found &&
+                   (plan->runs < 0 ||
+                    standing_of(billing->plans, settings, &stored, clock_wall_ms()).used <=
+                        plan->runs);
+    return e;
+}
+
+/* Of a switch that costs nothing now, and gives nothing back. */
+static json_t *free_switch(const json_t *live)
+{
+    return json_pack("{s:i,s:i,s:s,s:{s:[]}}", "amount_due", 0, "total", 0, "currency",
+                     stripe_text(live, "currency"), "lines", "data");
+}
+
+enum err checkout_preview(struct task *task, struct billing *billing,
+                          const struct settings *settings, const char *user_id, const char *name,
+                          int64_t *ret_date_s, json_t **ret)
 {
     auto_call struct stripe_call call = {.method = "POST", .path = "/v1/invoices/create_preview"};
     auto_json json_t *live = NULL;
@@ -716,6 +803,7 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     struct text form = text_open(task->mem, 512);
     struct items_changed items = {0};
     const struct plan *plan;
+    bool credits = true;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
     if (e == OK)
@@ -723,10 +811,18 @@ enum err checkout_preview(struct task *task, struct billing *billing, const char
     if (e == OK)
         e = read_live(task, billing, &subscription, &live);
     if (e == OK)
+        e = fail_unless_own(task, billing, &subscription);
+    if (e == OK)
         e = may_switch(task, billing, live, &subscription, plan, &items);
+    if (e == OK)
+        e = choose_proration(task, billing, settings, &subscription, live, plan, &credits);
     if (e != OK)
         return e;
     *ret_date_s = clock_wall_ms() / 1000;
+    if (!credits) {
+        *ret = free_switch(live);
+        return OK;
+    }
     stripe_put(&form, "customer", subscription.customer_id);
     stripe_put(&form, "subscription", subscription.stripe_id);
     put_items(task, &form, "subscription_details[items]", &items, plan_price(plan));
@@ -781,6 +877,7 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     int64_t now_s = clock_wall_ms() / 1000;
     struct items_changed items = {0};
     const struct plan *plan;
+    bool credits = true;
     enum err e = billing_subscription(task, billing, user_id, ret);
 
     if (date_s != 0 && (date_s > now_s + 5 || date_s < now_s - PREVIEW_S))
@@ -790,13 +887,17 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     if (e == OK)
         e = read_live(task, billing, ret, &live);
     if (e == OK)
+        e = fail_unless_own(task, billing, ret);
+    if (e == OK)
         e = may_switch(task, billing, live, ret, plan, &items);
+    if (e == OK)
+        e = choose_proration(task, billing, settings, ret, live, plan, &credits);
     if (e != OK)
         return e;
     put_items(task, &form, "items", &items, plan_price(plan));
-    stripe_put(&form, "proration_behavior", "always_invoice");
+    stripe_put(&form, "proration_behavior", credits ? "always_invoice" : "none");
     stripe_put(&form, "payment_behavior", "error_if_incomplete");
-    if (date_s != 0)
+    if (date_s != 0 && credits)
         stripe_put_int(&form, "proration_date", date_s);
     call.form = form.s;
     call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
@@ -839,6 +940,9 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
 
     if (e == OK)
         e = read_live(task, billing, ret, &live);
+    /* Anybody may stop what is paid for them. */
+    if (e == OK && !ends)
+        e = fail_unless_own(task, billing, ret);
     if (e != OK)
         return e;
     if (!ends)
@@ -890,39 +994,28 @@ static enum err remove_at_stripe(struct task *task, struct billing *billing, con
     return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
 }
 
-/* A page that is open still could be paid by who has gone. */
-static enum err close_pages(struct task *task, struct billing *billing, const char *customer_id)
-{
-    auto_call struct stripe_call call = {
-        .method = "GET", .path = "/v1/checkout/sessions", .about = customer_id};
-    struct text query = text_open(task->mem, 128);
-    const json_t *data, *session;
-    size_t i;
-    enum err e;
-
-    stripe_put(&query, "customer", customer_id);
-    stripe_put(&query, "status", "open");
-    stripe_put_int(&query, "limit", PAGES_OPEN);
-    call.form = query.s;
-    e = stripe_ask(task, billing->stripe, &call);
-    data = json_object_get(call.reply, "data");
-    json_array_foreach(data, i, session)
-    {
-        const char *id = stripe_text(session, "id");
-
-        if (e == OK && stripe_is_id(id, "cs_") &&
-            *stripe_text(session, "client_reference_id") != '\0')
-            e = expire_session(task, billing, mem_string(task->mem, id));
-    }
-    return e == ERR_CONFLICT ? OK : e; /* paid at this moment: its events say so */
-}
-
 /* Bought here for a plan, whatever its price is now. */
 static bool was_sold_here(const json_t *subscription)
 {
     const json_t *metadata = json_object_get(subscription, "metadata");
 
     return *stripe_text(metadata, "user_id") != '\0' && *stripe_text(metadata, "plan") != '\0';
+}
+
+/* One that somebody made elsewhere stays: it is theirs. */
+static enum err remove_customer(struct task *task, struct billing *billing, const char *customer_id)
+{
+    auto_call struct stripe_call call = {
+        .method = "GET",
+        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
+        .about = customer_id};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+
+    if (e != OK)
+        return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
+    if (*stripe_text(json_object_get(call.reply, "metadata"), "user_id") == '\0')
+        return OK;
+    return remove_at_stripe(task, billing, call.path, customer_id);
 }
 
 enum err checkout_goodbye(struct task *task, struct billing *billing, const char *customer_id,
@@ -954,9 +1047,8 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
     if (e != OK || missing)
         return e;
     if (!has_others)
-        return remove_at_stripe(
-            task, billing, mem_printf(task->mem, "/v1/customers/%s", customer_id), customer_id);
+        return remove_customer(task, billing, customer_id);
     log_info(task, "a customer stays at Stripe: something else runs for them",
              LOG_S("customer", customer_id));
-    return close_pages(task, billing, customer_id);
+    return page_close_all(task, billing, customer_id);
 }

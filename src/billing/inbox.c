@@ -366,6 +366,13 @@ static enum err settle_unplaced(struct task *task, struct billing *billing,
                                   "another customer; cancel and refund one of them",
                                   outcome->subscription_id, outcome->customer_id,
                                   outcome->named_id));
+    if (outcome->named_id != NULL)
+        return give_up(task, billing, settings, event, NULL,
+                       mem_printf(task->mem,
+                                  "%s of the customer %s pays for a plan of the user %s, who is "
+                                  "gone: cancel and refund it",
+                                  outcome->subscription_id, outcome->customer_id,
+                                  stripe_said(task->mem, outcome->named_id)));
     if (event->attempts < UNPLACED_TRIES)
         return put_off(task, billing, event, "a plan is paid, and nobody is known to have paid it");
     return give_up(task, billing, settings, event, NULL,

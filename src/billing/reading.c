@@ -51,6 +51,14 @@ static bool is_void_now(const json_t *subscription)
            strcmp(stripe_text(invoice, "billing_reason"), "subscription_update") != 0;
 }
 
+static bool is_owed(const json_t *invoice)
+{
+    const char *status = stripe_text(invoice, "status");
+
+    return (strcmp(status, "open") == 0 || strcmp(status, "uncollectible") == 0) &&
+           stripe_int(invoice, "amount_remaining") > 0;
+}
+
 static const struct status_row *status_of(const json_t *subscription)
 {
     const struct status_row *row = status_row(stripe_text(subscription, "status"));
@@ -167,6 +175,18 @@ bool reading_is_paid_plan(const struct plans *plans, const json_t *subscription)
     return reading_is_live(subscription) && plan_of(plans, subscription) != NULL;
 }
 
+bool reading_gives(const struct plans *plans, const json_t *subscription)
+{
+    return status_of(subscription)->is_live &&
+           (plan_of(plans, subscription) != NULL || !has_plan_price(plans, subscription));
+}
+
+bool reading_owes(const json_t *subscription)
+{
+    return strcmp(stripe_text(subscription, "status"), "past_due") == 0 ||
+           is_owed(json_object_get(subscription, "latest_invoice"));
+}
+
 bool reading_is_over(const json_t *subscription)
 {
     return status_of(subscription)->rank == OVER;
@@ -250,14 +270,6 @@ int64_t reading_ends_ms(const json_t *subscription)
 }
 
 /* Debts */
-
-static bool is_owed(const json_t *invoice)
-{
-    const char *status = stripe_text(invoice, "status");
-
-    return (strcmp(status, "open") == 0 || strcmp(status, "uncollectible") == 0) &&
-           stripe_int(invoice, "amount_remaining") > 0;
-}
 
 static int64_t due_ms(const json_t *invoice)
 {

@@ -36,6 +36,12 @@ bool reading_is_live(const json_t *subscription);
 /* It is live and has a price of a plan. */
 bool reading_is_paid_plan(const struct plans *plans, const json_t *subscription);
 
+/* One of ours by which runs are had now. */
+bool reading_gives(const struct plans *plans, const json_t *subscription);
+
+/* Its present period is not paid yet. */
+bool reading_owes(const json_t *subscription);
+
 /* It has begun, and is over. */
 bool reading_is_over(const json_t *subscription);
 

@@ -1,6 +1,7 @@
 #include "billing/sync.h"
 
 #include "billing/notice.h"
+#include "billing/page.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -60,6 +61,30 @@ enum err sync_list(struct task *task, struct billing *billing, const char *custo
     return list_all(task, billing, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
 }
 
+static enum err list_invoices(struct task *task, struct billing *billing,
+                              const json_t *subscription, const char *status, json_t **ret)
+{
+    struct text query = text_open(task->mem, 160);
+    bool missing;
+
+    stripe_put(&query, "subscription", stripe_text(subscription, "id"));
+    stripe_put(&query, "status", status);
+    return list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
+                    ret, &missing);
+}
+
+enum err sync_owes(struct task *task, struct billing *billing, const json_t *subscription,
+                   bool *ret)
+{
+    auto_json json_t *invoices = NULL;
+    struct debt debt = {0};
+    enum err e = list_invoices(task, billing, subscription, "open", &invoices);
+
+    reading_debt(invoices, &debt);
+    *ret = debt.due_ms != 0;
+    return e;
+}
+
 /* What of the subscription is not paid, if it says that something is. What was written off is owed
  * as well, if nothing else is. */
 static enum err read_debt(struct task *task, struct billing *billing, const json_t *subscription,
@@ -74,13 +99,8 @@ static enum err read_debt(struct task *task, struct billing *billing, const json
         return OK;
     for (size_t i = 0; i < count_of(states) && e == OK && ret->due_ms == 0; i++) {
         auto_json json_t *invoices = NULL;
-        struct text query = text_open(task->mem, 160);
-        bool missing;
 
-        stripe_put(&query, "subscription", id);
-        stripe_put(&query, "status", states[i]);
-        e = list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
-                     &invoices, &missing);
+        e = list_invoices(task, billing, subscription, states[i], &invoices);
         reading_debt(invoices, ret);
     }
     return e;
@@ -172,7 +192,7 @@ static bool end_duplicates(struct task *task, struct billing *billing, const jso
     {
         const char *id = stripe_text(one, "id");
         /* Nobody is credited for what was not paid. */
-        bool is_paid = strcmp(stripe_text(one, "status"), "past_due") != 0;
+        bool is_paid = !reading_owes(one);
         auto_call struct stripe_call call = {.method = "DELETE",
                                              .form = is_paid ? "prorate=true&invoice_now=true"
                                                              : "prorate=false",
@@ -263,7 +283,14 @@ static bool work_out(struct task *task, const struct billing *billing, const str
 
     base.customer_id = outcome->customer_id;
     base.synced_ms = outcome->asked_ms;
-    base.is_trial = stored->is_trial && !reading_ends_trial(answer->ours, stored->trial_start_ms);
+    /* What others pay for somebody takes nothing away from them when it ends, no trial either. */
+    if (stored->customer_is_foreign && answer->chosen != NULL &&
+        !reading_gives(billing->plans, answer->chosen)) {
+        reading_take_nothing(&base, "active", ret);
+        return true;
+    }
+    base.is_trial = stored->is_trial && (stored->customer_is_foreign ||
+                                         !reading_ends_trial(answer->ours, stored->trial_start_ms));
     if (answer->chosen != NULL && (!base.is_trial || reading_is_live(answer->chosen)))
         return reading_take(billing->plans, answer->chosen, &answer->debt, &base, task->mem, ret);
     reading_take_nothing(&base, "active", ret);
@@ -374,9 +401,9 @@ static enum err compare(struct task *task, struct billing *billing, const struct
     return OK;
 }
 
-static enum err compare_until_kept(struct task *task, struct billing *billing,
-                                   const struct settings *settings, const struct sync_links *links,
-                                   struct sync_outcome *ret)
+static enum err compare_often(struct task *task, struct billing *billing,
+                              const struct settings *settings, const struct sync_links *links,
+                              struct sync_outcome *ret)
 {
     for (int i = 0; i < APPLY_TRIES; i++) {
         bool outdated;
@@ -386,20 +413,6 @@ static enum err compare_until_kept(struct task *task, struct billing *billing,
             return e;
     }
     return fail(task, ERR_BUSY, "the subscription changes all the time");
-}
-
-enum err sync_compare(struct task *task, struct billing *billing, const struct settings *settings,
-                      const char *user_id, const char *customer_id, bool dry,
-                      struct sync_outcome *ret)
-{
-    *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
-    return compare_until_kept(task, billing, settings, &(struct sync_links){0}, ret);
-}
-
-enum err sync_locked(struct task *task, struct billing *billing, const struct settings *settings,
-                     const char *user_id, const char *customer_id, struct sync_outcome *ret)
-{
-    return sync_compare(task, billing, settings, user_id, customer_id, false, ret);
 }
 
 /* Whom it concerns */
@@ -519,23 +532,53 @@ static enum err has_live(struct task *task, struct billing *billing,
         e = sync_list(task, billing, subscription->customer_id, &list, &missing);
     json_array_foreach(list, i, one)
     {
-        *ret = *ret || (reading_is_ours(billing->plans, one, subscription) && reading_is_live(one));
+        *ret = *ret || (reading_is_ours(billing->plans, one, subscription) &&
+                        reading_gives(billing->plans, one));
     }
     return e;
 }
 
-/* Gives the stranger to the user whom it names. Under that user's lock. A customer who has nothing
- * makes room; where both pay, an operator has to say which one stays. */
+/* Of a customer who makes room no page may be paid any more. */
+static enum err relink(struct task *task, struct billing *billing, const struct stranger *stranger,
+                       const struct subscription *subscription)
+{
+    struct customer_link link = {.user_id = stranger->user_id,
+                                 .generation = subscription->generation,
+                                 .former = subscription->customer_id,
+                                 .customer_id = stranger->customer_id,
+                                 .is_foreign = !stranger->is_made_here,
+                                 .now_ms = clock_wall_ms()};
+    const char *linked = NULL;
+    enum err e = OK;
+
+    if (link.former != NULL)
+        e = page_close_all(task, billing, link.former);
+    if (e == ERR_STRIPE)
+        e = OK; /* Stripe has lost that customer: there is nothing to close */
+    if (e == OK)
+        e = store_customer_link(task, billing->store, &link, &linked);
+    billing_forget(billing, stranger->user_id);
+    if (e != OK || linked == NULL || strcmp(linked, stranger->customer_id) != 0)
+        return e != OK ? e : fail(task, ERR_BUSY, "the customer changes at this moment");
+    if (link.former != NULL)
+        log_warning(task, "a user has another customer at Stripe now, who pays",
+                    LOG_S("user", stranger->user_id), LOG_S("customer", stranger->customer_id),
+                    LOG_S("former", link.former));
+    return OK;
+}
+
+/* Gives the stranger to the user whom it names. Under that user's lock. A customer by whom nothing
+ * is had makes room; where both give, an operator has to say which one stays. */
 static enum err adopt(struct task *task, struct billing *billing, const struct stranger *stranger,
                       struct sync_outcome *ret)
 {
     struct subscription subscription;
-    const char *linked = NULL;
     bool live = false, pays = stranger->paid_id != NULL;
     enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
 
     if (e == ERR_NOT_FOUND) {
         ret->result = stranger->paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
+        ret->named_id = stranger->user_id;
         return OK;
     }
     if (e == OK)
@@ -543,22 +586,90 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
     if (e != OK)
         return e;
     if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_made_here))) {
-        ret->result = live && stranger->paid_id != NULL ? SYNC_PAID_TWICE : SYNC_NOBODY;
+        ret->result = live && pays ? SYNC_PAID_TWICE : SYNC_NOBODY;
         ret->named_id = stranger->user_id;
-        return OK;
+        return live && pays ? store_customer_note(task, billing->store, stranger->user_id,
+                                                  stranger->customer_id, clock_wall_ms())
+                            : OK;
     }
-    e = store_customer_link(task, billing->store, stranger->user_id, subscription.generation,
-                            subscription.customer_id, stranger->customer_id, clock_wall_ms(),
-                            &linked);
-    billing_forget(billing, stranger->user_id);
-    if (e != OK || linked == NULL || strcmp(linked, stranger->customer_id) != 0)
-        return e != OK ? e : fail(task, ERR_BUSY, "the customer changes at this moment");
-    if (subscription.customer_id != NULL)
-        log_warning(task, "a user has another customer at Stripe now, who pays",
-                    LOG_S("user", stranger->user_id), LOG_S("customer", stranger->customer_id),
-                    LOG_S("former", subscription.customer_id));
-    ret->user_id = stranger->user_id;
-    return OK;
+    e = relink(task, billing, stranger, &subscription);
+    if (e == OK)
+        ret->user_id = stranger->user_id;
+    return e;
+}
+
+/* Taking another's place */
+
+/* Whether the customer, whom the user has beside the linked one, pays for a plan of theirs. */
+static enum err look_at_other(struct task *task, struct billing *billing, struct stranger *stranger)
+{
+    const char *user_id = stranger->user_id;
+    struct sync_links links = {.customer_id = stranger->customer_id};
+    struct subscription stored;
+    bool is_linked = false;
+    enum err e = store_subscription_by_customer(task, billing->store, stranger->customer_id,
+                                                &is_linked, &stored);
+
+    stranger->user_id = NULL;
+    if (e != OK || is_linked)
+        return e;
+    e = read_customer(task, billing, stranger);
+    if (e == OK && !stranger->is_gone)
+        e = read_stranger(task, billing, &links, stranger);
+    if (stranger->user_id != NULL && strcmp(stranger->user_id, user_id) != 0)
+        stranger->paid_id = NULL;
+    stranger->user_id = user_id;
+    return e;
+}
+
+/* Who has nothing by the linked customer has what another one of theirs pays. */
+static enum err take_other(struct task *task, struct billing *billing,
+                           const struct settings *settings, struct sync_outcome *ret)
+{
+    const char **ids, *user_id = ret->user_id;
+    size_t count;
+    enum err e = store_customers_other(task, billing->store, user_id, &ids, &count);
+
+    for (size_t i = 0; e == OK && i < count; i++) {
+        struct stranger stranger = {.customer_id = ids[i], .user_id = user_id};
+        struct sync_outcome other = {.customer_id = ids[i]};
+
+        e = look_at_other(task, billing, &stranger);
+        if (e != OK || stranger.paid_id == NULL)
+            continue;
+        e = adopt(task, billing, &stranger, &other);
+        if (e != OK || other.user_id == NULL)
+            continue;
+        *ret = other;
+        return compare_often(task, billing, settings, &(struct sync_links){0}, ret);
+    }
+    return e;
+}
+
+static enum err compare_until_kept(struct task *task, struct billing *billing,
+                                   const struct settings *settings, const struct sync_links *links,
+                                   struct sync_outcome *ret)
+{
+    enum err e = compare_often(task, billing, settings, links, ret);
+    bool has_nothing = ret->result == SYNC_DONE && strcmp(ret->found.plan, PLAN_FREE) == 0;
+
+    if (e != OK || ret->is_dry || ret->is_moved || ret->user_id == NULL || !has_nothing)
+        return e;
+    return take_other(task, billing, settings, ret);
+}
+
+enum err sync_compare(struct task *task, struct billing *billing, const struct settings *settings,
+                      const char *user_id, const char *customer_id, bool dry,
+                      struct sync_outcome *ret)
+{
+    *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
+    return compare_until_kept(task, billing, settings, &(struct sync_links){0}, ret);
+}
+
+enum err sync_locked(struct task *task, struct billing *billing, const struct settings *settings,
+                     const char *user_id, const char *customer_id, struct sync_outcome *ret)
+{
+    return sync_compare(task, billing, settings, user_id, customer_id, false, ret);
 }
 
 /* The customer is linked to nobody: to whom it belongs, if that can be told, and then their state.
@@ -637,6 +748,32 @@ enum err sync_subscription(struct task *task, struct billing *billing,
     return fail(task, ERR_BUSY, "the customer changes all the time");
 }
 
+/* Theirs already: now an operator says that it is their own. */
+static enum err keep_as_own(struct task *task, struct billing *billing, const char *customer_id,
+                            struct sync_outcome *ret)
+{
+    struct subscription subscription;
+    const char *linked;
+    bool found;
+    enum err e = store_subscription_by_customer(task, billing->store, customer_id, &found,
+                                                &subscription);
+
+    if (e == OK && !found)
+        return fail(task, ERR_BUSY, "the customer changes at this moment");
+    if (e == OK && subscription.customer_is_foreign)
+        e = store_customer_link(task, billing->store,
+                                &(struct customer_link){.user_id = subscription.user_id,
+                                                        .generation = subscription.generation,
+                                                        .former = customer_id,
+                                                        .customer_id = customer_id,
+                                                        .now_ms = clock_wall_ms()},
+                                &linked);
+    billing_forget(billing, subscription.user_id);
+    if (e == OK)
+        ret->user_id = subscription.user_id;
+    return e;
+}
+
 enum err sync_link(struct task *task, struct billing *billing, const struct settings *settings,
                    const char *user_id, const char *customer_id, struct sync_outcome *ret)
 {
@@ -666,7 +803,7 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
         return e;
     billing_lock(billing, user_id);
     if (found)
-        ret->user_id = user_id;
+        e = keep_as_own(task, billing, customer_id, ret);
     else
         e = adopt(task, billing, &stranger, ret);
     if (e == OK && ret->user_id != NULL)

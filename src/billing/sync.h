@@ -5,7 +5,8 @@
  *
  * What the answer means is billing/reading.h's. A second live subscription with a plan is ended,
  * with a credit for its rest. A customer whom nobody has is given to the user whom they, or a
- * session of theirs, name, unless that one has another who pays. Waits for Stripe and the store.
+ * session of theirs, name, unless that one has another who pays; it takes that one's place once
+ * nothing is paid there any more. Waits for Stripe and the store.
  */
 #pragma once
 
@@ -32,7 +33,8 @@ enum sync_result {
 struct sync_outcome {
     enum sync_result result;
     const char *user_id;         /* with SYNC_DONE and SYNC_PRICE_UNKNOWN */
-    const char *named_id;        /* with SYNC_PAID_TWICE: the user */
+    const char *named_id;        /* with SYNC_PAID_TWICE: the user; with SYNC_UNPLACED: who is gone,
+                                    or NULL */
     const char *subscription_id; /* with SYNC_UNPLACED and SYNC_PAID_TWICE: what is paid */
     const char *customer_id;     /* whom it led to; NULL: none */
     int64_t asked_ms;            /* what was heard before is in the answer */
@@ -65,8 +67,12 @@ must_check enum err sync_compare(struct task *task, struct billing *billing,
 must_check enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
                               json_t **ret, bool *ret_missing);
 
-/* Gives the customer to the user, as an operator says, unless another customer of theirs pays
- * (SYNC_PAID_TWICE). ERR_CONFLICT, ERR_NOT_FOUND, ERR_INVALID with their texts. */
+/* Whether an invoice of the subscription is open. */
+must_check enum err sync_owes(struct task *task, struct billing *billing,
+                              const json_t *subscription, bool *ret);
+
+/* Gives the customer to the user, as their own, as an operator says, unless another customer of
+ * theirs pays (SYNC_PAID_TWICE). ERR_CONFLICT, ERR_NOT_FOUND, ERR_INVALID with their texts. */
 must_check enum err sync_link(struct task *task, struct billing *billing,
                               const struct settings *settings, const char *user_id,
                               const char *customer_id, struct sync_outcome *ret);

@@ -29,7 +29,9 @@ struct subscription {
     bool cancel_at_period_end;
     const char *notes;  /* for the operator: what else is so at Stripe; NULL: nothing */
     int64_t synced_ms;  /* when Stripe was asked for all this */
-    int64_t generation; /* of the customer: grows when Stripe has lost it */
+    int64_t generation; /* of the customer: grows when Stripe has lost it, or with another one */
+    /* It was made elsewhere, by whoever paid: it gives its plan, and no say over who pays. */
+    bool customer_is_foreign;
 
     /* The trial of our own: trial_start_ms stays for ever, is_trial until something is bought. */
     bool is_trial;
@@ -138,13 +140,30 @@ must_check enum err store_subscription_apply(struct task *task, struct store *st
                                              const struct mail *mail, int64_t now_ms,
                                              enum subscription_applied *ret);
 
-/* Links a customer in place of `former` (NULL: none), which begins the next generation, if the user
- * still has that one and the generation is still this one. *ret_customer: the one that is linked
- * now; NULL: none. */
-must_check enum err store_customer_link(struct task *task, struct store *store, const char *user_id,
-                                        int64_t generation, const char *former,
-                                        const char *customer_id, int64_t now_ms,
+struct customer_link {
+    const char *user_id;
+    int64_t generation;
+    const char *former; /* NULL: none; may be the customer itself, for what is known of it now */
+    const char *customer_id;
+    bool is_foreign; /* customer_is_foreign, from now on */
+    int64_t now_ms;
+};
+
+/* Links a customer in place of the former one, which begins the next generation, if the user still
+ * has that one and the generation is still this one. The former one is remembered, and dead events
+ * of the new one wait again. *ret_customer: the one that is linked now; NULL: none. */
+must_check enum err store_customer_link(struct task *task, struct store *store,
+                                        const struct customer_link *link,
                                         const char **ret_customer);
+
+/* Customers beside the one that is linked to a user: former ones, and others that have paid for
+ * them. They are said goodbye to with the user. Newest first, CUSTOMERS_OTHER at most. */
+enum { CUSTOMERS_OTHER = 8 };
+must_check enum err store_customer_note(struct task *task, struct store *store, const char *user_id,
+                                        const char *customer_id, int64_t now_ms);
+must_check enum err store_customers_other(struct task *task, struct store *store,
+                                          const char *user_id, const char ***ret,
+                                          size_t *ret_count);
 
 /* The customer is gone, and what it had subscribed to: the user has neither, and the next
  * generation begins. */
@@ -306,8 +325,11 @@ struct billing_operations {
                            size_t *);
     enum err (*subscription_apply)(struct task *, struct store *, const struct subscription *,
                                    const struct mail *, int64_t, enum subscription_applied *);
-    enum err (*customer_link)(struct task *, struct store *, const char *, int64_t, const char *,
-                              const char *, int64_t, const char **);
+    enum err (*customer_link)(struct task *, struct store *, const struct customer_link *,
+                              const char **);
+    enum err (*customer_note)(struct task *, struct store *, const char *, const char *, int64_t);
+    enum err (*customers_other)(struct task *, struct store *, const char *, const char ***,
+                                size_t *);
     enum err (*customer_unlink)(struct task *, struct store *, const char *, int64_t);
     enum err (*subscription_give)(struct task *, struct store *, const char *, const char *,
                                   int64_t, int64_t, const struct audit *, bool *);

@@ -36,6 +36,7 @@ static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
         .unpaid_from_ms = sqlite3_column_int64(s, 27),
         .notes = sqlite_db_text(task, s, 28),
         .stripe_anchor_ms = sqlite3_column_int64(s, 29),
+        .customer_is_foreign = sqlite3_column_int(s, 30) != 0,
     };
 
     /* Such halves were once written when a customer was deleted: they are over. */
@@ -144,7 +145,7 @@ static enum err subscriptions(struct task *task, struct store *store,
                                .text = filter->status,
                                .row_size = sizeof(struct subscription),
                                .read_row = read_row,
-                               .number_column = 30};
+                               .number_column = 31};
     enum err e = sqlite_list(task, store, &list, page);
 
     *ret = list.rows;
@@ -448,61 +449,134 @@ static enum err subscription_apply(struct task *task, struct store *store,
 }
 
 struct link {
-    const char *user_id;
-    int64_t generation;
-    const char *former, *customer_id;
-    int64_t now_ms;
+    const struct customer_link *is;
     const char **ret_customer;
 };
+
+/* A statement with a key, and perhaps another (else NULL) and a moment (else 0) behind it. */
+static enum err run_about(struct task *task, struct sqlite_db *db, enum sqlite_statement statement,
+                          const char *key, const char *other, int64_t at_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
+    int at = 2;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, key);
+        if (other != NULL)
+            sqlite_bind(s, at++, other);
+        if (at_ms != 0)
+            sqlite3_bind_int64(s, at, at_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err note_linked(struct task *task, struct sqlite_db *db,
+                            const struct customer_link *link)
+{
+    enum err e = run_about(task, db, SQL_CUSTOMER_NOTED, link->customer_id, NULL, 0);
+
+    if (e == OK)
+        e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, NULL, link->now_ms);
+    if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
+        e = run_about(task, db, SQL_CUSTOMER_NOTE, link->former, link->user_id, link->now_ms);
+    return e;
+}
 
 static enum err link_customer(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct link *link = argument;
+    const struct customer_link *is = link->is;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_LINK);
     struct subscription subscription;
     bool found = false;
+    int changes = 0;
     enum err e;
 
     if (s != NULL) {
-        sqlite_bind(s, 1, link->user_id);
-        sqlite3_bind_int64(s, 2, link->generation);
-        sqlite_bind(s, 3, link->customer_id);
-        sqlite3_bind_int64(s, 4, link->now_ms);
-        sqlite_bind(s, 5, link->former);
+        sqlite_bind(s, 1, is->user_id);
+        sqlite3_bind_int64(s, 2, is->generation);
+        sqlite_bind(s, 3, is->customer_id);
+        sqlite3_bind_int64(s, 4, is->now_ms);
+        sqlite_bind(s, 5, is->former);
+        sqlite3_bind_int(s, 6, is->is_foreign);
     }
-    e = sqlite_db_run(task, db, s, NULL);
+    e = sqlite_db_run(task, db, s, &changes);
+    if (e == OK && changes > 0)
+        e = note_linked(task, db, is);
     if (e == OK)
-        e = sqlite_find_subscription(task, db, link->user_id, &found, &subscription);
+        e = sqlite_find_subscription(task, db, is->user_id, &found, &subscription);
     *link->ret_customer = e == OK && found ? subscription.customer_id : NULL;
     return e;
 }
 
-static enum err customer_link(struct task *task, struct store *store, const char *user_id,
-                              int64_t generation, const char *former, const char *customer_id,
-                              int64_t now_ms, const char **ret_customer)
+static enum err customer_link(struct task *task, struct store *store,
+                              const struct customer_link *link, const char **ret_customer)
+{
+    return sqlite_writing(task, store, link_customer, &(struct link){link, ret_customer});
+}
+
+struct noted {
+    const char *user_id, *customer_id;
+    int64_t now_ms;
+    const char **ids;
+    size_t count;
+};
+
+static enum err note_customer(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct noted *noted = argument;
+
+    return run_about(task, db, SQL_CUSTOMER_NOTE, noted->customer_id, noted->user_id,
+                     noted->now_ms);
+}
+
+static enum err customer_note(struct task *task, struct store *store, const char *user_id,
+                              const char *customer_id, int64_t now_ms)
 {
     return sqlite_writing(
-        task, store, link_customer,
-        &(struct link){user_id, generation, former, customer_id, now_ms, ret_customer});
+        task, store, note_customer,
+        &(struct noted){.user_id = user_id, .customer_id = customer_id, .now_ms = now_ms});
+}
+
+static enum err read_others(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct noted *noted = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMERS_OTHER);
+    int code;
+
+    if (s == NULL)
+        return task->err;
+    sqlite_bind(s, 1, noted->user_id);
+    sqlite3_bind_int(s, 2, CUSTOMERS_OTHER);
+    noted->ids = mem_array(task->mem, const char *, CUSTOMERS_OTHER);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        noted->ids[noted->count++] = sqlite_db_text(task, s, 0);
+    return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
+}
+
+static enum err customers_other(struct task *task, struct store *store, const char *user_id,
+                                const char ***ret, size_t *ret_count)
+{
+    struct noted noted = {.user_id = user_id};
+    enum err e = sqlite_reading(task, store, read_others, &noted);
+
+    *ret = noted.ids;
+    *ret_count = noted.count;
+    return e;
 }
 
 static enum err unlink_customer(struct task *task, struct sqlite_db *db, void *argument)
 {
-    const struct link *link = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_UNLINK);
+    const struct noted *gone = argument;
 
-    if (s != NULL) {
-        sqlite_bind(s, 1, link->customer_id);
-        sqlite3_bind_int64(s, 2, link->now_ms);
-    }
-    return sqlite_db_run(task, db, s, NULL);
+    return run_about(task, db, SQL_CUSTOMER_UNLINK, gone->customer_id, NULL, gone->now_ms);
 }
 
 static enum err customer_unlink(struct task *task, struct store *store, const char *customer_id,
                                 int64_t now_ms)
 {
     return sqlite_writing(task, store, unlink_customer,
-                          &(struct link){.customer_id = customer_id, .now_ms = now_ms});
+                          &(struct noted){.customer_id = customer_id, .now_ms = now_ms});
 }
 
 struct give {
@@ -716,9 +790,11 @@ enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
         sqlite_bind(s, 2, subscription->customer_id);
     }
     e = sqlite_db_run(task, db, s, NULL);
-    return e == OK && subscription->customer_id != NULL
-               ? say_goodbye(task, db, subscription, now_ms)
-               : e;
+    if (e == OK && subscription->customer_id != NULL)
+        e = say_goodbye(task, db, subscription, now_ms);
+    if (e == OK)
+        e = run_about(task, db, SQL_EVENTS_GOODBYE, subscription->user_id, NULL, now_ms);
+    return e == OK ? run_about(task, db, SQL_CUSTOMERS_FORGET, subscription->user_id, NULL, 0) : e;
 }
 
 const struct billing_operations sqlite_billing_operations = {
@@ -733,6 +809,8 @@ const struct billing_operations sqlite_billing_operations = {
     .usage_days = usage_days,
     .subscription_apply = subscription_apply,
     .customer_link = customer_link,
+    .customer_note = customer_note,
+    .customers_other = customers_other,
     .customer_unlink = customer_unlink,
     .subscription_give = subscription_give,
     .checkout_reserve = checkout_reserve,

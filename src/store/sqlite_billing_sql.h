@@ -6,7 +6,8 @@
     " stripe_price_id, current_period_start, current_period_end, canceled_at, past_due_at,"        \
     " cancel_at_period_end, synced_at, customer_generation, is_trial, trial_start, trial_end,"     \
     " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
-    " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor"
+    " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor,"                \
+    " customer_foreign"
 #define SQLITE_CHECKOUT_COLUMNS                                                                    \
     "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
     " expires_at, leased_until"
@@ -60,6 +61,7 @@
                   " ON CONFLICT(mailbox) DO NOTHING")                                              \
     X(TRIALS_ENDING, "SELECT " SQLITE_SUBSCRIPTION_COLUMNS " FROM subscriptions"                   \
                      " WHERE is_trial AND NOT trial_told AND trial_end > ?1 AND trial_end < ?2"    \
+                     " AND plan = 'free'"                                                          \
                      " ORDER BY trial_end LIMIT ?3")                                               \
     X(TRIAL_TOLD, "UPDATE subscriptions SET trial_told = 1"                                        \
                   " WHERE user_id = ?1 AND is_trial AND NOT trial_told")                           \
@@ -82,11 +84,21 @@
       " WHERE user_id = ?1 AND revision = ?2")                                                     \
     X(CUSTOMER_LINK,                                                                               \
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
-      " customer_generation = customer_generation + (?5 IS NOT NULL),"                             \
+      " customer_generation = customer_generation + (?5 IS NOT NULL), customer_foreign = ?6,"      \
       " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
       " AND stripe_customer_id IS ?5")                                                             \
+    X(CUSTOMER_NOTE, "INSERT INTO other_customers(customer_id, user_id, noted_at)"                 \
+                     " VALUES(?1, ?2, ?3) ON CONFLICT(customer_id) DO UPDATE"                      \
+                     " SET user_id = excluded.user_id, noted_at = excluded.noted_at")              \
+    X(CUSTOMER_NOTED, "DELETE FROM other_customers WHERE customer_id = ?1")                        \
+    X(CUSTOMERS_OTHER, "SELECT customer_id FROM other_customers WHERE user_id = ?1"                \
+                       " ORDER BY noted_at DESC LIMIT ?2")                                         \
+    X(CUSTOMERS_FORGET, "DELETE FROM other_customers WHERE user_id = ?1")                          \
+    X(EVENTS_REVIVE,                                                                               \
+      "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '',"               \
+      " done_at = 0, waits = 0 WHERE customer_id = ?1 AND state = 'dead'")                         \
     X(CUSTOMER_UNLINK,                                                                             \
-      "UPDATE subscriptions SET stripe_customer_id = NULL,"                                        \
+      "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0,"                  \
       " plan = CASE WHEN stripe_subscription_id IS NULL THEN plan ELSE 'free' END,"                \
       " status = CASE WHEN stripe_subscription_id IS NULL THEN status"                             \
       " WHEN is_trial THEN 'trialing' ELSE 'canceled' END,"                                        \
@@ -162,9 +174,15 @@
     X(MARK, "SELECT at FROM marks WHERE name = ?1")                                                \
     X(MARK_SET, "INSERT INTO marks(name, at) VALUES(?1, ?2)"                                       \
                 " ON CONFLICT(name) DO UPDATE SET at = excluded.at")                               \
-    X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2")                  \
+    X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2 OR customer_id IN" \
+                     " (SELECT customer_id FROM other_customers WHERE user_id = ?1)")              \
     X(EVENT_GOODBYE,                                                                               \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
       " next_at, done_at, attempts) VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2,"       \
       " json_object('customer', ?2, 'subscription', ?3), 'waiting', '', ?4, ?4, 0, 0)"             \
-      " ON CONFLICT(event_id) DO NOTHING")
+      " ON CONFLICT(event_id) DO NOTHING")                                                         \
+    X(EVENTS_GOODBYE,                                                                              \
+      "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
+      " next_at, done_at, attempts) SELECT 'goodbye_' || customer_id, '" STORE_EVENT_GOODBYE "',"  \
+      " customer_id, json_object('customer', customer_id), 'waiting', '', ?2, ?2, 0, 0"            \
+      " FROM other_customers WHERE user_id = ?1 ON CONFLICT(event_id) DO NOTHING")

@@ -201,6 +201,14 @@ static const char *const steps[] = {
     "CREATE INDEX events_in_work ON events (customer_id) WHERE leased_until > 0;",
 
     "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+
+    "ALTER TABLE subscriptions ADD COLUMN customer_foreign INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE other_customers ("
+    "  customer_id TEXT PRIMARY KEY,"
+    "  user_id TEXT NOT NULL,"
+    "  noted_at INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX other_customers_user ON other_customers (user_id, noted_at);",
 };
 
 int sqlite_schema_version(void)

@@ -56,12 +56,22 @@ enum err store_subscription_apply(struct task *task, struct store *store,
     return store->operations->billing->subscription_apply(task, store, state, mail, now_ms, ret);
 }
 
-enum err store_customer_link(struct task *task, struct store *store, const char *user_id,
-                             int64_t generation, const char *former, const char *customer_id,
-                             int64_t now_ms, const char **ret_customer)
+enum err store_customer_link(struct task *task, struct store *store,
+                             const struct customer_link *link, const char **ret_customer)
 {
-    return store->operations->billing->customer_link(task, store, user_id, generation, former,
-                                                     customer_id, now_ms, ret_customer);
+    return store->operations->billing->customer_link(task, store, link, ret_customer);
+}
+
+enum err store_customer_note(struct task *task, struct store *store, const char *user_id,
+                             const char *customer_id, int64_t now_ms)
+{
+    return store->operations->billing->customer_note(task, store, user_id, customer_id, now_ms);
+}
+
+enum err store_customers_other(struct task *task, struct store *store, const char *user_id,
+                               const char ***ret, size_t *ret_count)
+{
+    return store->operations->billing->customers_other(task, store, user_id, ret, ret_count);
 }
 
 enum err store_customer_unlink(struct task *task, struct store *store, const char *customer_id,

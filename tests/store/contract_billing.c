@@ -272,6 +272,21 @@ static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **sta
 
 /* Customers */
 
+/* The one that is linked then. */
+static const char *link_for(struct task *task, const char *user_id, int64_t generation,
+                            const char *former, const char *customer_id)
+{
+    struct customer_link link = {.user_id = user_id,
+                                 .generation = generation,
+                                 .former = former,
+                                 .customer_id = customer_id,
+                                 .now_ms = SAMPLE_MS};
+    const char *linked;
+
+    assert_int_equal(store_customer_link(task, store, &link, &linked), OK);
+    return linked;
+}
+
 static void test_a_customer_that_goes_takes_its_subscription_along(void **state)
 {
     struct task *task = *state;
@@ -301,21 +316,69 @@ static void test_a_customer_takes_the_place_of_another_only_while_that_is_linked
 {
     struct task *task = *state;
     struct subscription stored = open_for(task, person(task)), said = paid(task, &stored), now;
-    const char *linked, *former = said.customer_id;
+    const char *former = said.customer_id;
     const char *next = mem_printf(task->mem, "%s_next", former);
 
     assert_int_equal(apply(task, &said), APPLIED);
-    assert_int_equal(store_customer_link(task, store, stored.user_id, said.generation, "cus_other",
-                                         next, SAMPLE_MS, &linked),
-                     OK);
-    assert_string_equal(linked, former);
-    assert_int_equal(store_customer_link(task, store, stored.user_id, said.generation, former, next,
-                                         SAMPLE_MS, &linked),
-                     OK);
-    assert_string_equal(linked, next);
+    assert_string_equal(link_for(task, stored.user_id, said.generation, "cus_other", next), former);
+    assert_string_equal(link_for(task, stored.user_id, said.generation, former, next), next);
     now = read_of(task, stored.user_id);
     assert_int_equal(now.generation, said.generation + 1);
     assert_true(now.revision > stored.revision + 1);
+}
+
+static size_t others_of(struct task *task, const char *user_id, const char ***ret)
+{
+    size_t count;
+
+    assert_int_equal(store_customers_other(task, store, user_id, ret, &count), OK);
+    return count;
+}
+
+static void test_a_former_customer_and_a_second_one_are_remembered_until_one_is_linked(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
+    const char *former = said.customer_id, **others, *user_id = stored.user_id;
+    const char *next = mem_printf(task->mem, "%s_next", former);
+    const char *second = mem_printf(task->mem, "%s_second", former);
+
+    assert_int_equal(apply(task, &said), APPLIED);
+    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS + 1), OK);
+    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS + 1), OK);
+    assert_string_equal(link_for(task, user_id, said.generation, former, next), next);
+    assert_int_equal(others_of(task, user_id, &others), 2);
+    assert_string_equal(others[0], second);
+    assert_string_equal(others[1], former);
+    assert_string_equal(link_for(task, user_id, said.generation + 1, next, second), second);
+    assert_int_equal(others_of(task, user_id, &others), 2);
+    assert_true(strcmp(others[0], second) != 0 && strcmp(others[1], second) != 0);
+}
+
+static void test_a_customer_is_foreign_from_its_link_until_another_word_or_its_end(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task)), now;
+    struct customer_link link = {
+        .user_id = stored.user_id,
+        .generation = stored.generation,
+        .customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem)),
+        .is_foreign = true,
+        .now_ms = SAMPLE_MS};
+    const char *linked, **others;
+
+    assert_int_equal(store_customer_link(task, store, &link, &linked), OK);
+    now = read_of(task, stored.user_id);
+    assert_true(now.customer_is_foreign);
+    now.plan = "basic";
+    assert_int_equal(apply(task, &now), APPLIED);
+    now = read_of(task, stored.user_id);
+    assert_true(now.customer_is_foreign);
+    link_for(task, stored.user_id, now.generation, link.customer_id, link.customer_id);
+    now = read_of(task, stored.user_id);
+    assert_false(now.customer_is_foreign);
+    assert_string_equal(now.plan, "basic");
+    assert_int_equal(others_of(task, stored.user_id, &others), 0);
 }
 
 /* Written by an earlier version; nothing may take it for something to cancel. */
@@ -336,41 +399,27 @@ static void test_a_subscription_without_a_customer_is_read_as_over(void **state)
 static void test_the_first_customer_stays_until_stripe_has_lost_it(void **state)
 {
     struct task *task = *state;
-    const char *user_id = person(task), *linked;
+    const char *user_id = person(task);
     struct subscription stored = open_for(task, user_id);
     const char *mine = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
 
-    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, mine,
-                                         SAMPLE_MS, &linked),
-                     OK);
-    assert_string_equal(linked, mine);
-    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, "cus_b",
-                                         SAMPLE_MS, &linked),
-                     OK);
-    assert_string_equal(linked, mine);
+    assert_string_equal(link_for(task, user_id, stored.generation, NULL, mine), mine);
+    assert_string_equal(link_for(task, user_id, stored.generation, NULL, "cus_b"), mine);
     assert_int_equal(store_customer_unlink(task, store, mine, SAMPLE_MS), OK);
     assert_int_equal(read_of(task, user_id).generation, stored.generation + 1);
-    assert_int_equal(store_customer_link(task, store, user_id, stored.generation, NULL, mine,
-                                         SAMPLE_MS, &linked),
-                     OK);
-    assert_null(linked);
+    assert_null(link_for(task, user_id, stored.generation, NULL, mine));
 }
 
 static void test_anothers_customer_is_not_linked(void **state)
 {
     struct task *task = *state;
-    const char *ann = person(task), *bob = person(task), *linked;
+    const char *ann = person(task), *bob = person(task);
     struct subscription stored = open_for(task, ann), other = open_for(task, bob), taken;
     const char *customer = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
     enum subscription_applied applied;
 
-    assert_int_equal(store_customer_link(task, store, ann, stored.generation, NULL, customer,
-                                         SAMPLE_MS, &linked),
-                     OK);
-    assert_int_equal(
-        store_customer_link(task, store, bob, other.generation, NULL, customer, SAMPLE_MS, &linked),
-        OK);
-    assert_null(linked);
+    link_for(task, ann, stored.generation, NULL, customer);
+    assert_null(link_for(task, bob, other.generation, NULL, customer));
     taken = paid(task, &other);
     taken.customer_id = customer;
     assert_int_not_equal(store_subscription_apply(task, store, &taken, NULL, SAMPLE_MS, &applied),
@@ -1188,10 +1237,29 @@ static void test_a_mark_is_kept_under_its_name(void **state)
 
 /* Who goes */
 
+static void test_of_a_customer_that_is_linked_the_dead_events_wait_again(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task));
+    struct event event = event_at(task, SAMPLE_MS), found;
+    const char *said;
+    bool is_found;
+
+    event.customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
+    put(task, &event, &said);
+    finish(task, event.id, EVENT_DEAD);
+    link_for(task, stored.user_id, stored.generation, NULL, event.customer_id);
+    assert_int_equal(store_event_by_id(task, store, event.id, &is_found, &found), OK);
+    assert_string_equal(found.state, EVENT_WAITING);
+    assert_int_equal(found.attempts, 0);
+    finish(task, event.id, EVENT_DONE);
+}
+
 static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(void **state)
 {
     struct task *task = *state;
-    const char *user_id = person(task), *other = person(task), *said;
+    const char *user_id = person(task), *other = person(task), *said, **others;
+    const char *second = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
     struct subscription stored = open_for(task, user_id), state_now = paid(task, &stored);
     struct usage usage = usage_of(&stored, 10);
     struct event event = event_at(task, SAMPLE_MS), goodbye;
@@ -1209,6 +1277,7 @@ static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(
     apply(task, &state_now);
     event.customer_id = state_now.customer_id;
     put(task, &event, &said);
+    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS), OK);
     assert_int_equal(store_user_delete(task, store, user_id, NULL, &audit, &changed), OK);
     assert_int_equal(changed, USER_CHANGED);
     assert_false(has_subscription(task, user_id));
@@ -1222,6 +1291,11 @@ static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(
     assert_string_equal(goodbye.customer_id, state_now.customer_id);
     assert_non_null(strstr(goodbye.payload, state_now.stripe_id));
     finish(task, goodbye.id, EVENT_DONE);
+    assert_true(take(task, SAMPLE_MS, &goodbye));
+    assert_string_equal(goodbye.type, STORE_EVENT_GOODBYE);
+    assert_string_equal(goodbye.customer_id, second);
+    finish(task, goodbye.id, EVENT_DONE);
+    assert_int_equal(others_of(task, user_id, &others), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sample_begin, sample_end)
@@ -1241,6 +1315,9 @@ int contract_billing_run(struct store *of)
         TEST(test_a_customer_takes_the_place_of_another_only_while_that_is_linked),
         TEST(test_a_subscription_without_a_customer_is_read_as_over),
         TEST(test_anothers_customer_is_not_linked),
+        TEST(test_a_former_customer_and_a_second_one_are_remembered_until_one_is_linked),
+        TEST(test_of_a_customer_that_is_linked_the_dead_events_wait_again),
+        TEST(test_a_customer_is_foreign_from_its_link_until_another_word_or_its_end),
         TEST(test_of_many_trials_begun_at_once_one_is),
         TEST(test_a_trial_keeps_what_was_used_and_is_had_once_for_ever),
         TEST(test_a_mailbox_has_one_trial_whoever_has_it),

@@ -1,0 +1,199 @@
+"""Several customers of one user: whose card it is, which one gives the plan, and what becomes of the others."""
+import time
+
+import pytest
+
+from letters import rows
+from manus import API, SLOW
+from stripe_person import Person
+from test_meanings import dead, pays_a_link, plan_of, runs, tell
+from test_operating import command
+
+COMMANDS = [("change-plan", {"plan": "pro"}), ("change-plan/preview", {"plan": "pro"}), ("create-portal-session", {}), ("resume", None)]
+
+
+def by_a_stranger(world, user, price, email="payer@bank.example"):
+    person = Person(world.stripe)
+    person.session = person.pays_a_link(price, user["id"], email)
+    tell(world, person)
+    return person
+
+
+def confirm(world, user):
+    rows(world.manus, "UPDATE users SET verified_at = 1 WHERE user_id = ?", user["id"])
+
+
+def goes(world, user):
+    reply = world.manus.request("DELETE", f"{API}/auth/me", json={"password": "password123"}, headers={"Authorization": f"Bearer {user['token']}"})
+    assert reply.status_code == 200, reply.text
+
+
+def becomes(world, subscription, status):
+    deadline = time.monotonic() + 10 * SLOW
+    while world.stripe.things[subscription["id"]]["status"] != status:
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT type, state, error FROM events")
+        time.sleep(0.05)
+
+
+def balance(world, person):
+    return world.stripe.things[person.customer]["balance"]
+
+
+# Whose card it is
+
+def test_what_a_stranger_pays_gives_the_plan_and_no_say_over_their_card(world):
+    user = world.user()
+    confirm(world, user)
+    payer = by_a_stranger(world, user, world.basic)
+    assert plan_of(world, user) == ("basic", "active", 1000) and runs(world, user)[0] == 200
+    for path, body in COMMANDS:
+        reply = world.post(user, path, body)
+        assert reply.status_code == 409 and "Stripe's mails" in reply.json()["msg"] and "portal_url" not in reply.text, (path, reply.text)
+    assert world.get(user, "invoices").json()["invoices"] == []
+    assert [one["amount_paid"] for one in world.stripe.every("invoice", customer=payer.customer)] == [1900]
+    assert not world.stripe.asked("POST /v1/billing_portal/sessions")
+    assert world.post(user, "cancel").status_code == 200
+    assert payer.subscription["cancel_at_period_end"] and world.post(user, "resume").status_code == 409
+
+
+def test_who_paid_with_their_confirmed_address_has_the_say(world):
+    user = world.user()
+    payer = by_a_stranger(world, user, world.basic, user["email"].upper())
+    assert world.post(user, "create-portal-session", {}).status_code == 409
+    confirm(world, user)
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+    asked = len(world.stripe.asked("GET /v1/customers"))
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+    assert len(world.stripe.asked("GET /v1/customers")) == asked and payer.live()
+    assert world.get(user, "invoices").json()["invoices"]
+
+
+def test_an_operators_link_gives_the_say(world):
+    user = world.user()
+    payer = by_a_stranger(world, user, world.basic)
+    assert world.post(user, "create-portal-session", {}).status_code == 409
+    done = command(world, "link", user["email"], payer.customer)
+    assert done.returncode == 0 and "basic, active" in done.stdout, done.stderr
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+
+
+def test_nobody_buys_at_a_customer_where_another_has_left_a_card(world):
+    user = world.user()
+    payer = by_a_stranger(world, user, world.basic)
+    payer.cancels_now()
+    tell(world, payer)
+    mine, session = world.checkout(user)
+    assert mine.customer != payer.customer
+    assert mine.pay(session)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+    assert world.subscription(user)["stripe_customer_id"] == mine.customer
+
+
+@pytest.mark.parametrize("trial", [True, False])
+def test_what_a_stranger_ends_takes_nothing_that_was_had_before(world, trial):
+    user = world.user()
+    if trial:
+        assert world.post(user, "activate-trial").status_code == 200
+    before = plan_of(world, user)
+    payer = by_a_stranger(world, user, world.basic)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    payer.cancels_now()
+    tell(world, payer)
+    assert plan_of(world, user) == before and runs(world, user)[0] == 200
+
+
+# A former customer and a second one
+
+def test_a_page_of_a_former_customer_cannot_be_paid_any_more(world):
+    user = world.user()
+    former, session = world.checkout(user)
+    payer = pays_a_link(world, world.pro, user["id"])
+    tell(world, payer)
+    assert former.customer != payer.customer and world.stripe.things[session]["status"] == "expired"
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_a_second_one_who_pays_takes_over_when_the_first_ends(world):
+    user, first = world.subscriber()
+    second = pays_a_link(world, world.pro, user["id"])
+    tell(world, second)
+    assert plan_of(world, user) == ("basic", "active", 1000) and dead(world)
+    first.cancels_now()
+    tell(world, first)
+    assert plan_of(world, user) == ("pro", "active", 5000) and not dead(world)
+    assert world.post(user, "create-checkout-session", {"plan": "pro"}).status_code == 409
+
+
+def test_no_third_one_is_sold_beside_a_second_one_that_was_not_heard_of_again(world):
+    user, first = world.subscriber()
+    second = pays_a_link(world, world.pro, user["id"])
+    tell(world, second)
+    with world.stripe.lock:
+        world.stripe.end_subscription(first.live(), "cancellation_requested")
+    rows(world.manus, "UPDATE subscriptions SET plan = 'free', status = 'canceled', stripe_subscription_id = NULL, revision = revision + 1")
+    assert runs(world, user)[0] == 402
+    assert world.post(user, "create-checkout-session", {"plan": "basic"}).status_code == 409
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_who_pays_anew_beside_what_is_unpaid_has_what_they_pay(world):
+    user, first = world.subscriber()
+    with world.stripe.lock:
+        world.stripe.change(first.live(), "customer.subscription.updated", status="unpaid")
+    tell(world, first)
+    assert runs(world, user)[0] == 402
+    second = pays_a_link(world, world.pro, user["id"])
+    tell(world, second)
+    assert plan_of(world, user) == ("pro", "active", 5000) and runs(world, user)[0] == 200
+
+
+def test_who_goes_is_billed_by_none_of_their_customers_any_more(world):
+    user, first = world.subscriber()
+    second = pays_a_link(world, world.pro, user["id"])
+    tell(world, second)
+    goes(world, user)
+    becomes(world, first.subscription, "canceled")
+    becomes(world, second.subscription, "canceled")
+    tell(world, second)
+    assert world.stripe.things[first.customer].get("deleted") and not world.stripe.things[second.customer].get("deleted")
+    assert not dead(world)
+
+
+def test_what_is_paid_for_who_is_gone_is_told_as_that(world):
+    user = world.user()
+    goes(world, user)
+    payer = by_a_stranger(world, user, world.basic)
+    assert [error for error, _ in dead(world)] and all(f"of the user {user['id']}, who is gone" in error for error, _ in dead(world)), dead(world)
+    assert payer.subscription["status"] == "active"
+
+
+# Credits
+
+def test_what_was_used_is_not_credited(world):
+    user, person = world.subscriber("basic")
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+    rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 4999, usage_period = current_period_start + 1, revision = revision + 1 WHERE user_id = ?", user["id"])
+    assert runs(world, user)[0] == 200
+    shown = world.post(user, "change-plan/preview", {"plan": "basic"}).json()
+    assert (shown["amount_due"], shown["total"], shown["currency"], shown["lines"]) == (0, 0, "usd", [])
+    reply = world.post(user, "change-plan", {"plan": "basic", "proration_date": shown["proration_date"]})
+    assert reply.status_code == 200 and plan_of(world, user) == ("basic", "active", 1000)
+    assert balance(world, person) == 0 and runs(world, user)[0] == 402
+
+
+def test_what_was_not_used_is_credited(world):
+    user, person = world.subscriber("basic")
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+    rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 999, usage_period = current_period_start + 1, revision = revision + 1 WHERE user_id = ?", user["id"])
+    assert runs(world, user)[0] == 200
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+    assert balance(world, person) < -2900
+
+
+def test_what_was_not_paid_is_not_credited(world):
+    user, person = world.subscriber("pro")
+    with world.stripe.lock:
+        invoice = world.stripe.things[person.live()["latest_invoice"]]
+        invoice.update(status="open", amount_paid=0, amount_remaining=invoice["amount_due"])
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+    assert balance(world, person) == 0 and plan_of(world, user) == ("basic", "active", 1000)
