@@ -51,11 +51,9 @@ static bool is_void_now(const json_t *subscription)
            strcmp(stripe_text(invoice, "billing_reason"), "subscription_update") != 0;
 }
 
-static bool is_owed(const json_t *invoice)
+static bool is_owed(const json_t *invoice, const char *status)
 {
-    const char *status = stripe_text(invoice, "status");
-
-    return (strcmp(status, "open") == 0 || strcmp(status, "uncollectible") == 0) &&
+    return strcmp(stripe_text(invoice, "status"), status) == 0 &&
            stripe_int(invoice, "amount_remaining") > 0;
 }
 
@@ -183,8 +181,10 @@ bool reading_gives(const struct plans *plans, const json_t *subscription)
 
 bool reading_owes(const json_t *subscription)
 {
+    const json_t *invoice = json_object_get(subscription, "latest_invoice");
+
     return strcmp(stripe_text(subscription, "status"), "past_due") == 0 ||
-           is_owed(json_object_get(subscription, "latest_invoice"));
+           is_owed(invoice, "open") || is_owed(invoice, "uncollectible");
 }
 
 bool reading_is_over(const json_t *subscription)
@@ -271,6 +271,21 @@ int64_t reading_ends_ms(const json_t *subscription)
 
 /* Debts */
 
+/* When it was paid, or given up by who sent it; 0: it was not. */
+static int64_t settled_ms(const json_t *invoice)
+{
+    static const char *const ways[][2] = {
+        {"paid", "paid_at"}, {"void", "voided_at"}, {"uncollectible", "marked_uncollectible_at"}};
+    const json_t *times = json_object_get(invoice, "status_transitions");
+    int64_t at_ms = 0;
+
+    for (size_t i = 0; i < count_of(ways); i++) {
+        if (strcmp(stripe_text(invoice, "status"), ways[i][0]) == 0)
+            at_ms = stripe_time_ms(times, ways[i][1]);
+    }
+    return at_ms;
+}
+
 static int64_t due_ms(const json_t *invoice)
 {
     int64_t at_ms = stripe_time_ms(invoice, "due_date");
@@ -297,22 +312,35 @@ static int64_t service_ms(const json_t *invoice)
     return first_ms;
 }
 
-void reading_debt(const json_t *invoices, struct debt *debt)
+/* Stripe makes a subscription active again with its newest invoice, whatever older ones are open
+ * still: what was due before a newer one was settled is no part of the present debt. */
+static void add_debt(const json_t *invoices, const char *status, struct debt *debt)
 {
     const json_t *invoice;
+    int64_t over_ms = 0;
     size_t i;
 
     json_array_foreach(invoices, i, invoice)
     {
         int64_t at_ms = due_ms(invoice), from_ms = service_ms(invoice);
 
-        if (!is_owed(invoice) || at_ms == 0)
-            continue;
-        if (debt->due_ms == 0 || at_ms < debt->due_ms)
-            debt->due_ms = at_ms;
-        if (from_ms != 0 && (debt->service_ms == 0 || from_ms < debt->service_ms))
-            debt->service_ms = from_ms;
+        if (is_owed(invoice, status) && at_ms > over_ms) {
+            if (debt->due_ms == 0 || at_ms < debt->due_ms)
+                debt->due_ms = at_ms;
+            if (from_ms != 0 && (debt->service_ms == 0 || from_ms < debt->service_ms))
+                debt->service_ms = from_ms;
+        }
+        if (settled_ms(invoice) > over_ms)
+            over_ms = settled_ms(invoice);
     }
+}
+
+void reading_debt(const json_t *invoices, struct debt *debt)
+{
+    *debt = (struct debt){0};
+    add_debt(invoices, "open", debt);
+    if (debt->due_ms == 0)
+        add_debt(invoices, "uncollectible", debt);
 }
 
 /* Choosing */

@@ -73,8 +73,9 @@ bool reading_ends_with_period(const json_t *subscription);
 /* When access ends by what is asked for already; 0: it goes on. */
 int64_t reading_ends_ms(const json_t *subscription);
 
-/* Invoices of a subscription, newest first: *debt becomes the earliest that is not paid. Drafts and
- * what was credited or paid are none. */
+/* Invoices of a subscription, newest first: *debt becomes the earliest of the present debt. Drafts
+ * and what was credited or paid are none, nor is what was open when a newer one was settled; what
+ * was written off is owed as well, if nothing else is. */
 void reading_debt(const json_t *invoices, struct debt *debt);
 
 /* The chosen one as a stored one; `stored` gives what Stripe does not know. False: its price stands

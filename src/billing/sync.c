@@ -61,48 +61,47 @@ enum err sync_list(struct task *task, struct billing *billing, const char *custo
     return list_all(task, billing, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
 }
 
-static enum err list_invoices(struct task *task, struct billing *billing,
-                              const json_t *subscription, const char *status, json_t **ret)
-{
-    struct text query = text_open(task->mem, 160);
-    bool missing;
-
-    stripe_put(&query, "subscription", stripe_text(subscription, "id"));
-    stripe_put(&query, "status", status);
-    return list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
-                    ret, &missing);
-}
-
 enum err sync_owes(struct task *task, struct billing *billing, const json_t *subscription,
                    bool *ret)
 {
     auto_json json_t *invoices = NULL;
+    struct text query = text_open(task->mem, 160);
     struct debt debt = {0};
-    enum err e = list_invoices(task, billing, subscription, "open", &invoices);
+    bool missing;
+    enum err e;
 
+    stripe_put(&query, "subscription", stripe_text(subscription, "id"));
+    stripe_put(&query, "status", "open");
+    e = list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
+                 &invoices, &missing);
     reading_debt(invoices, &debt);
     *ret = debt.due_ms != 0;
     return e;
 }
 
-/* What of the subscription is not paid, if it says that something is. What was written off is owed
- * as well, if nothing else is. */
+/* What of the subscription is not paid, if it says that something is. The newest hundred invoices
+ * tell: a debt that is longer is long past its grace. */
 static enum err read_debt(struct task *task, struct billing *billing, const json_t *subscription,
                           struct debt *ret)
 {
-    static const char *const states[] = {"open", "uncollectible"};
     const char *id = stripe_text(subscription, "id");
-    enum err e = OK;
+    auto_call struct stripe_call call = {
+        .method = "GET", .path = "/v1/invoices", .about = stripe_id_of(subscription, "customer")};
+    struct text query = text_open(task->mem, 96);
+    enum err e;
 
     *ret = (struct debt){0};
     if (strcmp(stripe_text(subscription, "status"), "past_due") != 0 || !stripe_is_id(id, "sub_"))
         return OK;
-    for (size_t i = 0; i < count_of(states) && e == OK && ret->due_ms == 0; i++) {
-        auto_json json_t *invoices = NULL;
-
-        e = list_invoices(task, billing, subscription, states[i], &invoices);
-        reading_debt(invoices, ret);
-    }
+    stripe_put(&query, "subscription", id);
+    stripe_put_int(&query, "limit", PAGE);
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return OK;
+    if (e == OK && !json_is_array(json_object_get(call.reply, "data")))
+        return fail(task, ERR_STRIPE_DOWN, "Stripe's list is none");
+    reading_debt(json_object_get(call.reply, "data"), ret);
     return e;
 }
 

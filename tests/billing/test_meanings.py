@@ -171,6 +171,30 @@ def test_an_invoice_that_is_sent_is_due_when_it_says(world):
     assert runs(world, user)[0] == 402
 
 
+def test_what_stripe_got_over_is_no_part_of_a_new_debt(world):
+    user, person = world.subscriber()
+    person.card_fails()
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert world.subscription(user)["status"] == "past_due"
+    person.waits_for_the_next_period()
+    person.pays_the_newest()
+    for _ in range(3):
+        person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user)[1] == "active" and runs(world, user)[0] == 200
+    assert [one["status"] for one in world.stripe.every("invoice", customer=person.customer)].count("open") == 1
+    person.card_fails()
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user)[1] == "past_due" and runs(world, user)[0] == 200
+    since, = rows(world.manus, "SELECT past_due_at FROM subscriptions WHERE user_id = ?", user["id"])[0]
+    assert abs(since / 1000 - time.time()) < 120
+    person.waits(8 * DAY)
+    assert command(world, "sync", "--user", user["email"]).returncode == 0
+    assert runs(world, user)[0] == 402
+
+
 # What else makes active mean less
 
 def test_collection_paused_by_void_ends_access_with_what_was_paid(world):

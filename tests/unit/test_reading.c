@@ -281,12 +281,33 @@ static void test_the_debt_is_the_first_invoice_that_is_not_paid(void **state)
          " {'status': 'draft', 'amount_remaining': 5, 'created': 30}",
          60, 59},
         {"{'status': 'uncollectible', 'amount_remaining': 5, 'created': 9}", 9, 0},
+        /* Stripe got over the oldest with the one that was paid. */
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 90},"
+         " {'status': 'paid', 'created': 60, 'status_transitions': {'paid_at': 61}},"
+         " {'status': 'open', 'amount_remaining': 5, 'created': 30}",
+         90, 0},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 90},"
+         " {'status': 'void', 'created': 60, 'status_transitions': {'voided_at': 61}},"
+         " {'status': 'uncollectible', 'amount_remaining': 5, 'created': 30}",
+         90, 0},
+        /* The older of two was paid. */
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 60},"
+         " {'status': 'paid', 'created': 30, 'status_transitions': {'paid_at': 91}}",
+         60, 0},
+        /* For a change, while the renewal was a draft. */
+        {"{'status': 'paid', 'created': 60, 'status_transitions': {'paid_at': 61}},"
+         " {'status': 'open', 'amount_remaining': 5, 'created': 30,"
+         " 'status_transitions': {'finalized_at': 90}}",
+         90, 0},
+        {"{'status': 'paid', 'created': 90, 'status_transitions': {'paid_at': 91}},"
+         " {'status': 'uncollectible', 'amount_remaining': 5, 'created': 30}",
+         0, 0},
     };
 
     for (size_t i = 0; i < count_of(samples); i++) {
         auto_json json_t *invoices = json_of(*state,
                                              mem_printf(*state, "[%s]", samples[i].invoices));
-        struct debt debt = {0};
+        struct debt debt;
 
         reading_debt(invoices, &debt);
         assert_int_equal(debt.due_ms, samples[i].due_s * 1000);
