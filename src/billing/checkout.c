@@ -645,6 +645,8 @@ static enum err read_live(struct task *task, struct billing *billing,
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
+    if (e == OK)
+        e = sync_items(task, billing->stripe, call.reply);
     if (e == OK && (strcmp(stripe_id_of(call.reply, "customer"), subscription->customer_id) != 0 ||
                     !reading_is_ours(billing->plans, call.reply, subscription) ||
                     !reading_is_live(call.reply)))

@@ -1,7 +1,7 @@
 #include "billing/doctor.h"
 
 #include "billing/inbox.h"
-#include "billing/reading.h"
+#include "billing/sync.h"
 #include "core/clock.h"
 #include "remote/stripe.h"
 
@@ -205,7 +205,8 @@ static void check_prices_used(struct doctor *d)
     for (int i = 0; i < PAGES_MOST; i++) {
         auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
         struct text query = text_open(d->task->mem, 128);
-        const json_t *data, *one;
+        const json_t *data;
+        json_t *one;
         size_t n;
 
         stripe_put_int(&query, "limit", PAGE);
@@ -219,7 +220,11 @@ static void check_prices_used(struct doctor *d)
         data = json_object_get(call.reply, "data");
         json_array_foreach(data, n, one)
         {
-            count_prices(d, &prices, one);
+            if (sync_items(d->task, d->stripe, one) == OK)
+                count_prices(d, &prices, one);
+            else
+                say(d, false, "the items of %s cannot be read: %s", stripe_text(one, "id"),
+                    d->task->text);
             after = mem_string(d->task->mem, stripe_text(one, "id"));
         }
         prices.more = json_is_true(json_object_get(call.reply, "has_more"));

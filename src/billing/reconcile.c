@@ -107,15 +107,17 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 
 /* Who pays for a plan and is linked to nobody */
 
-static enum err look_at(struct task *task, struct billing *billing, const json_t *subscription,
+static enum err look_at(struct task *task, struct billing *billing, json_t *subscription,
                         unsigned *found)
 {
     const char *id = stripe_text(subscription, "id");
     const char *customer_id = stripe_id_of(subscription, "customer");
     struct subscription stored;
     bool known;
-    enum err e;
+    enum err e = sync_items(task, billing->stripe, subscription);
 
+    if (e != OK)
+        return e;
     if (!reading_is_paid_plan(billing->plans, subscription) || !stripe_is_id(id, "sub_") ||
         !stripe_is_id(customer_id, "cus_"))
         return OK;
@@ -145,7 +147,8 @@ enum err reconcile_find(struct task *task, struct billing *billing, struct find_
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/subscriptions"};
     const char *price_id = price_at(billing->plans, cursor->price);
     struct text query = text_open(task->mem, 256);
-    const json_t *data, *one;
+    const json_t *data;
+    json_t *one;
     const char *last;
     bool more;
     size_t i;

@@ -13,7 +13,7 @@ enum { PAGES = 10, PAGE = 100, APPLY_TRIES = 4 };
 /* Asking */
 
 /* Everything of a list of Stripe's behind what `query` says, about a customer: a new array. */
-static enum err list_all(struct task *task, struct billing *billing, const char *path,
+static enum err list_all(struct task *task, struct stripe *stripe, const char *path,
                          const struct text *query, const char *about, json_t **ret,
                          bool *ret_missing)
 {
@@ -32,7 +32,7 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
         if (after != NULL)
             stripe_put(&form, "starting_after", after);
         call.form = form.s;
-        e = stripe_ask(task, billing->stripe, &call);
+        e = stripe_ask(task, stripe, &call);
         *ret_missing = e == ERR_STRIPE && stripe_is_missing(&call);
         if (*ret_missing)
             return OK;
@@ -50,15 +50,47 @@ static enum err list_all(struct task *task, struct billing *billing, const char 
     return OK;
 }
 
+enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription)
+{
+    json_t *items = json_object_get(subscription, "items");
+    const char *id = stripe_text(subscription, "id");
+    struct text query = text_open(task->mem, 160);
+    auto_json json_t *all = NULL;
+    bool missing;
+    enum err e;
+
+    if (!json_is_true(json_object_get(items, "has_more")) || !stripe_is_id(id, "sub_"))
+        return OK;
+    stripe_put(&query, "subscription", id);
+    e = list_all(task, stripe, "/v1/subscription_items", &query,
+                 stripe_id_of(subscription, "customer"), &all, &missing);
+    if (e == OK && missing)
+        return fail(task, ERR_STRIPE_DOWN, "Stripe has no items of a subscription that it has");
+    if (e == OK) {
+        json_object_set(items, "data", all);
+        json_object_set_new(items, "has_more", json_false());
+    }
+    return e;
+}
+
 enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
                    json_t **ret, bool *ret_missing)
 {
     struct text query = text_open(task->mem, 160);
+    json_t *one;
+    size_t i;
+    enum err e;
 
     stripe_put(&query, "customer", customer_id);
     stripe_put(&query, "status", "all");
     stripe_put(&query, "expand[0]", "data.latest_invoice");
-    return list_all(task, billing, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
+    e = list_all(task, billing->stripe, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
+    json_array_foreach(*ret, i, one)
+    {
+        if (e == OK && !reading_is_final(one))
+            e = sync_items(task, billing->stripe, one);
+    }
+    return e;
 }
 
 enum err sync_owes(struct task *task, struct billing *billing, const json_t *subscription,
@@ -160,9 +192,10 @@ static enum err look_for_known(struct task *task, struct billing *billing,
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return fail_stranger(task);
-    if (e == OK && strcmp(stripe_id_of(call.reply, "customer"), customer_id) == 0)
-        json_array_append(list, call.reply);
-    return e;
+    if (e != OK || strcmp(stripe_id_of(call.reply, "customer"), customer_id) != 0)
+        return e;
+    json_array_append(list, call.reply);
+    return sync_items(task, billing->stripe, call.reply);
 }
 
 static enum err read_all(struct task *task, struct billing *billing, const char *customer_id,

@@ -67,6 +67,10 @@ must_check enum err sync_compare(struct task *task, struct billing *billing,
 must_check enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
                               json_t **ret, bool *ret_missing);
 
+/* All items of a subscription that Stripe has answered with: ten of them stand in it, the others
+ * are asked for and put there. */
+must_check enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription);
+
 /* Whether an invoice of the subscription is open. */
 must_check enum err sync_owes(struct task *task, struct billing *billing,
                               const json_t *subscription, bool *ret);

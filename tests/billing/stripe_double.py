@@ -255,6 +255,7 @@ class Stripe(State):
                 thing = copied(deed(self, params, *ids))
                 for path in expand:
                     self.expand(thing, path, path)
+                self.embed(thing)
                 return Reply(200, in_version(thing, version))
             except Refused as refused:
                 return Reply(refused.status, refused.body)
@@ -547,6 +548,12 @@ def list_subscriptions(stripe, params):
 @deed("GET /v1/subscriptions/{subscription_exposed_id}")
 def get_subscription(stripe, params, name):
     return stripe.find("subscription", name)
+
+
+@deed("GET /v1/subscription_items")
+def list_items(stripe, params):
+    sub = stripe.find("subscription", params["subscription"], 400, "subscription")
+    return page(stripe, sub["items"]["data"], params, "/v1/subscription_items")
 
 
 @deed("POST /v1/subscriptions/{subscription_exposed_id}")

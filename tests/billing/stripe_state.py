@@ -19,6 +19,7 @@ PREFIXES = {"customer": "cus", "product": "prod", "price": "price", "checkout.se
             "payment_method": "pm", "event": "evt", "webhook_endpoint": "we", "refund": "re", "dispute": "du", "credit_note": "cn",
             "payment_link": "plink", "subscription_schedule": "sub_sched"}
 LIVE = ("active", "trialing", "past_due", "unpaid", "paused")  # those that time goes on for
+EMBEDDED = 10
 FINAL = ("canceled", "incomplete_expired")
 
 
@@ -115,6 +116,7 @@ class State(Invoices, Changes):
 
     def emit(self, kind, thing, before=None):
         data = {"object": copied(thing)}
+        self.embed(data)
         if before is not None:
             data["previous_attributes"] = changed(before, thing)
         event = self.new("event", type=kind, data=data, api_version=NEW, request=dict(self.request), pending_webhooks=0)
@@ -456,6 +458,17 @@ class State(Invoices, Changes):
         return gone
 
     # What a reply shows
+
+    @classmethod
+    def embed(cls, thing):
+        """Of the items of a subscription ten at most stand in it: the first ones."""
+        if isinstance(thing, list):
+            for one in thing:
+                cls.embed(one)
+        elif isinstance(thing, dict):
+            if thing.get("object") == "subscription" and len(thing["items"]["data"]) > EMBEDDED:
+                thing["items"].update(data=thing["items"]["data"][:EMBEDDED], has_more=True)
+            cls.embed(list(thing.values()))
 
     def expand(self, thing, path, whole):
         """Replaces what the path names by the object itself; lists are gone through."""

@@ -130,6 +130,43 @@ def test_a_switch_leaves_one_plan_of_several_in_a_subscription(world):
     assert [item["price"]["id"] for item in person.subscription["items"]["data"]] == [world.basic]
 
 
+def with_add_ons(world, person, count=11):
+    """The plan's item comes last, behind those that Stripe embeds."""
+    with world.stripe.lock:
+        sub = person.live()
+        for i in range(count):
+            world.stripe.add_item(sub, world.stripe.product(f"add-on {i}", 100), 1, *world.stripe.period_of(sub))
+        items = sub["items"]["data"]
+        items.append(items.pop(0))
+
+
+def test_a_plan_counts_behind_ten_other_items(world):
+    user = world.user()
+    person, session = world.checkout(user)
+    assert person.pay(session)
+    with_add_ons(world, person)
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    assert world.post(user, "change-plan/preview", {"plan": "pro"}).status_code == 200
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+    assert [item["price"]["id"] for item in person.live()["items"]["data"]].count(world.pro) == 1 and len(person.live()["items"]["data"]) == 12
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    assert not any(line.startswith("WRONG") and "stands in no plan" in line for line in command(world, "doctor").stdout.splitlines())
+    assert world.manus.request("DELETE", f"{API}/auth/me", json={"password": "password123"}, headers={"Authorization": f"Bearer {user['token']}"}).status_code == 200
+    deadline = time.monotonic() + 10 * SLOW
+    while person.live()["status"] != "canceled":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_who_pays_for_a_plan_behind_ten_other_items_is_found_by_the_comparison(world):
+    user = world.user()
+    person = pays_a_link(world, world.pro, user["id"])
+    with_add_ons(world, person)
+    assert command(world, "sync", "--all").returncode == 0
+    world.settle(user, person)
+
+
 # Debts
 
 def test_grace_runs_from_the_first_unpaid_invoice_and_the_count_goes_on(world):
