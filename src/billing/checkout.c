@@ -678,26 +678,21 @@ struct items_changed {
     size_t gone_count;
 };
 
-/* Kept is the one that has the new price already, else that of the largest plan, else the one that
- * was taken for the plan, else the only one. False: which one it is cannot be told. */
+/* Kept is the one that has the new price already, else the plan's. False: which one it is cannot be
+ * told. */
 static bool choose_items(const struct billing *billing, const json_t *live,
                          const struct subscription *subscription, const char *new_price,
                          struct items_changed *ret)
 {
     const json_t *items = json_object_get(json_object_get(live, "items"), "data"), *item;
     const struct plan *plan;
-    const json_t *kept = reading_plan_item(billing->plans, live, &plan);
+    const json_t *kept = reading_plan_item(billing->plans, live, subscription, &plan);
     size_t i;
 
     *ret = (struct items_changed){0};
-    if (plan == NULL && json_array_size(items) != 1)
-        kept = NULL;
     json_array_foreach(items, i, item)
     {
-        const char *price = stripe_id_of(item, "price");
-
-        if (strcmp(price, new_price) == 0 || (kept == NULL && subscription->price_id != NULL &&
-                                              strcmp(price, subscription->price_id) == 0))
+        if (strcmp(stripe_id_of(item, "price"), new_price) == 0)
             kept = item;
     }
     json_array_foreach(items, i, item)

@@ -84,10 +84,47 @@ static int64_t quantity_of(const json_t *item)
     return json_is_integer(json_object_get(item, "quantity")) ? stripe_int(item, "quantity") : 1;
 }
 
-const json_t *reading_plan_item(const struct plans *plans, const json_t *subscription,
-                                const struct plan **ret_plan)
+static bool is_stored(const json_t *subscription, const struct subscription *stored)
 {
-    const json_t *items = items_of(subscription), *item, *found = json_array_get(items, 0);
+    return stored->stripe_id != NULL &&
+           strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
+}
+
+static bool is_text(const char *text, const char *stored)
+{
+    return stored != NULL && strcmp(text, stored) == 0;
+}
+
+/* By which somebody keeps the plan that they had, while its price stands in no plan: the one that
+ * was the plan, by its price or, if that was changed, by its id. One that is left alone when the
+ * plan's was taken out is none. NULL: there is none. */
+static const json_t *kept_item(const json_t *subscription, const struct subscription *stored)
+{
+    const json_t *items = items_of(subscription), *item, *found = NULL;
+    size_t i;
+
+    if (stored == NULL || strcmp(stored->plan, PLAN_FREE) == 0 || !is_stored(subscription, stored))
+        return NULL;
+    json_array_foreach(items, i, item)
+    {
+        /* Which one it was is not known of what was stored before that was. */
+        bool is_only = stored->item_id == NULL && json_array_size(items) == 1;
+
+        if (quantity_of(item) == 0)
+            continue;
+        if (is_text(price_of(item), stored->price_id))
+            return item;
+        if (is_only || is_text(stripe_text(item, "id"), stored->item_id))
+            found = item;
+    }
+    return found;
+}
+
+const json_t *reading_plan_item(const struct plans *plans, const json_t *subscription,
+                                const struct subscription *stored, const struct plan **ret_plan)
+{
+    const json_t *items = items_of(subscription), *item;
+    const json_t *found = kept_item(subscription, stored);
     size_t i;
 
     *ret_plan = NULL;
@@ -109,7 +146,7 @@ static const struct plan *plan_of(const struct plans *plans, const json_t *subsc
 {
     const struct plan *plan;
 
-    (void)reading_plan_item(plans, subscription, &plan);
+    (void)reading_plan_item(plans, subscription, NULL, &plan);
     return plan;
 }
 
@@ -125,12 +162,6 @@ static bool has_plan_price(const struct plans *plans, const json_t *subscription
             return true;
     }
     return false;
-}
-
-static bool is_stored(const json_t *subscription, const struct subscription *stored)
-{
-    return stored->stripe_id != NULL &&
-           strcmp(stored->stripe_id, stripe_text(subscription, "id")) == 0;
 }
 
 static bool names_another(const json_t *subscription, const char *user_id)
@@ -503,7 +534,7 @@ void reading_take_nothing(const struct subscription *stored, const char *status,
     *ret = *stored;
     ret->plan = PLAN_FREE;
     ret->status = stored->is_trial && strcmp(status, "active") == 0 ? "trialing" : status;
-    ret->stripe_id = ret->price_id = ret->notes = NULL;
+    ret->stripe_id = ret->price_id = ret->item_id = ret->notes = NULL;
     ret->period_start_ms = ret->period_end_ms = ret->canceled_ms = 0;
     ret->anchor_ms = ret->stripe_anchor_ms = 0;
     ret->ends_ms = ret->past_due_ms = ret->unpaid_from_ms = 0;
@@ -532,12 +563,12 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
 {
     const struct status_row *status = status_of(subscription);
     const struct plan *plan;
-    const json_t *item = reading_plan_item(plans, subscription, &plan);
+    const json_t *item = reading_plan_item(plans, subscription, stored, &plan);
     struct taking t = {subscription, item, debt, mem, text_open(mem, 64), ret};
     int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
 
-    /* Of a plan that was bought none times nothing is had. */
-    if (plan == NULL && status->rank > OVER && has_plan_price(plans, subscription)) {
+    /* Of a plan that is bought none times, or was taken out, nothing is had. */
+    if (item == NULL && status->rank > OVER) {
         reading_take_nothing(stored, "canceled", ret);
         return true;
     }
@@ -554,7 +585,8 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     ret->plan = plan != NULL ? plan->name : stored->plan;
     take_anchor(subscription, price_of(item), stored, ret);
     ret->stripe_id = mem_string(mem, stripe_text(subscription, "id"));
-    ret->price_id = item == NULL ? NULL : mem_string(mem, price_of(item));
+    ret->price_id = mem_string(mem, price_of(item));
+    ret->item_id = mem_string(mem, stripe_text(item, "id"));
     ret->period_start_ms = period_ms(subscription, item, "current_period_start");
     ret->period_end_ms = period_ms(subscription, item, "current_period_end");
     ret->canceled_ms = stripe_time_ms(subscription, "canceled_at");

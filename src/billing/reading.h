@@ -63,9 +63,10 @@ bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,
  */
 bool reading_ends_trial(const json_t *ours, int64_t trial_start_ms);
 
-/* The item that has the largest plan (*ret_plan), else the first one, with no plan. */
+/* The item that has the largest plan (*ret_plan), else the one from which the user has theirs while
+ * its price stands in no plan (*ret_plan NULL; `stored` may be NULL), else NULL. */
 const json_t *reading_plan_item(const struct plans *plans, const json_t *subscription,
-                                const struct plan **ret_plan);
+                                const struct subscription *stored, const struct plan **ret_plan);
 
 /* It is canceled by then: its end is asked for, and comes with the present period or before. */
 bool reading_ends_with_period(const json_t *subscription);

@@ -104,7 +104,7 @@ enum err sync_owes(struct task *task, struct billing *billing, const json_t *sub
 
     stripe_put(&query, "subscription", stripe_text(subscription, "id"));
     stripe_put(&query, "status", "open");
-    e = list_all(task, billing, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
+    e = list_all(task, billing->stripe, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
                  &invoices, &missing);
     reading_debt(invoices, &debt);
     *ret = debt.due_ms != 0;
@@ -312,6 +312,7 @@ static bool work_out(struct task *task, const struct billing *billing, const str
                      struct subscription *ret)
 {
     struct subscription base = *stored;
+    bool was_over;
 
     base.customer_id = outcome->customer_id;
     base.synced_ms = outcome->asked_ms;
@@ -325,7 +326,9 @@ static bool work_out(struct task *task, const struct billing *billing, const str
                                          !reading_ends_trial(answer->ours, stored->trial_start_ms));
     if (answer->chosen != NULL && (!base.is_trial || reading_is_live(answer->chosen)))
         return reading_take(billing->plans, answer->chosen, &answer->debt, &base, task->mem, ret);
-    reading_take_nothing(&base, "active", ret);
+    /* Who had a plan that is over is no new one for that nothing is left of it. */
+    was_over = strcmp(stored->plan, PLAN_FREE) == 0 && strcmp(stored->status, "canceled") == 0;
+    reading_take_nothing(&base, was_over ? "canceled" : "active", ret);
     return true;
 }
 

@@ -19,6 +19,7 @@ struct subscription {
     const char *status; /* active, past_due, canceled, unpaid, trialing, incomplete */
     /* At Stripe; NULL: none. Without a customer there is no subscription, without one no price. */
     const char *customer_id, *stripe_id, *price_id;
+    const char *item_id; /* of the subscription, which is the plan; NULL: unknown */
     int64_t period_start_ms, period_end_ms;
     int64_t anchor_ms;        /* from which months are counted; 0: unknown */
     int64_t stripe_anchor_ms; /* by which Stripe's periods turn */

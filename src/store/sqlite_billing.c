@@ -37,6 +37,7 @@ static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
         .notes = sqlite_db_text(task, s, 28),
         .stripe_anchor_ms = sqlite3_column_int64(s, 29),
         .customer_is_foreign = sqlite3_column_int(s, 30) != 0,
+        .item_id = sqlite_db_text(task, s, 31),
     };
 
     /* Such halves were once written when a customer was deleted: they are over. */
@@ -145,7 +146,7 @@ static enum err subscriptions(struct task *task, struct store *store,
                                .text = filter->status,
                                .row_size = sizeof(struct subscription),
                                .read_row = read_row,
-                               .number_column = 31};
+                               .number_column = 32};
     enum err e = sqlite_list(task, store, &list, page);
 
     *ret = list.rows;
@@ -426,6 +427,7 @@ static enum err update(struct task *task, struct sqlite_db *db, const struct app
         sqlite3_bind_int64(s, 19, state->unpaid_from_ms);
         sqlite_bind(s, 20, state->notes);
         sqlite3_bind_int64(s, 21, state->stripe_anchor_ms);
+        sqlite_bind(s, 22, state->item_id);
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }

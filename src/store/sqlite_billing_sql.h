@@ -7,7 +7,7 @@
     " cancel_at_period_end, synced_at, customer_generation, is_trial, trial_start, trial_end,"     \
     " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
     " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor,"                \
-    " customer_foreign"
+    " customer_foreign, stripe_item_id"
 #define SQLITE_CHECKOUT_COLUMNS                                                                    \
     "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
     " expires_at, leased_until"
@@ -80,7 +80,7 @@
       " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                            \
       " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"   \
       " updated_at = ?16, billing_anchor = ?17, ends_at = ?18, unpaid_from = ?19,"                 \
-      " stripe_notes = ?20, stripe_anchor = ?21, revision = revision + 1"                          \
+      " stripe_notes = ?20, stripe_anchor = ?21, stripe_item_id = ?22, revision = revision + 1"    \
       " WHERE user_id = ?1 AND revision = ?2")                                                     \
     X(CUSTOMER_LINK,                                                                               \
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \

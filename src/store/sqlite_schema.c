@@ -209,6 +209,8 @@ static const char *const steps[] = {
     "  noted_at INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX other_customers_user ON other_customers (user_id, noted_at);",
+
+    "ALTER TABLE subscriptions ADD COLUMN stripe_item_id TEXT;",
 };
 
 int sqlite_schema_version(void)

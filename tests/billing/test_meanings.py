@@ -167,6 +167,37 @@ def test_who_pays_for_a_plan_behind_ten_other_items_is_found_by_the_comparison(w
     world.settle(user, person)
 
 
+def test_whose_plan_is_taken_out_of_a_subscription_has_none_whatever_else_is_in_it(world):
+    user, person = world.subscriber("pro")
+    with world.stripe.lock:
+        world.stripe.add_item(person.live(), world.stripe.product("support", 100), 1, *world.stripe.period_of(person.live()))
+        plan = next(item for item in person.live()["items"]["data"] if item["price"]["id"] == world.pro)
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    with world.stripe.lock:
+        world.stripe.switch(person.live(), [{"id": plan["id"], "deleted": True}])
+    reply = world.post(user, "change-plan", {"plan": "basic"})
+    assert reply.status_code == 409 and "cannot be told" in reply.json()["msg"]
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "canceled", 10) and runs(world, user)[0] == 402
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert command(world, "sync", "--user", user["email"]).returncode == 0
+    assert plan_of(world, user) == ("free", "canceled", 10) and runs(world, user)[0] == 402
+    assert person.subscription["status"] == "active" and len(person.subscription["items"]["data"]) == 1
+
+
+def test_a_plan_is_kept_while_its_item_has_another_price_that_is_not_known(world):
+    user, person = world.subscriber("pro")
+    person.switches(world.stripe.plan("pro of next year", 5900))
+    for _ in range(2):
+        tell(world, person)
+        assert plan_of(world, user) == ("pro", "active", 5000) and runs(world, user)[0] == 200
+        person.waits_for_the_next_period()
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+    assert plan_of(world, user) == ("basic", "active", 1000)
+
+
 # Debts
 
 def test_grace_runs_from_the_first_unpaid_invoice_and_the_count_goes_on(world):

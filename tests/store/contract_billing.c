@@ -183,6 +183,7 @@ static void test_what_stripe_says_is_taken_over_whole(void **state)
     said.unpaid_from_ms = SAMPLE_MS + 7;
     said.notes = "quantity 3";
     said.stripe_anchor_ms = SAMPLE_MS + 8;
+    said.item_id = "si_1";
     assert_int_equal(apply(task, &said), APPLIED);
     assert_int_equal(store_subscription_by_customer(task, store, said.customer_id, &found, &now),
                      OK);
@@ -202,6 +203,7 @@ static void test_what_stripe_says_is_taken_over_whole(void **state)
     assert_int_equal(now.unpaid_from_ms, said.unpaid_from_ms);
     assert_string_equal(now.notes, said.notes);
     assert_int_equal(now.stripe_anchor_ms, said.stripe_anchor_ms);
+    assert_string_equal(now.item_id, said.item_id);
     assert_int_equal(now.synced_ms, said.synced_ms);
     assert_int_equal(now.updated_ms, SAMPLE_MS + 2);
     assert_true(now.revision > stored.revision);

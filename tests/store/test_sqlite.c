@@ -378,6 +378,7 @@ static void undo_events(struct place *place)
     sql(place, "DROP TABLE marks");
     sql(place, "ALTER TABLE subscriptions DROP COLUMN billing_anchor;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_anchor;"
+               "ALTER TABLE subscriptions DROP COLUMN stripe_item_id;"
                "ALTER TABLE subscriptions DROP COLUMN ends_at;"
                "ALTER TABLE subscriptions DROP COLUMN unpaid_from;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_notes");
