@@ -172,11 +172,13 @@ static enum err apply_trial(struct task *task, struct billing *billing,
                             const struct settings *settings, const json_t *object,
                             const struct sync_links *links, struct sync_outcome *ret)
 {
-    int64_t end_ms = stripe_time_ms(object, "trial_end");
+    int64_t end_ms = stripe_time_ms(object, "trial_end"), ends_ms;
     enum err e = sync_subscription(task, billing, settings, links, ret);
 
+    /* Who has canceled by then goes on with nothing, and pays nothing. */
+    ends_ms = ret->found.ends_ms;
     if (e == OK && ret->result == SYNC_DONE && strcmp(ret->found.status, "trialing") == 0 &&
-        end_ms > clock_wall_ms())
+        end_ms > clock_wall_ms() && (ends_ms == 0 || ends_ms > end_ms))
         ret->mail = notice_of_bought_trial(task, billing, settings, ret->user_id, end_ms);
     return e;
 }

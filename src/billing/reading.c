@@ -8,22 +8,27 @@ struct status_row {
     const char *stripe, *ours;
     int rank; /* which one counts, of several */
     bool is_live;
+    bool never_began; /* as if it had never been */
 };
 
 /* What is paid comes before what is tried. */
 enum { OVER = 1, INCOMPLETE = 2, PAUSED = 3, TRIED = 6, PAID = 7 };
 
 static const struct status_row rows[] = {
-    {"active", "active", PAID, true},      {"trialing", "trialing", TRIED, true},
-    {"past_due", "past_due", 5, true},     {"unpaid", "unpaid", 4, false},
-    {"paused", "canceled", PAUSED, false}, {"incomplete", "incomplete", INCOMPLETE, false},
-    {"canceled", "canceled", OVER, false}, {"incomplete_expired", "canceled", 0, false},
+    {"active", "active", PAID, .is_live = true},
+    {"trialing", "trialing", TRIED, .is_live = true},
+    {"past_due", "past_due", 5, .is_live = true},
+    {"unpaid", "unpaid", 4},
+    {"paused", "canceled", PAUSED},
+    {"incomplete", "incomplete", INCOMPLETE, .never_began = true},
+    {"canceled", "canceled", OVER},
+    {"incomplete_expired", "canceled", 0, .never_began = true},
 };
 
 static const struct status_row *status_row(const char *status)
 {
     /* What is new grants nothing. */
-    static const struct status_row unknown = {"", "incomplete", INCOMPLETE, false};
+    static const struct status_row unknown = {"", "incomplete", INCOMPLETE};
 
     for (size_t i = 0; i < count_of(rows); i++) {
         if (strcmp(rows[i].stripe, status) == 0)
@@ -376,13 +381,30 @@ void reading_debt(const json_t *invoices, struct debt *debt)
 
 /* Choosing */
 
-static bool is_better(const struct plans *plans, const json_t *a, const json_t *b)
+/* Something is had from it, or would be if it were paid. */
+static bool gives(const struct plans *plans, const json_t *subscription,
+                  const struct subscription *stored)
+{
+    const struct status_row *status = status_of(subscription);
+    const struct plan *plan;
+
+    return status->rank > OVER && !status->never_began &&
+           reading_plan_item(plans, subscription, stored, &plan) != NULL;
+}
+
+static bool is_better(const struct plans *plans, const json_t *a, const json_t *b,
+                      const struct subscription *stored)
 {
     const struct status_row *status_a = status_of(a), *status_b = status_of(b);
     const struct plan *plan_a = plan_of(plans, a), *plan_b = plan_of(plans, b);
     bool ends_a = reading_ends_ms(a) != 0, ends_b = reading_ends_ms(b) != 0;
     int64_t created_a = stripe_int(a, "created"), created_b = stripe_int(b, "created");
+    bool gives_a = gives(plans, a, stored), gives_b = gives(plans, b, stored);
 
+    if (gives_a != gives_b)
+        return gives_a;
+    if (status_a->never_began != status_b->never_began)
+        return status_b->never_began;
     if (status_a->rank != status_b->rank)
         return status_a->rank > status_b->rank;
     if (!status_a->is_live && created_a != created_b)
@@ -399,14 +421,15 @@ static bool is_better(const struct plans *plans, const json_t *a, const json_t *
     return strcmp(stripe_text(a, "id"), stripe_text(b, "id")) < 0;
 }
 
-const json_t *reading_choose(const struct plans *plans, const json_t *ours)
+const json_t *reading_choose(const struct plans *plans, const json_t *ours,
+                             const struct subscription *stored)
 {
     const json_t *best = NULL, *one;
     size_t i;
 
     json_array_foreach(ours, i, one)
     {
-        if (best == NULL || is_better(plans, one, best))
+        if (best == NULL || is_better(plans, one, best, stored))
             best = one;
     }
     return best;
@@ -533,7 +556,13 @@ void reading_take_nothing(const struct subscription *stored, const char *status,
 {
     *ret = *stored;
     ret->plan = PLAN_FREE;
-    ret->status = stored->is_trial && strcmp(status, "active") == 0 ? "trialing" : status;
+    ret->status = status;
+    if (strcmp(status, "active") == 0 && stored->is_trial)
+        ret->status = "trialing";
+    /* Who had a plan that is over is no new one for that nothing is left of it. */
+    else if (strcmp(status, "active") == 0 && strcmp(stored->plan, PLAN_FREE) == 0 &&
+             strcmp(stored->status, "canceled") == 0)
+        ret->status = "canceled";
     ret->stripe_id = ret->price_id = ret->item_id = ret->notes = NULL;
     ret->period_start_ms = ret->period_end_ms = ret->canceled_ms = 0;
     ret->anchor_ms = ret->stripe_anchor_ms = 0;
@@ -567,13 +596,13 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     struct taking t = {subscription, item, debt, mem, text_open(mem, 64), ret};
     int64_t ended_ms = stripe_time_ms(subscription, "ended_at");
 
-    /* Of a plan that is bought none times, or was taken out, nothing is had. */
-    if (item == NULL && status->rank > OVER) {
-        reading_take_nothing(stored, "canceled", ret);
+    if (status->never_began) {
+        reading_take_nothing(stored, "active", ret);
         return true;
     }
-    if (status->rank <= OVER) {
-        reading_take_nothing(stored, status->rank == OVER ? "canceled" : "active", ret);
+    /* Of a plan that is bought none times, or was taken out, nothing is had. */
+    if (item == NULL || status->rank == OVER) {
+        reading_take_nothing(stored, "canceled", ret);
         if (status->rank == OVER)
             ret->canceled_ms = ended_ms != 0 ? ended_ms
                                              : stripe_time_ms(subscription, "canceled_at");

@@ -5,9 +5,10 @@
  * one that somebody has their plan from while its price stands in no plan. All others are as if
  * they were not there: they give nothing, take nothing, and are never changed.
  *
- * Of several of ours one counts: one that is live before one that is not, the larger plan, the one
- * that goes on, the older. Statuses are Stripe's, but paused is canceled here, and
- * incomplete_expired counts as if it had never been. */
+ * Of several of ours one counts: one that gives a plan before one that gives none (any more), one
+ * that is live before one that is not, the larger plan, the one that goes on, the older. Statuses
+ * are Stripe's, but paused is canceled here, and what was never paid (incomplete,
+ * incomplete_expired) counts as if it had never been. */
 #pragma once
 
 #include "billing/plans.h"
@@ -53,7 +54,8 @@ json_t *reading_ours(const struct plans *plans, const json_t *list,
                      const struct subscription *stored);
 
 /* The one that counts of a list of ours; NULL: it is empty. */
-const json_t *reading_choose(const struct plans *plans, const json_t *ours);
+const json_t *reading_choose(const struct plans *plans, const json_t *ours,
+                             const struct subscription *stored);
 
 /* A second live one of the user beside the chosen, with a plan: paid for nothing. */
 bool reading_is_duplicate(const struct plans *plans, const json_t *subscription,

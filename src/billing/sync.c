@@ -284,7 +284,7 @@ static enum err weigh(struct task *task, struct billing *billing, const struct s
                       struct answer *answer)
 {
     answer->ours = reading_ours(billing->plans, answer->list, stored);
-    answer->chosen = reading_choose(billing->plans, answer->ours);
+    answer->chosen = reading_choose(billing->plans, answer->ours, stored);
     return answer->chosen == NULL ? OK : read_debt(task, billing, answer->chosen, &answer->debt);
 }
 
@@ -312,7 +312,6 @@ static bool work_out(struct task *task, const struct billing *billing, const str
                      struct subscription *ret)
 {
     struct subscription base = *stored;
-    bool was_over;
 
     base.customer_id = outcome->customer_id;
     base.synced_ms = outcome->asked_ms;
@@ -326,9 +325,7 @@ static bool work_out(struct task *task, const struct billing *billing, const str
                                          !reading_ends_trial(answer->ours, stored->trial_start_ms));
     if (answer->chosen != NULL && (!base.is_trial || reading_is_live(answer->chosen)))
         return reading_take(billing->plans, answer->chosen, &answer->debt, &base, task->mem, ret);
-    /* Who had a plan that is over is no new one for that nothing is left of it. */
-    was_over = strcmp(stored->plan, PLAN_FREE) == 0 && strcmp(stored->status, "canceled") == 0;
-    reading_take_nothing(&base, was_over ? "canceled" : "active", ret);
+    reading_take_nothing(&base, "active", ret);
     return true;
 }
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from letters import rows
+from letters import letters, nobody_waits, rows
 from manus import API, SLOW
 from stripe_person import Person
 from test_operating import command
@@ -263,7 +263,81 @@ def test_what_stripe_got_over_is_no_part_of_a_new_debt(world):
     assert runs(world, user)[0] == 402
 
 
+def subjects(world, user):
+    nobody_waits(world.manus)
+    return [letter["Subject"] for letter in letters(world.manus, user["email"])]
+
+
+def test_who_pays_or_is_forgiven_a_part_of_a_debt_is_mailed_no_second_time(tmp_path):
+    with World(tmp_path, SMTP_HOST="") as world:
+        user, person = world.subscriber()
+        person.card_fails()
+        for _ in range(2):
+            person.waits_for_the_next_period()
+        tell(world, person)
+        assert subjects(world, user).count("Your payment has failed") == 1
+        with world.stripe.lock:
+            older, newer = world.stripe.invoices_of(person.live(), "open")
+            world.stripe.charge(older, True)
+        tell(world, person)
+        since, = rows(world.manus, "SELECT past_due_at FROM subscriptions WHERE user_id = ?", user["id"])[0]
+        assert world.subscription(user)["status"] == "past_due" and since == world.stripe.things[newer["id"]]["status_transitions"]["finalized_at"] * 1000
+        world.stripe.pauses(person.live(), "keep_as_draft")
+        person.waits_for_the_next_period()
+        world.stripe.void(newer["id"])
+        tell(world, person)
+        assert plan_of(world, user)[1] == "past_due" and runs(world, user)[0] == 200
+        assert subjects(world, user).count("Your payment has failed") == 1
+        world.stripe.unpauses(person.live())
+        person.waits_for_the_next_period()
+        tell(world, person)
+        assert subjects(world, user).count("Your payment has failed") == 2
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_who_has_canceled_is_not_told_that_a_trial_goes_on(tmp_path, cancels):
+    with World(tmp_path, SMTP_HOST="") as world:
+        user = world.user()
+        person, _ = world.checkout(user)
+        world.stripe.cards[person.customer] = "good"
+        with world.stripe.lock:
+            world.stripe.start_subscription(person.customer, [(world.pro, 1)], trial_end=world.stripe.now() + 7 * DAY)
+        if cancels:
+            person.cancels()
+        world.stripe.pass_time(5 * DAY)
+        tell(world, person)
+        assert plan_of(world, user) == ("pro", "trialing", 5000)
+        assert subjects(world, user).count("Your trial ends soon") == (0 if cancels else 1)
+
+
 # What else makes active mean less
+
+def test_a_purchase_whose_first_payment_waits_takes_nothing(world):
+    user = world.user()
+    person, _ = world.checkout(user)
+    world.stripe.cards[person.customer] = "authentication"
+    person.subscribes(world.pro, pays=False)
+    tell(world, person)
+    assert person.subscription["status"] == "incomplete"
+    assert plan_of(world, user) == ("free", "active", 10) and runs(world, user)[0] == 200
+    with world.stripe.lock:
+        world.stripe.cards[person.customer] = "good"
+        world.stripe.charge(world.stripe.invoices_of(person.live(), "open")[0])
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_what_is_bought_none_times_stands_behind_what_is_tried(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        sub = person.live()
+        world.stripe.switch(sub, [{"id": sub["items"]["data"][0]["id"], "quantity": 0}])
+    tell(world, person)
+    assert plan_of(world, user) == ("free", "canceled", 10)
+    person.subscribes(world.pro, trial_end=world.stripe.now() + 14 * DAY)
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "trialing", 5000) and runs(world, user)[0] == 200
+
 
 def test_collection_paused_by_void_ends_access_with_what_was_paid(world):
     user, person = world.subscriber("pro")

@@ -112,7 +112,7 @@ class World:
         sub = self.truth(person)
         if sub is None and getattr(person, "has_trial", False):
             return {"plan": "free", "status": "trialing", "monthly_agent_runs_limit": TRIAL}
-        if sub is None or sub["status"] in FINAL:
+        if sub is None or sub["status"] in (*FINAL, "incomplete"):
             return {"plan": "free", "monthly_agent_runs_limit": LIMITS["free"]}
         plan = next(self.plans[item["price"]["id"]] for item in sub["items"]["data"] if item["price"]["id"] in self.plans)
         shown = {"plan": plan, "status": SHOWN.get(sub["status"], sub["status"]), "monthly_agent_runs_limit": LIMITS[plan]}

@@ -69,7 +69,7 @@ static void test_each_status_and_field_means_what_the_table_says(void **state)
         {"'status': 'trialing'", "basic", "trialing", 0, false, NULL},
         {"'status': 'past_due'", "basic", "past_due", 0, false, NULL},
         {"'status': 'unpaid'", "basic", "unpaid", 0, false, NULL},
-        {"'status': 'incomplete'", "basic", "incomplete", 0, false, NULL},
+        {"'status': 'incomplete'", "free", "active", 0, false, NULL},
         {"'status': 'paused'", "basic", "canceled", 0, false, NULL},
         {"'status': 'canceled', 'ended_at': 7", "free", "canceled", 0, false, NULL},
         {"'status': 'incomplete_expired'", "free", "active", 0, false, NULL},
@@ -236,7 +236,7 @@ static void test_what_is_paid_comes_before_what_is_tried(void **state)
                                              " {'id': 'sub_b', 'status': 'active', 'created': 2,"
                                              " 'items': {'data': [{'price': 'price_basic'}]}}]");
 
-    assert_string_equal(stripe_text(reading_choose(plans_of(*state), list), "id"), "sub_b");
+    assert_string_equal(stripe_text(reading_choose(plans_of(*state), list, NULL), "id"), "sub_b");
 }
 
 static void test_who_had_a_plan_keeps_it_while_the_price_is_unknown(void **state)
@@ -331,6 +331,10 @@ static void test_of_several_the_same_one_counts_in_every_order(void **state)
         "'price_basic'}]}}",
         "{'id': 'sub_f', 'status': 'past_due', 'created': 1, 'items': {'data': [{'price': "
         "'price_pro'}]}}",
+        "{'id': 'sub_g', 'status': 'active', 'created': 1, 'items': {'data': [{'price': "
+        "'price_pro', 'quantity': 0}]}}",
+        "{'id': 'sub_h', 'status': 'incomplete', 'created': 99, 'items': {'data': [{'price': "
+        "'price_pro'}]}}",
     };
     struct subscription stored = stored_one();
 
@@ -342,7 +346,8 @@ static void test_of_several_the_same_one_counts_in_every_order(void **state)
             json_array_append_new(all, json_of(*state, list[(first + i) % count_of(list)]));
         ours = reading_ours(plans_of(*state), all, &stored);
         assert_int_equal(json_array_size(ours), count_of(list) - 1);
-        assert_string_equal(stripe_text(reading_choose(plans_of(*state), ours), "id"), "sub_b");
+        assert_string_equal(stripe_text(reading_choose(plans_of(*state), ours, &stored), "id"),
+                            "sub_b");
     }
 }
 
