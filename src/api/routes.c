@@ -212,6 +212,8 @@ static const struct refusal change_refusals[] = {{400, "Invalid plan: NAME"},
                                                  {400, "This is your plan already"},
                                                  {400, "There is no subscription to change"},
                                                  {402, PAYMENT_FAILS, "Advice"},
+                                                 {409, "Your subscription ends on DAY: take that "
+                                                       "back first (resume), then change the plan"},
                                                  STRIPE_REFUSALS};
 static const struct refusal webhook_refusals[] = {
     {400, "Missing Stripe-Signature header"},
@@ -220,7 +222,10 @@ static const struct refusal webhook_refusals[] = {
     {503, STRIPE_OFF},
     {0}};
 static const struct refusal end_plan_refusals[] = {
-    {400, "There is no subscription to change"}, {402, PAYMENT_FAILS, "Advice"}, STRIPE_REFUSALS};
+    {400, "There is no subscription to change"},
+    {402, PAYMENT_FAILS, "Advice"},
+    {409, "Your subscription ends on DAY as agreed: ask for help to change that"},
+    STRIPE_REFUSALS};
 
 #define PLAN_FIELD                                                                                 \
     {                                                                                              \

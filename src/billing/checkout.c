@@ -9,6 +9,7 @@
 #include "core/unicode.h"
 #include "remote/advice.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -724,6 +725,21 @@ static enum err fail_payment(struct task *task, const struct phrase *phrase)
     return ERR_PAYMENT;
 }
 
+/* For people: "2026-11-27". */
+static const char *day_of(void *mem, int64_t at_ms)
+{
+    char time[TEXT_TIME_SIZE];
+
+    text_time(time, at_ms);
+    return mem_printf(mem, "%.10s", time);
+}
+
+static enum err fail_paused(struct task *task)
+{
+    return fail(task, ERR_CONFLICT,
+                "The billing of this subscription is paused: ask for help to change it");
+}
+
 /* Whether the plan of what runs can be changed now. Who owes would get credit for what was never
  * paid, and be active again. */
 static enum err may_switch(struct task *task, const struct billing *billing, const json_t *live,
@@ -731,12 +747,19 @@ static enum err may_switch(struct task *task, const struct billing *billing, con
                            struct items_changed *ret)
 {
     const char *status = stripe_text(live, "status");
+    const struct plan *now;
 
     if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0)
         return fail_payment(task, advice_payment_due);
     if (*stripe_text(json_object_get(live, "pause_collection"), "behavior") != '\0')
+        return fail_paused(task);
+    /* It would be paid, and end all the same. */
+    if (reading_ends_with_period(live, reading_plan_item(billing->plans, live, subscription, &now)))
         return fail(task, ERR_CONFLICT,
-                    "The billing of this subscription is paused: ask for help to change it");
+                    mem_printf(task->mem,
+                               "Your subscription ends on %s: take that back first (resume), then "
+                               "change the plan",
+                               day_of(task->mem, reading_ends_ms(live))));
     if (!choose_items(billing, live, subscription, plan_price(plan), ret))
         return fail(task, ERR_CONFLICT,
                     "It cannot be told what of this subscription is the plan: change it in the "
@@ -920,19 +943,113 @@ enum err checkout_change_plan(struct task *task, struct billing *billing,
     return e;
 }
 
-/* Whichever of the two marks stands is taken away; both at once Stripe refuses. */
-static const char *form_to_resume(const json_t *live)
+static const char *former_end(const json_t *live)
 {
+    return stripe_text(json_object_get(live, "metadata"), "manus_cancel_at");
+}
+
+/* An end that stood there already is kept in the metadata ("FORMER NEW"), for who takes the new one
+ * back. Of items with periods of several lengths Stripe's mark means the longest. */
+static const char *form_to_end(struct task *task, const json_t *live, const json_t *item)
+{
+    int64_t end_ms = reading_period_end_ms(live, item), former_s = stripe_int(live, "cancel_at");
+    struct text form = text_open(task->mem, 96);
+
+    if (end_ms <= clock_wall_ms() || (former_s == 0 && end_ms == reading_last_end_ms(live)))
+        stripe_put(&form, "cancel_at_period_end", "true");
+    else
+        stripe_put_int(&form, "cancel_at", end_ms / 1000);
+    if (former_s == 0 && *former_end(live) != '\0')
+        stripe_put(&form, "metadata[manus_cancel_at]", "");
+    else if (former_s != 0)
+        stripe_put(
+            &form, "metadata[manus_cancel_at]",
+            mem_printf(task->mem, "%lld %lld", (long long)former_s, (long long)end_ms / 1000));
+    return form.s;
+}
+
+/* The end that stood there before the present one; 0: none. */
+static int64_t former_end_s(const json_t *live)
+{
+    char *rest;
+    int64_t former_s = strtoll(former_end(live), &rest, 10), end_s = strtoll(rest, NULL, 10);
+
+    return end_s == stripe_int(live, "cancel_at") && former_s > clock_wall_ms() / 1000 ? former_s
+                                                                                       : 0;
+}
+
+/* Whichever of the two marks stands is taken away; both at once Stripe refuses. NULL: none does. */
+static const char *form_to_resume(struct task *task, const json_t *live)
+{
+    int64_t former_s = former_end_s(live);
+    struct text form = text_open(task->mem, 96);
+
     if (json_is_true(json_object_get(live, "cancel_at_period_end")))
         return "cancel_at_period_end=false";
-    return stripe_int(live, "cancel_at") != 0 ? "cancel_at=" : NULL;
+    if (stripe_int(live, "cancel_at") == 0)
+        return NULL;
+    if (former_s == 0)
+        return "cancel_at=";
+    stripe_put_int(&form, "cancel_at", former_s);
+    return form.s;
+}
+
+/* An end that is further away was agreed on: by whoever ends it here it was not asked for. */
+static enum err fail_if_agreed(struct task *task, const json_t *live, const json_t *item)
+{
+    int64_t at_ms = reading_ends_ms(live);
+
+    if (at_ms == 0 || reading_ends_with_period(live, item))
+        return OK;
+    if (stripe_int(live, "cancel_at") == 0)
+        return fail_paused(task);
+    return fail(task, ERR_CONFLICT,
+                mem_printf(task->mem,
+                           "Your subscription ends on %s as agreed: ask for help to change that",
+                           day_of(task->mem, at_ms)));
+}
+
+static enum err mark_end(struct task *task, struct billing *billing,
+                         const struct settings *settings, const json_t *live, const char *form,
+                         bool ends, struct subscription *ret)
+{
+    auto_call struct stripe_call call = {
+        .method = "POST",
+        .path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id),
+        .form = form,
+        .key = mem_printf(task->mem, "manus:%s:%s", ends ? "cancel" : "resume",
+                          crypto_id(task->mem))};
+    enum err e = fail_if_scheduled(task, live);
+
+    return e == OK ? change(task, billing, settings, ret, &call, ret) : e;
+}
+
+/* It goes on once its invoice is paid. */
+static enum err unpause(struct task *task, struct billing *billing, const struct settings *settings,
+                        struct subscription *ret)
+{
+    const struct stripe_call declined = {
+        .status = 402, .code = "", .decline_code = "", .param = "", .message = ""};
+    auto_call struct stripe_call call = {
+        .method = "POST",
+        .path = mem_printf(task->mem, "/v1/subscriptions/%s/resume", ret->stripe_id),
+        .form = "billing_cycle_anchor=now",
+        .key = mem_printf(task->mem, "manus:unpause:%s", crypto_id(task->mem))};
+    enum err e = change(task, billing, settings, ret, &call, ret);
+
+    if (e == OK && strcmp(ret->status, "canceled") == 0)
+        return fail_payment(task, advice_for(&declined));
+    return e;
 }
 
 static enum err set_end(struct task *task, struct billing *billing, const struct settings *settings,
                         const char *user_id, bool ends, struct subscription *ret)
 {
-    auto_call struct stripe_call call = {.method = "POST", .form = "cancel_at_period_end=true"};
     auto_json json_t *live = NULL;
+    const struct plan *plan;
+    const json_t *item;
+    const char *form;
+    bool is_paused;
     enum err e = billing_subscription(task, billing, user_id, ret);
 
     if (e == OK)
@@ -942,18 +1059,22 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
         e = fail_unless_own(task, billing, ret);
     if (e != OK)
         return e;
+    item = reading_plan_item(billing->plans, live, ret, &plan);
+    is_paused = !ends && reading_is_paused(live);
     if (!ends)
-        call.form = form_to_resume(live);
-    /* It is so already. One that ends later is to end sooner. */
-    if (ends ? reading_ends_with_period(live) : call.form == NULL)
-        return read_again(task, billing, settings, ret, ret);
-    e = fail_if_scheduled(task, live);
+        e = fail_if_agreed(task, live, item);
     if (e != OK)
         return e;
-    call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
-    call.key = mem_printf(task->mem, "manus:%s:%s", ends ? "cancel" : "resume",
-                          crypto_id(task->mem));
-    return change(task, billing, settings, ret, &call, ret);
+    /* It is so already. One that ends later is to end sooner. */
+    if (ends)
+        form = reading_ends_with_period(live, item) ? NULL : form_to_end(task, live, item);
+    else
+        form = form_to_resume(task, live);
+    if (form != NULL)
+        e = mark_end(task, billing, settings, live, form, ends, ret);
+    else if (!is_paused)
+        e = read_again(task, billing, settings, ret, ret);
+    return e == OK && is_paused ? unpause(task, billing, settings, ret) : e;
 }
 
 enum err checkout_cancel(struct task *task, struct billing *billing,

@@ -223,6 +223,11 @@ bool reading_owes(const json_t *subscription)
            is_owed(invoice, "open") || is_owed(invoice, "uncollectible");
 }
 
+bool reading_is_paused(const json_t *subscription)
+{
+    return strcmp(stripe_text(subscription, "status"), "paused") == 0;
+}
+
 bool reading_is_over(const json_t *subscription)
 {
     return status_of(subscription)->rank == OVER;
@@ -257,8 +262,7 @@ static int64_t period_ms(const json_t *subscription, const json_t *item, const c
     return at_ms != 0 ? at_ms : stripe_time_ms(subscription, name);
 }
 
-/* The end of the present period: that of its item which runs longest. */
-static int64_t last_end_ms(const json_t *subscription)
+int64_t reading_last_end_ms(const json_t *subscription)
 {
     const json_t *items = items_of(subscription), *item;
     int64_t last_ms = stripe_time_ms(subscription, "current_period_end");
@@ -278,17 +282,32 @@ static bool is_flagged(const json_t *subscription)
     return json_is_true(json_object_get(subscription, "cancel_at_period_end"));
 }
 
-bool reading_ends_with_period(const json_t *subscription)
+int64_t reading_period_end_ms(const json_t *subscription, const json_t *item)
+{
+    int64_t at_ms = period_ms(subscription, item, "current_period_end");
+
+    return at_ms != 0 ? at_ms : reading_last_end_ms(subscription);
+}
+
+/* By the flag alone a subscription ends with its longest period. */
+static int64_t asked_end_ms(const json_t *subscription)
 {
     int64_t at_ms = stripe_time_ms(subscription, "cancel_at");
 
-    return is_flagged(subscription) || (at_ms != 0 && at_ms <= last_end_ms(subscription));
+    return at_ms == 0 && is_flagged(subscription) ? reading_last_end_ms(subscription) : at_ms;
+}
+
+bool reading_ends_with_period(const json_t *subscription, const json_t *item)
+{
+    int64_t at_ms = asked_end_ms(subscription);
+
+    return at_ms == 0 ? is_flagged(subscription)
+                      : at_ms <= reading_period_end_ms(subscription, item);
 }
 
 int64_t reading_ends_ms(const json_t *subscription)
 {
-    int64_t at_ms = stripe_time_ms(subscription, "cancel_at");
-    int64_t end_ms = last_end_ms(subscription);
+    int64_t at_ms = asked_end_ms(subscription), end_ms = reading_last_end_ms(subscription);
     const json_t *pause = json_object_get(subscription, "pause_collection");
     int64_t resumes_ms = stripe_time_ms(pause, "resumes_at");
 
@@ -296,8 +315,6 @@ int64_t reading_ends_ms(const json_t *subscription)
     if (is_void_now(subscription))
         return period_ms(subscription, json_array_get(items_of(subscription), 0),
                          "current_period_start");
-    if (at_ms == 0 && is_flagged(subscription))
-        at_ms = end_ms;
     /* What was paid is had; the next period is not paid, unless the pause ends before it. */
     if (is_voiding(subscription) && end_ms != 0 && (resumes_ms == 0 || resumes_ms > end_ms) &&
         (at_ms == 0 || at_ms > end_ms))
@@ -485,7 +502,7 @@ static void note(struct taking *t, const char *format, ...)
 static void take_end(struct taking *t)
 {
     t->ret->ends_ms = reading_ends_ms(t->subscription);
-    t->ret->cancel_at_period_end = reading_ends_with_period(t->subscription);
+    t->ret->cancel_at_period_end = reading_ends_with_period(t->subscription, t->item);
 }
 
 static void take_debt(struct taking *t)

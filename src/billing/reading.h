@@ -43,6 +43,9 @@ bool reading_gives(const struct plans *plans, const json_t *subscription);
 /* Its present period is not paid yet. */
 bool reading_owes(const json_t *subscription);
 
+/* A trial is over and was not paid: it goes on when somebody resumes it. */
+bool reading_is_paused(const json_t *subscription);
+
 /* It has begun, and is over. */
 bool reading_is_over(const json_t *subscription);
 
@@ -70,8 +73,14 @@ bool reading_ends_trial(const json_t *ours, int64_t trial_start_ms);
 const json_t *reading_plan_item(const struct plans *plans, const json_t *subscription,
                                 const struct subscription *stored, const struct plan **ret_plan);
 
-/* It is canceled by then: its end is asked for, and comes with the present period or before. */
-bool reading_ends_with_period(const json_t *subscription);
+/* When the present period of the item ends, that of the plan. `item` may be NULL. */
+int64_t reading_period_end_ms(const json_t *subscription, const json_t *item);
+
+/* The same of its item that runs longest. */
+int64_t reading_last_end_ms(const json_t *subscription);
+
+/* It is canceled by then: its end is asked for, and comes with that period or before. */
+bool reading_ends_with_period(const json_t *subscription, const json_t *item);
 
 /* When access ends by what is asked for already; 0: it goes on. */
 int64_t reading_ends_ms(const json_t *subscription);

@@ -125,7 +125,7 @@ def typed_object(value, schema, name):
         if key in fields:
             result[key] = typed(one, fields[key], inner)
         elif isinstance(more, dict) and more:
-            result[key] = typed(one, more, inner)
+            result[key] = one if one == "" else typed(one, more, inner)  # of metadata: the key is unset
         else:
             raise Refused(400, f"Received unknown parameter: {inner}", "parameter_unknown", inner)
     for key in schema.get("required", ()):

@@ -384,7 +384,11 @@ def test_an_end_a_year_ahead_is_no_end_of_this_period(world):
     assert person.subscription["cancel_at"] == world.stripe.period_of(person.subscription)[1]
     asked = len(world.stripe.asked("POST /v1/subscriptions/.*"))
     assert world.post(user, "cancel").status_code == 200 and len(world.stripe.asked("POST /v1/subscriptions/.*")) == asked
-    assert world.post(user, "resume").json()["ends_at"] is None
+    reply = world.post(user, "resume").json()
+    assert reply["ends_at"] == found["ends_at"] and not reply["cancel_at_period_end"] and person.subscription["cancel_at"] == year
+    reply = world.post(user, "resume")
+    assert reply.status_code == 409 and found["ends_at"][:10] in reply.json()["msg"]
+    assert person.subscription["cancel_at"] == year
 
 
 def test_an_end_before_the_periods_is_shown_as_the_day_on_which_access_ends(world):
@@ -395,6 +399,54 @@ def test_an_end_before_the_periods_is_shown_as_the_day_on_which_access_ends(worl
     found = world.subscription(user)
     assert found["cancel_at_period_end"] and found["ends_at"] == found["current_period_end"]
     assert abs(stamp(found["ends_at"]) - time.time() - 5 * DAY) < 60
+
+
+def test_what_ends_is_not_switched_until_the_end_is_taken_back(world):
+    user, person = world.subscriber()
+    assert world.post(user, "cancel").status_code == 200
+    for path in ("change-plan/preview", "change-plan"):
+        reply = world.post(user, path, {"plan": "pro"})
+        assert reply.status_code == 409 and world.subscription(user)["ends_at"][:10] in reply.json()["msg"]
+    assert len(world.stripe.every("invoice", customer=person.customer)) == 1
+    assert world.post(user, "resume").status_code == 200
+    assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
+
+
+def test_what_is_paused_after_a_trial_is_resumed_once_it_is_paid(world):
+    user = world.user()
+    person, _ = world.checkout(user)
+    person.card_fails()
+    with world.stripe.lock:
+        world.stripe.start_subscription(person.customer, [(world.pro, 1)], trial_end=world.stripe.now() + 5 * DAY,
+                                        settings={"end_behavior": {"missing_payment_method": "pause"}})
+    world.stripe.cards[person.customer] = None
+    world.stripe.pass_time(6 * DAY)
+    tell(world, person)
+    assert person.subscription["status"] == "paused" and plan_of(world, user)[1] == "canceled"
+    person.card_fails()
+    reply = world.post(user, "resume")
+    assert reply.status_code == 402 and reply.json()["data"]["portal_url"], reply.text
+    assert runs(world, user)[0] == 402
+    person.card_works()
+    reply = world.post(user, "resume")
+    assert (reply.status_code, reply.json()["status"]) == (200, "active"), reply.text
+    assert runs(world, user)[0] == 200
+
+
+def test_cancelling_ends_with_the_plans_period_whatever_longer_ones_there_are(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        world.stripe.switch(person.live(), [{"price": world.stripe.product("support", 5000, "year")}], "none")
+        end = min(item["current_period_end"] for item in person.live()["items"]["data"])
+        world.stripe.schedule_cancel(person.live(), at=world.stripe.now() + 182 * DAY)
+    tell(world, person)
+    assert not world.subscription(user)["cancel_at_period_end"]
+    reply = world.post(user, "cancel").json()
+    assert reply["cancel_at_period_end"] and stamp(reply["ends_at"]) == stamp(reply["current_period_end"]) == end == person.subscription["cancel_at"]
+    with world.stripe.lock:
+        world.stripe.unschedule_cancel(person.live(), cancel_at=None)
+    assert world.post(user, "cancel").status_code == 200 and person.subscription["cancel_at"] == end
+    assert world.post(user, "resume").json()["ends_at"] is None
 
 
 # Whose money it is
