@@ -455,6 +455,7 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
     auto_call struct stripe_call call = {.method = "GET"};
     struct sync_links links;
     const char *named;
+    bool is_had;
     enum err e;
 
     *ret = (struct sync_outcome){.result = SYNC_NOBODY};
@@ -487,7 +488,9 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
                     "You have paid for a second subscription beside the one that you have: ask "
                     "for the money back");
     /* Paid, and not had yet. */
-    if (e == OK && strcmp(*ret_status, "complete") == 0 && !ret->is_given)
+    is_had = ret->is_given &&
+             (user_id == NULL || (ret->user_id != NULL && strcmp(ret->user_id, user_id) == 0));
+    if (e == OK && strcmp(*ret_status, "complete") == 0 && !is_had)
         *ret_status = "pending";
     return e;
 }
@@ -1121,7 +1124,8 @@ static bool was_sold_here(const json_t *subscription)
 }
 
 /* One that somebody made elsewhere stays: it is theirs. */
-static enum err remove_customer(struct task *task, struct billing *billing, const char *customer_id)
+static enum err remove_customer(struct task *task, struct billing *billing, const char *customer_id,
+                                const char *user_id)
 {
     auto_call struct stripe_call call = {
         .method = "GET",
@@ -1131,13 +1135,13 @@ static enum err remove_customer(struct task *task, struct billing *billing, cons
 
     if (e != OK)
         return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
-    if (*stripe_text(json_object_get(call.reply, "metadata"), "user_id") == '\0')
+    if (strcmp(stripe_text(json_object_get(call.reply, "metadata"), "user_id"), user_id) != 0)
         return OK;
     return remove_at_stripe(task, billing, call.path, customer_id);
 }
 
 enum err checkout_goodbye(struct task *task, struct billing *billing, const char *customer_id,
-                          const char *subscription_id)
+                          const char *subscription_id, const char *user_id)
 {
     auto_json json_t *list = NULL;
     const json_t *one;
@@ -1165,7 +1169,7 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
     if (e != OK || missing)
         return e;
     if (!has_others)
-        return remove_customer(task, billing, customer_id);
+        return remove_customer(task, billing, customer_id, user_id);
     log_info(task, "a customer stays at Stripe: something else runs for them",
              LOG_S("customer", customer_id));
     return page_close_all(task, billing, customer_id);

@@ -69,4 +69,5 @@ must_check enum err checkout_resume(struct task *task, struct billing *billing,
 /* Who has gone is billed no more: ends what is ours and removes the customer, unless something else
  * runs for them or they were made elsewhere. */
 must_check enum err checkout_goodbye(struct task *task, struct billing *billing,
-                                     const char *customer_id, const char *subscription_id);
+                                     const char *customer_id, const char *subscription_id,
+                                     const char *user_id);

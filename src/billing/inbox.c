@@ -157,13 +157,17 @@ static enum err apply_deleted(struct task *task, struct billing *billing,
                               const struct settings *settings, const struct sync_links *links,
                               struct sync_outcome *ret)
 {
+    bool gone = false;
     enum err e = sync_subscription(task, billing, settings, links, ret);
 
-    if (e == OK && links->customer_id != NULL)
-        e = store_customer_unlink(task, billing->store, links->customer_id, clock_wall_ms());
+    if (e == OK && stripe_is_id(links->customer_id, "cus_"))
+        e = sync_is_gone(task, billing, links->customer_id, &gone);
+    if (e != OK || !gone)
+        return e;
+    e = store_customer_unlink(task, billing->store, links->customer_id, clock_wall_ms());
     if (ret->user_id != NULL)
         billing_forget(billing, ret->user_id);
-    if (e == OK && ret->result == SYNC_NOBODY)
+    if (ret->result == SYNC_NOBODY)
         ret->result = SYNC_GONE;
     return e;
 }
@@ -188,7 +192,7 @@ static enum err apply_goodbye(struct task *task, struct billing *billing, const 
 {
     ret->result = SYNC_GONE;
     return checkout_goodbye(task, billing, stripe_text(payload, "customer"),
-                            stripe_text(payload, "subscription"));
+                            stripe_text(payload, "subscription"), stripe_text(payload, "user"));
 }
 
 /* A dispute names its charge alone; that names the customer. Left out if Stripe refuses to say. */
@@ -369,20 +373,21 @@ static enum err settle_unplaced(struct task *task, struct billing *billing,
                                   outcome->subscription_id, outcome->customer_id,
                                   outcome->named_id));
     if (outcome->named_id != NULL)
-        return give_up(task, billing, settings, event, NULL,
+        return give_up(task, billing, settings, event, outcome->named_id,
                        mem_printf(task->mem,
-                                  "%s of the customer %s pays for a plan of the user %s, who is "
-                                  "gone: cancel and refund it",
-                                  outcome->subscription_id, outcome->customer_id,
-                                  stripe_said(task->mem, outcome->named_id)));
+                                  "%s pays for a plan of the user %s, as the customer %s of the "
+                                  "user %s: sell it to a customer of their own, and cancel and "
+                                  "refund this one",
+                                  outcome->subscription_id, outcome->named_id, outcome->customer_id,
+                                  outcome->user_id));
     if (event->attempts < UNPLACED_TRIES)
         return put_off(task, billing, event, "a plan is paid, and nobody is known to have paid it");
-    return give_up(task, billing, settings, event, NULL,
-                   mem_printf(task->mem,
-                              "%s of the customer %s pays for a plan, and names nobody: say whose "
-                              "it is by manus billing link USER %s",
-                              outcome->subscription_id, outcome->customer_id,
-                              outcome->customer_id));
+    return give_up(
+        task, billing, settings, event, NULL,
+        mem_printf(task->mem,
+                   "%s of the customer %s pays for a plan, and names no user here: say whose "
+                   "it is by manus billing link USER %s, or cancel and refund it",
+                   outcome->subscription_id, outcome->customer_id, outcome->customer_id));
 }
 
 static enum err settle(struct task *task, struct billing *billing, const struct settings *settings,

@@ -179,10 +179,9 @@ static bool names_another(const json_t *subscription, const char *user_id)
 bool reading_is_ours(const struct plans *plans, const json_t *subscription,
                      const struct subscription *stored)
 {
-    /* One that was bought here by somebody else is theirs, on whosever customer it is. */
+    /* One that is somebody else's is theirs, on whosever customer it is. */
     if (has_plan_price(plans, subscription))
         return stored == NULL || !names_another(subscription, stored->user_id) ||
-               *stripe_text(json_object_get(subscription, "metadata"), "plan") == '\0' ||
                is_stored(subscription, stored);
     return stored != NULL && strcmp(stored->plan, PLAN_FREE) != 0 &&
            is_stored(subscription, stored);

@@ -21,8 +21,8 @@ struct debt {
     int64_t service_ms; /* when that begins which it is for */
 };
 
-/* Whether it gives, or gave, something here. `stored` is what is known of its user; NULL: nobody.
- */
+/* Whether it gives, or gave, something here: not if its metadata names another user. `stored` is
+ * what is known of its user; NULL: nobody. */
 bool reading_is_ours(const struct plans *plans, const json_t *subscription,
                      const struct subscription *stored);
 

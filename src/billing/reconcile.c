@@ -107,13 +107,26 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 
 /* Who pays for a plan and is linked to nobody */
 
+/* Another user than the customer's, whom it names, is here. */
+static enum err is_anothers(struct task *task, struct billing *billing, const json_t *subscription,
+                            const struct subscription *stored, bool *ret)
+{
+    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
+    struct user user;
+
+    *ret = false;
+    if (*named == '\0' || reading_is_ours(billing->plans, subscription, stored))
+        return OK;
+    return store_user_by_id(task, billing->store, named, ret, &user);
+}
+
 static enum err look_at(struct task *task, struct billing *billing, json_t *subscription,
                         unsigned *found)
 {
     const char *id = stripe_text(subscription, "id");
     const char *customer_id = stripe_id_of(subscription, "customer");
     struct subscription stored;
-    bool known;
+    bool known, anothers;
     enum err e = sync_items(task, billing->stripe, subscription);
 
     if (e != OK)
@@ -122,6 +135,10 @@ static enum err look_at(struct task *task, struct billing *billing, json_t *subs
         !stripe_is_id(customer_id, "cus_"))
         return OK;
     e = store_subscription_by_customer(task, billing->store, customer_id, &known, &stored);
+    if (e == OK && known) {
+        e = is_anothers(task, billing, subscription, &stored, &anothers);
+        known = !anothers;
+    }
     if (e != OK || known)
         return e;
     (*found)++;

@@ -104,10 +104,41 @@ enum err sync_owes(struct task *task, struct billing *billing, const json_t *sub
 
     stripe_put(&query, "subscription", stripe_text(subscription, "id"));
     stripe_put(&query, "status", "open");
-    e = list_all(task, billing->stripe, "/v1/invoices", &query, stripe_id_of(subscription, "customer"),
-                 &invoices, &missing);
+    e = list_all(task, billing->stripe, "/v1/invoices", &query,
+                 stripe_id_of(subscription, "customer"), &invoices, &missing);
     reading_debt(invoices, &debt);
     *ret = debt.due_ms != 0;
+    return e;
+}
+
+/* Other programs write `user_id` as well: whoever is no user here is named by nobody. */
+static enum err look_for_user(struct task *task, struct billing *billing, const char *user_id,
+                              bool *ret)
+{
+    struct user user;
+
+    *ret = false;
+    return *user_id == '\0' ? OK : store_user_by_id(task, billing->store, user_id, ret, &user);
+}
+
+/* The same list, in which only users of ours are named. */
+static enum err list_known(struct task *task, struct billing *billing, const char *customer_id,
+                           json_t **ret, bool *ret_missing)
+{
+    const json_t *one;
+    size_t i;
+    enum err e = sync_list(task, billing, customer_id, ret, ret_missing);
+
+    json_array_foreach(*ret, i, one)
+    {
+        json_t *metadata = json_object_get(one, "metadata");
+        bool is_user = false;
+
+        if (e == OK)
+            e = look_for_user(task, billing, stripe_text(metadata, "user_id"), &is_user);
+        if (e == OK && !is_user)
+            json_object_del(metadata, "user_id");
+    }
     return e;
 }
 
@@ -202,7 +233,7 @@ static enum err read_all(struct task *task, struct billing *billing, const char 
                          const struct subscription *stored, json_t **ret, bool *ret_gone)
 {
     bool missing;
-    enum err e = sync_list(task, billing, customer_id, ret, &missing);
+    enum err e = list_known(task, billing, customer_id, ret, &missing);
 
     *ret_gone = false;
     if (e == OK && missing)
@@ -329,19 +360,40 @@ static bool work_out(struct task *task, const struct billing *billing, const str
     return true;
 }
 
-/* The session's subscription gives a plan, or gave it and is over. */
-static bool is_given(const struct answer *answer, const char *subscription_id,
-                     const struct subscription *state)
+/* What an event was about is a plan of another user's, whom it names. */
+static const json_t *find_others(const struct billing *billing, const struct answer *answer,
+                                 const struct sync_links *links, const struct subscription *stored)
 {
     const json_t *one;
     size_t i;
 
-    if (subscription_id == NULL || strcmp(state->plan, PLAN_FREE) != 0)
-        return strcmp(state->plan, PLAN_FREE) != 0;
+    json_array_foreach(answer->list, i, one)
+    {
+        if (links->subscription_id != NULL &&
+            strcmp(links->subscription_id, stripe_text(one, "id")) == 0 &&
+            reading_is_paid_plan(billing->plans, one) &&
+            !reading_is_ours(billing->plans, one, stored))
+            return one;
+    }
+    return NULL;
+}
+
+/* The session's subscription gives a plan, or gave it and is over. Another plan than its own is
+ * not what was bought, unless it stays in its place. */
+static bool is_given(const struct billing *billing, const struct answer *answer,
+                     const char *subscription_id, const struct subscription *state)
+{
+    const json_t *one;
+    size_t i;
+
+    bool has_plan = strcmp(state->plan, PLAN_FREE) != 0;
+
+    if (subscription_id == NULL || (has_plan && same(state->stripe_id, subscription_id)))
+        return has_plan;
     json_array_foreach(answer->ours, i, one)
     {
         if (strcmp(stripe_text(one, "id"), subscription_id) == 0)
-            return reading_is_over(one);
+            return reading_is_over(one) || (has_plan && reading_is_paid_plan(billing->plans, one));
     }
     return false;
 }
@@ -363,6 +415,7 @@ static enum err take_over(struct task *task, struct billing *billing,
                           struct sync_outcome *ret, bool *ret_outdated)
 {
     const json_t *unknown = find_unknown(billing, answer->list, ret->user_id, links);
+    const json_t *others = find_others(billing, answer, links, stored);
     struct subscription state;
     enum subscription_applied applied;
     const struct mail *mail;
@@ -371,7 +424,13 @@ static enum err take_over(struct task *task, struct billing *billing,
     if (!work_out(task, billing, answer, stored, ret, &state))
         unknown = answer->chosen;
     ret->result = unknown == NULL ? SYNC_DONE : SYNC_PRICE_UNKNOWN;
-    ret->is_given = is_given(answer, links->subscription_id, &state);
+    if (others != NULL) {
+        ret->result = SYNC_UNPLACED;
+        ret->subscription_id = mem_string(task->mem, stripe_text(others, "id"));
+        ret->named_id = mem_string(task->mem,
+                                   stripe_text(json_object_get(others, "metadata"), "user_id"));
+    }
+    ret->is_given = is_given(billing, answer, links->subscription_id, &state);
     ret->differs = !is_same(stored, &state);
     ret->found = ret->is_dry ? *stored : state;
     *ret_outdated = false;
@@ -475,17 +534,25 @@ static enum err follow_subscription(struct task *task, struct billing *billing,
 /* A customer whom nobody has yet. */
 struct stranger {
     const char *customer_id;
-    bool is_gone;
-    bool is_made_here;   /* it names somebody itself */
-    const char *user_id; /* whom it names, or what is paid, or a session; NULL: nobody */
-    const char *paid_id; /* a live subscription with a price of a plan; NULL: none */
-    bool has_unknown;    /* something was bought here that stands in no plan */
+    bool is_gone, is_missing; /* deleted at Stripe; or Stripe does not know it */
+    bool is_made_here;        /* it names somebody itself */
+    const char *user_id;      /* whom it names, or what is paid, or a session; NULL: nobody */
+    const char *paid_id;      /* a live subscription with a price of a plan; NULL: none */
+    bool has_unknown;         /* something was bought here that stands in no plan */
 };
 
-static void name_user(struct task *task, const char *user_id, struct stranger *stranger)
+/* The first who is a user here. */
+static enum err name_user(struct task *task, struct billing *billing, const char *user_id,
+                          struct stranger *stranger)
 {
-    if (stranger->user_id == NULL && *user_id != '\0')
+    bool is_user;
+    enum err e = OK;
+
+    if (stranger->user_id == NULL)
+        e = look_for_user(task, billing, user_id, &is_user);
+    if (e == OK && stranger->user_id == NULL && is_user)
         stranger->user_id = mem_string(task->mem, user_id);
+    return e;
 }
 
 static enum err read_customer(struct task *task, struct billing *billing, struct stranger *stranger)
@@ -497,9 +564,13 @@ static enum err read_customer(struct task *task, struct billing *billing, struct
     enum err e = stripe_ask(task, billing->stripe, &call);
 
     stranger->is_gone = json_is_true(json_object_get(call.reply, "deleted"));
-    if (e == ERR_STRIPE && stripe_is_missing(&call))
+    if (e == ERR_STRIPE && stripe_is_missing(&call)) {
+        stranger->is_missing = true;
         return OK;
-    name_user(task, stripe_text(json_object_get(call.reply, "metadata"), "user_id"), stranger);
+    }
+    if (e == OK)
+        e = name_user(task, billing,
+                      stripe_text(json_object_get(call.reply, "metadata"), "user_id"), stranger);
     stranger->is_made_here = stranger->user_id != NULL;
     return e;
 }
@@ -518,7 +589,9 @@ static enum err read_stranger(struct task *task, struct billing *billing,
         if (!reading_is_paid_plan(billing->plans, one))
             continue;
         stranger->paid_id = mem_string(task->mem, stripe_text(one, "id"));
-        name_user(task, stripe_text(json_object_get(one, "metadata"), "user_id"), stranger);
+        if (e == OK)
+            e = name_user(task, billing, stripe_text(json_object_get(one, "metadata"), "user_id"),
+                          stranger);
     }
     one = find_unknown(billing, list, stranger->user_id, links);
     stranger->has_unknown = one != NULL;
@@ -540,13 +613,19 @@ static enum err read_sessions(struct task *task, struct billing *billing, struct
     stripe_put(&query, "subscription", stranger->paid_id);
     call.form = query.s;
     e = stripe_ask(task, billing->stripe, &call);
+    if (e != OK)
+        return e == ERR_STRIPE ? OK : e;
     data = json_object_get(call.reply, "data");
     json_array_foreach(data, i, session)
     {
-        name_user(task, stripe_text(session, "client_reference_id"), stranger);
-        name_user(task, stripe_text(json_object_get(session, "metadata"), "user_id"), stranger);
+        e = name_user(task, billing, stripe_text(session, "client_reference_id"), stranger);
+        if (e == OK)
+            e = name_user(task, billing,
+                          stripe_text(json_object_get(session, "metadata"), "user_id"), stranger);
+        if (e != OK)
+            return e;
     }
-    return e == ERR_STRIPE ? OK : e;
+    return OK;
 }
 
 /* Whether the user's present customer pays for a plan. */
@@ -561,7 +640,7 @@ static enum err has_live(struct task *task, struct billing *billing,
 
     *ret = false;
     if (subscription->customer_id != NULL)
-        e = sync_list(task, billing, subscription->customer_id, &list, &missing);
+        e = list_known(task, billing, subscription->customer_id, &list, &missing);
     json_array_foreach(list, i, one)
     {
         *ret = *ret || (reading_is_ours(billing->plans, one, subscription) &&
@@ -610,7 +689,6 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
 
     if (e == ERR_NOT_FOUND) {
         ret->result = stranger->paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
-        ret->named_id = stranger->user_id;
         return OK;
     }
     if (e == OK)
@@ -717,8 +795,9 @@ static enum err place(struct task *task, struct billing *billing, const struct s
         return e;
     }
     if (links->user_id != NULL)
-        name_user(task, links->user_id, &stranger);
-    e = read_stranger(task, billing, links, &stranger);
+        e = name_user(task, billing, links->user_id, &stranger);
+    if (e == OK)
+        e = read_stranger(task, billing, links, &stranger);
     if (e == OK && stranger.user_id == NULL && stranger.paid_id != NULL)
         e = read_sessions(task, billing, &stranger);
     ret->subscription_id = stranger.paid_id;
@@ -803,6 +882,16 @@ static enum err keep_as_own(struct task *task, struct billing *billing, const ch
     billing_forget(billing, subscription.user_id);
     if (e == OK)
         ret->user_id = subscription.user_id;
+    return e;
+}
+
+enum err sync_is_gone(struct task *task, struct billing *billing, const char *customer_id,
+                      bool *ret)
+{
+    struct stranger stranger = {.customer_id = customer_id};
+    enum err e = read_customer(task, billing, &stranger);
+
+    *ret = stranger.is_gone || stranger.is_missing;
     return e;
 }
 

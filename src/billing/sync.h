@@ -33,8 +33,8 @@ enum sync_result {
 struct sync_outcome {
     enum sync_result result;
     const char *user_id;         /* with SYNC_DONE and SYNC_PRICE_UNKNOWN */
-    const char *named_id;        /* with SYNC_PAID_TWICE: the user; with SYNC_UNPLACED: who is gone,
-                                    or NULL */
+    const char *named_id;        /* the user, with SYNC_PAID_TWICE; with SYNC_UNPLACED if it is
+                                    another one than the customer's; else NULL */
     const char *subscription_id; /* with SYNC_UNPLACED and SYNC_PAID_TWICE: what is paid */
     const char *customer_id;     /* whom it led to; NULL: none */
     int64_t asked_ms;            /* what was heard before is in the answer */
@@ -70,6 +70,10 @@ must_check enum err sync_list(struct task *task, struct billing *billing, const 
 /* All items of a subscription that Stripe has answered with: ten of them stand in it, the others
  * are asked for and put there. */
 must_check enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription);
+
+/* Stripe says itself that the customer is deleted, or has never been. */
+must_check enum err sync_is_gone(struct task *task, struct billing *billing,
+                                 const char *customer_id, bool *ret);
 
 /* Whether an invoice of the subscription is open. */
 must_check enum err sync_owes(struct task *task, struct billing *billing,

@@ -777,6 +777,7 @@ static enum err say_goodbye(struct task *task, struct sqlite_db *db,
         /* What gave no plan is none of ours, whoever noted it. */
         sqlite_bind(s, 3, strcmp(subscription->plan, "free") == 0 ? NULL : subscription->stripe_id);
         sqlite3_bind_int64(s, 4, now_ms);
+        sqlite_bind(s, 5, subscription->user_id);
     }
     return sqlite_db_run(task, db, s, NULL);
 }

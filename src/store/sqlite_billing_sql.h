@@ -179,10 +179,11 @@
     X(EVENT_GOODBYE,                                                                               \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
       " next_at, done_at, attempts) VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2,"       \
-      " json_object('customer', ?2, 'subscription', ?3), 'waiting', '', ?4, ?4, 0, 0)"             \
+      " json_object('customer', ?2, 'subscription', ?3, 'user', ?5), 'waiting', '', ?4, ?4, 0, 0)" \
       " ON CONFLICT(event_id) DO NOTHING")                                                         \
     X(EVENTS_GOODBYE,                                                                              \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
       " next_at, done_at, attempts) SELECT 'goodbye_' || customer_id, '" STORE_EVENT_GOODBYE "',"  \
-      " customer_id, json_object('customer', customer_id), 'waiting', '', ?2, ?2, 0, 0"            \
+      " customer_id, json_object('customer', customer_id, 'user', user_id), 'waiting', '', ?2, "   \
+      "?2, 0, 0"                                                                                   \
       " FROM other_customers WHERE user_id = ?1 ON CONFLICT(event_id) DO NOTHING")

@@ -560,6 +560,67 @@ def test_an_operator_is_mailed_once_for_each_customer(tmp_path):
         assert person.customer
 
 
+def test_a_plan_of_another_user_on_somebodys_customer_is_an_operators_matter(world):
+    user, person = world.subscriber("pro")
+    other = world.user()
+    tell(world, person)
+    name = person.subscribes(world.basic, metadata={"user_id": other["id"]})
+    tell(world, person)
+    assert {one["status"] for one in world.stripe.every("subscription", customer=person.customer)} == {"active"}
+    assert plan_of(world, user) == ("pro", "active", 5000) and plan_of(world, other) == ("free", "active", 10)
+    assert dead(world) and all(name in error and other["id"] in error and whose == other["id"] for error, whose in dead(world))
+    rows(world.manus, "DELETE FROM events")
+    assert command(world, "sync", "--all").returncode == 0
+    deadline = time.monotonic() + 10 * SLOW
+    while not dead(world):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    since = len(events_of(world.stripe, person))
+    person.waits_for_the_next_period(world.stripe.every("subscription", customer=person.customer)[1]["id"])
+    tell(world, person, since)
+    assert all(name in error for error, _ in dead(world)) and plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_another_programs_names_count_for_nothing(world):
+    user, payer = world.user(), Person(world.stripe, world.stripe.customer(metadata={"user_id": "42"}))
+    session = payer.checks_out(world.pro, reference=user["id"])
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    with world.stripe.lock:
+        world.stripe.change(payer.live(), "customer.subscription.updated", metadata={"user_id": "42", "plan": "pro"})
+    tell(world, payer)
+    assert plan_of(world, user) == ("pro", "active", 5000) and not dead(world)
+    user, first = world.subscriber()
+    first.cancels_now()
+    tell(world, first)
+    first.subscribes(world.pro, metadata={"user_id": "42", "plan": "pro"})
+    tell(world, first)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_a_customer_is_gone_only_if_stripe_says_so(world):
+    user, person = world.subscriber()
+    event = world.stripe.emit("customer.deleted", world.stripe.things[person.customer])
+    assert world.send(event).status_code == 200
+    tell(world, person)
+    assert world.subscription(user)["stripe_customer_id"] == person.customer and plan_of(world, user) == ("basic", "active", 1000)
+    person.is_deleted()
+    tell(world, person)
+    assert world.subscription(user)["stripe_customer_id"] is None and plan_of(world, user)[0] == "free"
+
+
+def test_what_was_bought_is_complete_only_when_that_is_had_by_who_asks(world):
+    user, person = world.subscriber()
+    session = person.checks_out(world.stripe.plan("new", 900), reference=user["id"])
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "pending"
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    other, me = world.user(), world.user()
+    payer = Person(world.stripe, world.stripe.customer(metadata={"user_id": other["id"]}))
+    session = payer.checks_out(world.pro, reference=me["id"])
+    assert world.post(me, f"checkout-sessions/{session}/fulfil").json()["status"] == "pending"
+    assert plan_of(world, me)[0] == "free" and plan_of(world, other)[0] == "pro"
+
+
 # Prices that nobody knows
 
 def test_a_price_of_no_plan_takes_nothing_from_a_trial(world):
