@@ -150,7 +150,7 @@ static json_t *plan_problem(struct request *req, const char *name)
     return fields_choice_problem(req->task.mem, "plan", name, names);
 }
 
-enum err billing_create_checkout(struct request *req)
+static enum err begin_checkout(struct request *req)
 {
     struct checkout_wanted wanted = {request_str(req, "plan"), request_str(req, "success_url"),
                                      request_str(req, "cancel_url")};
@@ -167,7 +167,7 @@ enum err billing_create_checkout(struct request *req)
         json_pack("{s:s,s:s}", "checkout_session_id", session.id, "checkout_url", session.url));
 }
 
-enum err billing_fulfil(struct request *req)
+static enum err fulfil(struct request *req)
 {
     struct subscription subscription;
     struct sync_outcome outcome;
@@ -188,7 +188,7 @@ enum err billing_fulfil(struct request *req)
     return reply_text(req, &body);
 }
 
-enum err billing_create_portal(struct request *req)
+static enum err open_portal(struct request *req)
 {
     const char *return_url = request_str(req, "return_url"), *url;
     enum err e;
@@ -226,7 +226,7 @@ static void put_invoice(struct text *out, const json_t *invoice)
     out->s[out->len - 1] = '}';
 }
 
-enum err billing_invoices(struct request *req)
+static enum err list_invoices(struct request *req)
 {
     auto_json json_t *invoices = NULL;
     struct text body = text_open(req->task.mem, 1024);
@@ -264,7 +264,7 @@ static void put_lines(struct text *out, const json_t *invoice)
     text_char(out, ']');
 }
 
-enum err billing_preview(struct request *req)
+static enum err preview(struct request *req)
 {
     const char *name = request_str(req, "plan");
     auto_json json_t *invoice = NULL;
@@ -290,7 +290,7 @@ enum err billing_preview(struct request *req)
     return reply_text(req, &body);
 }
 
-enum err billing_change_plan(struct request *req)
+static enum err change_plan(struct request *req)
 {
     const char *name = request_str(req, "plan");
     struct subscription subscription;
@@ -303,7 +303,7 @@ enum err billing_change_plan(struct request *req)
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
-enum err billing_cancel(struct request *req)
+static enum err cancel(struct request *req)
 {
     struct subscription subscription;
     enum err e = checkout_cancel(&req->task, billing_of(req), req->settings, req->user->id,
@@ -312,13 +312,67 @@ enum err billing_cancel(struct request *req)
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
-enum err billing_resume(struct request *req)
+static enum err resume(struct request *req)
 {
     struct subscription subscription;
     enum err e = checkout_resume(&req->task, billing_of(req), req->settings, req->user->id,
                                  &subscription);
 
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
+}
+
+/* A request that asks Stripe */
+
+static enum err ask_stripe(struct request *req, handler *handle)
+{
+    enum err e;
+
+    if (!billing_enter(billing_of(req), req->user->id))
+        return fail(&req->task, ERR_CONFLICT,
+                    "Other requests of yours are under way: try again when they are done");
+    e = handle(req);
+    billing_leave(billing_of(req), req->user->id);
+    return e;
+}
+
+enum err billing_create_checkout(struct request *req)
+{
+    return ask_stripe(req, begin_checkout);
+}
+
+enum err billing_fulfil(struct request *req)
+{
+    return ask_stripe(req, fulfil);
+}
+
+enum err billing_create_portal(struct request *req)
+{
+    return ask_stripe(req, open_portal);
+}
+
+enum err billing_invoices(struct request *req)
+{
+    return ask_stripe(req, list_invoices);
+}
+
+enum err billing_preview(struct request *req)
+{
+    return ask_stripe(req, preview);
+}
+
+enum err billing_change_plan(struct request *req)
+{
+    return ask_stripe(req, change_plan);
+}
+
+enum err billing_cancel(struct request *req)
+{
+    return ask_stripe(req, cancel);
+}
+
+enum err billing_resume(struct request *req)
+{
+    return ask_stripe(req, resume);
 }
 
 /* Administrators */

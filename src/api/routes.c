@@ -189,7 +189,8 @@ static const struct refusal trial_refusals[] = {
 #define STRIPE_DOWN "The payment provider does not answer, please try again"
 #define PAYMENT_FAILS "What to do about the payment, in the reader's language"
 #define STRIPE_REFUSALS                                                                            \
-    {502, STRIPE_REFUSES ", or what to do about it", "Advice"}, {503, STRIPE_OFF},                 \
+    {409, "Other requests of yours are under way: try again when they are done"},                  \
+        {502, STRIPE_REFUSES ", or what to do about it", "Advice"}, {503, STRIPE_OFF},             \
         {503, STRIPE_DOWN},                                                                        \
     {                                                                                              \
         0                                                                                          \

@@ -133,6 +133,36 @@ void billing_unlock(struct billing *billing, const char *user_id)
     pthread_mutex_unlock(&billing->lock);
 }
 
+bool billing_enter(struct billing *billing, const char *user_id)
+{
+    const char **place = NULL;
+    unsigned count = 0;
+
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (billing->asking[i] == NULL)
+            place = &billing->asking[i];
+        else if (strcmp(billing->asking[i], user_id) == 0)
+            count++;
+    }
+    if (count == BILLING_ASKED)
+        place = NULL;
+    if (place != NULL)
+        *place = user_id;
+    pthread_mutex_unlock(&billing->lock);
+    return place != NULL;
+}
+
+void billing_leave(struct billing *billing, const char *user_id)
+{
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (billing->asking[i] == user_id)
+            billing->asking[i] = NULL;
+    }
+    pthread_mutex_unlock(&billing->lock);
+}
+
 enum err billing_subscription(struct task *task, struct billing *billing, const char *user_id,
                               struct subscription *ret)
 {

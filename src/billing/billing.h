@@ -13,7 +13,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BILLING_HELD = 128 }; /* more than there are threads */
+enum {
+    BILLING_HELD = 128, /* more than there are threads */
+    BILLING_ASKED = 3,  /* requests of one user, at a time, that ask Stripe */
+};
 
 struct billing {
     struct store *store;
@@ -26,7 +29,8 @@ struct billing {
     pthread_mutex_t lock;
     pthread_cond_t released;
     const char *held[BILLING_HELD];
-    atomic_int waiting; /* for somebody else's checkout */
+    const char *asking[BILLING_HELD]; /* whose requests are in work; NULL: none */
+    atomic_int waiting;               /* for somebody else's checkout */
 };
 
 /* `settings` are those of the start. */
@@ -41,6 +45,12 @@ void billing_lock(struct billing *billing, const char *user_id);
  * user who asks much at once does not keep the lane from the others. */
 bool billing_lock_soon(struct billing *billing, const char *user_id);
 void billing_unlock(struct billing *billing, const char *user_id);
+
+/* Around each request that asks Stripe. False, and nothing to leave: as many of this user's are in
+ * work as may be, so that somebody whom Stripe answers slowly does not keep all threads from the
+ * others. `user_id` lives until then, and is this request's own. */
+bool billing_enter(struct billing *billing, const char *user_id);
+void billing_leave(struct billing *billing, const char *user_id);
 
 /* ERR_NOT_FOUND if there is no such user. */
 must_check enum err billing_subscription(struct task *task, struct billing *billing,

@@ -67,7 +67,7 @@ static void open_lanes(struct program *p)
     const struct lane_settings lanes[LANE_COUNT] = {
         [LANE_STORE] = {"store", 32, QUEUED, QUEUED_MS, 0},
         [LANE_HASH] = {"hash", cores, QUEUED, QUEUED_MS, HASH_NICE},
-        [LANE_REMOTE] = {"remote", 4, QUEUED, QUEUED_MS, 0},
+        [LANE_REMOTE] = {"remote", 16, QUEUED, QUEUED_MS, 0},
         [LANE_EVENT] = {"event", 16, QUEUED, QUEUED_MS, 0},
         [LANE_JOB] = {"job", 2, QUEUED, QUEUED_MS, 0},
     };

@@ -52,6 +52,24 @@ def test_others_are_in_force_at_once_while_one_is_answered_slowly(crowd):
     assert asked_about(world, slow) - before <= 4, "one try for each wait, however many events there are"
 
 
+def test_others_are_answered_while_all_requests_of_one_wait_for_stripe(crowd):
+    world, (user, slow), others = crowd
+    session = world.stripe.every("checkout.session", customer=slow.customer)[0]["id"]
+    world.stripe.slow_for(slow.customer, SLOWNESS)
+    with concurrent.futures.ThreadPoolExecutor(EVENTS) as pool:
+        started = time.monotonic()
+        asked = [pool.submit(world.post, user, f"checkout-sessions/{session}/fulfil", timeout=60) for _ in range(EVENTS)]
+        time.sleep(0.5)
+        for other, _ in others[:8]:
+            assert world.get(other, "invoices").status_code == 200
+            assert world.post(other, "create-portal-session").status_code == 200
+        assert time.monotonic() - started < SLOWNESS * SLOW, "they were not kept waiting until the slow one was done"
+        statuses = [one.result().status_code for one in asked]
+    assert statuses.count(409) >= EVENTS - 2 * 3 and set(statuses) <= {200, 409, 503}, statuses
+    world.stripe.slow_for(slow.customer, 0)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").status_code == 200
+
+
 def test_the_slow_one_is_applied_when_stripe_is_quick_again(crowd):
     world, (user, slow), _ = crowd
     world.stripe.slow_for(slow.customer, 0)

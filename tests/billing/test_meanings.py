@@ -600,9 +600,11 @@ def test_another_programs_names_count_for_nothing(world):
 
 def test_a_customer_is_gone_only_if_stripe_says_so(world):
     user, person = world.subscriber()
+    tell(world, person)
     event = world.stripe.emit("customer.deleted", world.stripe.things[person.customer])
     assert world.send(event).status_code == 200
-    tell(world, person)
+    while rows(world.manus, "SELECT 1 FROM events WHERE event_id = ? AND state = 'waiting'", event["id"]):
+        time.sleep(0.05)
     assert world.subscription(user)["stripe_customer_id"] == person.customer and plan_of(world, user) == ("basic", "active", 1000)
     person.is_deleted()
     tell(world, person)
