@@ -209,6 +209,7 @@ static void open_limiter(struct program *p)
     struct limiter_settings settings = {
         .max_keys = (size_t)p->settings->rate_limit_keys,
         .bans_file = mem_printf(p->mem, "%s/bans", p->settings->data_dir),
+        .instances_file = mem_printf(p->mem, "%s/instances", p->settings->data_dir),
         .target = p->redis,
         .deadline_ms = p->settings->redis_timeout,
     };
@@ -268,6 +269,8 @@ static int serve(struct program *p)
     limiter_start(p->app.limiter, p->loops, p->loop_count, p->lanes[LANE_REMOTE]);
     p->app.server = new_server(p, listeners, descriptors);
     p->admin = admin_socket_open(p->mem, &p->app, p->settings);
+    if (p->settings->rate_limit_enabled)
+        limiter_wait_for_redis(p->app.limiter);
     server_start(p->app.server);
     announce(p, listeners, format);
     if (!control_run(control)) {

@@ -56,3 +56,8 @@ struct timespec clock_deadline(int64_t in_ms)
 
     return (struct timespec){at_us / 1000000, at_us % 1000000 * 1000};
 }
+
+int64_t clock_late_ms(const struct timespec *deadline)
+{
+    return clock_mono_ms() - ((int64_t)deadline->tv_sec * 1000 + deadline->tv_nsec / 1000000);
+}

@@ -20,5 +20,9 @@ int64_t clock_ms_of(int64_t said_s);
 void clock_condition(pthread_cond_t *condition);
 struct timespec clock_deadline(int64_t in_ms);
 
+/* By how much the deadline is past; a wait that ends much too late says that this process stood
+ * still. */
+int64_t clock_late_ms(const struct timespec *deadline);
+
 /* For tests of time rules: a constant that is added to the wall clock. */
 void clock_shift_wall_ms(int64_t shift);

@@ -309,11 +309,13 @@ struct limiter *limiter_open(void *mem, const struct limiter_settings *settings)
     limiter->settings = *settings;
     limiter->memory = memory_limiter_open(limiter, settings->max_keys);
     limiter->instance = crypto_id(limiter);
-    limiter->live = 1;
+    limiter_read_live(limiter);
     limiter->bans = settings->bans_file == NULL
                         ? mem_new(limiter, struct bans)
                         : bans_read(limiter, settings->bans_file, clock_wall_ms());
     pthread_mutex_init(&limiter->lock, NULL);
+    pthread_mutex_init(&limiter->start_lock, NULL);
+    clock_condition(&limiter->looked);
     return limiter;
 }
 
@@ -347,6 +349,7 @@ void limiter_start(struct limiter *limiter, struct loop **loops, unsigned count,
 {
     limiter->links = mem_array(limiter, struct limiter_link, count);
     limiter->link_count = count;
+    limiter->lane = lane;
     for (unsigned i = 0; i < count; i++) {
         struct limiter_link *link = &limiter->links[i];
         const struct redis_link_hooks hooks = {limiter_flush, limiter_greet, limiter_on_changed,
@@ -383,5 +386,7 @@ void limiter_close(struct limiter *limiter)
         free(atomic_load(&limiter->links[i].fresh_bans));
     }
     memory_limiter_close(limiter->memory);
+    pthread_cond_destroy(&limiter->looked);
+    pthread_mutex_destroy(&limiter->start_lock);
     pthread_mutex_destroy(&limiter->lock);
 }

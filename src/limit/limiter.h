@@ -40,9 +40,10 @@ struct limiter_ask {
 struct limiter_settings {
     size_t max_keys;
     const char *bans_file;
-    const char *const *names; /* of the routes, by their number, as Redis's keys have them; those
-                               * that count by an e-mail address as well stand in braces, so that a
-                               * cluster keeps them together */
+    const char *instances_file; /* how many there were, for a start while Redis is away */
+    const char *const *names;   /* of the routes, by their number, as Redis's keys have them; those
+                                 * that count by an e-mail address as well stand in braces, so that a
+                                 * cluster keeps them together */
     size_t name_count;
     const struct redis_target *target; /* NULL: no Redis */
     int64_t deadline_ms;               /* of each call there */
@@ -52,6 +53,10 @@ struct limiter *limiter_open(void *mem, const struct limiter_settings *settings)
 
 /* From the main thread, before the server starts. `lane` looks for Redis. */
 void limiter_start(struct limiter *limiter, struct loop **loops, unsigned count, struct lane *lane);
+
+/* Until each loop is greeted by Redis, or knows that it is away, at most for a few seconds: until
+ * then nobody knows what the others have admitted, so nobody is to be let in. */
+void limiter_wait_for_redis(struct limiter *limiter);
 
 /* What happens while Redis is away, where the rule itself does not say. With new rules: what was
  * refused by others is forgotten. */

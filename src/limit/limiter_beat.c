@@ -8,7 +8,6 @@
 
 enum {
     RESETS_KEPT_US = 55000000, /* Redis keeps them for a minute */
-    LIVE_MOST = 10000,
 };
 
 bool limiter_is_late(const struct limiter_link *link, int64_t asked_us)
@@ -257,11 +256,6 @@ static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
     atomic_store(&limiter->sure_us, now_us);
 }
 
-static uint32_t bounded_live(long long live)
-{
-    return live < 1 ? 1 : live > LIVE_MOST ? LIVE_MOST : (uint32_t)live;
-}
-
 /* False: it is none. */
 static bool hear(struct limiter_link *link, const redisReply *reply)
 {
@@ -284,7 +278,7 @@ static bool hear(struct limiter_link *link, const redisReply *reply)
         4);
     link->offset_us = reply->element[1]->integer - now_us;
     if (link->index == 0) {
-        atomic_store(&link->limiter->live, bounded_live(reply->element[2]->integer));
+        limiter_take_live(link->limiter, reply->element[2]->integer);
         hear_resets(link->limiter, reply->element[3]);
         hear_bans(link, reply->element[4]);
     }
@@ -337,7 +331,8 @@ void limiter_on_beat(uv_timer_t *timer)
         send_beat(link, false, on_beat);
 }
 
-/* Greeting: the clock, the scripts, a first beat */
+/* Greeting: the clock, the scripts, a first beat. What is answered late says nothing of the time,
+ * and is asked again: the link ends that. */
 
 static void on_greeted(void *arg, const redisReply *reply)
 {
@@ -348,7 +343,7 @@ static void on_greeted(void *arg, const redisReply *reply)
     if (reply == NULL)
         return;
     if (late)
-        redis_link_fail(link->redis, "Answers too late");
+        send_beat(link, false, on_greeted);
     else if (!hear(link, reply))
         redis_link_fail(link->redis, wrong_with(reply));
     else
@@ -377,6 +372,14 @@ static void load_scripts(struct limiter_link *link)
                      on_loaded, link);
 }
 
+static void on_greeting_clock(void *arg, const redisReply *reply);
+
+static void greet_clock(struct limiter_link *link)
+{
+    ask_clock(link, link->offset_us == 0 ? 0 : clock_mono_us() + link->offset_us,
+              on_greeting_clock);
+}
+
 static void on_greeting_clock(void *arg, const redisReply *reply)
 {
     struct limiter_link *link = arg;
@@ -384,8 +387,12 @@ static void on_greeting_clock(void *arg, const redisReply *reply)
 
     if (reply == NULL)
         return;
-    if (late || !read_clock(link, reply)) {
-        redis_link_fail(link->redis, late ? "Answers too late" : wrong_with(reply));
+    if (late) {
+        greet_clock(link);
+        return;
+    }
+    if (!read_clock(link, reply)) {
+        redis_link_fail(link->redis, wrong_with(reply));
         return;
     }
     if (link->cursor_us == 0)
@@ -409,8 +416,7 @@ void limiter_greet(void *arg, struct redis_link *redis)
 
     (void)redis;
     limiter_call(link, 2, (const char *[]){"CLUSTER", "INFO"}, on_cluster_info, link);
-    ask_clock(link, link->offset_us == 0 ? 0 : clock_mono_us() + link->offset_us,
-              on_greeting_clock);
+    greet_clock(link);
 }
 
 static void say_away(struct limiter *limiter, const char *why)
@@ -427,6 +433,7 @@ void limiter_on_changed(void *arg, struct redis_link *redis, const char *why)
     struct limiter *limiter = link->limiter;
 
     (void)redis;
+    limiter_has_looked(link);
     if (why != NULL) {
         atomic_fetch_add_explicit(&link->failures, 1, memory_order_relaxed);
         if (link->was_up)

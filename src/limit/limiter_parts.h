@@ -1,6 +1,6 @@
 /* What the parts of the limiter share: limiter.c decides and asks, limiter_wait.c does so for
- * lanes, limiter_redis.c asks Redis, limiter_beat.c keeps the instances in touch,
- * limiter_operator.c is for operators. */
+ * lanes, limiter_redis.c asks Redis, limiter_beat.c keeps the instances in touch, limiter_start.c
+ * knows what holds before Redis was heard of, limiter_operator.c is for operators. */
 #pragma once
 
 #include "limit/limiter.h"
@@ -11,6 +11,8 @@
 
 enum {
     LIMITER_SETTLED_MS = 50, /* beyond the deadline: what was asked before was done, or was not */
+    LIMITER_STILL_MS = 10, /* a wait that ends so late: this process stood still, and waits anew */
+    LIMITER_STOOD_STILL_MOST = 5, /* times in a row */
     LIMITER_COMMAND_BYTES = 800,
     LIMITER_KEY_BYTES = 160,
     LIMITER_BATCH = 32,          /* requests that one call decides */
@@ -45,6 +47,7 @@ struct limiter_link {
     int64_t beat_us,
         clock_us; /* when the beat that is under way was sent, else 0; the clock asked */
 
+    bool has_looked; /* Redis has greeted it, or is away */
     struct post start, stop, banned;
     struct bans *bans;                 /* in force on this loop; malloc */
     _Atomic(struct bans *) fresh_bans; /* on their way here */
@@ -59,7 +62,16 @@ struct limiter {
     char *instance;
     struct limiter_link *links;
     unsigned link_count;
-    _Atomic(uint32_t) live;   /* instances, this one among them */
+    _Atomic(uint32_t) live; /* instances, this one among them */
+    struct lane *lane;      /* writes them down */
+    struct job remember;
+    bool remembers; /* it is under way; this and the next two are of the first link */
+    uint32_t writing, remembered;
+
+    pthread_mutex_t start_lock;
+    pthread_cond_t looked;
+    unsigned have_looked; /* links, of which the first outcome is known; under start_lock */
+
     _Atomic(int64_t) sure_us; /* since then every reset was heard of; 0: not yet */
     atomic_uint up;           /* links */
     atomic_bool is_away;      /* it was said so */
@@ -118,6 +130,13 @@ void limiter_set_clock(struct limiter_link *link);
 void limiter_flush(void *arg, struct redis_link *redis);
 void limiter_greet(void *arg, struct redis_link *redis);
 void limiter_on_changed(void *arg, struct redis_link *redis, const char *why);
+
+/* How many instances live: kept for the next start too (limiter_start.c). */
+void limiter_take_live(struct limiter *limiter, long long live);
+void limiter_read_live(struct limiter *limiter);
+
+/* The link has been greeted, or Redis is away. */
+void limiter_has_looked(struct limiter_link *link);
 
 /* Tells Redis that this instance lives, or leaves. */
 void limiter_leave(struct limiter_link *link);

@@ -64,17 +64,27 @@ static struct waiting_ask *new_waiting(struct limiter *limiter, const struct lim
     return waiting;
 }
 
+/* False: the time is up. */
+static bool wait_once(struct waiting_ask *waiting, int64_t ms, bool *ret_stood_still)
+{
+    struct timespec until = clock_deadline(ms);
+
+    while (!waiting->done) {
+        if (pthread_cond_timedwait(&waiting->answered, &waiting->lock, &until) != 0)
+            break;
+    }
+    *ret_stood_still = clock_late_ms(&until) >= LIMITER_STILL_MS;
+    return waiting->done;
+}
+
 /* A loop that stands still answers nobody: then this process decides, after twice the deadline. */
 static bool wait_for(struct waiting_ask *waiting, int64_t ms)
 {
-    struct timespec until = clock_deadline(ms);
-    bool done;
+    bool stood_still = true, done = false;
 
     pthread_mutex_lock(&waiting->lock);
-    while (!waiting->done &&
-           pthread_cond_timedwait(&waiting->answered, &waiting->lock, &until) == 0)
-        ;
-    done = waiting->done;
+    for (int i = 0; !done && stood_still && i < LIMITER_STOOD_STILL_MOST; i++)
+        done = wait_once(waiting, ms, &stood_still);
     pthread_mutex_unlock(&waiting->lock);
     return done;
 }

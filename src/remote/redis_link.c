@@ -10,6 +10,8 @@ enum {
     LONGEST_PAUSE_MS = 5000,
     STEADY_MS = 10000, /* up for so long, the next pause is the first again */
     GREET_MS = 1000,   /* to connect, log in and be greeted */
+    STILL_MS = 10,     /* a timer that is so late: this process stood still */
+    STILL_MOST = 5,    /* times in a row that Redis gets more time for that */
 };
 
 enum state {
@@ -50,7 +52,9 @@ struct redis_link {
     struct call *oldest, **newest; /* in the order of their answers */
     struct call *spare;
     uv_timer_t timer;
-    uv_prepare_t flush; /* writes the commands of one turn of the loop together */
+    int64_t due_ms;       /* when the timer was to run, by the loop's clock */
+    unsigned stood_still; /* since the last answer */
+    uv_prepare_t flush;   /* writes the commands of one turn of the loop together */
     int64_t pause_ms, up_since_ms;
 
     struct job find;
@@ -201,6 +205,8 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     void *arg = call->arg;
 
     (void)context;
+    if (reply != NULL)
+        link->stood_still = 0;
     /* Answers come in the order of the calls. */
     link->oldest = call->next;
     if (link->oldest == NULL)
@@ -251,7 +257,21 @@ static void on_timer(uv_timer_t *timer);
 
 static void arm(struct redis_link *link, int64_t ms)
 {
+    link->due_ms = (int64_t)uv_now(loop_uv(link->loop)) + (ms < 1 ? 1 : ms);
     uv_timer_start(&link->timer, on_timer, ms < 1 ? 1 : (uint64_t)ms, 0);
+}
+
+/* While this process stood still Redis may have answered nothing, since what it was asked had not
+ * left us: it gets the time that was lost, `most_ms` of it. */
+static bool waits_on(struct redis_link *link, int64_t most_ms)
+{
+    int64_t late_ms = (int64_t)uv_now(loop_uv(link->loop)) - link->due_ms;
+
+    if (late_ms < STILL_MS || link->stood_still == STILL_MOST)
+        return false;
+    link->stood_still++;
+    arm(link, late_ms < most_ms ? late_ms : most_ms);
+    return true;
 }
 
 static void drop_connection(struct redis_link *link)
@@ -349,6 +369,7 @@ static void connect_now(struct redis_link *link)
     redisAsyncContext *context = redisAsyncConnect(link->place.address, link->place.port);
 
     link->state = STATE_GREET;
+    link->stood_still = 0;
     link->context = context;
     if (context == NULL || context->err != 0 || !attach(link)) {
         go_down(link, "Cannot connect");
@@ -403,7 +424,7 @@ static void check_deadline(struct redis_link *link)
     left = link->oldest->at_ms + link->deadline_ms - (int64_t)uv_now(loop_uv(link->loop));
     if (left > 0)
         arm(link, left);
-    else
+    else if (!waits_on(link, link->deadline_ms))
         go_down(link, "No answer in time");
 }
 
@@ -416,7 +437,8 @@ static void on_timer(uv_timer_t *timer)
         find(link);
         break;
     case STATE_GREET:
-        go_down(link, "No answer in time");
+        if (!waits_on(link, GREET_MS))
+            go_down(link, "No answer in time");
         break;
     case STATE_UP:
         check_deadline(link);

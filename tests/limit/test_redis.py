@@ -1,6 +1,9 @@
 """Limits that instances count together in Redis, and what happens when Redis is slow, wrong or gone."""
+import collections
 import itertools
+import random
 import signal
+import socket
 import socketserver
 import subprocess
 import threading
@@ -122,6 +125,110 @@ def test_a_restart_refills_nothing(redis, instances):
     server.start()
     wait_for_links(server)
     assert flood([server], HEALTH, 160)[200] == 0
+
+
+def test_an_instance_that_starts_admits_nothing_that_the_others_know_of(redis, between, instances):
+    (one,) = instances(1, redis, RATE_LIMIT_HEALTH="20/hour")
+    assert flood([one], HEALTH, 160)[200] == 20
+    between.delay = DEADLINE_MS / 4000  # greeting takes a few answers
+    (two,) = instances(1, between, ready=False, RATE_LIMIT_HEALTH="20/hour")
+    for number in range(20):
+        two.kill() if number % 2 else two.stop()
+        two.start()
+        assert flood([two], HEALTH, 64, batch=2)[200] == 0, f"at restart {number}"
+
+
+def test_instances_that_are_killed_with_all_they_know_refill_nothing(redis, instances):
+    servers = instances(2, redis, RATE_LIMIT_HEALTH="20/hour", RATE_LIMIT_VERSION="20/hour")
+    limits = lambda *words: run("limits", *words, cwd=servers[0].folder, **servers[0].settings)
+    assert limits("ban", "198.51.100.0/24").returncode == 0
+    assert flood(servers, HEALTH, 16, connections=4)[200] == 16
+    assert flood(servers, VERSION, 160)[200] == 20
+    for server in servers:
+        server.kill()
+    (servers[1].folder / "data" / "bans").unlink(missing_ok=True)
+    for server in servers:
+        server.start()
+        assert get(server, HEALTH, "198.51.100.7").status_code == 429, "from the first request"
+    assert flood(servers, VERSION, 160)[200] == 0
+    assert flood(servers, HEALTH, 160)[200] == 4
+
+
+def test_a_start_while_redis_is_away_takes_the_share_of_one_of_as_many_as_there_were(redis, instances):
+    one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
+    for server in (one, two):
+        wait_until(lambda: (server.folder / "data" / "instances").read_text() == "2\n")
+    redis.kill()
+    for server in (one, two):
+        server.kill()
+        server.start()
+        assert flood([server], HEALTH, 160)[200] == 10
+
+
+@pytest.mark.parametrize("content", ["", "many", "-1", "99999999999999999999", "0"])
+def test_what_was_written_down_of_the_instances_may_be_anything(instances, tmp_path, content):
+    data = folder(tmp_path, 0) / "data"
+    data.mkdir()
+    (data / "instances").write_text(content)
+    (server,) = instances(1, Redis(tmp_path / "redis"), ready=False, RATE_LIMIT_HEALTH="2/hour")
+    assert 1 <= flood([server], HEALTH, 32)[200] <= 2
+
+
+def test_a_start_waits_for_a_redis_that_says_nothing_for_a_few_seconds_at_most(redis, instances):
+    redis.pause()
+    (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
+    assert flood([server], HEALTH, 160)[200] == 5
+    assert "Redis is away" in " ".join(line["msg"] for line in server.log())
+
+
+def shake(servers, seconds):
+    """Kills and stops instances at random while they are asked; how often each address was admitted."""
+    chance = random.Random(20)
+    admitted, lock, over = collections.Counter(), threading.Lock(), threading.Event()
+    begun = time.monotonic()
+
+    def ask(number):
+        while not over.is_set():
+            server = servers[number % len(servers)]
+            try:
+                with socket.create_connection(("127.0.0.1", server.port), 20 * SLOW) as wire:
+                    while not over.is_set():
+                        ip = f"192.0.2.{int((time.monotonic() - begun) * 4 / SLOW) % 250}"
+                        wire.sendall(f"GET {HEALTH} HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: {ip}\r\n\r\n".encode())
+                        status = wire.recv(65536)[9:12]
+                        if status not in (b"200", b"429"):
+                            break
+                        with lock:
+                            admitted[ip] += status == b"200"
+                        time.sleep(0.004)
+            except OSError:
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4 * len(servers))]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() - begun < seconds:
+        server = chance.choice(servers)
+        if chance.random() < 0.3:
+            server.kill()
+            server.start(wait=False)
+        else:
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(chance.choice((0.01, 0.15, 0.4, 1.2)))
+            server.process.send_signal(signal.SIGCONT)
+        time.sleep(chance.random() / 5)
+    over.set()
+    for thread in threads:
+        thread.join()
+    return admitted
+
+
+def test_instances_that_are_killed_and_stopped_at_random_admit_the_limit_and_no_more(redis, instances):
+    servers = instances(3, redis, RATE_LIMIT_HEALTH="20/hour")
+    admitted = shake(servers, 15)
+    assert len(admitted) > 30 / SLOW and admitted.total() > 10 * len(admitted)
+    assert {ip: count for ip, count in admitted.items() if count > 20} == {}
+    assert redis.process.poll() is None
 
 
 def test_codes_are_counted_by_client_and_address_or_not_at_all(redis, instances):
