@@ -196,7 +196,7 @@ static void tell_not_banned(const struct app *app, const char *what, const struc
     for (size_t i = 0; i < bans->count; i++) {
         const struct ban *ban = &bans->of[i];
 
-        if (ban->until_ms <= clock_wall_ms() || ban->network.bits >= network->bits ||
+        if (!ban_holds(ban, clock_wall_ms()) || ban->network.bits >= network->bits ||
             !network_has(&ban->network, &network->address))
             continue;
         text_printf(out, "; it stands inside the banned %s", ban_text(out->mem, &ban->network));
@@ -242,7 +242,7 @@ static void list_bans(const struct app *app, struct text *out)
     for (size_t i = 0; i < bans->count; i++) {
         char until[TEXT_TIME_SIZE];
 
-        if (bans->of[i].until_ms <= clock_wall_ms())
+        if (!ban_holds(&bans->of[i], clock_wall_ms()))
             continue;
         text_time(until, bans->of[i].until_ms);
         text_printf(out, "%s until %s\n", ban_text(out->mem, &bans->of[i].network), until);

@@ -54,6 +54,9 @@ static enum err begin(struct task *task, struct catchup *c)
     if (!found)
         return store_mark_set(task, c->billing->store, mark_name, now_s * 1000);
     c->newest_s = mark_ms / 1000;
+    /* Noted by a clock that was ahead: it says nothing of what was looked through. */
+    if (c->newest_s > now_s + OVERLAP_S)
+        c->newest_s = now_s - LONGEST_S;
     c->since_s = c->newest_s - OVERLAP_S;
     if (c->since_s < now_s - LONGEST_S)
         c->since_s = now_s - LONGEST_S;

@@ -5,7 +5,7 @@
 
 /* A paid period that is over is good for so long: its renewal may not have been heard of yet. */
 #define DAY_MS INT64_C(86400000)
-enum { SLACK_DAYS = 2 };
+enum { SLACK_DAYS = 2, LONGEST_PERIOD_DAYS = 31 };
 
 static int64_t month_ms(int64_t now_ms, int months_on)
 {
@@ -158,7 +158,11 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
     } else if (strcmp(sub->status, "active") != 0) {
         s.verdict = STANDING_INACTIVE;
     }
-    s.used = sub->usage_period_ms < s.period_ms ? 0 : sub->runs;
+    /* A period that begins so late was written by a clock that was ahead. */
+    s.used = sub->usage_period_ms < s.period_ms ||
+                     sub->usage_period_ms > (now_ms / DAY_MS + 1 + LONGEST_PERIOD_DAYS) * DAY_MS
+                 ? 0
+                 : sub->runs;
     if (s.verdict == STANDING_GOOD && s.limit >= 0 && s.used >= s.limit)
         s.verdict = STANDING_EXHAUSTED;
     return s;

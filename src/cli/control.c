@@ -25,6 +25,8 @@ enum {
     INSIST_MS = 1000,
 };
 
+#define DAY_MS INT64_C(86400000)
+
 /* A sign of life that each loop gives when asked. */
 struct pulse {
     struct post post;
@@ -245,6 +247,12 @@ static void sweep_all(struct control *c, const char *what, sweep_some *some, int
         log_info(&task, "removed what is over", LOG_S("what", what), LOG_I("count", total));
 }
 
+static enum err sweep_audit(struct task *task, struct store *store, int64_t before_ms,
+                            unsigned *ret_count)
+{
+    return store_audit_sweep(task, store, before_ms, clock_wall_ms() + DAY_MS, ret_count);
+}
+
 static void run_sweep(struct job *job)
 {
     struct control *c = container_of(job, struct control, sweep);
@@ -253,7 +261,7 @@ static void run_sweep(struct job *job)
 
     sweep_all(c, "expired sessions", store_session_sweep, now_ms);
     if (audit_days > 0)
-        sweep_all(c, "audit trail", store_audit_sweep, now_ms - audit_days * 86400000);
+        sweep_all(c, "audit trail", sweep_audit, now_ms - audit_days * DAY_MS);
 }
 
 static void end_sweep(struct job *job, enum err outcome)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -14,6 +15,13 @@ int64_t clock_mono_us(void);
  */
 #define CLOCK_LAST_S INT64_C(253402300799)
 int64_t clock_ms_of(int64_t said_s);
+
+/* Does what lasts until then last still? A moment further ahead than it can last was written by a
+ * clock that was ahead: that is over. */
+static inline bool clock_holds(int64_t until_ms, int64_t now_ms, int64_t longest_ms)
+{
+    return until_ms > now_ms && until_ms - now_ms <= longest_ms;
+}
 
 /* A condition that is waited for until clock_deadline(), so that setting the wall clock neither
  * shortens nor lengthens the wait. */

@@ -1,5 +1,7 @@
 #include "limit/bans.h"
 
+#include "core/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,7 +10,7 @@
 #include <sys/stat.h>
 
 #define DAY_MS INT64_C(86400000)
-#define KEPT_MS (367 * DAY_MS)       /* longer than any ban */
+#define KEPT_MS (367 * DAY_MS)       /* longer than any ban; one that would last longer is over */
 #define LATEST_MS (INT64_C(1) << 52) /* exact in Lua too */
 
 static int compare_networks(const struct network *a, const struct network *b)
@@ -29,6 +31,11 @@ static int compare_bans(const void *a, const void *b)
     return compare_networks(&((const struct ban *)a)->network, &((const struct ban *)b)->network);
 }
 
+bool ban_holds(const struct ban *ban, int64_t now_ms)
+{
+    return clock_holds(ban->until_ms, now_ms, KEPT_MS);
+}
+
 static struct bans *new_bans(void *mem, size_t room)
 {
     return mem_zero(mem, sizeof(struct bans) + room * sizeof(struct ban));
@@ -41,7 +48,7 @@ static void bound(struct bans *bans, bool in_force, int64_t now_ms)
         size_t first = 0, count = 0;
 
         for (size_t i = 0; i < bans->count; i++) {
-            if ((bans->of[i].until_ms > now_ms) != in_force)
+            if (ban_holds(&bans->of[i], now_ms) != in_force)
                 continue;
             if (count++ == 0 || bans->of[i].decided_ms < bans->of[first].decided_ms)
                 first = i;
@@ -55,7 +62,7 @@ static void bound(struct bans *bans, bool in_force, int64_t now_ms)
 
 static void add(struct bans *bans, const struct ban *ban, int64_t now_ms)
 {
-    if (ban->until_ms > now_ms || ban->decided_ms + KEPT_MS > now_ms)
+    if (ban_holds(ban, now_ms) || ban->decided_ms + KEPT_MS > now_ms)
         bans->of[bans->count++] = *ban;
 }
 
@@ -105,7 +112,7 @@ struct bans *bans_in_force(void *mem, const struct bans *bans, int64_t now_ms)
     struct bans *copy = new_bans(mem, bans->count);
 
     for (size_t i = 0; i < bans->count; i++) {
-        if (bans->of[i].until_ms > now_ms)
+        if (ban_holds(&bans->of[i], now_ms))
             copy->of[copy->count++] = bans->of[i];
     }
     return copy;
@@ -137,7 +144,7 @@ const struct ban *bans_find(const struct bans *bans, const struct address *addre
     for (size_t i = 0; i < bans->count; i++) {
         const struct network *network = &bans->of[i].network;
 
-        if (bans->of[i].until_ms > now_ms &&
+        if (ban_holds(&bans->of[i], now_ms) &&
             (network_has(network, address) || network_has(network, &behind)))
             return &bans->of[i];
     }

@@ -20,6 +20,9 @@ struct bans {
     struct ban of[]; /* in the order of the networks */
 };
 
+/* It is in force. */
+bool ban_holds(const struct ban *ban, int64_t now_ms);
+
 /* Of both lists the later decision about each network; without those that are of no use any more
  * and, where there are too many, the earliest decisions. */
 struct bans *bans_merge(void *mem, const struct bans *a, const struct bans *b, int64_t now_ms);

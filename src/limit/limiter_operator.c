@@ -152,7 +152,7 @@ static bool begin_ban(const struct limiter *limiter, struct ban *ban, int64_t no
     auto_tree void *mem = mem_tree(1024);
     const struct ban *known = bans_about(limiter->bans, &ban->network);
 
-    *ret_was = known != NULL && known->until_ms > now_ms;
+    *ret_was = known != NULL && ban_holds(known, now_ms);
     ban->decided_ms = known == NULL ? 0 : known->decided_ms + 1;
     return ban->until_ms == 0 || *ret_was ||
            bans_in_force(mem, limiter->bans, now_ms)->count < BANS_MOST;

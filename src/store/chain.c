@@ -1,10 +1,14 @@
 #include "store/chain.h"
 
+#include "core/clock.h"
 #include "core/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* By so much a clock may be set back without a grace that is under way being over. */
+enum { AHEAD_MS = 3600000 };
 
 struct chain chain_begin(const char *id, int64_t issued_s, int64_t expires_s)
 {
@@ -20,7 +24,8 @@ static bool is_past_grace(const struct chain *chain, unsigned i, int64_t now_ms)
 {
     int64_t retired_ms = i + 1 < chain->count ? chain->links[i + 1].used_ms : 0;
 
-    return retired_ms != 0 && now_ms - retired_ms > CHAIN_GRACE_MS;
+    return retired_ms != 0 &&
+           !clock_holds(retired_ms + CHAIN_GRACE_MS + 1, now_ms, CHAIN_GRACE_MS + AHEAD_MS);
 }
 
 static void drop_oldest(struct chain *chain, unsigned count)

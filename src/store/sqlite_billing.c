@@ -1,7 +1,11 @@
 /* Subscriptions, usage and checkouts. */
+#include "core/clock.h"
 #include "store/sqlite_parts.h"
 
 #include <string.h>
+
+#define DAY_MS INT64_C(86400000)
+enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31 };
 
 static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
 {
@@ -284,6 +288,12 @@ struct consume {
     int64_t *ret_runs;
 };
 
+/* No period begins later than another that has begun this day. */
+static int64_t latest_period(const struct usage *usage)
+{
+    return (usage->day + 1 + LONGEST_PERIOD_DAYS) * DAY_MS;
+}
+
 static enum err charge(struct task *task, struct sqlite_db *db, const struct consume *consume,
                        bool *ret_charged)
 {
@@ -297,6 +307,7 @@ static enum err charge(struct task *task, struct sqlite_db *db, const struct con
         sqlite3_bind_int64(s, 2, usage->revision);
         sqlite3_bind_int64(s, 3, usage->period_ms);
         sqlite3_bind_int64(s, 4, usage->limit);
+        sqlite3_bind_int64(s, 5, latest_period(usage));
     }
     e = sqlite_db_row(task, db, s, ret_charged);
     if (e != OK || !*ret_charged)
@@ -326,6 +337,7 @@ static enum err look(struct task *task, struct sqlite_db *db, const struct consu
     if (s != NULL) {
         sqlite_bind(s, 1, consume->usage->user_id);
         sqlite3_bind_int64(s, 3, consume->usage->period_ms);
+        sqlite3_bind_int64(s, 5, latest_period(consume->usage));
     }
     e = sqlite_db_row(task, db, s, &found);
     if (e != OK)
@@ -694,9 +706,10 @@ static enum err reserve_checkout(struct task *task, struct sqlite_db *db, void *
     if (same && open)
         return OK;
     *reserve->ret = CHECKOUT_BUSY;
-    if (found && stored.session_id == NULL && leased_ms > now_ms)
+    if (found && stored.session_id == NULL && clock_holds(leased_ms, now_ms, LONGEST_LEASE_MS))
         return OK;
-    unfinished = found && stored.session_id == NULL && now_ms - stored.created_ms < STORE_KEY_MS;
+    unfinished = found && stored.session_id == NULL &&
+                 clock_holds(stored.created_ms + STORE_KEY_MS, now_ms, 2 * STORE_KEY_MS);
     *reserve->ret = CHECKOUT_OTHER;
     if (!same && (open || unfinished))
         return OK;

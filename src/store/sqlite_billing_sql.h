@@ -15,14 +15,27 @@
     "number, event_id, type, customer_id, user_id, state, error, received_at, next_at, done_at,"   \
     " attempts, waits"
 
-/* What was used so far in the period that begins at ?3. */
-#define SQLITE_USED "iif(usage_period < ?3, 0, monthly_agent_runs)"
+/* What is further ahead than it can be was written by a clock that was ahead, and is over, as
+ * clock_holds() has it (core/clock.h). The longest are, in ms: of a wait for the next try, of a
+ * lease, of a code, which all may be a little longer, since a clock may be set back a little. */
+#define SQLITE_LONGEST_WAIT "3600000"
+#define SQLITE_LONGEST_LEASE "120000"
+#define SQLITE_LONGEST_CODE "3600000"
+#define SQLITE_IS_AHEAD "next_at > ?1 + " SQLITE_LONGEST_WAIT
+
+/* What was used so far in the period that begins at ?3; none begins after ?5. */
+#define SQLITE_USED "iif(usage_period < ?3 OR usage_period > ?5, 0, monthly_agent_runs)"
 
 /* Whether an event of e's customer is in work at ?1. The first bound is that of the index. */
 #define SQLITE_IN_WORK                                                                             \
     "EXISTS (SELECT 1 FROM events AS w WHERE w.customer_id = e.customer_id"                        \
-    " AND w.leased_until > 0 AND w.leased_until > ?1)"
-#define SQLITE_DUE "next_at <= ?1 AND leased_until <= ?1 AND NOT " SQLITE_IN_WORK
+    " AND w.leased_until > 0 AND w.leased_until > ?1"                                              \
+    " AND w.leased_until <= ?1 + " SQLITE_LONGEST_LEASE ")"
+#define SQLITE_IS_FREE                                                                             \
+    "(leased_until <= ?1 OR leased_until > ?1 + " SQLITE_LONGEST_LEASE ")"                         \
+    " AND NOT " SQLITE_IN_WORK
+#define SQLITE_FREE_EVENT                                                                          \
+    "(SELECT number FROM events AS e WHERE state = 'waiting' AND " SQLITE_IS_FREE
 
 /* When an event that has failed at ?2 is due again (store_event_postpone()). */
 #define SQLITE_NEXT_TRY "?2 + min(3600000, 2000 << min(waits, 12))"
@@ -66,7 +79,7 @@
     X(TRIAL_TOLD, "UPDATE subscriptions SET trial_told = 1"                                        \
                   " WHERE user_id = ?1 AND is_trial AND NOT trial_told")                           \
     X(USAGE_CONSUME, "UPDATE subscriptions SET monthly_agent_runs = " SQLITE_USED " + 1,"          \
-                     " usage_period = max(usage_period, ?3)"                                       \
+                     " usage_period = iif(usage_period > ?5, ?3, max(usage_period, ?3))"           \
                      " WHERE user_id = ?1 AND revision = ?2 AND (?4 < 0 OR " SQLITE_USED " < ?4)"  \
                      " RETURNING monthly_agent_runs")                                              \
     X(USAGE_LOOK, "SELECT revision, " SQLITE_USED " FROM subscriptions WHERE user_id = ?1")        \
@@ -133,16 +146,15 @@
                  " WHERE true ON CONFLICT(event_id) DO NOTHING RETURNING attempts")                \
     X(EVENT_TAKE,                                                                                  \
       "UPDATE events SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"                 \
-      " WHERE number = coalesce("                                                                  \
-      "(SELECT number FROM events AS e WHERE state = 'waiting' AND waits = 0 AND " SQLITE_DUE      \
-      " ORDER BY next_at LIMIT 1),"                                                                \
-      " (SELECT number FROM events AS e WHERE state = 'waiting' AND waits > 0 AND " SQLITE_DUE     \
-      " ORDER BY next_at, attempts LIMIT 1))"                                                      \
+      " WHERE number = coalesce(" SQLITE_FREE_EVENT                                                \
+      " AND waits = 0 AND next_at <= ?1 ORDER BY next_at LIMIT 1)," SQLITE_FREE_EVENT              \
+      " AND waits > 0 AND next_at <= ?1 ORDER BY next_at, attempts LIMIT 1)," SQLITE_FREE_EVENT    \
+      " AND waits = 0 AND " SQLITE_IS_AHEAD " ORDER BY next_at LIMIT 1)," SQLITE_FREE_EVENT        \
+      " AND waits > 0 AND " SQLITE_IS_AHEAD " ORDER BY next_at LIMIT 1))"                          \
       " RETURNING " SQLITE_EVENT_COLUMNS ", payload")                                              \
     X(EVENT_TAKE_ONE,                                                                              \
       "UPDATE events AS e SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"            \
-      " WHERE event_id = ?3 AND state = 'waiting' AND leased_until <= ?1"                          \
-      " AND NOT " SQLITE_IN_WORK " RETURNING attempts")                                            \
+      " WHERE event_id = ?3 AND state = 'waiting' AND " SQLITE_IS_FREE " RETURNING attempts")      \
     X(EVENT_DONE, "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"     \
                   " done_at = ?5, leased_until = 0 WHERE event_id = ?1 AND state = 'waiting'")     \
     X(EVENT_TOLD, "SELECT 1 FROM events AS other JOIN events AS one USING (customer_id, error)"    \
@@ -159,7 +171,7 @@
     X(EVENTS_POSTPONE,                                                                             \
       "UPDATE events SET next_at = max(next_at, " SQLITE_NEXT_TRY "),"                             \
       " waits = waits + 1 WHERE customer_id = ?1 AND state = 'waiting' AND next_at < ?3"           \
-      " AND leased_until <= ?2")                                                                   \
+      " AND (leased_until <= ?2 OR leased_until > ?2 + " SQLITE_LONGEST_LEASE ")")                 \
     X(EVENT_REPLAY, "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = ''," \
                     " done_at = 0, waits = 0 WHERE event_id = ?1")                                 \
     X(EVENT_BY_ID, "SELECT " SQLITE_EVENT_COLUMNS ", payload FROM events WHERE event_id = ?1")     \

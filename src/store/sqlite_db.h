@@ -27,6 +27,11 @@
     "(NOT (" SQLITE_COUNTS("") ") OR EXISTS (SELECT 1 FROM users AS other"                         \
                                " WHERE " SQLITE_COUNTS("other.") " AND other.user_id <> ?1))"
 
+/* Of a code that stands where another is to be put. */
+#define SQLITE_CODE_HOLDS                                                                          \
+    "expires_at > excluded.created_at"                                                             \
+    " AND expires_at <= excluded.created_at + " SQLITE_LONGEST_CODE
+
 /* The statements, each prepared at its first use on a connection. */
 #define SQLITE_STATEMENTS(X)                                                                       \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
@@ -71,17 +76,19 @@
                    " CROSS JOIN users ON number = found")                                          \
     X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
-    X(AUDIT_OLDEST, "SELECT at FROM audit ORDER BY number LIMIT 1")                                \
+    X(AUDIT_OLDEST, "SELECT at FROM audit WHERE at <= ?1 ORDER BY number LIMIT 1")                 \
     X(AUDIT_COUNT, "SELECT coalesce((SELECT max(number) FROM audit)"                               \
                    " - (SELECT min(number) FROM audit) + 1, 0)")                                   \
     X(AUDIT_LET_GO, "INSERT INTO audit_kept(id, since) VALUES(1, ?1)"                              \
                     " ON CONFLICT(id) DO UPDATE SET since = max(since, excluded.since)")           \
-    X(AUDIT_SWEEP,                                                                                 \
-      "DELETE FROM audit WHERE number < coalesce("                                                 \
-      "(SELECT min(number) FROM (SELECT number, at FROM audit ORDER BY number LIMIT 200)"          \
-      " WHERE at >= ?1),"                                                                          \
-      " (SELECT max(number) + 1 FROM (SELECT number FROM audit ORDER BY number LIMIT 200)),"       \
-      " 0)")                                                                                       \
+    X(AUDIT_SINCE, "SELECT since FROM audit_kept")                                                 \
+    X(AUDIT_SINCE_SET, "UPDATE audit_kept SET since = ?1")                                         \
+    X(AUDIT_SWEEP, "WITH first AS (SELECT number, at FROM audit ORDER BY number LIMIT 200)"        \
+                   " DELETE FROM audit WHERE number < coalesce("                                   \
+                   "(SELECT min(number) FROM first WHERE at BETWEEN ?1 AND ?2),"                   \
+                   " (SELECT max(number) + 1 FROM first), 0)"                                      \
+                   " AND number <= coalesce((SELECT max(number) FROM first WHERE at < ?1),"        \
+                   " (SELECT max(number) FROM first))")                                            \
     X(AUDIT, "SELECT at, actor, action, subject, address, detail, number FROM audit"               \
              " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                   \
     X(AUDIT_OF, "SELECT at, actor, action, subject, address, detail, number FROM audit"            \
@@ -102,13 +109,14 @@
                 " expires_at = excluded.expires_at, tries = 0")                                    \
     X(CODE_DELAY, "INSERT INTO codes(purpose, email, hash, created_at, expires_at)"                \
                   " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(purpose, email) DO UPDATE SET"          \
-                  " hash = iif(expires_at > excluded.created_at, hash, excluded.hash),"            \
-                  " tries = iif(expires_at > excluded.created_at, tries, 0),"                      \
-                  " expires_at = iif(expires_at > excluded.created_at, expires_at,"                \
-                  " excluded.expires_at), created_at = excluded.created_at")                       \
+                  " hash = iif(" SQLITE_CODE_HOLDS ", hash, excluded.hash),"                       \
+                  " tries = iif(" SQLITE_CODE_HOLDS ", tries, 0),"                                 \
+                  " expires_at = iif(" SQLITE_CODE_HOLDS ", expires_at, excluded.expires_at),"     \
+                  " created_at = excluded.created_at")                                             \
     X(CODE_CREATED, "SELECT created_at FROM codes WHERE purpose = ?1 AND email = ?2")              \
     X(CODE_TRY, "UPDATE codes SET tries = tries + 1 WHERE purpose = ?1 AND email = ?2"             \
-                " AND expires_at > ?3 AND tries < ?4 RETURNING hash")                              \
+                " AND expires_at > ?3 AND expires_at <= ?3 + " SQLITE_LONGEST_CODE                 \
+                " AND tries < ?4 RETURNING hash")                                                  \
     X(CODE_SPARE, "UPDATE codes SET tries = tries - 1 WHERE purpose = ?1 AND email = ?2")          \
     X(CODE_USE, "DELETE FROM codes WHERE purpose = ?1 AND email = ?2")                             \
     X(CODE_SWEEP, "DELETE FROM codes WHERE rowid IN"                                               \
@@ -119,7 +127,7 @@
     X(MAIL_PUT, "INSERT INTO mails(recipient, content, created_at, next_at, expires_at)"           \
                 " VALUES(?1, ?2, ?3, ?3, ?4)")                                                     \
     X(MAIL_COUNTED, "SELECT coalesce(sum(mails), 0) FROM mail_counts WHERE key = ?1"               \
-                    " AND minute >= ?2")                                                           \
+                    " AND minute BETWEEN ?2 AND ?3")                                               \
     X(MAIL_CHARGE, "INSERT INTO mail_counts(key, minute, mails, until) VALUES(?1, ?2, 1, ?3)"      \
                    " ON CONFLICT(key, minute) DO UPDATE SET mails = mails + 1,"                    \
                    " until = max(until, excluded.until)")                                          \
@@ -127,7 +135,9 @@
                          " (SELECT key, minute FROM mail_counts WHERE until < ?1 LIMIT 10)")       \
     X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE next_at > ?2 AND (?1 = 0 OR number = ?1)")  \
     X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \
-                 " (SELECT number FROM mails WHERE next_at <= ?1 ORDER BY next_at LIMIT 1)"        \
+                 " coalesce((SELECT number FROM mails WHERE next_at <= ?1"                         \
+                 " ORDER BY next_at LIMIT 1), (SELECT number FROM mails WHERE " SQLITE_IS_AHEAD    \
+                 " ORDER BY next_at LIMIT 1))"                                                     \
                  " RETURNING " SQLITE_MAIL_COLUMNS)                                                \
     X(MAIL_DONE, "DELETE FROM mails WHERE number = ?1")                                            \
     X(MAIL_POSTPONE, "UPDATE mails SET next_at = ?2, error = ?3 WHERE number = ?1")                \

@@ -93,7 +93,7 @@ enum err sqlite_put_mail(struct task *task, struct sqlite_db *db, const struct m
 enum { MINUTE_MS = 60000 };
 
 static enum err count_window(struct task *task, struct sqlite_db *db, const char *key,
-                             int64_t from_ms, int64_t *ret)
+                             int64_t from_ms, int64_t now_ms, int64_t *ret)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_COUNTED);
     bool row = false;
@@ -102,6 +102,7 @@ static enum err count_window(struct task *task, struct sqlite_db *db, const char
     if (s != NULL) {
         sqlite_bind(s, 1, key);
         sqlite3_bind_int64(s, 2, from_ms / MINUTE_MS);
+        sqlite3_bind_int64(s, 3, now_ms / MINUTE_MS + 1);
     }
     e = sqlite_db_row(task, db, s, &row);
     *ret = e == OK && row ? sqlite3_column_int64(s, 0) : 0;
@@ -122,7 +123,8 @@ static enum err look_at_bounds(struct task *task, struct sqlite_db *db, const st
             int64_t count;
 
             e = count_window(task, db, bound->key,
-                             mail->created_ms - (int64_t)window->seconds * 1000, &count);
+                             mail->created_ms - (int64_t)window->seconds * 1000, mail->created_ms,
+                             &count);
             *ret_full = *ret_full || count >= window->limit;
         }
     }

@@ -163,7 +163,7 @@ enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t befo
 /* In sqlite_audit.c. */
 enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret);
 enum err sqlite_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
-                            unsigned *ret_count);
+                            int64_t ahead_ms, unsigned *ret_count);
 
 /* In sqlite_lists.c. */
 enum err sqlite_users(struct task *task, struct store *store, const char *search,

@@ -200,9 +200,9 @@ enum err store_audit_count(struct task *task, struct store *store, int64_t *ret)
 }
 
 enum err store_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
-                           unsigned *ret_count)
+                           int64_t ahead_ms, unsigned *ret_count)
 {
-    return store->operations->audit_sweep(task, store, before_ms, ret_count);
+    return store->operations->audit_sweep(task, store, before_ms, ahead_ms, ret_count);
 }
 
 enum err store_holdings(struct task *task, struct store *store, const struct user *user,

@@ -170,9 +170,10 @@ must_check enum err store_audit_by(struct task *task, struct store *store, const
 must_check enum err store_audit_count(struct task *task, struct store *store, int64_t *ret);
 
 /* Removes some of the oldest lines that are from before `before_ms`, in the order in which they
- * came: one that is younger keeps those behind it. *ret_count: how many. */
+ * came: one that is younger keeps those behind it. What is dated after `ahead_ms` was so by a clock
+ * that was ahead: it goes with the older ones behind it. *ret_count: how many. */
 must_check enum err store_audit_sweep(struct task *task, struct store *store, int64_t before_ms,
-                                      unsigned *ret_count);
+                                      int64_t ahead_ms, unsigned *ret_count);
 
 /* Voids the tokens without a session that the user was issued before `from_ms`. Never goes back. */
 must_check enum err store_user_void_tokens(struct task *task, struct store *store, const char *id,
@@ -388,7 +389,7 @@ struct store_operations {
     enum err (*audit_by)(struct task *, struct store *, const char *, const struct store_page *,
                          struct audit **, size_t *, int64_t *);
     enum err (*audit_count)(struct task *, struct store *, int64_t *);
-    enum err (*audit_sweep)(struct task *, struct store *, int64_t, unsigned *);
+    enum err (*audit_sweep)(struct task *, struct store *, int64_t, int64_t, unsigned *);
     enum err (*holdings)(struct task *, struct store *, const struct user *, struct holdings *);
     enum err (*code_issue)(struct task *, struct store *, const struct code *, int64_t,
                            const struct mail *, enum code_issued *, int64_t *);

@@ -146,3 +146,12 @@ def test_it_looks_no_further_back_than_stripe_tells_and_for_the_types_that_it_ne
     assert abs(params["created"]["gte"] - (time.time() - 30 * 86400)) < 60 * SLOW
     assert 10 < len(params["types"]) <= 20 and "invoice.paid" in params["types"] and params["limit"] == 100
     soon(lambda: mark_of(world) == 1000, seconds=2)
+
+
+def test_a_mark_that_a_clock_ahead_has_set_hides_no_event(world):
+    kill(world)
+    rows(world.manus, "UPDATE marks SET at = (unixepoch() + 86400) * 1000")
+    world.manus.start()
+    soon(lambda: asked(world) and asked(world)[0]["params"])
+    assert asked(world)[0]["params"]["created"]["gte"] <= time.time() - 29 * 86400
+    soon(lambda: mark_of(world) <= time.time() * 1000)

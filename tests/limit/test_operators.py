@@ -107,6 +107,20 @@ def test_a_thousand_networks_are_banned_at_most_and_as_many_remembered(manus):
     assert len(limits(manus, "bans").stdout.splitlines()) == 999
 
 
+def test_a_ban_that_lasts_longer_than_any_may_was_written_by_a_clock_ahead_and_is_over(manus):
+    manus.stop()
+    now = int(time.time() * 1000)
+    day = 86400000
+    (manus.folder / "data" / "bans").write_text(f"192.0.2.0/24 {now + 3650 * day} {now + 3600 * day}\n198.51.100.0/24 {now + 2 * day} {now + day}\n")
+    manus.start()
+    assert [get(manus, ip).status_code for ip in ("192.0.2.7", "198.51.100.7")] == [200, 429]
+    assert "192.0.2" not in limits(manus, "bans").stdout
+    for what, status in (("ban", 429), ("unban", 200)):
+        for network in ("192.0.2.0/24", "198.51.100.0/24"):
+            assert limits(manus, what, network).returncode == 0
+        assert [get(manus, ip).status_code for ip in ("192.0.2.7", "198.51.100.7")] == [status] * 2
+
+
 def test_a_key_is_found_as_people_write_it(manus):
     get(manus, "2001:db8:1:2::7")
     assert "3 per hour: 2 left" in limits(manus, "show", "health:ip:2001:db8:1:2:ffff::1").stdout

@@ -596,16 +596,21 @@ static int64_t lines(struct store *store)
     return count;
 }
 
-static unsigned sweep_audit(struct store *store, int64_t before_ms)
+static unsigned sweep_ahead(struct store *store, int64_t before_ms, int64_t ahead_ms)
 {
     unsigned count, total = 0;
 
     do {
-        assert_int_equal(store_audit_sweep(new_task(), store, before_ms, &count), OK);
+        assert_int_equal(store_audit_sweep(new_task(), store, before_ms, ahead_ms, &count), OK);
         assert_true(count <= 1000);
         total += count;
     } while (count > 0);
     return total;
+}
+
+static unsigned sweep_audit(struct store *store, int64_t before_ms)
+{
+    return sweep_ahead(store, before_ms, INT64_MAX);
 }
 
 static void leave_line(struct store *store, const struct user *user, int64_t at_ms)
@@ -648,6 +653,27 @@ static void the_trail_ends_by_age_and_in_its_order(struct store *store)
     leave_line(store, &user, 2000);
     assert_int_equal(lines(store), 1);
     assert_int_equal(sweep_audit(store, 2000), 0);
+}
+
+static void what_a_clock_ahead_has_dated_goes_with_the_older_lines_behind_it(struct store *store)
+{
+    struct user user;
+    struct session_record session;
+
+    create(store, &user, &session, "ann@example.com");
+    leave_line(store, &user, 1);
+    for (int i = 0; i < 450; i++)
+        leave_line(store, &user, 900000 + i);
+    leave_line(store, &user, 2);
+    leave_line(store, &user, 900000);
+    leave_line(store, &user, 50);
+    leave_line(store, &user, 900000);
+    assert_int_equal(sweep_ahead(store, 2, 5000), 1);
+    assert_int_equal(sweep_ahead(store, 3, 5000), 451);
+    assert_int_equal(sweep_ahead(store, 50, 5000), 0);
+    assert_int_equal(sweep_ahead(store, 51, 5000), 2);
+    assert_int_equal(sweep_ahead(store, 1000, 5000), 0);
+    assert_int_equal(lines(store), 1);
 }
 
 /* Races */
@@ -848,6 +874,7 @@ const struct contract_test contract_tests[] = {
     TEST(the_last_active_administrator_stays),
     TEST(every_change_leaves_its_line_and_no_other_does),
     TEST(the_trail_ends_by_age_and_in_its_order),
+    TEST(what_a_clock_ahead_has_dated_goes_with_the_older_lines_behind_it),
     TEST(of_many_who_register_one_address_exactly_one_wins),
     TEST(all_who_refresh_one_token_at_once_get_one_successor),
     TEST(a_session_that_was_ended_stays_ended_whatever_refreshes_it),

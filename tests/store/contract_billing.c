@@ -1220,6 +1220,72 @@ static void test_what_comes_first_is_taken_before_what_is_tried_again(void **sta
     finish(task, again.id, EVENT_DONE);
 }
 
+/* A clock was a day ahead, and is right again. */
+
+static void test_events_that_a_clock_ahead_put_off_are_due(void **state)
+{
+    struct task *task = *state;
+    const int64_t ahead_ms = SAMPLE_MS + SAMPLE_DAY_MS;
+    struct event leased = event_for(task, "cus_ahead", ahead_ms),
+                 other = event_for(task, "cus_ahead", SAMPLE_MS),
+                 failed = event_for(task, "cus_failed", ahead_ms), taken;
+
+    assert_true(is_taken(task, &leased, LEASE_MS));
+    assert_true(is_taken(task, &failed, LEASE_MS));
+    postpone(task, failed.id, ahead_ms, true);
+    assert_true(is_taken(task, &other, LEASE_MS));
+    finish(task, other.id, EVENT_DONE);
+    assert_true(take(task, SAMPLE_MS, &taken));
+    assert_string_equal(taken.id, leased.id);
+    assert_true(take(task, SAMPLE_MS, &taken));
+    assert_string_equal(taken.id, failed.id);
+    assert_false(take(task, SAMPLE_MS, &taken));
+    finish(task, leased.id, EVENT_DONE);
+    finish(task, failed.id, EVENT_DONE);
+}
+
+static void test_one_that_comes_again_is_not_held_up_by_a_lease_of_a_clock_ahead(void **state)
+{
+    struct task *task = *state;
+    struct event event = event_for(task, "cus_again", SAMPLE_MS + SAMPLE_DAY_MS);
+
+    assert_true(is_taken(task, &event, LEASE_MS));
+    event.received_ms = SAMPLE_MS;
+    assert_true(is_taken(task, &event, LEASE_MS));
+    assert_false(is_taken(task, &event, LEASE_MS));
+    finish(task, event.id, EVENT_DONE);
+}
+
+static void test_a_checkout_reserved_by_a_clock_ahead_keeps_nobody(void **state)
+{
+    struct task *task = *state;
+    struct checkout ahead = wanted(task, person(task), "basic",
+                                   SAMPLE_MS + INT64_C(30) * SAMPLE_DAY_MS),
+                    now = wanted(task, ahead.user_id, "pro", SAMPLE_MS), one;
+
+    assert_int_equal(reserve(task, &ahead, &one), CHECKOUT_RESERVED);
+    assert_int_equal(reserve(task, &now, &one), CHECKOUT_RESERVED);
+    assert_string_equal(one.key, now.key);
+}
+
+static void test_a_period_begun_by_a_clock_far_ahead_is_over(void **state)
+{
+    struct task *task = *state;
+    struct subscription stored = open_for(task, person(task));
+    struct usage usage = usage_of(&stored, 2), ahead = usage;
+    int64_t runs;
+
+    ahead.period_ms += INT64_C(400) * SAMPLE_DAY_MS;
+    ahead.day += 400;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(consume(task, &ahead, &runs), USAGE_CONSUMED);
+    assert_int_equal(consume(task, &ahead, &runs), USAGE_EXHAUSTED);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(consume(task, &usage, &runs), USAGE_CONSUMED);
+    assert_int_equal(runs, 2);
+    assert_int_equal(consume(task, &usage, &runs), USAGE_EXHAUSTED);
+}
+
 static void test_a_mark_is_kept_under_its_name(void **state)
 {
     struct task *task = *state;
@@ -1348,6 +1414,10 @@ int contract_billing_run(struct store *of)
         TEST(test_what_fails_for_a_customer_puts_off_what_else_waits_of_theirs),
         TEST(test_what_is_wrong_with_one_event_delays_the_customers_others_little),
         TEST(test_what_comes_first_is_taken_before_what_is_tried_again),
+        TEST(test_events_that_a_clock_ahead_put_off_are_due),
+        TEST(test_one_that_comes_again_is_not_held_up_by_a_lease_of_a_clock_ahead),
+        TEST(test_a_checkout_reserved_by_a_clock_ahead_keeps_nobody),
+        TEST(test_a_period_begun_by_a_clock_far_ahead_is_over),
         TEST(test_a_mark_is_kept_under_its_name),
         TEST(test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe),
     };

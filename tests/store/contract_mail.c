@@ -235,6 +235,50 @@ static void test_a_postponed_mail_waits_and_is_due_when_retried(void **state)
     assert_int_equal(store_mail_done(task, store, all[0].number), OK);
 }
 
+/* A clock was a day ahead, and is right again. */
+enum { AHEAD_MS = 86400000 };
+
+static void test_a_mail_that_a_clock_ahead_put_off_is_due(void **state)
+{
+    struct task *task = *state;
+    struct mail early = mail_at(SAMPLE_MS, "ann@example.com"), late = early, taken, again;
+
+    late.created_ms += AHEAD_MS;
+    assert_int_equal(store_mail_put(task, store, &late, &(bool){false}), OK);
+    assert_int_equal(store_mail_put(task, store, &early, &(bool){false}), OK);
+    assert_true(take(task, SAMPLE_MS, &taken));
+    assert_int_equal(taken.created_ms, early.created_ms);
+    assert_true(take(task, SAMPLE_MS, &again));
+    assert_int_equal(again.created_ms, late.created_ms);
+    assert_false(take(task, SAMPLE_MS + LEASE_MS - 1, &again));
+    assert_int_equal(store_mail_postpone(task, store, taken.number, SAMPLE_MS + 3600000, "no"), OK);
+    assert_int_equal(store_mail_postpone(task, store, again.number, SAMPLE_MS + AHEAD_MS, "no"),
+                     OK);
+    assert_true(take(task, SAMPLE_MS + LEASE_MS, &again));
+    assert_false(take(task, SAMPLE_MS + LEASE_MS, &taken));
+    assert_true(take(task, SAMPLE_MS + 3600000, &taken));
+    assert_true(take(task, SAMPLE_MS + 3600000, &again));
+    assert_int_equal(store_mail_done(task, store, taken.number), OK);
+    assert_int_equal(store_mail_done(task, store, again.number), OK);
+}
+
+static void test_a_code_of_a_clock_ahead_is_over(void **state)
+{
+    struct task *task = *state;
+    const char *email = sample_email(task->mem);
+    struct code ahead = code_at(task, SAMPLE_MS + AHEAD_MS, email), now;
+    int64_t left_ms;
+
+    assert_int_equal(issue(task, &ahead, NULL, &left_ms), CODE_ISSUED);
+    assert_false(try_code(task, &ahead, "reset", SAMPLE_MS));
+    now = code_at(task, SAMPLE_MS, email);
+    assert_int_equal(issue(task, &now, NULL, &left_ms), CODE_ISSUED);
+    assert_true(try_code(task, &now, "reset", SAMPLE_MS));
+    ahead = code_at(task, SAMPLE_MS + 600000, email);
+    assert_int_equal(issue(task, &ahead, NULL, &left_ms), CODE_ISSUED);
+    assert_true(try_code(task, &ahead, "reset", SAMPLE_MS));
+}
+
 struct taking {
     enum err e[RACERS];
     bool found[RACERS];
@@ -309,6 +353,18 @@ static void test_mails_are_bounded_by_each_of_their_keys_or_charged_to_none(void
     assert_false(put_bounded(task, other, SAMPLE_MS + 24 * hour_ms + minute_ms));
 }
 
+static void test_what_a_clock_ahead_has_counted_keeps_no_mail(void **state)
+{
+    struct task *task = *state;
+    const struct mail_bound both[] = {bound_of(sample_email(task->mem)),
+                                      bound_of(sample_email(task->mem))};
+
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(put_bounded(task, both, SAMPLE_MS + AHEAD_MS), i == 3);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(put_bounded(task, both, SAMPLE_MS), i == 3);
+}
+
 struct bounding {
     struct mail_bound bound;
     enum err e[RACERS];
@@ -362,6 +418,9 @@ int contract_mail_run(struct store *of)
         TEST(test_of_many_who_use_a_code_at_once_one_does),
         TEST(test_a_mail_is_taken_by_one_until_its_lease_is_over),
         TEST(test_a_postponed_mail_waits_and_is_due_when_retried),
+        TEST(test_a_mail_that_a_clock_ahead_put_off_is_due),
+        TEST(test_a_code_of_a_clock_ahead_is_over),
+        TEST(test_what_a_clock_ahead_has_counted_keeps_no_mail),
         TEST(test_no_mail_is_taken_twice_at_once),
         TEST(test_mails_are_bounded_by_each_of_their_keys_or_charged_to_none),
         TEST(test_of_many_codes_at_once_as_many_are_mailed_as_may_be),

@@ -134,6 +134,16 @@ static void test_a_clock_that_steps_back_is_no_reuse(void **state)
                          {0}});
 }
 
+static void test_a_grace_that_a_clock_far_ahead_began_is_over(void **state)
+{
+    (void)state;
+    play((struct step[]){{86400000, "1", "2", "2"},
+                         {86400000, "2", "3", "3"},
+                         {0, "3", "4", "4"},
+                         {0, "1", "9", NULL},
+                         {0}});
+}
+
 static void test_the_first_use_of_a_token_is_the_one_that_counts(void **state)
 {
     struct chain chain = chain_begin(link_of("1").id, 1, 2);
@@ -207,6 +217,7 @@ int main(void)
         UNIT(test_a_token_that_was_not_handed_out_yet_is_a_reused_one),
         UNIT(test_a_retired_token_in_its_grace_retires_nothing_else),
         UNIT(test_a_clock_that_steps_back_is_no_reuse),
+        UNIT(test_a_grace_that_a_clock_far_ahead_began_is_over),
         UNIT(test_the_first_use_of_a_token_is_the_one_that_counts),
         UNIT(test_links_past_their_grace_are_forgotten),
         UNIT(test_a_full_chain_loses_its_oldest_and_keeps_its_successors),
