@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "core/crypto.h"
+#include "core/file.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -55,7 +56,7 @@ int command_init(const struct arguments *arguments)
     text_printf(&text, "JWT_SECRET_KEY=%s\n", text_base64url(mem, key, sizeof key));
     text_add(&text, "# Stricter than the defaults, which are what the clients of before expect.\n"
                     "PASSWORD_MIN_LENGTH=8\nPASSWORD_COMMON=refuse\nEMAIL_VERIFICATION=true\n");
-    if (!write_all(fd, &text)) {
+    if (!write_all(fd, &text) || !file_sync_folder(path)) {
         int status = explain(path);
 
         unlink(path);

@@ -1,10 +1,10 @@
 #include "core/file.h"
 
 #include "core/mem.h"
-#include "core/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,14 +36,12 @@ static bool close_told(int fd, bool ok)
 bool file_sync_folder(const char *path)
 {
     auto_tree void *mem = mem_tree(256);
-    const char *slash = strrchr(path, '/');
-    const char *folder = slash == NULL   ? "."
-                         : slash == path ? "/"
-                                         : mem_printf(mem, "%.*s", (int)(slash - path), path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(dirname(mem_string(mem, path)), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+    if (fd < 0)
+        return errno == EACCES; /* nobody syncs what they may not read */
     /* Some file systems sync no folders, and say that the call makes no sense. */
-    return fd >= 0 && close_told(fd, fsync(fd) == 0 || errno == EINVAL);
+    return close_told(fd, fsync(fd) == 0 || errno == EINVAL);
 }
 
 bool file_replace(const char *path, const void *content, size_t len)

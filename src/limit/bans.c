@@ -1,13 +1,12 @@
 #include "limit/bans.h"
 
 #include "core/clock.h"
+#include "core/file.h"
+#include "core/text.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define DAY_MS INT64_C(86400000)
 #define KEPT_MS (367 * DAY_MS)       /* longer than any ban; one that would last longer is over */
@@ -204,22 +203,13 @@ const char *ban_text(void *mem, const struct network *network)
                                       : mem_printf(mem, "%s/%u", text, bits);
 }
 
-static bool write_lines(const struct bans *bans, FILE *file)
-{
-    auto_tree void *mem = mem_tree(1024);
-
-    for (size_t i = 0; i < bans->count; i++)
-        fprintf(file, "%s %lld %lld\n", ban_text(mem, &bans->of[i].network),
-                (long long)bans->of[i].until_ms, (long long)bans->of[i].decided_ms);
-    return fflush(file) == 0 && fsync(fileno(file)) == 0;
-}
-
 bool bans_write(const struct bans *bans, const char *path)
 {
-    auto_tree void *mem = mem_tree(256);
-    const char *fresh = mem_printf(mem, "%s.new", path);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    __attribute__((cleanup(close_file))) FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    auto_tree void *mem = mem_tree(4096);
+    struct text lines = text_open(mem, 1024);
 
-    return file != NULL && write_lines(bans, file) && rename(fresh, path) == 0;
+    for (size_t i = 0; i < bans->count; i++)
+        text_printf(&lines, "%s %lld %lld\n", ban_text(mem, &bans->of[i].network),
+                    (long long)bans->of[i].until_ms, (long long)bans->of[i].decided_ms);
+    return file_replace(path, lines.s, lines.len);
 }

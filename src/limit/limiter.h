@@ -40,7 +40,7 @@ struct limiter_ask {
 struct limiter_settings {
     size_t max_keys;
     const char *bans_file;
-    const char *instances_file; /* how many there were, for a start while Redis is away */
+    const char *instances_file; /* how many there were at last */
     const char *const *names;   /* of the routes, by their number, as Redis's keys have them; those
                                  * that count by an e-mail address as well stand in braces, so that a
                                  * cluster keeps them together */

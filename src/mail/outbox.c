@@ -1,13 +1,13 @@
 #include "mail/outbox.h"
 
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "mail/letter.h"
 #include "remote/smtp.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
@@ -57,15 +57,10 @@ static const char *write_file(struct task *task, const struct settings *settings
 {
     const char *folder = mem_printf(task->mem, "%s/outbox", settings->data_dir);
     const char *path = mem_printf(task->mem, "%s/%lld.eml", folder, (long long)mail->number);
-    const char *unfinished = mem_printf(task->mem, "%s.part", path);
-    size_t len = strlen(mail->content);
-    auto_close int fd = -1;
 
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+    if (mkdir(folder, 0700) == 0 ? !file_sync_folder(folder) : errno != EEXIST)
         return "the folder of mails cannot be made";
-    fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || write(fd, mail->content, len) != (ssize_t)len || fsync(fd) != 0 ||
-        rename(unfinished, path) != 0)
+    if (!file_replace(path, mail->content, strlen(mail->content)))
         return "the file of a mail cannot be written";
     log_info(task, "no mail server is configured: a mail was written to a file",
              LOG_S("path", path));

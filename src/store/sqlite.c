@@ -4,6 +4,7 @@
 #include "store/sqlite_schema.h"
 
 #include "core/clock.h"
+#include "core/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -649,7 +650,7 @@ static const struct store_operations operations = {
 
 static enum err make_folder(struct task *task, const char *folder)
 {
-    if (mkdir(folder, 0700) == 0 || errno == EEXIST)
+    if ((mkdir(folder, 0700) == 0 && file_sync_folder(folder)) || errno == EEXIST)
         return OK;
     return fail(task, ERR_STORE,
                 mem_printf(task->mem,
@@ -708,22 +709,42 @@ static bool is_damaged(const struct sqlite_db *db)
     return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
-static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
+static const char *advice_on(struct sqlite_db *db)
 {
-    const char *advice = "";
+    if (!is_damaged(db))
+        return "";
+    return sqlite_db_is_readable(db) ? ": restore a backup" : ": " SQLITE_UNREADABLE;
+}
+
+/* *ret_advice: what helps, besides what the failure says. */
+static enum err open_once(struct task *task, const char *path, struct sqlite_db *ret,
+                          const char **ret_advice)
+{
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
 
-    if (e == OK) {
-        e = sqlite_schema_accept(task, ret);
-        if (e == OK)
-            e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
-        if (e == OK)
-            e = sqlite_schema_migrate(task, ret);
-        if (e != OK) {
-            advice = is_damaged(ret) ? ": restore a backup" : "";
-            sqlite_db_close(ret);
-        }
+    *ret_advice = "";
+    if (e != OK)
+        return e;
+    e = sqlite_schema_accept(task, ret);
+    if (e == OK)
+        e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
+    if (e == OK)
+        e = sqlite_schema_migrate(task, ret);
+    if (e != OK) {
+        *ret_advice = advice_on(ret);
+        sqlite_db_close(ret);
     }
+    return e;
+}
+
+/* Once more, since a disk may fail once; what is refused is so again. */
+static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
+{
+    const char *advice;
+    enum err e = open_once(task, path, ret, &advice);
+
+    if (e != OK)
+        e = open_once(task, path, ret, &advice);
     if (e != OK)
         task->text = mem_printf(task->mem, "cannot open the store %s: %s%s", path, task->text,
                                 advice);
@@ -797,6 +818,10 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     e = sqlite_schema_read(task, &db, ret_version);
     if (e == OK)
         e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
+    if ((*ret_fault != NULL || (e != OK && is_damaged(&db))) && !sqlite_db_is_readable(&db)) {
+        *ret_fault = NULL;
+        e = fail(task, ERR_STORE, SQLITE_UNREADABLE);
+    }
     /* An older program has had the table that is written to; a newer one may not. */
     if (e == OK && *ret_fault == NULL && *ret_version > 0 &&
         *ret_version <= sqlite_schema_version())

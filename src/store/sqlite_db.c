@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { BUSY_MS = 5000 };
+enum { BUSY_MS = 5000, PIECE = 65536 };
 
 static const char *const statement_texts[SQL_COUNT] = {
 #define TEXT(name, sql) [SQL_##name] = (sql),
@@ -13,10 +13,38 @@ static const char *const statement_texts[SQL_COUNT] = {
 #undef TEXT
 };
 
+/* What it comes from and what helps; "": the text says enough, or whoever opens the file knows
+ * more.
+ */
+static const char *advice_of(int code)
+{
+    if (code == SQLITE_IOERR_SHMSIZE)
+        return ": the disk of DATA_DIR has no room for manus.sqlite-shm: free some space";
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return ": the disk of DATA_DIR is full: free some space";
+    case SQLITE_IOERR:
+        return ": the disk of DATA_DIR does not do what it should: look into the system's log "
+               "(dmesg) for what is wrong with it, and try again";
+    case SQLITE_CANTOPEN:
+        return ": the files in DATA_DIR must be this user's, and no links";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return ": this user must have the right to write to DATA_DIR and its files, on a disk that "
+               "is not mounted read-only";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ": another program holds the store locked: end what it does there";
+    default:
+        return "";
+    }
+}
+
 enum err sqlite_db_fail(struct task *task, struct sqlite_db *db)
 {
     int code = sqlite3_extended_errcode(db->handle);
-    const char *text = mem_printf(task->mem, "%s (%d)", sqlite3_errmsg(db->handle), code);
+    const char *text = mem_printf(task->mem, "%s (%d)%s", sqlite3_errmsg(db->handle), code,
+                                  advice_of(code));
 
     return fail(task, (code & 0xff) == SQLITE_FULL ? ERR_STORE_FULL : ERR_STORE, text);
 }
@@ -59,6 +87,31 @@ enum err sqlite_db_open(struct task *task, const char *path, int flags, struct s
         return e;
     }
     return OK;
+}
+
+static bool can_be_read(sqlite3_file *file)
+{
+    auto_tree void *mem = mem_tree(0);
+    char *piece = mem_zero(mem, PIECE);
+    sqlite3_int64 size = 0;
+    int code = SQLITE_OK;
+
+    if (file == NULL || file->pMethods == NULL)
+        return true;
+    if (file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+        return false;
+    for (sqlite3_int64 at = 0; at < size && code == SQLITE_OK; at += PIECE)
+        code = file->pMethods->xRead(file, piece, PIECE, at);
+    return code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ;
+}
+
+bool sqlite_db_is_readable(struct sqlite_db *db)
+{
+    sqlite3_file *file = NULL, *log = NULL;
+
+    sqlite3_file_control(db->handle, NULL, SQLITE_FCNTL_FILE_POINTER, &file);
+    sqlite3_file_control(db->handle, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return can_be_read(file) && can_be_read(log);
 }
 
 void sqlite_db_close(struct sqlite_db *db)

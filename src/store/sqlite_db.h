@@ -222,7 +222,15 @@ must_check enum err sqlite_db_number(struct task *task, struct sqlite_db *db,
 must_check enum err sqlite_db_simple(struct task *task, struct sqlite_db *db,
                                      enum sqlite_statement which);
 
-/* ERR_STORE_FULL or ERR_STORE, with SQLite's text. */
+/* Every byte of the store can be read, so that what makes no sense in it is damage. What cannot be
+ * read SQLite may take for damage as well. */
+bool sqlite_db_is_readable(struct sqlite_db *db);
+
+#define SQLITE_UNREADABLE                                                                          \
+    "the disk cannot be read: look into the system's log (dmesg) for what is wrong with it; the "  \
+    "store itself may be sound"
+
+/* ERR_STORE_FULL or ERR_STORE, with SQLite's text, and what helps. */
 enum err sqlite_db_fail(struct task *task, struct sqlite_db *db);
 
 /* A copy in the task's memory; NULL stays NULL. */

@@ -40,7 +40,8 @@ struct fault {
     atomic_int calls, first, last, error, delay_us;
 };
 
-static struct fault syncs = {.first = NEVER}, writes = {.first = NEVER};
+static struct fault syncs = {.first = NEVER}, writes = {.first = NEVER}, reads = {.first = NEVER};
+static char shy[32]; /* files whose names end so take no writes */
 
 static void arm(struct fault *fault, int first, int last, int error)
 {
@@ -74,9 +75,28 @@ int fdatasync(int fd)
     return is_due(&syncs) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static bool is_shy(int fd)
+{
+    char link[64], path[512] = "";
+    size_t len;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    len = readlink(link, path, sizeof path - 1) < 0 ? 0 : strlen(path);
+    return shy[0] != '\0' && len > strlen(shy) && strcmp(path + len - strlen(shy), shy) == 0;
+}
+
 static ssize_t faulty_pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
+    if (is_shy(fd)) {
+        errno = ENOSPC;
+        return -1;
+    }
     return is_due(&writes) ? -1 : pwrite(fd, bytes, len, at);
+}
+
+static ssize_t faulty_pread(int fd, void *bytes, size_t len, off_t at)
+{
+    return is_due(&reads) ? -1 : pread(fd, bytes, len, at);
 }
 
 static void inject_writes(void)
@@ -85,6 +105,8 @@ static void inject_writes(void)
 
     vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)faulty_pwrite);
     vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)faulty_pwrite);
+    vfs->xSetSystemCall(vfs, "pread", (sqlite3_syscall_ptr)faulty_pread);
+    vfs->xSetSystemCall(vfs, "pread64", (sqlite3_syscall_ptr)faulty_pread);
 }
 
 /* Folders */
@@ -472,6 +494,49 @@ static void test_a_file_that_is_no_store_is_refused_and_left_alone(void **state)
     shut(place);
     overwrite(place->file, 0, "Not by SQLite at all", 20);
     assert_left_alone(place, place->file, "restore a backup");
+}
+
+/* Which reads fail at the start, and how it ends. */
+static void test_a_disk_that_fails_to_read_is_no_damage(void **state)
+{
+    struct place *place = *state;
+    struct login login = put_new(place);
+    const char *fault;
+    int calls, version;
+
+    shut(place);
+    disarm(&reads);
+    open_again(place);
+    shut(place);
+    calls = atomic_load(&reads.calls);
+    assert_true(calls > 2);
+    for (int call = 1; call <= calls; call++) {
+        arm(&reads, call, call, EIO);
+        open_again(place);
+        shut(place);
+        arm(&reads, call, NEVER - 1, EIO);
+        assert_refused(place, place->file, "(dmesg)");
+        assert_null(strstr(place->task->text, "restore"));
+        assert_null(strstr(place->task->text, "\n"));
+    }
+    arm(&reads, 3, NEVER - 1, EIO);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), ERR_STORE);
+    assert_non_null(strstr(place->task->text, "(dmesg)"));
+    disarm(&reads);
+    open_again(place);
+    assert_true(has(place, &login));
+}
+
+static void test_a_disk_without_room_for_the_index_of_the_log_is_told_so(void **state)
+{
+    struct place *place = *state;
+
+    put_new(place);
+    shut(place);
+    snprintf(shy, sizeof shy, "-shm");
+    assert_refused(place, "(4874)", "manus.sqlite-shm: free some space");
+    shy[0] = '\0';
+    open_again(place);
 }
 
 static void test_a_damaged_schema_is_refused_with_what_to_do(void **state)
@@ -1067,6 +1132,8 @@ int main(void)
         CLOSED(test_a_schema_number_that_no_program_writes_is_refused),
         OPENED(test_a_file_that_is_no_store_is_refused_and_left_alone),
         OPENED(test_a_damaged_schema_is_refused_with_what_to_do),
+        OPENED(test_a_disk_that_fails_to_read_is_no_damage),
+        OPENED(test_a_disk_without_room_for_the_index_of_the_log_is_told_so),
         CLOSED(test_a_file_in_place_of_the_folder_is_told),
         CLOSED(test_a_folder_that_may_not_be_written_to_is_told),
         OPENED(test_a_read_only_file_system_is_told),
