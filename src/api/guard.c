@@ -241,6 +241,7 @@ bool guard_fast(struct request *req)
 
     if (answer_path(req, &path))
         return true;
+    req->writes = path == GUARD_METERED;
     answer = identity_peek_within(app->accounts.sessions.identity, req->task.mem, req->claims,
                                   within_ms, &user, &session);
     if (answer == IDENTITY_UNKNOWN)

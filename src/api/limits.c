@@ -11,7 +11,10 @@
 
 #include <string.h>
 
-enum { HASH_BYTES = 16 /* of an address or account, in keys */ };
+enum {
+    HASH_BYTES = 16, /* of an address or account, in keys */
+    PLAN_MS = 1000,  /* that a request waits for the caller's plan */
+};
 
 struct limit_count {
     _Atomic(int64_t) admitted, refused;
@@ -309,7 +312,8 @@ struct plan_read {
 static void read_plan(struct job *job)
 {
     struct plan_read *read = container_of(job, struct plan_read, job);
-    struct task task = {.mem = read->mem, .id = "rate limits"};
+    struct task task = {
+        .mem = read->mem, .id = "rate limits", .deadline_ms = clock_mono_ms() + PLAN_MS};
     struct subscription found;
 
     /* Without an answer the limits of everybody hold. */

@@ -66,6 +66,7 @@ static void open_lanes(struct program *p)
     unsigned cores = processors();
     const struct lane_settings lanes[LANE_COUNT] = {
         [LANE_STORE] = {"store", 32, QUEUED, QUEUED_MS, 0},
+        [LANE_WRITE] = {"write", 32, QUEUED, QUEUED_MS, 0},
         [LANE_HASH] = {"hash", cores, QUEUED, QUEUED_MS, HASH_NICE},
         [LANE_REMOTE] = {"remote", 16, QUEUED, QUEUED_MS, 0},
         [LANE_EVENT] = {"event", 16, QUEUED, QUEUED_MS, 0},
@@ -190,6 +191,7 @@ static void close_down(struct program *p)
     lane_close(p->lanes[LANE_HASH]);
     lane_close(p->lanes[LANE_JOB]);
     lane_close(p->lanes[LANE_STORE]);
+    lane_close(p->lanes[LANE_WRITE]);
     limiter_close(p->app.limiter);
     /* What it has acknowledged is durable without being closed. */
     if (inbox_stop(p->app.inbox) && reconcile_stop(p->reconcile) && catchup_stop(p->catchup) &&

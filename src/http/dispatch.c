@@ -236,7 +236,7 @@ static enum dispatched start(struct worker *worker, struct request *req,
     }
     req->job.run = run;
     req->job.done = done;
-    if (lane_submit(worker->app->lanes[row->lane], &req->job) == OK)
+    if (lane_submit(worker->app->lanes[req->writes ? LANE_WRITE : row->lane], &req->job) == OK)
         return DISPATCH_WAITS;
     dispatch_unrun(req, ERR_BUSY);
     return DISPATCH_ANSWERED;

@@ -109,6 +109,7 @@ struct request {
     bool plan_sought; /* that of the caller, for the limits */
     void *asked;      /* the application's, while it waits for an answer */
     bool waits;       /* set by a hook: the same hook is called again after request_go_on() */
+    bool writes;      /* set by a fast handler: what is left to the lane is a write */
 
     /* What a handler adds to the failure that it returns. */
     struct {

@@ -37,7 +37,8 @@ enum limited_by {
  * thing that it waits for. */
 enum lane_id {
     LANE_LOOP,
-    LANE_STORE,
+    LANE_STORE, /* reads only: it has threads whatever becomes of what is written */
+    LANE_WRITE,
     LANE_HASH,
     LANE_REMOTE,
     LANE_EVENT, /* what others tell us, and what follows from it */

@@ -1,11 +1,13 @@
 /* Subscriptions, usage and checkouts. */
-#include "core/clock.h"
 #include "store/sqlite_parts.h"
 
+#include "core/clock.h"
+
+#include <stdatomic.h>
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
-enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31 };
+enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31, OPENING_MOST = 8 };
 
 static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
 {
@@ -122,16 +124,25 @@ static enum err open_subscription(struct task *task, struct sqlite_db *db, void 
                    : e;
 }
 
+/* The one write that a read may need, once for each user: while the writer is slow, few wait for it
+ * for long, so that the threads of reads stay free. */
 static enum err subscription_open(struct task *task, struct store *store, const char *user_id,
                                   const char *id, int64_t now_ms, bool *ret_found,
                                   struct subscription *ret)
 {
+    static atomic_uint opening;
+    int64_t deadline_ms = task->deadline_ms;
     enum err e = subscription_by_user(task, store, user_id, ret_found, ret);
 
     if (e != OK || *ret_found)
         return e;
-    return sqlite_writing(task, store, open_subscription,
-                          &(struct open_subscription){user_id, id, now_ms, ret_found, ret});
+    if (atomic_fetch_add(&opening, 1) >= OPENING_MOST)
+        task->deadline_ms = clock_mono_ms();
+    e = sqlite_writing(task, store, open_subscription,
+                       &(struct open_subscription){user_id, id, now_ms, ret_found, ret});
+    atomic_fetch_sub(&opening, 1);
+    task->deadline_ms = deadline_ms;
+    return e;
 }
 
 static enum err read_row(struct task *task, sqlite3_stmt *s, void *row)

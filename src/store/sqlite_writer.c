@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "store/sqlite_check.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -21,6 +22,8 @@ enum {
     TOLD_PAGES = 16 << 10,      /* 64 MiB: a log that is worth a warning */
     FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
     PROVEN_MS = 5000,           /* what was written so lately can be written */
+    WAIT_MS = 30000,            /* of a task that has no deadline */
+    LEAST_MS = 250,             /* of one whose deadline is over */
 };
 
 struct write {
@@ -29,6 +32,7 @@ struct write {
     sqlite_write *apply;
     void *argument;
     enum err outcome;
+    bool taken; /* by the writer's thread: it happens, or fails, whoever waits */
     bool done;
 };
 
@@ -36,6 +40,7 @@ struct sqlite_writer {
     struct sqlite_db db;
     char *path, *folder;
     pthread_t thread, copier;
+    struct sqlite_checker *checker;
 
     pthread_mutex_t lock;
     pthread_cond_t queued, finished, logged;
@@ -121,53 +126,53 @@ static void roll_back(struct sqlite_writer *writer, struct task *task)
         (void)!sqlite_db_simple(task, &writer->db, SQL_ROLLBACK);
 }
 
-/* After an I/O error nothing is known of what SQLite holds in memory: begin afresh. */
-static bool reopen(struct sqlite_writer *writer, struct task *task)
+/* After an I/O error nothing is known of what SQLite holds in memory: begin afresh. Whether the
+ * file itself has suffered is looked for beside. */
+static enum err reopen(struct sqlite_writer *writer, struct task *task)
 {
-    const char *fault = NULL;
+    enum err e = sqlite_db_open(task, writer->path, SQLITE_OPEN_READWRITE, &writer->db);
 
-    sqlite_db_close(&writer->db);
-    if (sqlite_db_open(task, writer->path, SQLITE_OPEN_READWRITE, &writer->db) != OK)
-        return false;
+    if (e != OK)
+        return e;
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
-    if (sqlite_db_exec(task, &writer->db, SQLITE_WRITER_PRAGMAS) == OK &&
-        sqlite_db_check(task, &writer->db, "PRAGMA quick_check(1)", &fault) == OK && fault == NULL)
-        return true;
-    if (fault != NULL)
-        fail(task, ERR_STORE, fault);
-    sqlite_db_close(&writer->db);
-    return false;
+    e = sqlite_db_exec(task, &writer->db, SQLITE_WRITER_PRAGMAS);
+    if (e != OK)
+        sqlite_db_close(&writer->db);
+    return e;
 }
 
-static enum err commit_group(struct sqlite_writer *writer, struct write *group,
-                             const char **ret_why)
+static enum err begin(struct sqlite_writer *writer, struct task *task)
 {
-    auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "sqlite writer"};
-    enum err e;
+    enum err e = sqlite_checker_admit(task, writer->checker);
 
-    if (writer->db.handle == NULL && !reopen(writer, &task))
-        e = ERR_STORE;
-    else if (!make_space(writer))
-        e = fail(&task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
-    else
-        e = sqlite_db_simple(&task, &writer->db, SQL_BEGIN);
-    if (e == OK && !apply_all(writer, group))
-        e = sqlite_db_fail(&task, &writer->db);
-    if (e == OK)
-        e = sqlite_db_simple(&task, &writer->db, SQL_COMMIT);
-    if (e == OK)
-        return OK;
+    if (e == OK && writer->db.handle == NULL)
+        e = reopen(writer, task);
+    if (e == OK && !make_space(writer))
+        e = fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
+    return e == OK ? sqlite_db_simple(task, &writer->db, SQL_BEGIN) : e;
+}
 
-    *ret_why = mem_string(group->task->mem, task.text == NULL ? "unknown" : task.text);
-    if (writer->db.handle != NULL) {
-        int code = sqlite3_errcode(writer->db.handle) & 0xff;
+static enum err commit(struct sqlite_writer *writer, struct task *task, struct write *group)
+{
+    if (group == NULL)
+        return sqlite_db_simple(task, &writer->db, SQL_ROLLBACK);
+    if (!apply_all(writer, group))
+        return sqlite_db_fail(task, &writer->db);
+    return sqlite_db_simple(task, &writer->db, SQL_COMMIT);
+}
 
-        roll_back(writer, &task);
-        if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT))
-            sqlite_db_close(&writer->db);
+static void clean_up(struct sqlite_writer *writer, struct task *task, enum err e)
+{
+    int code;
+
+    if (writer->db.handle == NULL)
+        return;
+    code = sqlite3_errcode(writer->db.handle) & 0xff;
+    roll_back(writer, task);
+    if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT)) {
+        sqlite_db_close(&writer->db);
+        sqlite_checker_ask(writer->checker);
     }
-    return e;
 }
 
 static void log_change(struct sqlite_writer *writer, enum err e, const char *why)
@@ -214,15 +219,21 @@ static void care_for_log(struct sqlite_writer *writer)
     sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
 }
 
+/* NULL: nobody waits any more. */
 static struct write *take_group(struct sqlite_writer *writer)
 {
-    struct write *group = writer->first, *last = group;
+    struct write *group = NULL, **last = &group;
 
-    for (int i = 1; i < GROUP && last->next != NULL; i++)
-        last = last->next;
-    writer->first = take_ptr(last->next);
+    pthread_mutex_lock(&writer->lock);
+    for (int i = 0; i < GROUP && writer->first != NULL; i++) {
+        *last = writer->first;
+        writer->first = take_ptr((*last)->next);
+        (*last)->taken = true;
+        last = &(*last)->next;
+    }
     if (writer->first == NULL)
         writer->last = &writer->first;
+    pthread_mutex_unlock(&writer->lock);
     return group;
 }
 
@@ -239,6 +250,27 @@ static void finish_group(struct sqlite_writer *writer, struct write *group)
     pthread_mutex_unlock(&writer->lock);
 }
 
+/* Who waits may leave until the transaction has begun, since another program may be in its way. */
+static void write_group(struct sqlite_writer *writer)
+{
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {.mem = mem, .id = "sqlite writer"};
+    enum err e = begin(writer, &task);
+    struct write *group = take_group(writer);
+    const char *why;
+
+    if (e == OK)
+        e = commit(writer, &task, group);
+    why = task.text == NULL ? "unknown" : task.text;
+    if (e != OK) {
+        clean_up(writer, &task, e);
+        fail_all(group, e, why);
+    }
+    if (e != OK || group != NULL)
+        log_change(writer, e, why);
+    finish_group(writer, group);
+}
+
 static void *write_groups(void *argument)
 {
     struct sqlite_writer *writer = argument;
@@ -246,22 +278,12 @@ static void *write_groups(void *argument)
     pthread_setname_np(pthread_self(), "sqlite writer");
     pthread_mutex_lock(&writer->lock);
     for (;;) {
-        const char *why = NULL;
-        struct write *group;
-        enum err e;
-
         while (writer->first == NULL && !writer->stopping)
             pthread_cond_wait(&writer->queued, &writer->lock);
         if (writer->first == NULL)
             break;
-        group = take_group(writer);
         pthread_mutex_unlock(&writer->lock);
-
-        e = commit_group(writer, group, &why);
-        if (e != OK)
-            fail_all(group, e, why);
-        log_change(writer, e, why);
-        finish_group(writer, group);
+        write_group(writer);
         care_for_log(writer);
         pthread_mutex_lock(&writer->lock);
     }
@@ -372,9 +394,10 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     writer->last = &writer->first;
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->queued, NULL);
-    pthread_cond_init(&writer->finished, NULL);
+    clock_condition(&writer->finished);
     pthread_cond_init(&writer->logged, NULL);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
+    writer->checker = sqlite_checker_start(writer, path);
     if (pthread_create(&writer->thread, NULL, write_groups, writer) != 0 ||
         pthread_create(&writer->copier, NULL, copy_when_due, writer) != 0) {
         fputs("manus: cannot start the store's threads: raise the limit of threads\n", stderr);
@@ -383,19 +406,54 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     return writer;
 }
 
+/* Under the lock. It will not happen any more. */
+static void leave_queue(struct sqlite_writer *writer, const struct write *w)
+{
+    struct write **at = &writer->first;
+
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    if (writer->last == &w->next)
+        writer->last = at;
+}
+
+/* What is over its deadline may tell of what has happened elsewhere: it is tried all the same. */
+static struct timespec patience(const struct task *task)
+{
+    int64_t left_ms = task->deadline_ms == 0 ? WAIT_MS : task->deadline_ms - clock_mono_ms();
+
+    return clock_deadline(left_ms < LEAST_MS ? LEAST_MS : left_ms);
+}
+
+/* Under the lock. Once it is taken its outcome is not long in coming, and has to be known. False:
+ * its time is over. */
+static bool await(struct sqlite_writer *writer, const struct write *w, const struct timespec *until)
+{
+    int wrong = 0;
+
+    while (!w->done && (w->taken || wrong == 0))
+        wrong = w->taken ? pthread_cond_wait(&writer->finished, &writer->lock)
+                         : pthread_cond_timedwait(&writer->finished, &writer->lock, until);
+    return w->done;
+}
+
 enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
                            void *argument)
 {
     struct write w = {.task = task, .apply = apply, .argument = argument};
+    struct timespec until = patience(task);
+    bool done;
 
     pthread_mutex_lock(&writer->lock);
     *writer->last = &w;
     writer->last = &w.next;
     pthread_cond_signal(&writer->queued);
-    while (!w.done)
-        pthread_cond_wait(&writer->finished, &writer->lock);
+    done = await(writer, &w, &until);
+    if (!done)
+        leave_queue(writer, &w);
     pthread_mutex_unlock(&writer->lock);
-    return w.outcome;
+    return done ? w.outcome : fail(task, ERR_BUSY, "the store had no time for the write");
 }
 
 bool sqlite_writer_is_proven(struct sqlite_writer *writer)
@@ -414,5 +472,6 @@ void sqlite_writer_stop(struct sqlite_writer *writer)
     pthread_mutex_unlock(&writer->lock);
     pthread_join(writer->thread, NULL);
     pthread_join(writer->copier, NULL);
+    sqlite_checker_stop(writer->checker);
     sqlite_db_close(&writer->db);
 }

@@ -18,7 +18,8 @@ typedef enum err sqlite_write(struct task *task, struct sqlite_db *db, void *arg
 /* `db` is open and migrated; the writer takes it over. `path` is where it is. */
 struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db);
 
-/* Waits until it is durable. ERR_STORE: the outcome is unknown. */
+/* Waits until it is durable. ERR_STORE: the outcome is unknown. ERR_BUSY: the task's deadline came
+ * before the writer did, and it does not happen. */
 must_check enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer,
                                       sqlite_write *write, void *argument);
 

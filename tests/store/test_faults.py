@@ -1,4 +1,5 @@
 """A store that cannot be had: a sentence that tells what to do, and for a running server a 503."""
+import concurrent.futures
 import os
 import pathlib
 import resource
@@ -197,3 +198,31 @@ def test_a_reader_of_the_log_that_stops_reading_stops_nobody(tmp_path):
     manus.process.send_signal(signal.SIGTERM)
     assert manus.process.wait(10 * SLOW) == 0
     os.close(read)
+
+
+def test_while_nobody_can_write_reading_goes_on_and_who_would_write_is_told_in_time(start):
+    """More writers than any lane has threads, and among them some whose first question makes a row."""
+    manus = start()
+    accounts = [manus.register() for _ in range(8)]
+    fresh = [manus.register() for _ in range(48)]
+
+    def ask(account, method, path, body=None):
+        mine = Manus(manus.folder)
+        mine.base = manus.base
+        began = time.monotonic()
+        status = mine.request(method, f"{API}{path}", json=body, headers={"Authorization": f"Bearer {account['access_token']}"}).status_code
+        mine.http.close()
+        return status, time.monotonic() - began
+
+    with sqlite3.connect(store_of(manus), isolation_level=None) as other, concurrent.futures.ThreadPoolExecutor(160) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        writing = [pool.submit(ask, accounts[i % 8], "POST", "/auth/change-fullname", {"fullname": f"name {i}"}) for i in range(64)]
+        writing += [pool.submit(ask, one, "GET", "/billing/subscription") for one in fresh]
+        time.sleep(0.5 * SLOW)
+        reading = [ask(accounts[i % 8], "GET", "/auth/sessions") for i in range(40)]
+        other.execute("ROLLBACK")
+        writing = [one.result() for one in writing]
+    assert {status for status, _ in reading} == {200}, reading
+    assert {status for status, _ in writing} <= {200, 503}
+    assert max(took for _, took in writing) < 15 * SLOW
+    assert ask(accounts[0], "POST", "/auth/change-fullname", {"fullname": "at last"})[0] == 200

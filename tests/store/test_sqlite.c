@@ -6,6 +6,7 @@
 #include "contract.h"
 #include "sample.h"
 
+#include "core/clock.h"
 #include "store/sqlite.h"
 #include "store/sqlite_schema.h"
 
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -94,19 +96,31 @@ static ssize_t faulty_pwrite(int fd, const void *bytes, size_t len, off_t at)
     return is_due(&writes) ? -1 : pwrite(fd, bytes, len, at);
 }
 
-static ssize_t faulty_pread(int fd, void *bytes, size_t len, off_t at)
+/* Reads of files by the store's threads. */
+static atomic_int writer_reads, check_reads, check_delay_us;
+
+static ssize_t counted_pread(int fd, void *bytes, size_t len, off_t at)
 {
+    char name[16] = "";
+
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    if (strcmp(name, "sqlite writer") == 0)
+        atomic_fetch_add(&writer_reads, 1);
+    if (strcmp(name, "sqlite check") == 0) {
+        atomic_fetch_add(&check_reads, 1);
+        usleep((useconds_t)atomic_load(&check_delay_us));
+    }
     return is_due(&reads) ? -1 : pread(fd, bytes, len, at);
 }
 
-static void inject_writes(void)
+static void inject(void)
 {
     sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
 
+    vfs->xSetSystemCall(vfs, "pread", (sqlite3_syscall_ptr)counted_pread);
+    vfs->xSetSystemCall(vfs, "pread64", (sqlite3_syscall_ptr)counted_pread);
     vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)faulty_pwrite);
     vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)faulty_pwrite);
-    vfs->xSetSystemCall(vfs, "pread", (sqlite3_syscall_ptr)faulty_pread);
-    vfs->xSetSystemCall(vfs, "pread64", (sqlite3_syscall_ptr)faulty_pread);
 }
 
 /* Folders */
@@ -188,6 +202,7 @@ static int end(void **state)
     disarm(&syncs);
     disarm(&writes);
     atomic_store(&syncs.delay_us, 0);
+    atomic_store(&check_delay_us, 0);
     if (place->store != NULL)
         shut(place);
     while (may_mount && umount2(place->root, MNT_DETACH) == 0) {
@@ -918,6 +933,119 @@ static void test_a_sync_that_fails_is_no_acknowledgement_and_the_next_write_work
     assert_true(has(place, &after));
 }
 
+/* A store of some hundred pages, none of them in memory; how many. */
+static int make_large(struct place *place)
+{
+    for (int i = 0; i < 5; i++)
+        sample_race(WRITERS, run_writes, place);
+    shut(place);
+    open_again(place);
+    return (int)sql(place, "PRAGMA page_count");
+}
+
+static void fail_a_sync(struct place *place)
+{
+    struct login failed = new_login(place);
+
+    arm(&syncs, 1, 1, EIO);
+    assert_int_equal(put(place, &failed), ERR_STORE);
+    disarm(&syncs);
+}
+
+static void test_after_a_fault_the_file_is_checked_beside_the_writer(void **state)
+{
+    struct place *place = *state;
+    int pages = make_large(place);
+
+    assert_in_range(pages, 100, 100000);
+    atomic_store(&check_reads, 0);
+    fail_a_sync(place);
+    atomic_store(&writer_reads, 0);
+    put_new(place);
+    assert_in_range(atomic_load(&writer_reads), 0, pages / 4);
+    for (int i = 0; i < 20000 && atomic_load(&check_reads) < pages / 2; i++)
+        usleep(1000);
+    assert_in_range(atomic_load(&check_reads), pages / 2, pages * 4);
+    put_new(place);
+    assert_int_equal(store_ping(place->task, place->store), OK);
+}
+
+static void test_no_write_and_no_stop_waits_for_a_check(void **state)
+{
+    struct place *place = *state;
+    int pages = make_large(place), before;
+
+    atomic_store(&check_delay_us, 20000);
+    atomic_store(&check_reads, 0);
+    fail_a_sync(place);
+    before = atomic_load(&check_reads);
+    put_new(place);
+    assert_in_range(before, 0, pages / 2);
+    shut(place);
+    assert_in_range(atomic_load(&check_reads), 0, pages / 2);
+    open_again(place);
+    assert_sound(place);
+}
+
+static void test_a_check_that_finds_damage_stops_writing_and_not_reading(void **state)
+{
+    struct place *place = *state;
+    struct login first = put_new(place), next;
+    off_t page;
+    char garbage[4096];
+    enum err e = OK;
+
+    fill(place);
+    page = (off_t)sql(place, "SELECT rootpage FROM sqlite_schema WHERE name = 'checkouts'") - 1;
+    memset(garbage, 0xA5, sizeof garbage);
+    overwrite(place->file, page * (off_t)sizeof garbage, garbage, sizeof garbage);
+    open_again(place);
+    put_new(place);
+    fail_a_sync(place);
+    for (int i = 0; i < 20000 && e == OK; i++) {
+        usleep(1000);
+        next = new_login(place);
+        e = put(place, &next);
+    }
+    assert_int_equal(e, ERR_STORE);
+    assert_non_null(strstr(place->task->text, "damaged"));
+    assert_int_equal(store_ping(place->task, place->store), ERR_STORE);
+    assert_true(has(place, &first));
+    assert_false(has(place, &next));
+}
+
+static void test_a_write_that_the_store_has_no_time_for_never_happens(void **state)
+{
+    struct place *place = *state;
+    struct login first = put_new(place), late = new_login(place);
+    sqlite3 *other;
+
+    assert_int_equal(sqlite3_open(place->file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    place->task->deadline_ms = clock_mono_ms() + 300;
+    assert_int_equal(put(place, &late), ERR_BUSY);
+    assert_true(has(place, &first));
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    place->task->deadline_ms = 0;
+    put_new(place);
+    assert_false(has(place, &late));
+    assert_int_equal(put(place, &late), OK);
+}
+
+static void test_a_write_that_is_under_way_at_its_deadline_has_its_outcome_told(void **state)
+{
+    struct place *place = *state;
+    struct login slow = new_login(place);
+
+    put_new(place);
+    atomic_store(&syncs.delay_us, 600000);
+    place->task->deadline_ms = clock_mono_ms() + 300;
+    assert_int_equal(put(place, &slow), OK);
+    atomic_store(&syncs.delay_us, 0);
+    assert_true(has(place, &slow));
+}
+
 /* For each write to a file in turn: it fails, and what was asked happened whole or not at all. */
 static void fail_each_write(struct place *place, int error, enum err expected)
 {
@@ -1146,6 +1274,11 @@ int main(void)
         CLOSED(test_what_was_acknowledged_survives_kill_9),
         CLOSED(test_a_store_whose_holder_was_killed_opens_at_once),
         OPENED(test_a_sync_that_fails_is_no_acknowledgement_and_the_next_write_works),
+        OPENED(test_after_a_fault_the_file_is_checked_beside_the_writer),
+        OPENED(test_no_write_and_no_stop_waits_for_a_check),
+        OPENED(test_a_check_that_finds_damage_stops_writing_and_not_reading),
+        OPENED(test_a_write_that_the_store_has_no_time_for_never_happens),
+        OPENED(test_a_write_that_is_under_way_at_its_deadline_has_its_outcome_told),
         OPENED(test_a_write_that_finds_no_space_changes_nothing),
         OPENED(test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all),
         OPENED(test_a_store_that_cannot_write_still_reads_and_says_so),
@@ -1160,7 +1293,7 @@ int main(void)
     int failed;
 
     crypto_start();
-    inject_writes();
+    inject();
     may_mount = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
 
