@@ -291,6 +291,18 @@ static void put_held_sessions(struct text *out, const struct holdings *held, con
     text_add(out, "],");
 }
 
+static void put_devices(struct text *out, const struct holdings *held)
+{
+    text_add(out, "\"devices\":[");
+    for (size_t i = 0; i < held->device_count; i++) {
+        text_add(out, i > 0 ? ",{" : "{");
+        put_string(out, "device_id", held->devices[i].device);
+        put_time(out, "known_until", held->devices[i].until_ms);
+        out->s[out->len - 1] = '}';
+    }
+    text_add(out, "],");
+}
+
 /* What they hold serves who has the mailbox, and nobody else. */
 static void put_held_mails(struct text *out, const struct holdings *held)
 {
@@ -321,6 +333,7 @@ static void put_held(struct text *out, struct request *req, const struct holding
     put_preferences(out, req->user);
     text_char(out, ',');
     put_held_sessions(out, held, own_session(req));
+    put_devices(out, held);
     put_held_mails(out, held);
 }
 

@@ -64,7 +64,7 @@ must_check enum err store_subscription_open(struct task *task, struct store *sto
                                             bool *ret_found, struct subscription *ret);
 
 /* Newest first; *ret_next as store_users(). `status` NULL: all. `with_customer`: those that Stripe
- * knows. */
+ * knows, whatever their status. */
 struct subscription_filter {
     const char *status;
     bool with_customer;

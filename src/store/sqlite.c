@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { READERS_KEPT = 32 };
+enum { READERS_KEPT = 32, DEVICES_PER_USER = 200 };
 
 struct sqlite {
     struct store store;
@@ -191,10 +191,30 @@ static enum err user_by_id(struct task *task, struct store *store, const char *i
                           &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
 }
 
+static const char *device_of(const struct session_record *session)
+{
+    return session->device == NULL ? "" : session->device;
+}
+
+/* The devices outlive their sessions, until these would have expired. */
+static enum err note_device(struct task *task, struct sqlite_db *db,
+                            const struct session_record *session)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_DEVICE_NOTE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, session->user_id);
+        sqlite_bind(s, 2, device_of(session));
+        sqlite3_bind_int64(s, 3, session->expires_ms);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
 static enum err insert_session(struct task *task, struct sqlite_db *db,
                                const struct session_record *session, int *ret_changes)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_INSERT);
+    enum err e;
 
     if (s != NULL) {
         sqlite_bind(s, 1, session->id);
@@ -205,9 +225,10 @@ static enum err insert_session(struct task *task, struct sqlite_db *db,
         sqlite_bind(s, 6, session->address);
         sqlite_bind(s, 7, session->agent);
         sqlite_bind(s, 8, chain_text(task->mem, &session->chain));
-        sqlite_bind(s, 9, session->device == NULL ? "" : session->device);
+        sqlite_bind(s, 9, device_of(session));
     }
-    return sqlite_db_run(task, db, s, ret_changes);
+    e = sqlite_db_run(task, db, s, ret_changes);
+    return e == OK && *ret_changes > 0 ? note_device(task, db, session) : e;
 }
 
 struct create_user {
@@ -312,32 +333,58 @@ static enum err note_login(struct task *task, struct sqlite_db *db,
     return sqlite_db_run(task, db, s, NULL);
 }
 
+enum err sqlite_forget_sessions(struct task *task, struct sqlite_db *db,
+                                enum sqlite_statement statement, const char *id)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
+
+    if (s != NULL)
+        sqlite_bind(s, 1, id);
+    return sqlite_db_run(task, db, s, NULL);
+}
+
+static enum err cap_devices(struct task *task, struct sqlite_db *db, const char *user_id)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_DEVICES_CAP);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, user_id);
+        sqlite3_bind_int(s, 2, DEVICES_PER_USER);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
 static enum err cap_sessions(struct task *task, struct sqlite_db *db,
                              const struct session_record *session)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_CAP);
+    int changes = 0;
+    enum err e;
 
     if (s != NULL) {
         sqlite_bind(s, 1, session->user_id);
         sqlite3_bind_int64(s, 2, session->created_ms);
         sqlite3_bind_int(s, 3, STORE_SESSIONS_PER_USER);
     }
-    return sqlite_db_run(task, db, s, NULL);
+    e = sqlite_db_run(task, db, s, &changes);
+    return e == OK && changes > 0
+               ? sqlite_forget_sessions(task, db, SQL_SESSIONS_FORGET, session->user_id)
+               : e;
 }
 
 static enum err find_device(struct task *task, struct sqlite_db *db,
                             const struct session_record *session, bool *ret_is_new)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_DEVICES);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_DEVICES_KNOWN);
     bool row = false;
     enum err e;
 
     if (s != NULL) {
         sqlite_bind(s, 1, session->user_id);
-        sqlite_bind(s, 2, session->device == NULL ? "" : session->device);
+        sqlite_bind(s, 2, device_of(session));
     }
     e = sqlite_db_row(task, db, s, &row);
-    *ret_is_new = row && sqlite3_column_int64(s, 0) > 0 && sqlite3_column_int64(s, 1) == 0;
+    *ret_is_new = row && sqlite3_column_int(s, 0) != 0 && sqlite3_column_int(s, 1) == 0;
     return e;
 }
 
@@ -349,7 +396,7 @@ struct find_known {
 static enum err find_known(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct find_known *find = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_DEVICE);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_DEVICE_KNOWN);
 
     if (s != NULL) {
         sqlite_bind(s, 1, find->email);
@@ -383,6 +430,8 @@ static enum err open_session(struct task *task, struct sqlite_db *db, void *argu
         e = note_login(task, db, open->session);
     if (e == OK && changes > 0)
         e = cap_sessions(task, db, open->session);
+    if (e == OK && changes > 0 && is_new)
+        e = cap_devices(task, db, open->session->user_id);
     return e;
 }
 
@@ -459,6 +508,8 @@ static enum err end_session(struct task *task, struct sqlite_db *db, void *argum
         sqlite3_bind_int64(s, 2, end->now_ms);
     }
     e = sqlite_db_run(task, db, s, &changes);
+    if (e == OK && changes > 0)
+        e = sqlite_forget_sessions(task, db, SQL_SESSION_FORGET, end->id);
     return e == OK && changes > 0 && end->audit != NULL ? sqlite_append_audit(task, db, end->audit)
                                                         : e;
 }
@@ -525,18 +576,28 @@ struct sweep {
     unsigned *ret_count;
 };
 
-static enum err sweep_sessions(struct task *task, struct sqlite_db *db, void *argument)
+static enum err sweep_some(struct task *task, struct sqlite_db *db, enum sqlite_statement statement,
+                           const struct sweep *sweep)
 {
-    const struct sweep *sweep = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SESSION_SWEEP);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
     int changes = 0;
     enum err e;
 
     if (s != NULL)
         sqlite3_bind_int64(s, 1, sweep->before_ms);
     e = sqlite_db_run(task, db, s, &changes);
-    *sweep->ret_count = (unsigned)changes;
+    *sweep->ret_count += (unsigned)changes;
     return e;
+}
+
+static enum err sweep_sessions(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct sweep *sweep = argument;
+    enum err e;
+
+    *sweep->ret_count = 0;
+    e = sweep_some(task, db, SQL_SESSION_SWEEP, sweep);
+    return e == OK ? sweep_some(task, db, SQL_DEVICE_SWEEP, sweep) : e;
 }
 
 static enum err session_sweep(struct task *task, struct store *store, int64_t before_ms,

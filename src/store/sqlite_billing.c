@@ -156,8 +156,9 @@ static enum err subscriptions(struct task *task, struct store *store,
                               const struct store_page *page, struct subscription **ret,
                               size_t *ret_count, int64_t *ret_next)
 {
-    struct sqlite_list list = {.statement = filter->with_customer ? SQL_SUBSCRIPTIONS_SOLD
-                                                                  : SQL_SUBSCRIPTIONS,
+    struct sqlite_list list = {.statement = filter->with_customer    ? SQL_SUBSCRIPTIONS_SOLD
+                                            : filter->status != NULL ? SQL_SUBSCRIPTIONS_OF_STATUS
+                                                                     : SQL_SUBSCRIPTIONS,
                                .text = filter->status,
                                .row_size = sizeof(struct subscription),
                                .read_row = read_row,

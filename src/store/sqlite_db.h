@@ -17,6 +17,9 @@
     "session_id, user_id, created_at, last_used_at, expires_at, ended_at, address, user_agent,"    \
     " chain, device"
 
+/* A session that has ended and whose id does not come again (store_session_open()). */
+#define SQLITE_SESSION_OVER "ended_at <> 0 AND device <> ''"
+
 /* An administrator who counts: not the one that the settings make (STORE_SETTINGS_HASH). */
 #define SQLITE_COUNTS(row)                                                                         \
     row "role = 'admin' AND " row "is_active AND"                                                  \
@@ -101,6 +104,8 @@
     X(MAILS_TO, "SELECT number, recipient, '', created_at, next_at, attempts, error, expires_at"   \
                 " FROM mails WHERE recipient = ?3"                                                 \
                 " AND ?1 IS NOT NULL ORDER BY number LIMIT ?2")                                    \
+    X(DEVICES_OF, "SELECT device, until FROM devices WHERE user_id = ?3 AND device <> ''"          \
+                  " AND ?1 IS NOT NULL ORDER BY device LIMIT ?2")                                  \
     X(CODES_OF, "SELECT purpose, email, created_at, expires_at FROM codes WHERE email = ?3"        \
                 " AND ?1 IS NOT NULL ORDER BY purpose LIMIT ?2")                                   \
     X(CODE_PUT, "INSERT INTO codes(purpose, email, hash, created_at, expires_at)"                  \
@@ -123,7 +128,7 @@
                   " (SELECT rowid FROM codes WHERE expires_at < ?1 LIMIT 10)")                     \
     X(CODES_FORGET, "DELETE FROM codes WHERE email = ?1 AND (?2 IS NULL OR purpose = ?2)")         \
     X(MAILS_FORGET, "DELETE FROM mails WHERE recipient = ?1")                                      \
-    X(MAIL_COUNT, "SELECT count(*) FROM mails")                                                    \
+    X(MAIL_COUNT, "SELECT count FROM tallies WHERE name = 'mails'")                                \
     X(MAIL_PUT, "INSERT INTO mails(recipient, content, created_at, next_at, expires_at)"           \
                 " VALUES(?1, ?2, ?3, ?3, ?4)")                                                     \
     X(MAIL_COUNTED, "SELECT coalesce(sum(mails), 0) FROM mail_counts WHERE key = ?1"               \
@@ -133,7 +138,9 @@
                    " until = max(until, excluded.until)")                                          \
     X(MAIL_COUNTS_SWEEP, "DELETE FROM mail_counts WHERE (key, minute) IN"                          \
                          " (SELECT key, minute FROM mail_counts WHERE until < ?1 LIMIT 10)")       \
-    X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE next_at > ?2 AND (?1 = 0 OR number = ?1)")  \
+    X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE number = ?1 AND next_at > ?2")              \
+    X(MAILS_RETRY, "UPDATE mails SET next_at = ?2 WHERE number IN"                                 \
+                   " (SELECT number FROM mails WHERE next_at > ?2 LIMIT 500)")                     \
     X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \
                  " coalesce((SELECT number FROM mails WHERE next_at <= ?1"                         \
                  " ORDER BY next_at LIMIT 1), (SELECT number FROM mails WHERE " SQLITE_IS_AHEAD    \
@@ -151,14 +158,23 @@
                       " last_used_at, address, user_agent, chain, device)"                         \
                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"                                \
                       " ON CONFLICT(session_id) DO NOTHING")                                       \
-    X(SESSION_DEVICES, "SELECT count(*), coalesce(sum(device = ?2), 0) FROM sessions"              \
-                       " WHERE user_id = ?1")                                                      \
-    X(SESSION_DEVICE, "SELECT 1 FROM sessions WHERE device = ?2 AND device <> ''"                  \
-                      " AND user_id = (SELECT user_id FROM users WHERE email = ?1) LIMIT 1")       \
+    X(DEVICES_KNOWN, "SELECT EXISTS (SELECT 1 FROM devices WHERE user_id = ?1),"                   \
+                     " EXISTS (SELECT 1 FROM devices WHERE user_id = ?1 AND device = ?2)")         \
+    X(DEVICE_KNOWN, "SELECT 1 FROM devices WHERE device = ?2 AND device <> ''"                     \
+                    " AND user_id = (SELECT user_id FROM users WHERE email = ?1)")                 \
+    X(DEVICE_NOTE, "INSERT INTO devices(user_id, device, until) VALUES(?1, ?2, ?3)"                \
+                   " ON CONFLICT(user_id, device) DO UPDATE SET until = excluded.until"            \
+                   " WHERE excluded.until > until + 86400000")                                     \
+    X(DEVICES_CAP, "DELETE FROM devices WHERE user_id = ?1 AND device IN (SELECT device"           \
+                   " FROM devices WHERE user_id = ?1 ORDER BY until DESC LIMIT -1 OFFSET ?2)")     \
+    X(DEVICE_SWEEP, "DELETE FROM devices WHERE (user_id, device) IN"                               \
+                    " (SELECT user_id, device FROM devices WHERE until < ?1 LIMIT 200)")           \
     X(SESSION_CAP, "UPDATE sessions SET ended_at = ?2 WHERE session_id IN (SELECT session_id"      \
                    " FROM sessions WHERE user_id = ?1 AND ended_at = 0 AND expires_at > ?2"        \
                    " ORDER BY last_used_at DESC, rowid DESC LIMIT -1 OFFSET ?3)")                  \
     X(SESSION_BY_ID, "SELECT " SQLITE_SESSION_COLUMNS " FROM sessions WHERE session_id = ?1")      \
+    X(SESSION_FORGET, "DELETE FROM sessions WHERE session_id = ?1 AND " SQLITE_SESSION_OVER)       \
+    X(SESSIONS_FORGET, "DELETE FROM sessions WHERE user_id = ?1 AND " SQLITE_SESSION_OVER)         \
     X(SESSION_END, "UPDATE sessions SET ended_at = ?2 WHERE session_id = ?1 AND ended_at = 0")     \
     X(SESSION_CHAIN, "UPDATE sessions SET chain = ?2, last_used_at = ?3 WHERE session_id = ?1")    \
     X(SESSION_SWEEP, "DELETE FROM sessions WHERE session_id IN"                                    \

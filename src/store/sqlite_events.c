@@ -308,7 +308,7 @@ enum err sqlite_events(struct task *task, struct store *store, const char *state
                        const struct store_page *page, struct event **ret, size_t *ret_count,
                        int64_t *ret_next)
 {
-    struct sqlite_list list = {.statement = SQL_EVENTS,
+    struct sqlite_list list = {.statement = state == NULL ? SQL_EVENTS : SQL_EVENTS_OF_STATE,
                                .text = state,
                                .row_size = sizeof(struct event),
                                .read_row = read_row,

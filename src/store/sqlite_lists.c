@@ -264,6 +264,13 @@ static enum err read_session(struct task *task, sqlite3_stmt *s, void *row)
     return sqlite_session(task, s, row);
 }
 
+static enum err read_device(struct task *task, sqlite3_stmt *s, void *row)
+{
+    *(struct device_known *)row = (struct device_known){.device = sqlite_db_text(task, s, 0),
+                                                        .until_ms = sqlite3_column_int64(s, 1)};
+    return OK;
+}
+
 static enum err read_holdings(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct read_holdings *h = argument;
@@ -271,6 +278,10 @@ static enum err read_holdings(struct task *task, struct sqlite_db *db, void *arg
                                    .text = h->user->id,
                                    .row_size = sizeof(struct session_record),
                                    .read_row = read_session};
+    struct sqlite_list devices = {.statement = SQL_DEVICES_OF,
+                                  .text = h->user->id,
+                                  .row_size = sizeof(struct device_known),
+                                  .read_row = read_device};
     struct sqlite_list mails = {.statement = SQL_MAILS_TO,
                                 .text = h->user->email,
                                 .row_size = sizeof(struct mail),
@@ -281,14 +292,16 @@ static enum err read_holdings(struct task *task, struct sqlite_db *db, void *arg
                                 .read_row = read_code};
     enum err e;
 
-    sessions.limit = mails.limit = codes.limit = STORE_HOLDINGS;
+    sessions.limit = devices.limit = mails.limit = codes.limit = STORE_HOLDINGS;
     e = read_page(task, db, &sessions);
+    if (e == OK)
+        e = read_page(task, db, &devices);
     if (e == OK)
         e = read_page(task, db, &mails);
     if (e == OK)
         e = read_page(task, db, &codes);
-    *h->ret = (struct holdings){sessions.rows,  mails.rows,  codes.rows,
-                                sessions.count, mails.count, codes.count};
+    *h->ret = (struct holdings){sessions.rows,  devices.rows,  mails.rows,  codes.rows,
+                                sessions.count, devices.count, mails.count, codes.count};
     return e;
 }
 

@@ -325,6 +325,7 @@ enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t nu
                           &(struct settle_mail){SQL_MAIL_POSTPONE, number, next_ms, error});
 }
 
+/* In small writes, between which others have their turn. What is due is not found again. */
 struct retry_mails {
     int64_t number, now_ms;
     unsigned *ret_count;
@@ -333,7 +334,8 @@ struct retry_mails {
 static enum err retry_mails(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct retry_mails *retry = argument;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAIL_RETRY);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(
+        task, db, retry->number == 0 ? SQL_MAILS_RETRY : SQL_MAIL_RETRY);
     int changes = 0;
     enum err e;
 
@@ -349,8 +351,15 @@ static enum err retry_mails(struct task *task, struct sqlite_db *db, void *argum
 enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
                            unsigned *ret_count)
 {
-    return sqlite_writing(task, store, retry_mails,
-                          &(struct retry_mails){number, now_ms, ret_count});
+    unsigned count = 1;
+    enum err e = OK;
+
+    *ret_count = 0;
+    for (int i = 0; i <= STORE_MAILS && e == OK && count > 0; i++) {
+        e = sqlite_writing(task, store, retry_mails, &(struct retry_mails){number, now_ms, &count});
+        *ret_count += e == OK ? count : 0;
+    }
+    return e;
 }
 
 struct list_mails {

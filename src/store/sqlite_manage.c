@@ -56,7 +56,8 @@ static enum err end_sessions(struct task *task, struct sqlite_db *db, const stru
     e = sqlite_db_run(task, db, s, &changes);
     if (c->ret_count != NULL)
         *c->ret_count = (unsigned)changes;
-    return e;
+    return e == OK && changes > 0 ? sqlite_forget_sessions(task, db, SQL_SESSIONS_FORGET, c->id)
+                                  : e;
 }
 
 static enum err update_user(struct task *task, struct sqlite_db *db, const struct change_user *c,

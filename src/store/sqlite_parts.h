@@ -36,6 +36,11 @@ struct user sqlite_user(struct task *task, sqlite3_stmt *s);
 /* From a row of SQLITE_SESSION_COLUMNS. */
 must_check enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct session_record *ret);
 
+/* A part of a write: of the sessions that have ended, those of the user (SQL_SESSIONS_FORGET) or
+ * the one (SQL_SESSION_FORGET) that need not be remembered go. */
+must_check enum err sqlite_forget_sessions(struct task *task, struct sqlite_db *db,
+                                           enum sqlite_statement statement, const char *id);
+
 /* A part of a write. */
 must_check enum err sqlite_find_user(struct task *task, struct sqlite_db *db, const char *id,
                                      bool *ret_found, struct user *ret);

@@ -211,6 +211,32 @@ static const char *const steps[] = {
     "CREATE INDEX other_customers_user ON other_customers (user_id, noted_at);",
 
     "ALTER TABLE subscriptions ADD COLUMN stripe_item_id TEXT;",
+
+    "CREATE TABLE devices ("
+    "  user_id TEXT NOT NULL REFERENCES users (user_id) ON DELETE CASCADE,"
+    "  device TEXT NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  PRIMARY KEY (user_id, device)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX devices_until ON devices (until);"
+    "INSERT INTO devices(user_id, device, until)"
+    "  SELECT user_id, device, max(expires_at) FROM sessions GROUP BY user_id, device;"
+    "DELETE FROM sessions WHERE ended_at <> 0 AND device <> '';"
+    "CREATE INDEX mails_recipient ON mails (recipient);"
+    "CREATE INDEX codes_email ON codes (email, purpose);"
+    "CREATE TABLE tallies (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO tallies(name, count) SELECT 'mails', count(*) FROM mails;"
+    "CREATE TRIGGER mails_come AFTER INSERT ON mails BEGIN"
+    "  UPDATE tallies SET count = count + 1 WHERE name = 'mails'; END;"
+    "CREATE TRIGGER mails_go AFTER DELETE ON mails BEGIN"
+    "  UPDATE tallies SET count = count - 1 WHERE name = 'mails'; END;"
+    "DROP INDEX IF EXISTS audit_actor;"
+    "CREATE INDEX audit_others ON audit (actor, number) WHERE actor <> 'user:' || subject;"
+    "CREATE INDEX subscriptions_status ON subscriptions (status, number);"
+    "CREATE INDEX subscriptions_sold ON subscriptions (number)"
+    "  WHERE stripe_customer_id IS NOT NULL;"
+    "DROP INDEX IF EXISTS events_dead;"
+    "CREATE INDEX events_state ON events (state, number);",
 };
 
 int sqlite_schema_version(void)

@@ -44,7 +44,8 @@ struct session_record {
     int64_t ended_ms;
     const char *address; /* of the client that logged in */
     const char *agent;   /* its User-Agent, cut; may be empty */
-    const char *device;  /* the same for two logins that look like one device; may be empty */
+    const char *device;  /* the same for two logins that look like one device; empty: of a session
+                            whose id may come again, so that it is remembered when it has ended */
     struct chain chain;  /* its refresh tokens */
 };
 
@@ -180,7 +181,7 @@ must_check enum err store_user_void_tokens(struct task *task, struct store *stor
                                            int64_t from_ms);
 
 /* Whether a session of the user of this address was opened on this device (struct session_record).
- */
+ * Devices are remembered until the last session on them would expire, the last 200 of a user. */
 must_check enum err store_device_known(struct task *task, struct store *store, const char *email,
                                        const char *device, bool *ret);
 
@@ -198,7 +199,8 @@ must_check enum err store_session_open(struct task *task, struct store *store,
                                        const struct session_record *session, int64_t valid_from_ms,
                                        enum session_opened *ret);
 
-/* Ended and expired sessions are found too, until they are swept. The chain is read along. */
+/* Expired sessions are found until they are swept, of the ended those without a device. The chain
+ * is read along. */
 must_check enum err store_session_by_id(struct task *task, struct store *store, const char *id,
                                         bool *ret_found, struct session_record *ret);
 
@@ -303,12 +305,19 @@ must_check enum err store_mail_put(struct task *task, struct store *store, const
 must_check enum err store_mail_retry(struct task *task, struct store *store, int64_t number,
                                      int64_t now_ms, unsigned *ret_count);
 
+/* A device that is known, and until when. */
+struct device_known {
+    const char *device;
+    int64_t until_ms;
+};
+
 /* What is stored about a person beside the user and the audit trail. */
 struct holdings {
-    struct session_record *sessions; /* live, ended and expired, until they are swept */
+    struct session_record *sessions; /* live and expired, and the ended that are remembered */
+    struct device_known *devices;    /* on which sessions were opened */
     struct mail *mails;              /* that wait for the address, without their content */
     struct code *codes;              /* for the address */
-    size_t session_count, mail_count, code_count;
+    size_t session_count, device_count, mail_count, code_count;
 };
 
 enum { STORE_HOLDINGS = 10000 }; /* of each kind at most */
@@ -339,7 +348,8 @@ must_check enum err store_session_refresh(struct task *task, struct store *store
                                           int64_t now_ms, enum session_refreshed *ret,
                                           struct chain_link *ret_successor);
 
-/* Removes some of the sessions that expired before `before_ms`. *ret_count: how many. */
+/* Removes some of the sessions that expired before `before_ms`, and of the devices that were known
+ * until then. *ret_count: how many of both. */
 must_check enum err store_session_sweep(struct task *task, struct store *store, int64_t before_ms,
                                         unsigned *ret_count);
 

@@ -333,7 +333,9 @@ def test_an_export_holds_what_is_over_what_waits_and_what_they_did(manus, admin)
     manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]})
     rows(manus, "INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?, 'x', 1, 99999999999999)", account["email"])
     data = manus.get(f"{API}/auth/me/export", account["access_token"]).json()["data"]
-    assert sorted(one["ended_at"] is None for one in data["sessions"]) == [False, True] and all(one["device_id"] for one in data["sessions"])
+    assert [one["id"] for one in data["sessions"] if one["ended_at"] is None] == [one["id"] for one in data["sessions"] if one["current"]]
+    assert len(data["sessions"]) == 1, "what has ended is not kept"
+    assert {one["device_id"] for one in data["sessions"]} == {one["device_id"] for one in data["devices"]} != {""}
     assert [one["purpose"] for one in data["codes"]] == ["reset"] and data["mails"][-1]["attempts"] == 0
     assert manus.post(f"{API}/auth/user/{account['user']['id']}/revoke-sessions", token=admin).status_code == 200
     data = manus.get(f"{API}/auth/me/export", admin).json()["data"]

@@ -184,6 +184,28 @@ static void a_session_is_opened_once_and_notes_the_login(struct store *store)
     assert_false(is_live(store, other.id));
 }
 
+static enum session_refreshed refresh(struct store *store, const char *id, const char *token,
+                                      const char *fresh_id, int64_t now_ms,
+                                      struct chain_link *ret_successor)
+{
+    struct chain_link fresh = {.issued_s = 3, .expires_s = 4};
+    enum session_refreshed refreshed;
+
+    snprintf(fresh.id, sizeof fresh.id, "%s", fresh_id);
+    assert_int_equal(store_session_refresh(new_task(), store, id, token, &fresh, now_ms, &refreshed,
+                                           ret_successor),
+                     OK);
+    return refreshed;
+}
+
+static void open_one(struct store *store, const struct session_record *session)
+{
+    enum session_opened opened;
+
+    assert_int_equal(store_session_open(new_task(), store, session, 0, &opened), OK);
+    assert_true(opened == SESSION_OPENED || opened == SESSION_OPENED_ELSEWHERE);
+}
+
 static enum session_opened open_with(struct store *store, const struct user *user,
                                      const char *device)
 {
@@ -234,6 +256,57 @@ static void a_device_is_new_once_and_the_first_never(struct store *store)
     other = make_user(new_task(), "bob@example.com");
     assert_int_equal(store_user_create(new_task(), store, &other, NULL, NULL, &created), OK);
     assert_int_equal(open_with(store, &other, "laptop"), SESSION_OPENED);
+}
+
+static void an_ended_session_is_forgotten_and_its_device_is_not(struct store *store)
+{
+    struct user user;
+    struct session_record first, session = {0};
+    const char *ids[3];
+    unsigned count;
+
+    create(store, &user, &first, "ann@example.com");
+    for (int i = 0; i < 3; i++) {
+        session = make_session(new_task(), &user);
+        session.device = "laptop";
+        ids[i] = session.id;
+        open_one(store, &session);
+    }
+    assert_int_equal(store_session_end(new_task(), store, ids[0], clock_wall_ms(), NULL), OK);
+    assert_false(find_session(store, ids[0], &session));
+    assert_int_equal(
+        refresh(store, ids[1], "not its own", "fresh", clock_wall_ms(), &(struct chain_link){0}),
+        SESSION_REUSED);
+    assert_false(find_session(store, ids[1], &session));
+    assert_int_equal(store_sessions_end(new_task(), store, user.id, NULL, audit_at(5000), &count),
+                     OK);
+    assert_int_equal(count, 2);
+    assert_false(find_session(store, ids[2], &session));
+    assert_true(find_session(store, first.id, &first)); /* its id might come again */
+    assert_true(find_user(store, user.id, &user));
+    assert_int_equal(open_with(store, &user, "laptop"), SESSION_OPENED);
+    assert_int_equal(open_with(store, &user, "phone"), SESSION_OPENED_ELSEWHERE);
+}
+
+static void a_user_has_two_hundred_known_devices(struct store *store)
+{
+    struct user user;
+    struct session_record session, first;
+    struct holdings held;
+
+    create(store, &user, &first, "ann@example.com");
+    for (int i = 0; i < 203; i++) {
+        struct task *task = new_task();
+
+        session = make_session(task, &user);
+        session.device = mem_printf(task->mem, "device %d", i);
+        session.expires_ms = first.expires_ms + 1 + i;
+        open_one(store, &session);
+    }
+    assert_int_equal(store_holdings(new_task(), store, &user, &held), OK);
+    assert_int_equal(held.device_count, 200);
+    assert_int_equal(open_with(store, &user, "device 202"), SESSION_OPENED);
+    assert_int_equal(open_with(store, &user, "device 0"), SESSION_OPENED_ELSEWHERE);
 }
 
 static void a_device_is_known_where_a_session_of_the_account_was_opened(struct store *store)
@@ -410,20 +483,6 @@ static void beyond_the_most_the_session_used_longest_ago_ends(struct store *stor
     assert_true(is_live(store, next.id));
 }
 
-static enum session_refreshed refresh(struct store *store, const char *id, const char *token,
-                                      const char *fresh_id, int64_t now_ms,
-                                      struct chain_link *ret_successor)
-{
-    struct chain_link fresh = {.issued_s = 3, .expires_s = 4};
-    enum session_refreshed refreshed;
-
-    snprintf(fresh.id, sizeof fresh.id, "%s", fresh_id);
-    assert_int_equal(store_session_refresh(new_task(), store, id, token, &fresh, now_ms, &refreshed,
-                                           ret_successor),
-                     OK);
-    return refreshed;
-}
-
 static void refreshing_follows_the_rule_of_the_chain(struct store *store)
 {
     struct user user;
@@ -464,7 +523,7 @@ static void an_expired_session_is_over_and_swept(struct store *store)
     assert_int_equal(store_session_sweep(new_task(), store, session.expires_ms, &count), OK);
     assert_int_equal(count, 0);
     assert_int_equal(store_session_sweep(new_task(), store, session.expires_ms + 1, &count), OK);
-    assert_int_equal(count, 1);
+    assert_int_equal(count, 2); /* it and its device */
     assert_false(find_session(store, session.id, &session));
 }
 
@@ -858,6 +917,8 @@ const struct contract_test contract_tests[] = {
     TEST(a_session_is_opened_once_and_notes_the_login),
     TEST(a_login_that_is_overtaken_by_a_change_opens_no_session),
     TEST(a_device_is_new_once_and_the_first_never),
+    TEST(an_ended_session_is_forgotten_and_its_device_is_not),
+    TEST(a_user_has_two_hundred_known_devices),
     TEST(a_device_is_known_where_a_session_of_the_account_was_opened),
     TEST(a_change_that_is_overtaken_changes_nothing),
     TEST(who_goes_takes_codes_and_mails_along),

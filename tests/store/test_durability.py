@@ -97,10 +97,14 @@ def test_the_store_of_an_older_version_is_brought_along(start):
     account = manus.register()
     manus.stop()
     with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        for trigger in ("mails_come", "mails_go"):
+            db.execute(f"DROP TRIGGER {trigger}")
+        for index in ("mails_recipient", "codes_email"):
+            db.execute(f"DROP INDEX {index}")
         for table, column in (("users", "language"), ("users", "verified_at"), ("sessions", "device"), ("users", "spared_at"), ("mails", "expires_at")):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        db.execute("DROP INDEX audit_actor")
-        for table in ("subscriptions", "usage_days", "checkouts", "events", "mail_counts", "audit_kept", "keys", "trials", "marks", "other_customers"):
+        db.execute("DROP INDEX audit_others")
+        for table in ("subscriptions", "usage_days", "checkouts", "events", "mail_counts", "audit_kept", "keys", "trials", "marks", "other_customers", "devices", "tallies"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 1")
     manus.start()

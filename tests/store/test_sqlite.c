@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "store/sqlite.h"
+#include "store/sqlite_db.h"
 #include "store/sqlite_schema.h"
 
 #include <assert.h>
@@ -412,6 +413,10 @@ static void undo_events(struct place *place)
     sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
                "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
+    sql(place, "DROP TRIGGER mails_come; DROP TRIGGER mails_go; DROP TABLE tallies;"
+               "DROP TABLE devices; DROP INDEX mails_recipient; DROP INDEX codes_email;"
+               "DROP INDEX audit_others; DROP INDEX subscriptions_status;"
+               "DROP INDEX subscriptions_sold; DROP INDEX events_state");
     sql(place, "DROP TABLE marks");
     sql(place, "ALTER TABLE subscriptions DROP COLUMN billing_anchor;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_anchor;"
@@ -436,6 +441,97 @@ static void test_events_that_waited_before_are_tried_again_and_not_first(void **
     shut(place);
     assert_int_equal(sql(place, "SELECT waits FROM events WHERE event_id = 'evt_1'"), 5);
     assert_int_equal(sql(place, "SELECT sum(waits) FROM events"), 5);
+}
+
+static void test_what_was_over_before_goes_and_its_device_stays_known(void **state)
+{
+    struct place *place = *state;
+    struct login login;
+
+    open_again(place);
+    login = put_new(place);
+    shut(place);
+    undo_events(place);
+    sql(place, "UPDATE sessions SET device = 'laptop', ended_at = 5");
+    sql(place, "INSERT INTO sessions SELECT 'adopted', user_id, created_at, expires_at + 7,"
+               " last_used_at, 5, '', '', chain, '' FROM sessions");
+    sql(place, "INSERT INTO mails(recipient, content, created_at, next_at) VALUES('a', '', 1, 1)");
+    sql(place, "PRAGMA user_version = 7");
+    open_again(place);
+    assert_true(sample_has_session(place->task, place->store, "adopted"));
+    assert_false(sample_has_session(place->task, place->store, login.session.id));
+    shut(place);
+    assert_int_equal(sql(place, "SELECT until FROM devices WHERE device = 'laptop'"),
+                     login.session.expires_ms);
+    assert_int_equal(sql(place, "SELECT count FROM tallies"), 1);
+}
+
+/* What may be gone through or sorted whole, and why that is bounded. */
+static const char *const scans[][2] = {
+    {"PING", "one row"},
+    {"USER_ACTIVE", "the administrators"},
+    {"USER_ROLE", "the administrators"},
+    {"USER_DELETE", "the administrators"},
+    {"USERS_FOUND", "the search index, for as long as a search may take"},
+    {"AUDIT_OLDEST", "one row"},
+    {"AUDIT_SINCE", "one row"},
+    {"AUDIT_SINCE_SET", "one row"},
+    {"AUDIT_SWEEP", "200 rows"},
+    {"MAILS", "a page, in the order of the index"},
+    {"SESSIONS_EVER", "the sessions of a user"},
+    {"SESSIONS_OF", "the sessions of a user"},
+    {"SESSION_CAP", "the sessions of a user"},
+    {"DEVICES_CAP", "the devices of a user"},
+};
+
+static bool may_scan(const char *statement)
+{
+    for (size_t i = 0; i < count_of(scans); i++) {
+        if (strcmp(scans[i][0], statement) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of a table, or a sort; of what a subquery or a list of values gives it is none. */
+static bool is_scan(const char *step)
+{
+    return strncmp(step, "USE TEMP B-TREE", 15) == 0 ||
+           (strncmp(step, "SCAN ", 5) == 0 && strncmp(step, "SCAN CONSTANT", 13) != 0 &&
+            strncmp(step, "SCAN (", 6) != 0 && strcmp(step, "SCAN e") != 0);
+}
+
+static void test_no_statement_goes_through_a_table_that_grows(void **state)
+{
+    static const char *const statements[][2] = {
+#define ROW(name, text) {#name, text},
+        SQLITE_STATEMENTS(ROW)
+#undef ROW
+    };
+    struct place *place = *state;
+    struct sqlite_db db;
+    unsigned found = 0;
+
+    assert_int_equal(sqlite_db_open(place->task, place->file, SQLITE_OPEN_READWRITE, &db), OK);
+    for (size_t i = 0; i < count_of(statements); i++) {
+        const char *plan = mem_printf(place->task->mem, "EXPLAIN QUERY PLAN %s", statements[i][1]);
+        sqlite3_stmt *s = NULL;
+        bool scans_here = false;
+
+        if (sqlite3_prepare_v2(db.handle, plan, -1, &s, NULL) != SQLITE_OK)
+            fail_msg("%s: %s", statements[i][0], sqlite3_errmsg(db.handle));
+        while (sqlite3_step(s) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(s, 3);
+
+            scans_here = scans_here || is_scan(step);
+            if (is_scan(step) && !may_scan(statements[i][0]))
+                fail_msg("%s: %s", statements[i][0], step);
+        }
+        found += scans_here;
+        sqlite3_finalize(s);
+    }
+    sqlite_db_close(&db);
+    assert_int_equal(found, count_of(scans)); /* each of which is needed */
 }
 
 static void test_trials_of_before_their_mailboxes_were_noted_are_noted(void **state)
@@ -1254,6 +1350,8 @@ int main(void)
         OPENED(test_a_second_opener_is_refused_and_told_who_has_it),
         CLOSED(test_an_empty_file_is_brought_to_the_newest_schema),
         CLOSED(test_events_that_waited_before_are_tried_again_and_not_first),
+        CLOSED(test_what_was_over_before_goes_and_its_device_stays_known),
+        OPENED(test_no_statement_goes_through_a_table_that_grows),
         CLOSED(test_trials_of_before_their_mailboxes_were_noted_are_noted),
         CLOSED(test_a_migration_that_fails_leaves_the_schema_before_it),
         OPENED(test_the_file_of_a_newer_program_is_refused_and_left_alone),
