@@ -41,9 +41,9 @@ struct limiter_settings {
     size_t max_keys;
     const char *bans_file;
     const char *instances_file; /* how many there were at last */
-    const char *const *names;   /* of the routes, by their number, as Redis's keys have them; those
-                                 * that count by an e-mail address as well stand in braces, so that a
-                                 * cluster keeps them together */
+    /* Of the routes, by their number, as Redis's keys have them; those that count by an e-mail
+     * address as well stand in braces, so that a cluster keeps them together. */
+    const char *const *names;
     size_t name_count;
     const struct redis_target *target; /* NULL: no Redis */
     int64_t deadline_ms;               /* of each call there */
