@@ -334,6 +334,37 @@ static void check_catching_up(struct doctor *d)
             d->task->text);
 }
 
+/* Who ends at once and is credited, and buys again with the credit, has a fresh allowance each
+ * time.
+ */
+static void check_portal(struct doctor *d)
+{
+    auto_call struct stripe_call call = {.method = "GET",
+                                         .path = "/v1/billing_portal/configurations",
+                                         .form = "is_default=true&active=true&limit=1"};
+    const json_t *cancel;
+
+    if (ask(d, &call) != OK) {
+        say(d, false,
+            "the portal's settings cannot be read: %s; give the key the right Customer portal: "
+            "read, or look at them in the dashboard",
+            d->task->text);
+        return;
+    }
+    cancel = json_object_get(
+        json_object_get(json_array_get(json_object_get(call.reply, "data"), 0), "features"),
+        "subscription_cancel");
+    if (json_is_true(json_object_get(cancel, "enabled")) &&
+        strcmp(stripe_text(cancel, "mode"), "immediately") == 0 &&
+        strcmp(stripe_text(cancel, "proration_behavior"), "none") != 0)
+        say(d, false,
+            "the portal ends subscriptions at once, with a credit for the rest: who has used their "
+            "runs buys them anew for it; let it cancel at the end of the period, or without "
+            "proration");
+    else
+        say(d, true, "the portal gives no credit to who cancels");
+}
+
 static void check_clock(struct doctor *d)
 {
     if (labs((long)d->skew_s) <= SKEW_S)
@@ -360,6 +391,7 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
     check_prices_used(&d);
     check_endpoints(&d);
     check_catching_up(&d);
+    check_portal(&d);
     check_clock(&d);
     return d.good;
 }

@@ -422,7 +422,7 @@ enum err inbox_apply(struct task *task, struct billing *billing, const struct se
 {
     const struct row *row = row_of(event->type);
     struct json_problem problem;
-    auto_json json_t *payload = json_read(event->payload, strlen(event->payload), &problem);
+    auto_json json_t *payload = json_read_mended(event->payload, strlen(event->payload), &problem);
     struct sync_outcome outcome = {.result = SYNC_DONE};
     enum err e;
 
@@ -578,7 +578,7 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
                       const char *body, size_t len, struct event_verdict *ret)
 {
     struct json_problem problem;
-    auto_json json_t *json = json_read(body, len, &problem);
+    auto_json json_t *json = json_read_mended(body, len, &problem);
     struct event event = {.received_ms = clock_wall_ms(), .payload = body};
     bool now;
     enum err e;

@@ -1,6 +1,7 @@
 #include "core/json.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int hex4(const char *at, const char *end)
@@ -136,5 +137,43 @@ json_t *json_read(const char *bytes, size_t len, struct json_problem *ret)
         return NULL;
     }
     ret->fault = JSON_FINE;
+    return json;
+}
+
+/* In place: what is put there is as long. */
+static void mend_escapes(char *bytes, size_t len)
+{
+    const char *end = bytes + len;
+
+    for (char *at = bytes; at < end; at++) {
+        size_t width = *at == '\\' ? escape_width(at + 1, end) : 1;
+
+        if (*at != '\\')
+            continue;
+        if (width == 0 || (end - at >= 6 && memcmp(at, "\\u0000", 6) == 0))
+            memcpy(at, "\\ufffd", 6);
+        at += width == 0 ? 1 : width;
+    }
+}
+
+json_t *json_read_mended(const char *bytes, size_t len, struct json_problem *ret)
+{
+    json_t *json = NULL;
+    json_error_t error;
+    char *mended = malloc(len + 1);
+
+    *ret = (struct json_problem){.fault = JSON_UNSAFE, .text = "there is no memory for it"};
+    if (mended == NULL)
+        return NULL;
+    memcpy(mended, bytes, len);
+    mend_escapes(mended, len);
+    if (scan(mended, len, ret)) {
+        json = json_loadb(mended, len, JSON_DECODE_ANY, &error);
+        if (json == NULL)
+            explain(&error, ret);
+        else
+            ret->fault = JSON_FINE;
+    }
+    free(mended);
     return json;
 }

@@ -22,3 +22,8 @@ struct json_problem {
 
 /* A new reference; NULL and the problem if it is refused. */
 json_t *json_read(const char *bytes, size_t len, struct json_problem *ret);
+
+/* The same of somebody whom we trust, and who repeats what others have typed: escapes of NUL and of
+ * half a surrogate pair are read as U+FFFD, and of a member that stands twice the last one counts.
+ * One odd text does not make all that stands beside it unreadable. */
+json_t *json_read_mended(const char *bytes, size_t len, struct json_problem *ret);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { WORDS = 10, SAID = 2 };
+enum { WORDS = 10, SAID = 3 };
 
 /* The first row that fits: one of its words is Stripe's code or decline_code, and `param` stands in
  * the parameter's name; or Stripe's message holds one of `said`, for what has no code; or the
@@ -49,7 +49,8 @@ static const struct advice {
      .phrase = {{"No payment method is stored: add one in the portal, then try again",
                  "لا توجد وسيلة دفع محفوظة: أضف واحدة في البوابة ثم حاول مجددًا"}}},
     {.words = {"currency_mismatch"},
-     .said = {"cannot combine currencies"},
+     .said = {"cannot combine currencies", "match the customer currency",
+              "match the expected currency"},
      .phrase = {{"This plan is sold in another currency than what you have already: ask for help "
                  "to change the currency",
                  "تُباع هذه الخطة بعملة تختلف عمّا لديك: اطلب المساعدة لتغيير العملة"}}},

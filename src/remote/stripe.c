@@ -440,9 +440,10 @@ static bool is_settled(struct task *task, struct stripe_call *call, const struct
     if (call->status == 0)
         return false;
     json_decref(call->reply);
-    call->reply = json_read(a->transfer.reply.s == NULL ? "" : a->transfer.reply.s,
-                            a->transfer.reply.len, &problem);
+    call->reply = json_read_mended(a->transfer.reply.s == NULL ? "" : a->transfer.reply.s,
+                                   a->transfer.reply.len, &problem);
     if (!json_is_object(call->reply)) {
+        call->message = call->reply == NULL ? problem.text : "no object";
         call->status = 0; /* nobody knows what it did */
         return false;
     }
@@ -572,6 +573,10 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
         note_answer(stripe);
     else
         note_failure(stripe, call);
+    if (!settled && call->status == 0 && *call->message != '\0')
+        return fail_advised(
+            task, ERR_STRIPE_DOWN, call,
+            mem_printf(task->mem, "Stripe's answer cannot be read: %s", call->message));
     if (!settled && call->status == 0)
         return fail_advised(task, ERR_STRIPE_DOWN, call, "Stripe does not answer");
     if (!settled)

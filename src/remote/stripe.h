@@ -52,12 +52,13 @@ struct stripe_call {
     json_t *reply;    /* an object; json_decref() is the caller's */
     const char *type; /* of a refusal, as stripe_said() has it, and so are the next four: Stripe's;
                          each may be empty */
-    const char *code, *decline_code, *param, *message;
-    const char *request_id; /* may be empty */
-    const char *notice;     /* what the cardholder may be told; NULL: nothing */
-    bool is_burnt;          /* the key will get this failure for a day: another one is needed */
-    bool is_unconnected;    /* the last attempt found no connection */
-    int64_t date_s;         /* Stripe's clock; 0: unknown */
+    const char *code, *decline_code, *param, *message; /* with status 0: why the answer cannot be
+                                                          read */
+    const char *request_id;                            /* may be empty */
+    const char *notice;  /* what the cardholder may be told; NULL: nothing */
+    bool is_burnt;       /* the key will get this failure for a day: another one is needed */
+    bool is_unconnected; /* the last attempt found no connection */
+    int64_t date_s;      /* Stripe's clock; 0: unknown */
 };
 
 /* OK: 2xx. ERR_STRIPE: Stripe has refused, and `status` and `code` say how. ERR_STRIPE_DOWN: the

@@ -22,7 +22,7 @@ import time
 import urllib.parse
 
 from stripe_courier import Courier
-from stripe_spec import NEW, OLD, Refused, operation_of, parameters, refused_card
+from stripe_spec import NEW, OLD, Refused, fixtures, operation_of, parameters, refused_card
 from stripe_state import DAY, FINAL, State, copied, in_version, listed
 
 CONNECTIONS, BODY, REMEMBERED = 256, 1 << 20, 20_000
@@ -524,6 +524,13 @@ def create_portal_session(stripe, params):
     return session
 
 
+@deed("GET /v1/billing_portal/configurations")
+def list_portals(stripe, params):
+    portal = {**copied(fixtures()["billing_portal.configuration"]), "id": "bpc_1Double", "active": True, "is_default": True, "livemode": stripe.livemode}
+    portal["features"]["subscription_cancel"].update(enabled=True, **stripe.portal_cancels)
+    return page(stripe, [portal], params, "/v1/billing_portal/configurations")
+
+
 # Subscriptions
 
 @deed("GET /v1/subscriptions")
@@ -901,7 +908,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = handle_any
 
     def say(self, reply, close=False, cut=False):
-        body = json.dumps(reply.body, ensure_ascii=False).encode()
+        try:
+            body = json.dumps(reply.body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half a surrogate pair can only be escaped
+            body = json.dumps(reply.body).encode()
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

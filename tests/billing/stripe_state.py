@@ -63,6 +63,7 @@ class State(Invoices, Changes):
         self.warned = set()  # subscriptions whose trial_will_end has been said
         self.exact = False  # periods on the days of the time that was passed; else on those that a reader sees now
         self.after_failures = "unpaid"  # what the account's settings do when all retries have failed
+        self.portal_cancels = {"mode": "at_period_end", "proration_behavior": "none"}
         self.flexible = True  # billing_mode of new subscriptions
 
     # Things

@@ -1,4 +1,5 @@
 """Events that no delivery has brought: found by asking Stripe, soon after the start, and after Stripe was away."""
+import json
 import time
 
 import pytest
@@ -55,6 +56,37 @@ def test_what_happened_while_it_was_down_is_in_force_soon_after_the_start(tmp_pa
             world.settle(user, one)
         assert found(world) > 0
         assert len(asked(world)) == 1
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b", "a\udc00\ud800\\u0000"])
+def test_an_odd_text_of_one_keeps_back_neither_them_nor_others(world, text):
+    user, person = world.subscriber()
+    other, another = world.subscriber()
+    with world.stripe.lock:
+        for invoice in world.stripe.every("invoice", customer=person.customer):
+            invoice["customer_name"] = text
+        for event in world.stripe.events("invoice.paid"):
+            event["data"]["object"]["customer_name"] = text
+    odd = next(event for event in events_of(world.stripe, person) if event["type"] == "invoice.paid")
+    assert world.send(json.dumps({**odd, "id": odd["id"] + "again"}).encode()).json()["status"] == "success"
+    person.cancels()
+    assert world.send(events_of(world.stripe, person)[-1]).json()["status"] == "success"
+    assert world.subscription(user)["cancel_at_period_end"] and world.get(user, "invoices").status_code == 200
+    assert world.post(user, "resume").status_code == 200
+    kill(world)
+    another.cancels()
+    person.switches(world.pro)
+    world.manus.start()
+    world.settle(other, another)
+    world.settle(user, person)
+    soon(lambda: not rows(world.manus, "SELECT 1 FROM events WHERE state IN ('waiting', 'dead')"))
+
+
+def test_an_answer_that_cannot_be_read_says_why(world):
+    user, _ = world.subscriber()
+    world.stripe.garbles(b'{"data": ' + b"[" * 100 + b"]" * 100 + b"}", "GET /v1/invoices", times=9)
+    assert world.get(user, "invoices").status_code == 503
+    world.manus.wait_for_log(lambda line: "Stripe's answer cannot be read: nested too deeply" in line.get("detail", ""))
 
 
 def test_all_pages_are_read_and_the_mark_is_moved_when_they_are(world):

@@ -649,6 +649,15 @@ def test_the_doctor_compares_intervals_and_amounts(tmp_path):
         assert "WRONG  pro: shown as 4900 usd a month, but Stripe takes 4900 usd every 1 year" in said
 
 
+def test_the_doctor_warns_of_a_portal_that_gives_a_credit_to_who_ends_at_once(world):
+    good = "ok     the portal gives no credit to who cancels"
+    assert good in command(world, "doctor").stdout
+    world.stripe.portal_cancels = {"mode": "immediately", "proration_behavior": "none"}
+    assert good in command(world, "doctor").stdout
+    world.stripe.portal_cancels = {"mode": "immediately", "proration_behavior": "create_prorations"}
+    assert "WRONG  the portal ends subscriptions at once, with a credit for the rest" in command(world, "doctor").stdout
+
+
 # Found by itself
 
 def test_who_pays_for_a_plan_and_is_linked_to_nobody_is_found_by_the_comparison(world):

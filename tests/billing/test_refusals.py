@@ -143,6 +143,10 @@ CARDS = [
 OTHERS = [
     (400, {"code": "resource_missing", "message": "This customer has no attached payment source or default payment method."}, "No payment method is stored: add one in the portal, then try again", True),
     (404, {"code": "resource_missing", "param": "default_payment_method"}, "No payment method is stored: add one in the portal, then try again", True),
+    (400, {"message": "The currency of the selected prices (eur) does not match the customer currency (usd)."},
+     "This plan is sold in another currency than what you have already: ask for help to change the currency", False),
+    (400, {"message": "The price specified supports currencies of `eur`. This doesn't match the expected currency: `usd`."},
+     "This plan is sold in another currency than what you have already: ask for help to change the currency", False),
     (400, {"message": "You cannot combine currencies on a single customer."}, "This plan is sold in another currency than what you have already: ask for help to change the currency", False),
     (400, {"param": "items[0][price]", "message": "The price specified is inactive. This field only accepts active prices."},
      "This plan cannot be bought at the moment, and that is ours to mend: ask for help", False),
@@ -169,7 +173,7 @@ def test_who_cannot_pay_is_told_what_to_do_and_where(shared, path, on, words, en
     shared.post(user, "resume")
 
 
-@pytest.mark.parametrize("status, words, msg, in_portal", OTHERS, ids=["no source", "no method", "currency", "price", "anything else"])
+@pytest.mark.parametrize("status, words, msg, in_portal", OTHERS, ids=["no source", "no method", "prices of a currency", "expected currency", "currencies", "price", "anything else"])
 def test_what_else_stripe_refuses_is_told_in_our_words(shared, status, words, msg, in_portal):
     user, _ = shared.subscriber()
     refuses(shared, SUBSCRIPTION, status, **words)
