@@ -3,7 +3,7 @@
 BUILD = build
 PREFIX = /usr/local
 
-.PHONY: all run test bench fuzz asan tsan lint format install clean
+.PHONY: all run test bench fuzz asan tsan lint format install uninstall clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -46,6 +46,9 @@ format:
 
 install: all
 	@scripts/install $(BUILD)/manus $(PREFIX)
+
+uninstall:
+	@scripts/install --remove $(PREFIX)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-*
