@@ -24,21 +24,23 @@ static bool check_listening(const struct settings *settings)
 static bool check_store(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .id = "check"};
-    const char *fault;
+    const char *fault, *notice;
     int version;
 
-    if (sqlite_inspect(&task, settings->data_dir, &version, &fault) != OK) {
+    if (sqlite_inspect(&task, settings->data_dir, &version, &fault, &notice) != OK) {
         printf("store      SQLite in %s: %s\n", settings->data_dir, task.text);
         return false;
     }
     if (fault != NULL)
         printf("store      SQLite in %s: damaged: %s; restore a backup\n", settings->data_dir,
                fault);
+    else if (notice != NULL)
+        printf("store      SQLite in %s: %s\n", settings->data_dir, notice);
     else if (version == 0)
         printf("store      SQLite in %s: will be made\n", settings->data_dir);
     else
         printf("store      SQLite in %s: sound, schema %d\n", settings->data_dir, version);
-    return fault == NULL;
+    return fault == NULL && notice == NULL;
 }
 
 static bool check_hash(void *mem, const struct settings *settings)

@@ -107,6 +107,16 @@ static const struct command_row commands[] = {
                  {"all", NULL, "For sync: everybody whom Stripe knows."},
                  {"dry-run", NULL, "For sync: only say what differs."}},
      .run = command_billing},
+    {.name = "restore",
+     .words = {"FILE"},
+     .summary = "Put a copy in the place of the embedded store.",
+     .details =
+         "Refuses while a server has DATA_DIR. Copies FILE, with the log FILE-wal if one is there, "
+         "checks the copy, and only then puts it in place; what was there is kept beside it under "
+         "a name with the date. If FILE is the store's own file, which somebody has copied there, "
+         "it stays, without the log of the one before.",
+     .options = {ENV_FILE},
+     .run = command_restore},
     {.name = "settings",
      .summary = "Print the settings in force and where each comes from.",
      .details = "Secrets are never printed.",

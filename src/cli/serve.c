@@ -242,6 +242,8 @@ static int serve(struct program *p)
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
     start_log(p->settings, &format);
+    if (p->app.store->notice != NULL)
+        log_warning(NULL, "the store is new", LOG_S("detail", p->app.store->notice));
     if (listeners->left_out != NULL)
         log_warning(NULL, "not every address of HOST is listened on",
                     LOG_S("reason", listeners->left_out));

@@ -5,7 +5,9 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -14,12 +16,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { READERS_KEPT = 32, DEVICES_PER_USER = 200 };
+enum { READERS_KEPT = 32, DEVICES_PER_USER = 200, TRACES_TOLD = 3 };
 
 struct sqlite {
     struct store store;
     char *path;
     int lock_fd;
+    struct sqlite_seal *seal;
     struct sqlite_writer *writer;
 
     pthread_mutex_t lock;
@@ -656,11 +659,14 @@ static void close_store(struct store *store)
 {
     struct sqlite *sqlite = sqlite_of(store);
 
+    sqlite_seal_break(sqlite->seal);
     sqlite_writer_stop(sqlite->writer);
     for (unsigned i = 0; i < sqlite->idle_count; i++) {
         sqlite_db_close(sqlite->idle[i]);
         free(sqlite->idle[i]);
     }
+    sqlite_seal_set(sqlite->seal);
+    sqlite_seal_close(sqlite->seal);
     pthread_mutex_destroy(&sqlite->lock);
     close(sqlite->lock_fd);
     talloc_free(sqlite);
@@ -763,6 +769,77 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
     return OK;
 }
 
+enum err sqlite_take_folder(struct task *task, const char *folder, int *ret_fd)
+{
+    enum err e = make_folder(task, folder);
+
+    return e == OK ? lock_folder(task, folder, ret_fd) : e;
+}
+
+static int64_t size_of(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* What lies in the folder but what every start makes, as a list; NULL: nothing. */
+static const char *traces(void *mem, const char *folder)
+{
+    struct text list = text_open(mem, 128);
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+
+        if (name[0] == '.' || strcmp(name, "lock") == 0 || strcmp(name, "lost+found") == 0)
+            continue;
+        if (count++ < TRACES_TOLD)
+            text_printf(&list, "%s%s", list.len == 0 ? "" : ", ", name);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    if (count > TRACES_TOLD)
+        text_printf(&list, " and %u more", count - TRACES_TOLD);
+    return count == 0 ? NULL : list.s;
+}
+
+/* Looks at the files before SQLite does: it would apply a log to whatever file is there, and remove
+ * one that has no file. */
+static enum err look_at_files(struct task *task, const char *folder, const char *path,
+                              const char **ret_notice)
+{
+    const char *found;
+
+    *ret_notice = NULL;
+    if (size_of(path) > 0 && !sqlite_seal_fits(path))
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "%s is another file than the one that its log %s-wal belongs to: if "
+                               "you have put a copy there, run: manus restore %s; if you have not, "
+                               "remove %s-seal, and the log is applied",
+                               path, path, path, path));
+    if (size_of(path) > 0)
+        return OK;
+    if (size_of(mem_printf(task->mem, "%s-wal", path)) > 0)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "%s is missing or empty, but its log %s-wal is there: put the file "
+                               "back, or run: manus restore FILE; to begin with an empty store, "
+                               "move the log away",
+                               path, path));
+    found = traces(task->mem, folder);
+    if (found != NULL)
+        *ret_notice = mem_printf(task->mem,
+                                 "there was no store in %s, so an empty one is made, but there is "
+                                 "%s: if users are missing, look at DATA_DIR, or run: manus "
+                                 "restore FILE",
+                                 folder, found);
+    return OK;
+}
+
 static bool is_damaged(const struct sqlite_db *db)
 {
     int code = sqlite3_errcode(db->handle) & 0xff;
@@ -812,24 +889,39 @@ static enum err open_file(struct task *task, const char *path, struct sqlite_db 
     return e;
 }
 
+/* The store's file changes before there is a writer. */
+static enum err open_sealed(struct task *task, struct sqlite *sqlite, struct sqlite_db *ret)
+{
+    enum err e;
+
+    sqlite->seal = sqlite_seal_open(sqlite, sqlite->path);
+    e = open_file(task, sqlite->path, ret);
+    sqlite_seal_set(sqlite->seal);
+    return e;
+}
+
 struct store *sqlite_open(struct task *task, void *mem, const char *folder)
 {
     struct sqlite *sqlite = mem_new(mem, struct sqlite);
+    const char *notice = NULL;
     struct sqlite_db db;
 
     sqlite->lock_fd = -1;
     sqlite->store.operations = &operations;
     sqlite->store.name = mem_printf(sqlite, "SQLite in %s", folder);
     sqlite->path = mem_printf(sqlite, "%s/manus.sqlite", folder);
-    if (make_folder(task, folder) != OK || lock_folder(task, folder, &sqlite->lock_fd) != OK ||
-        open_file(task, sqlite->path, &db) != OK) {
+    if (sqlite_take_folder(task, folder, &sqlite->lock_fd) != OK ||
+        look_at_files(task, folder, sqlite->path, &notice) != OK ||
+        open_sealed(task, sqlite, &db) != OK) {
+        sqlite_seal_close(sqlite->seal);
         if (sqlite->lock_fd >= 0)
             close(sqlite->lock_fd);
         talloc_free(sqlite);
         return NULL;
     }
     pthread_mutex_init(&sqlite->lock, NULL);
-    sqlite->writer = sqlite_writer_start(sqlite, sqlite->path, &db);
+    sqlite->store.notice = notice == NULL ? NULL : mem_string(sqlite, notice);
+    sqlite->writer = sqlite_writer_start(sqlite, sqlite->path, &db, sqlite->seal);
     return &sqlite->store;
 }
 
@@ -863,7 +955,7 @@ static enum err try_writing(struct task *task, struct sqlite_db *db, const char 
 }
 
 enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
-                        const char **ret_fault)
+                        const char **ret_fault, const char **ret_notice)
 {
     const char *path = mem_printf(task->mem, "%s/manus.sqlite", folder);
     struct sqlite_db db;
@@ -871,6 +963,10 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
 
     *ret_version = 0;
     *ret_fault = NULL;
+    *ret_notice = NULL;
+    e = look_at_files(task, folder, path, ret_notice);
+    if (e != OK)
+        return e;
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return may_be_made(task, folder);
     e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE, &db);

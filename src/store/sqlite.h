@@ -8,7 +8,20 @@
 struct store *sqlite_open(struct task *task, void *mem, const char *folder);
 
 /* Reads a store that may be in use by another process, for `manus check`: *ret_version is its
- * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds. A sound
- * one is written to, as store_ping() does; where there is none, it must be possible to make one. */
+ * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds,
+ * *ret_notice what the store's notice would be. A sound one is written to, as store_ping() does;
+ * where there is none, it must be possible to make one. */
 must_check enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
-                                   const char **ret_fault);
+                                   const char **ret_fault, const char **ret_notice);
+
+struct sqlite_restored {
+    const char *kept; /* where what was there is now; NULL: nothing was */
+    int version;      /* its schema */
+    int64_t users;
+};
+
+/* Puts a copy of `file` (a store, with its log if one lies beside it) in the place of the store in
+ * `folder`, once it is found to be sound; what was there is kept beside it. ERR_STORE and the text
+ * says why not; then nothing has changed. */
+must_check enum err sqlite_restore(struct task *task, const char *folder, const char *file,
+                                   struct sqlite_restored *ret);

@@ -184,3 +184,7 @@ enum err sqlite_holdings(struct task *task, struct store *store, const struct us
                          struct holdings *ret);
 enum err sqlite_sessions_of(struct task *task, struct store *store, const char *user_id,
                             int64_t now_ms, struct session_record **ret, size_t *ret_count);
+
+/* DATA_DIR, which is made if it is missing, and its lock, held until the process ends or *ret_fd is
+ * closed. */
+must_check enum err sqlite_take_folder(struct task *task, const char *folder, int *ret_fd);

@@ -39,6 +39,7 @@ struct write {
 struct sqlite_writer {
     struct sqlite_db db;
     char *path, *folder;
+    struct sqlite_seal *seal;
     pthread_t thread, copier;
     struct sqlite_checker *checker;
 
@@ -79,14 +80,22 @@ bool sqlite_has_space(const char *folder)
     return statvfs(folder, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_BYTES_LEAST;
 }
 
+/* Copies all of the log, if its readers leave it within a moment. */
+static void copy_all(const struct sqlite_writer *writer, int mode)
+{
+    sqlite_seal_break(writer->seal);
+    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
+    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, mode, NULL, NULL);
+    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
+    sqlite_seal_set(writer->seal);
+}
+
 /* The log keeps the size that it once had: what is missing may be there. */
 static bool make_space(const struct sqlite_writer *writer)
 {
     if (sqlite_has_space(writer->folder))
         return true;
-    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
-    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
+    copy_all(writer, SQLITE_CHECKPOINT_TRUNCATE);
     return sqlite_has_space(writer->folder);
 }
 
@@ -136,7 +145,9 @@ static enum err reopen(struct sqlite_writer *writer, struct task *task)
         return e;
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     e = sqlite_db_exec(task, &writer->db, SQLITE_WRITER_PRAGMAS);
-    if (e != OK)
+    if (e == OK)
+        sqlite_seal_set(writer->seal);
+    else
         sqlite_db_close(&writer->db);
     return e;
 }
@@ -170,6 +181,8 @@ static void clean_up(struct sqlite_writer *writer, struct task *task, enum err e
     code = sqlite3_errcode(writer->db.handle) & 0xff;
     roll_back(writer, task);
     if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT)) {
+        /* Whoever closes last copies the log. */
+        sqlite_seal_break(writer->seal);
         sqlite_db_close(&writer->db);
         sqlite_checker_ask(writer->checker);
     }
@@ -214,9 +227,7 @@ static void care_for_log(struct sqlite_writer *writer)
         return;
     }
     writer->asked_pages = writer->log_pages;
-    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
-    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
+    copy_all(writer, SQLITE_CHECKPOINT_RESTART);
 }
 
 /* NULL: nobody waits any more. */
@@ -350,7 +361,9 @@ static void copy_log(struct sqlite_writer *writer, struct copying *c)
 
     if (!open_copying(writer, c))
         return;
+    sqlite_seal_break(writer->seal);
     code = sqlite3_wal_checkpoint_v2(c->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &copied);
+    sqlite_seal_set(writer->seal);
     if ((code & 0xff) == SQLITE_BUSY)
         return; /* the writer does it itself at this moment */
     if (code != SQLITE_OK || log < 0) {
@@ -384,12 +397,14 @@ static void *copy_when_due(void *argument)
     return NULL;
 }
 
-struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db)
+struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db,
+                                          struct sqlite_seal *seal)
 {
     struct sqlite_writer *writer = mem_new(mem, struct sqlite_writer);
 
     writer->db = *db;
     writer->path = mem_string(writer, path);
+    writer->seal = seal;
     writer->folder = dirname(mem_string(writer, path));
     writer->last = &writer->first;
     pthread_mutex_init(&writer->lock, NULL);

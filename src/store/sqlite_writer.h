@@ -8,6 +8,7 @@
 #pragma once
 
 #include "store/sqlite_db.h"
+#include "store/sqlite_seal.h"
 
 struct sqlite_writer;
 
@@ -15,8 +16,10 @@ struct sqlite_writer;
  * to the task's memory, whose owner waits. A failure undoes this write alone. */
 typedef enum err sqlite_write(struct task *task, struct sqlite_db *db, void *argument);
 
-/* `db` is open and migrated; the writer takes it over. `path` is where it is. */
-struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db);
+/* `db` is open and migrated; the writer takes it over. `path` is where it is; `seal` outlives it.
+ */
+struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const struct sqlite_db *db,
+                                          struct sqlite_seal *seal);
 
 /* Waits until it is durable. ERR_STORE: the outcome is unknown. ERR_BUSY: the task's deadline came
  * before the writer did, and it does not happen. */

@@ -437,4 +437,5 @@ struct store_operations {
 struct store {
     const struct store_operations *operations;
     const char *name;
+    const char *notice; /* what whoever runs it should know of how it was opened; NULL: nothing */
 };

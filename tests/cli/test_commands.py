@@ -16,7 +16,7 @@ from manus import BINARY, KEY, ROOT, SLOW, environment, free_port, run
 sys.path.insert(0, str(ROOT / "tests" / "mail"))
 from mailpit import Mailpit
 
-COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "settings", "routes", "openapi", "version", "help"]
+COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "restore", "settings", "routes", "openapi", "version", "help"]
 
 
 def test_help_lists_every_command_and_explains_each(tmp_path):

@@ -612,7 +612,7 @@ static void test_a_disk_that_fails_to_read_is_no_damage(void **state)
 {
     struct place *place = *state;
     struct login login = put_new(place);
-    const char *fault;
+    const char *fault, *notice;
     int calls, version;
 
     shut(place);
@@ -631,7 +631,7 @@ static void test_a_disk_that_fails_to_read_is_no_damage(void **state)
         assert_null(strstr(place->task->text, "\n"));
     }
     arm(&reads, 3, NEVER - 1, EIO);
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), ERR_STORE);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), ERR_STORE);
     assert_non_null(strstr(place->task->text, "(dmesg)"));
     disarm(&reads);
     open_again(place);
@@ -726,16 +726,16 @@ static void test_a_read_only_file_system_is_told(void **state)
 static void test_inspecting_tells_the_schema_of_a_store_in_use(void **state)
 {
     struct place *place = *state;
-    const char *fault = "unset";
+    const char *fault = "unset", *notice = NULL;
     int version = -1;
 
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), OK);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), OK);
     assert_int_equal(version, 0);
     assert_null(fault);
     assert_int_equal(access(place->file, F_OK), -1);
     open_again(place);
     put_new(place);
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault), OK);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), OK);
     assert_int_equal(version, sqlite_schema_version());
     assert_null(fault);
     put_new(place);
@@ -762,12 +762,12 @@ static void test_a_check_finds_damage_in_each_table_and_index(void **state)
     assert_in_range(roots, 8, len / sizeof garbage);
     memset(garbage, 0xA5, sizeof garbage);
     for (size_t page = 1; page < roots; page++) {
-        const char *fault = NULL;
+        const char *fault = NULL, *notice;
         int version;
         enum err e;
 
         overwrite(place->file, (off_t)(page * sizeof garbage), garbage, sizeof garbage);
-        e = sqlite_inspect(place->task, place->folder, &version, &fault);
+        e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice);
         assert_true(e == ERR_STORE || fault != NULL);
         place->store = sqlite_open(place->task, place->task->mem, place->folder);
         if (place->store == NULL) {

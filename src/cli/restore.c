@@ -1,0 +1,35 @@
+#include "cli/cli.h"
+#include "core/clock.h"
+#include "store/sqlite.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+int command_restore(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct task task = {.mem = mem, .id = "restore"};
+    const char *file = argument_word(arguments, 0);
+    const struct settings *settings;
+    struct sqlite_restored restored;
+
+    if (file == NULL) {
+        fputs("manus restore: say which file; run: manus help restore\n", stderr);
+        return EX_USAGE;
+    }
+    settings = cli_load_settings(mem, arguments, false);
+    if (settings == NULL)
+        return EX_CONFIG;
+    if (sqlite_restore(&task, settings->data_dir, file, &restored) != OK) {
+        fprintf(stderr, "manus restore: %s\n", task.text);
+        return EX_UNAVAILABLE;
+    }
+    printf("restored %s/manus.sqlite from %s: sound, schema %d, %" PRId64 " users\n",
+           settings->data_dir, file, restored.version, restored.users);
+    if (restored.kept == NULL)
+        puts("no store was there before");
+    else
+        printf("what was there before is kept as %s; to undo: manus restore %s\n", restored.kept,
+               restored.kept);
+    return EX_OK;
+}

@@ -1,0 +1,150 @@
+#include "store/sqlite_seal.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LINE_BYTES = 64, WAL_HEADER_BYTES = 32 };
+
+struct sqlite_seal {
+    char *path, *store_path;
+    int fd, store_fd;
+    pthread_mutex_t lock;
+    unsigned writing; /* how many write to the file now */
+};
+
+/* The owner of the folder runs the server: what root makes is theirs. */
+static void give_away(void *mem, int fd, const char *path)
+{
+    struct stat folder;
+
+    if (geteuid() == 0 && stat(dirname(mem_string(mem, path)), &folder) == 0)
+        (void)!fchown(fd, folder.st_uid, folder.st_gid);
+}
+
+static int open_seal(void *mem, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 && unlink(path) == 0)
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        give_away(mem, fd, path);
+    return fd;
+}
+
+/* What cannot be written is taken away: then nothing is claimed. */
+static void put(const struct sqlite_seal *seal, const char *line)
+{
+    char padded[LINE_BYTES + 1];
+
+    if (seal->fd < 0)
+        return;
+    snprintf(padded, sizeof padded, "%-*s\n", LINE_BYTES - 1, line);
+    if (pwrite(seal->fd, padded, LINE_BYTES, 0) != LINE_BYTES || fsync(seal->fd) != 0)
+        unlink(seal->path);
+}
+
+struct sqlite_seal *sqlite_seal_open(void *mem, const char *path)
+{
+    struct sqlite_seal *seal = mem_new(mem, struct sqlite_seal);
+
+    seal->store_path = mem_string(seal, path);
+    seal->path = mem_printf(seal, "%s-seal", path);
+    seal->fd = open_seal(seal, seal->path);
+    seal->store_fd = -1;
+    seal->writing = 1;
+    pthread_mutex_init(&seal->lock, NULL);
+    put(seal, "open");
+    return seal;
+}
+
+void sqlite_seal_break(struct sqlite_seal *seal)
+{
+    pthread_mutex_lock(&seal->lock);
+    if (seal->writing++ == 0)
+        put(seal, "open");
+    pthread_mutex_unlock(&seal->lock);
+}
+
+static void describe(const struct stat *st, char line[static LINE_BYTES])
+{
+    snprintf(line, LINE_BYTES, "%lld %lld.%09ld", (long long)st->st_size,
+             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
+/* SQLite syncs the content alone: after a power loss the time might be an earlier one. */
+static void note(struct sqlite_seal *seal)
+{
+    char line[LINE_BYTES];
+    struct stat st;
+
+    if (seal->store_fd < 0)
+        seal->store_fd = open(seal->store_path, O_RDONLY | O_CLOEXEC);
+    if (seal->store_fd < 0 || fsync(seal->store_fd) != 0 || fstat(seal->store_fd, &st) != 0)
+        return;
+    describe(&st, line);
+    put(seal, line);
+}
+
+void sqlite_seal_set(struct sqlite_seal *seal)
+{
+    pthread_mutex_lock(&seal->lock);
+    if (--seal->writing == 0)
+        note(seal);
+    pthread_mutex_unlock(&seal->lock);
+}
+
+void sqlite_seal_close(struct sqlite_seal *seal)
+{
+    if (seal == NULL)
+        return;
+    if (seal->fd >= 0)
+        close(seal->fd);
+    if (seal->store_fd >= 0)
+        close(seal->store_fd);
+    pthread_mutex_destroy(&seal->lock);
+    talloc_free(seal);
+}
+
+/* false: it claims nothing. */
+static bool read_seal(const char *path, char line[static LINE_BYTES])
+{
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0 || pread(fd, line, LINE_BYTES, 0) != LINE_BYTES || line[LINE_BYTES - 1] != '\n')
+        return false;
+    line[LINE_BYTES - 1] = '\0';
+    return strncmp(line, "open ", 5) != 0;
+}
+
+static bool is_noted(const char *line, const struct stat *st)
+{
+    char found[LINE_BYTES];
+    size_t len;
+
+    describe(st, found);
+    len = strlen(found);
+    /* Some archives keep whole seconds alone. */
+    if (st->st_mtim.tv_nsec == 0)
+        len -= strlen("000000000");
+    return memcmp(line, found, len) == 0;
+}
+
+bool sqlite_seal_fits(const char *path)
+{
+    auto_tree void *mem = mem_tree(1024);
+    const char *seal = mem_printf(mem, "%s-seal", path);
+    char before[LINE_BYTES], after[LINE_BYTES];
+    struct stat st;
+
+    if (stat(mem_printf(mem, "%s-wal", path), &st) != 0 || st.st_size <= WAL_HEADER_BYTES)
+        return true;
+    if (!read_seal(seal, before) || stat(path, &st) != 0 || is_noted(before, &st))
+        return true;
+    /* A server may have written to it just now. */
+    return !read_seal(seal, after) || strcmp(before, after) != 0;
+}

@@ -1,0 +1,28 @@
+/* Whether manus.sqlite and its log (-wal) belong together. SQLite applies a log to whatever file
+ * stands beside it: over a copy that somebody has put there it would undo the restore, or damage
+ * it.
+ *
+ * The content cannot tell: a copy of an hour ago is what the file would hold had the log not been
+ * copied into it for an hour. So size and time of the file are noted (manus.sqlite-seal) each time
+ * that this program has written to it, and a file of another time was written by somebody else.
+ * While it is being written to, nothing is claimed. */
+#pragma once
+
+#include "core/task.h"
+
+struct sqlite_seal;
+
+/* The seal of the store `path`, broken. The folder's lock is held. */
+struct sqlite_seal *sqlite_seal_open(void *mem, const char *path);
+
+/* Before the store's file is written to, and after. They nest, on any thread. SQLite has a
+ * connection to the file throughout: closing a descriptor of it would drop its locks. */
+void sqlite_seal_break(struct sqlite_seal *seal);
+void sqlite_seal_set(struct sqlite_seal *seal);
+
+/* After SQLite's last connection. NULL does nothing. */
+void sqlite_seal_close(struct sqlite_seal *seal);
+
+/* false: the file was replaced or written to by somebody else since, and there is a log that would
+ * be applied to it. A server may be running. */
+bool sqlite_seal_fits(const char *path);

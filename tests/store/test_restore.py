@@ -1,0 +1,216 @@
+"""manus restore, and files that do not belong together: nothing is undone, lost or begun anew without a word."""
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from manus import API, DEFAULTS, KEY, Manus, free_port, run
+
+
+def data_of(manus):
+    return manus.settings["DATA_DIR"]
+
+
+def copy_of(manus, name="copy.db"):
+    """As the docs say: SQLite's own backup."""
+    with sqlite3.connect(data_of(manus) / "manus.sqlite") as db, sqlite3.connect(manus.folder / name) as copy:
+        db.backup(copy)
+    db.close()
+    copy.close()
+    return manus.folder / name
+
+
+def command(manus, *arguments):
+    return run(*arguments, cwd=manus.folder, JWT_SECRET_KEY=KEY, DATA_DIR=data_of(manus), PORT=manus.port)
+
+
+def knows(manus, account):
+    return manus.post(f"{API}/auth/login", {"email": account["email"], "password": "password123"}).status_code == 200
+
+
+def refused(manus):
+    done = run("serve", cwd=manus.folder, **{**DEFAULTS, "PORT": free_port(), "DATA_DIR": data_of(manus)})
+    assert done.returncode == 69 and done.stderr.count("\n") == 1, done
+    return done.stderr
+
+
+@pytest.fixture
+def killed(start):
+    """A server that was killed, with a log beside its file; a copy of before; whom the copy has and whom it has not."""
+    manus = start()
+    before = manus.register()
+    copy = copy_of(manus)
+    after = manus.register()
+    manus.kill()
+    assert (data_of(manus) / "manus.sqlite-wal").stat().st_size > 0
+    return manus, copy, before, after
+
+
+def test_restore_puts_a_copy_in_place_and_its_undoing_brings_back_what_was(killed):
+    manus, copy, before, after = killed
+    done = command(manus, "restore", str(copy))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert f"restored {data_of(manus)}/manus.sqlite from {copy}: sound, schema" in done.stdout and ", 1 users" in done.stdout
+    kept = done.stdout.split()[-1]
+    assert f"to undo: manus restore {kept}" in done.stdout and ".before-" in kept
+    manus.start()
+    assert knows(manus, before) and not knows(manus, after)
+    assert manus.stop() == 0
+    assert command(manus, "restore", kept).returncode == 0
+    manus.start()
+    assert knows(manus, before) and knows(manus, after)
+
+
+def test_restore_refuses_while_a_server_runs(start):
+    manus = start()
+    account = manus.register()
+    done = command(manus, "restore", str(copy_of(manus)))
+    assert done.returncode == 69 and f"is in use by process {manus.process.pid}: stop it" in done.stderr
+    assert knows(manus, account)
+
+
+def test_restore_makes_the_folder_where_there_is_none(killed, tmp_path):
+    manus, copy, before, _ = killed
+    done = run("restore", str(copy), cwd=tmp_path, JWT_SECRET_KEY=KEY, DATA_DIR=tmp_path / "elsewhere")
+    assert done.returncode == 0 and "no store was there before" in done.stdout
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"lock", "manus.sqlite"}
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096:page * 4096 + 200] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+def make_text(path):
+    path.write_text("no database\n" * 500)
+
+
+def make_newer(path):
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 999")
+    db.close()
+
+
+def make_foreign(path):
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE users(a)")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+
+
+@pytest.mark.parametrize("spoil, why", [(damage, "malformed"), (make_text, "not a database"), (make_newer, "a newer manus"), (make_foreign, "not one of manus"),
+                                        (lambda path: path.unlink(), "No such file"), (lambda path: path.write_bytes(b""), "not one of manus")])
+def test_what_is_no_sound_store_is_not_restored_and_nothing_changes(killed, spoil, why):
+    manus, copy, before, after = killed
+    spoil(copy)
+    there = {path.name: path.read_bytes() for path in data_of(manus).iterdir() if path.is_file()}
+    done = command(manus, "restore", str(copy))
+    assert done.returncode == 69 and why in done.stderr, done
+    there.pop("lock")
+    assert {path.name: path.read_bytes() for path in data_of(manus).iterdir() if path.is_file() and path.name != "lock"} == there
+    manus.start()
+    assert knows(manus, before) and knows(manus, after)
+
+
+def put_with_cp(copy, path):
+    subprocess.run(["cp", copy, path], check=True)
+
+
+def put_with_times(copy, path):
+    subprocess.run(["cp", "-p", copy, path], check=True)
+
+
+def put_with_mv(copy, path):
+    os.rename(copy, path)
+
+
+@pytest.mark.parametrize("put", [put_with_cp, put_with_times, put_with_mv])
+def test_a_copy_that_was_put_beside_the_log_of_another_is_noticed_and_restore_keeps_it(killed, put):
+    manus, copy, before, after = killed
+    put(copy, data_of(manus) / "manus.sqlite")
+    path = data_of(manus) / "manus.sqlite"
+    told = f"run: manus restore {path}"
+    assert told in refused(manus)
+    checked = command(manus, "check")
+    assert checked.returncode == 69 and told in checked.stdout, checked
+    assert told in refused(manus)
+    done = command(manus, "restore", str(path))
+    assert done.returncode == 0, done
+    assert command(manus, "check").returncode == 0
+    manus.start()
+    assert knows(manus, before) and not knows(manus, after)
+
+
+def test_who_insists_has_the_log_applied(killed):
+    manus, copy, before, after = killed
+    shutil.copy(copy, data_of(manus) / "manus.sqlite")
+    (data_of(manus) / "manus.sqlite-seal").unlink()
+    manus.start()
+    assert knows(manus, after)
+
+
+def test_a_folder_that_was_copied_whole_is_one(killed, tmp_path):
+    manus, _, before, after = killed
+    for number, how in enumerate((["cp", "-a"], ["cp", "-a", "--reflink=never"])):
+        folder = tmp_path / f"moved{number}"
+        subprocess.run([*how, data_of(manus), folder], check=True)
+        other = Manus(tmp_path, DATA_DIR=folder).start()
+        assert knows(other, before) and knows(other, after)
+        assert other.stop() == 0
+
+
+def test_kills_while_the_log_is_copied_are_not_taken_for_a_foreign_file(start):
+    """Each round writes enough for the log to be copied and begun anew, and is ended at another moment."""
+    manus = start()
+    account = manus.register()
+    for number in range(6):
+        for write in range(330 + 70 * number):
+            assert manus.post(f"{API}/auth/change-fullname", {"fullname": f"{number} {write}"}, token=account["access_token"]).status_code == 200
+        assert (data_of(manus) / "manus.sqlite").stat().st_size > 4096
+        manus.kill()
+        manus.start()
+    assert knows(manus, account)
+
+
+def test_a_log_without_its_file_is_refused_and_kept(killed):
+    manus, copy, before, after = killed
+    log = data_of(manus) / "manus.sqlite-wal"
+    content = log.read_bytes()
+    (data_of(manus) / "manus.sqlite").rename(manus.folder / "moved")
+    for empty in (False, True):
+        if empty:
+            (data_of(manus) / "manus.sqlite").write_bytes(b"")
+        assert "is missing or empty, but its log" in refused(manus)
+        checked = command(manus, "check")
+        assert checked.returncode == 69 and "is missing or empty" in checked.stdout
+        assert log.read_bytes() == content
+    (manus.folder / "moved").rename(data_of(manus) / "manus.sqlite")
+    manus.start()
+    assert knows(manus, after)
+
+
+def test_a_new_store_beside_traces_of_another_is_told(start):
+    manus = start()
+    manus.register()
+    assert manus.stop() == 0
+    assert not [line for line in manus.log() if line["msg"] == "the store is new"]
+    (data_of(manus) / "bans").write_text("")
+    (data_of(manus) / "manus.sqlite").unlink()
+    checked = command(manus, "check")
+    assert checked.returncode == 69 and "there was no store in" in checked.stdout and "bans" in checked.stdout
+    manus.start()
+    line = manus.wait_for_log(lambda line: line["msg"] == "the store is new")
+    assert line["level"] == "warning" and "bans" in line["detail"] and "manus restore" in line["detail"]
+
+
+def test_an_empty_file_in_place_of_the_store_is_told(start, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manus.sqlite").write_bytes(b"")
+    manus = start()
+    assert "manus.sqlite" in manus.wait_for_log(lambda line: line["msg"] == "the store is new")["detail"]
