@@ -272,3 +272,12 @@ enum err admin_socket_ask(struct task *task, const char *folder,
     *ret_text = mem_string(task->mem, json_string_value(json_object_get(reply, "text")));
     return json_is_true(json_object_get(reply, "failed")) ? fail(task, ERR_INVALID, *ret_text) : OK;
 }
+
+pid_t admin_socket_server(const char *folder)
+{
+    auto_close int fd = connect_to(folder);
+    struct ucred peer = {0};
+    socklen_t size = sizeof peer;
+
+    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}

@@ -21,3 +21,6 @@ void admin_socket_close(struct admin_socket *socket);
 must_check enum err admin_socket_ask(struct task *task, const char *folder,
                                      const struct admin_request *request, bool *ret_reached,
                                      const char **ret_text);
+
+/* The process that answers in `folder`; 0: none that this user may ask. */
+pid_t admin_socket_server(const char *folder);

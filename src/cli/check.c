@@ -1,7 +1,6 @@
 #include "account/password.h"
-#include "api/limits.h"
-#include "api/routes.h"
-#include "cli/cli.h"
+#include "cli/admin_socket.h"
+#include "cli/needs.h"
 #include "core/clock.h"
 #include "limit/probe.h"
 #include "mail/letter.h"
@@ -9,37 +8,91 @@
 #include "remote/stripe.h"
 #include "store/sqlite.h"
 
+#include <libgen.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
 
 enum { HASHES = 3, PROBE_MS = 3000, MAIL_MS = 10000 };
 
+/* How to mend what a probe says: the first row of the peer whose text it begins with. */
+static const struct mend {
+    const char *peer, *begins, *mend;
+} mends[] = {
+    {"redis", "Password", "set REDIS_PASSWORD and, where it has users, REDIS_USERNAME"},
+    {"redis", "The user lacks", "give REDIS_USERNAME the rights that docs/rate-limits.md lists"},
+    {"redis", "TLS", "see REDIS_TLS and SSL_CERT_FILE"},
+    {"redis", "Is no Redis", "correct REDIS_HOST and REDIS_PORT"},
+    {"redis", "Host not found", "correct REDIS_HOST"},
+    {"redis", "Has no such database", "correct REDIS_DB"},
+    {"redis", "No sentinel", "correct REDIS_SENTINELS and REDIS_SENTINEL_MASTER"},
+    {"redis", "Cannot connect", "start it, or correct REDIS_HOST and REDIS_PORT"},
+    {"redis", "", "look at Redis itself, and at its log"},
+    {"stripe", "API key refused", "set STRIPE_SECRET_KEY to a key that Stripe's dashboard shows"},
+    {"stripe", "TLS", "install the package ca-certificates, or set SSL_CERT_FILE"},
+    {"stripe", "", "see to this machine's way there: its resolver, its firewall"},
+    {"mail", "no sender", "set EMAIL_FROM"},
+    {"mail", "the mail server's name", "correct EMAIL_HOST"},
+    {"mail", "the mail server refuses the user", "correct EMAIL_USERNAME and EMAIL_PASSWORD"},
+    {"mail", "the mail server has no TLS",
+     "use port 465 or 587, see SSL_CERT_FILE, or set EMAIL_PLAIN=true to send without TLS"},
+    {"mail", "the mail server turns us away", "ask its operator whether this machine may send"},
+    {"mail", "", "correct EMAIL_HOST and EMAIL_PORT (587, or 465 for TLS)"},
+};
+
 /* Each part says what serve would do with it; false if serve could not, or not well. */
 
-static bool check_listening(const struct settings *settings)
+static bool check_listening(void *mem, const struct settings *settings)
 {
-    printf("listen     http://%s:%d\n", settings->host, (int)settings->port);
-    return true;
+    const char *why;
+    struct listeners *listeners = needs_listen(mem, settings, 1, &why);
+    pid_t server = admin_socket_server(settings->data_dir);
+
+    if (listeners != NULL) {
+        printf("listen     %s: free%s%s\n", listeners->shown,
+               listeners->left_out == NULL ? "" : "; not every address of HOST: ",
+               listeners->left_out == NULL ? "" : listeners->left_out);
+        listeners_close(listeners);
+    } else if (server > 0) {
+        printf("listen     http://%s:%d: the server that runs in %s has it (process %d)\n",
+               settings->host, (int)settings->port, settings->data_dir, (int)server);
+    } else {
+        printf("listen     http://%s:%d: %s\n", settings->host, (int)settings->port, why);
+    }
+    return listeners != NULL || server > 0;
+}
+
+static int64_t free_mib(void *mem, const char *folder)
+{
+    struct statvfs fs;
+
+    if (statvfs(folder, &fs) != 0 && statvfs(dirname(mem_string(mem, folder)), &fs) != 0)
+        return 0;
+    return (int64_t)((uint64_t)fs.f_bavail * fs.f_frsize >> 20);
 }
 
 static bool check_store(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .id = "check"};
+    int64_t started_ms = clock_mono_ms();
     const char *fault, *notice;
     int version;
 
+    printf("store      SQLite in %s: ", settings->data_dir);
     if (sqlite_inspect(&task, settings->data_dir, &version, &fault, &notice) != OK) {
-        printf("store      SQLite in %s: %s\n", settings->data_dir, task.text);
+        puts(task.text);
         return false;
     }
     if (fault != NULL)
-        printf("store      SQLite in %s: damaged: %s; restore a backup\n", settings->data_dir,
-               fault);
+        printf("damaged: %s; restore a backup", fault);
     else if (notice != NULL)
-        printf("store      SQLite in %s: %s\n", settings->data_dir, notice);
+        fputs(notice, stdout);
     else if (version == 0)
-        printf("store      SQLite in %s: will be made\n", settings->data_dir);
+        fputs("will be made", stdout);
     else
-        printf("store      SQLite in %s: sound, schema %d\n", settings->data_dir, version);
+        printf("sound, schema %d", version);
+    printf(" (%lld ms, %lld MiB free)\n", (long long)(clock_mono_ms() - started_ms),
+           (long long)free_mib(mem, settings->data_dir));
     return fault == NULL && notice == NULL;
 }
 
@@ -60,63 +113,83 @@ static bool check_hash(void *mem, const struct settings *settings)
     return true;
 }
 
-static bool report(const char *name, bool configured, const char *wrong)
+static const char *mend_of(const char *peer, const char *wrong)
 {
-    printf("%-10s %s\n", name, !configured ? "not configured" : wrong == NULL ? "answers" : wrong);
+    for (size_t i = 0; i < count_of(mends); i++) {
+        if (strcmp(mends[i].peer, peer) == 0 &&
+            strncmp(mends[i].begins, wrong, strlen(mends[i].begins)) == 0)
+            return mends[i].mend;
+    }
+    return "";
+}
+
+/* `wrong`: what the probe that began then says; NULL if it is content. */
+static bool report(const char *peer, const char *place, const char *wrong, int64_t started_ms)
+{
+    long long ms = clock_mono_ms() - started_ms;
+
+    if (wrong == NULL)
+        printf("%-10s %s: answers (%lld ms)\n", peer, place, ms);
+    else
+        printf("%-10s %s: %s (%lld ms): %s\n", peer, place, wrong, ms, mend_of(peer, wrong));
     return wrong == NULL;
+}
+
+static bool report_absent(const char *peer)
+{
+    printf("%-10s not configured\n", peer);
+    return true;
 }
 
 static bool check_mail(void *mem, const struct settings *settings)
 {
-    bool configured = settings->email_host != NULL && *settings->email_host != '\0';
+    int64_t started_ms = clock_mono_ms();
+    const char *wrong = "no sender";
 
-    return report("mail", configured,
-                  !configured                    ? NULL
-                  : !letter_has_sender(settings) ? "no sender: set EMAIL_FROM"
-                                                 : smtp_probe(mem, settings, MAIL_MS));
+    if (settings->email_host == NULL || *settings->email_host == '\0')
+        return report_absent("mail");
+    if (letter_has_sender(settings))
+        wrong = smtp_probe(mem, settings, MAIL_MS);
+    return report("mail", smtp_shown(mem, settings), wrong, started_ms);
 }
 
-static bool check_redis(void *mem, const struct settings *settings)
+static bool check_redis(const struct redis_target *redis)
 {
-    const char *wrong;
-    const struct redis_target *redis = redis_target_new(mem, settings, &wrong);
+    int64_t started_ms = clock_mono_ms();
 
-    if (redis != NULL)
-        wrong = limit_probe(redis, PROBE_MS);
-    return report("redis", redis_is_configured(settings), wrong);
+    if (redis == NULL)
+        return report_absent("redis");
+    return report("redis", redis_target_shown(redis), limit_probe(redis, PROBE_MS), started_ms);
 }
 
 static bool check_stripe(const struct settings *settings)
 {
-    bool configured = stripe_is_configured(settings);
+    int64_t started_ms = clock_mono_ms();
 
-    return report("stripe", configured, configured ? stripe_probe(settings, PROBE_MS) : NULL);
+    if (!stripe_is_configured(settings))
+        return report_absent("stripe");
+    return report("stripe", settings->stripe_api_base, stripe_probe(settings, PROBE_MS),
+                  started_ms);
 }
 
 int command_check(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
-    const struct settings *settings = cli_load_settings(mem, arguments, true);
-    const struct plans *plans;
-    const char *wrong;
+    struct needs needs;
+    const struct settings *settings;
+    int status = needs_load(mem, arguments, &needs);
     bool good;
 
-    if (settings == NULL)
-        return EX_CONFIG;
-    plans = cli_load_plans(mem, settings);
-    if (plans == NULL)
-        return EX_CONFIG;
-    if (limits_compile(mem, settings, routes, plans, &wrong) == NULL) {
-        fprintf(stderr, "manus: %s\n", wrong);
-        return EX_CONFIG;
-    }
-    good = check_listening(settings);
+    if (status != EX_OK)
+        return status;
+    settings = needs.settings;
+    good = check_listening(mem, settings);
     good = check_store(mem, settings) && good;
     printf("limits     %s\n", !settings->rate_limit_enabled   ? "off"
                               : redis_is_configured(settings) ? "counted in Redis"
                                                               : "counted in memory");
     good = check_hash(mem, settings) && good;
-    good = check_redis(mem, settings) && good;
+    good = check_redis(needs.redis) && good;
     good = check_stripe(settings) && good;
     good = check_mail(mem, settings) && good;
     puts(good ? "all is well" : "something is wrong: see above");

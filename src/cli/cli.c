@@ -53,8 +53,10 @@ static const struct command_row commands[] = {
      .run = command_serve},
     {.name = "check",
      .summary = "Say what serve would do, and try what it depends on.",
-     .details = "Reads the settings, looks at the store, times the password hash and tries each "
-                "configured dependency. Changes nothing.",
+     .details = "Reads the settings, tries to listen, looks at the store and its disk, times the "
+                "password hash and tries each configured peer: a line for each, with where it is, "
+                "how long it took and how to mend what is wrong. Changes nothing. Exit status 69 "
+                "if something is wrong.",
      .options = {ENV_FILE},
      .run = command_check},
     {.name = "init",

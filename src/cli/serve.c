@@ -7,6 +7,7 @@
 #include "billing/reconcile.h"
 #include "cli/admin_socket.h"
 #include "cli/control.h"
+#include "cli/needs.h"
 #include "core/log.h"
 #include "limit/limiter.h"
 #include "limit/probe.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 
 enum {
     SPARE_DESCRIPTORS = 200, /* for files, probes and what waits to be accepted */
@@ -84,21 +84,6 @@ static void start_loops(struct program *p)
     p->loops = mem_array(p->mem, struct loop *, p->loop_count);
     for (unsigned i = 0; i < p->loop_count; i++)
         p->loops[i] = loop_start(p->mem, i);
-}
-
-static struct listeners *listen_for(struct program *p, const char **ret_why)
-{
-    int inherited = sd_listen_fds(1);
-    int fds[16];
-
-    if (inherited <= 0)
-        return listeners_bind(p->mem, p->settings->host, (unsigned)p->settings->port, p->loop_count,
-                              ret_why);
-    if (inherited > (int)count_of(fds))
-        inherited = count_of(fds);
-    for (int i = 0; i < inherited; i++)
-        fds[i] = SD_LISTEN_FDS_START + i;
-    return listeners_inherit(p->mem, fds, (unsigned)inherited, p->loop_count, ret_why);
 }
 
 static struct server *new_server(struct program *p, struct listeners *listeners,
@@ -233,7 +218,7 @@ static int serve(struct program *p)
     p->loop_count = p->settings->threads == 0 ? processors() : (unsigned)p->settings->threads;
     if (p->loop_count > MAX_LOOPS)
         p->loop_count = MAX_LOOPS;
-    listeners = listen_for(p, &why);
+    listeners = needs_listen(p->mem, p->settings, p->loop_count, &why);
     if (listeners == NULL)
         return cannot(why);
     p->app.store = sqlite_open(&task, p->mem, p->settings->data_dir);
@@ -290,27 +275,16 @@ int command_serve(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
     struct program *p = mem_new(mem, struct program);
-    const struct limits *limits;
-    const char *wrong;
+    struct needs needs;
+    int status = needs_load(mem, arguments, &needs);
 
+    if (status != EX_OK)
+        return status;
     p->mem = mem;
     p->arguments = arguments;
-    p->settings = cli_load_settings(mem, arguments, true);
-    if (p->settings == NULL)
-        return EX_CONFIG;
-    p->plans = cli_load_plans(p->mem, p->settings);
-    if (p->plans == NULL)
-        return EX_CONFIG;
-    limits = limits_compile(p->mem, p->settings, routes, p->plans, &wrong);
-    if (limits == NULL) {
-        fprintf(stderr, "manus: %s\n", wrong);
-        return EX_CONFIG;
-    }
-    atomic_init(&p->app.limits, limits);
-    p->redis = redis_target_new(p->mem, p->settings, &wrong);
-    if (wrong != NULL) {
-        fprintf(stderr, "manus: Redis: %s\n", wrong);
-        return EX_CONFIG;
-    }
+    p->settings = needs.settings;
+    p->plans = needs.plans;
+    p->redis = needs.redis;
+    atomic_init(&p->app.limits, needs.limits);
     return serve(p);
 }

@@ -200,6 +200,12 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
     return l;
 }
 
+void listeners_close(struct listeners *l)
+{
+    for (unsigned i = 0; i < l->addresses * l->loops; i++)
+        close(l->fds[i]);
+}
+
 /* Connections */
 
 void worker_count_opened(struct worker *worker)

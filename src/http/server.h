@@ -53,6 +53,9 @@ struct listeners *listeners_bind(void *mem, const char *host, unsigned port, uns
 struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, unsigned loops,
                                     const char **ret_why);
 
+/* For who has only tried to have them. */
+void listeners_close(struct listeners *listeners);
+
 /* `mem` owns the server; the listeners' descriptors become its. It does nothing yet. */
 struct server *server_new(void *mem, const struct server_app *app,
                           const struct server_limits *limits, struct listeners *listeners,

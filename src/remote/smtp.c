@@ -183,7 +183,7 @@ static bool takes_utf8(CURL *curl, const struct settings *settings, const char *
     return nothing.takes_utf8;
 }
 
-static const char *url_of(void *mem, const struct settings *settings)
+const char *smtp_shown(void *mem, const struct settings *settings)
 {
     int64_t port = port_of(settings);
 
@@ -211,7 +211,7 @@ static const char *refuse_address(CURL *curl, const struct settings *settings, c
 const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, const char *from,
                       const char *to, const char *content, bool *ret_for_good)
 {
-    const char *url = url_of(mem, settings), *wire = email_wire(mem, to), *wrong;
+    const char *url = smtp_shown(mem, settings), *wire = email_wire(mem, to), *wrong;
     struct curl_slist *recipients;
     struct upload upload = {.at = content, .left = strlen(content)};
     CURLcode code;
@@ -247,7 +247,7 @@ const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeo
 
     if (curl == NULL)
         return explain(CURLE_OUT_OF_MEMORY, 0);
-    set_up(curl, settings, url_of(mem, settings), NULL, NULL, &nothing);
+    set_up(curl, settings, smtp_shown(mem, settings), NULL, NULL, &nothing);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
     curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "NOOP");

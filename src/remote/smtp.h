@@ -11,6 +11,9 @@
 void smtp_close(CURL **curl);
 #define auto_smtp __attribute__((cleanup(smtp_close)))
 
+/* Where the mail server is, as a URL. */
+const char *smtp_shown(void *mem, const struct settings *settings);
+
 /* Greets and, where a user is set, logs in. NULL if the server would take mails from us, else what
  * is wrong (static). */
 const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeout_ms);

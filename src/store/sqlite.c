@@ -926,27 +926,27 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
 }
 
 /* The folder, or the one that it will be made in. */
-static enum err may_be_made(struct task *task, const char *folder)
+static enum err may_be_written(struct task *task, const char *folder)
 {
     bool is_there = access(folder, F_OK) == 0;
     const char *place = is_there ? folder : dirname(mem_string(task->mem, folder));
 
     if (access(place, W_OK | X_OK) != 0)
         return fail(task, ERR_STORE,
-                    mem_printf(task->mem, "cannot write to %s: %s", place, strerror(errno)));
+                    mem_printf(task->mem,
+                               "cannot write to %s: %s: set DATA_DIR to a folder that this user "
+                               "may write to",
+                               place, strerror(errno)));
     if (!sqlite_has_space(place))
         return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
     return OK;
 }
 
 /* As the server writes when it looks whether it can. */
-static enum err try_writing(struct task *task, struct sqlite_db *db, const char *folder)
+static enum err try_writing(struct task *task, struct sqlite_db *db)
 {
-    enum err e;
+    enum err e = sqlite_db_simple(task, db, SQL_BEGIN);
 
-    if (!sqlite_has_space(folder))
-        return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
-    e = sqlite_db_simple(task, db, SQL_BEGIN);
     if (e == OK)
         e = write_something(task, db, NULL);
     if (e == OK)
@@ -964,24 +964,24 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     *ret_version = 0;
     *ret_fault = NULL;
     *ret_notice = NULL;
-    e = look_at_files(task, folder, path, ret_notice);
-    if (e != OK)
+    e = may_be_written(task, folder);
+    if (e == OK)
+        e = look_at_files(task, folder, path, ret_notice);
+    if (e != OK || (access(path, F_OK) != 0 && errno == ENOENT))
         return e;
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return may_be_made(task, folder);
     e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE, &db);
     if (e != OK)
         return e;
     e = sqlite_schema_read(task, &db, ret_version);
+    if (e == OK)
+        e = sqlite_schema_accept(task, &db);
     if (e == OK)
         e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
     if ((*ret_fault != NULL || (e != OK && is_damaged(&db))) && !sqlite_db_is_readable(&db)) {
         *ret_fault = NULL;
         e = fail(task, ERR_STORE, SQLITE_UNREADABLE);
     }
-    /* An older program has had the table that is written to; a newer one may not. */
-    if (e == OK && *ret_fault == NULL && *ret_version > 0 &&
-        *ret_version <= sqlite_schema_version())
+    if (e == OK && *ret_fault == NULL && *ret_version > 0)
         e = try_writing(task, &db, folder);
     sqlite_db_close(&db);
     return e;

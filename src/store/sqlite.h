@@ -7,10 +7,11 @@
  * NULL, and the task's text says what is wrong and how to mend it. */
 struct store *sqlite_open(struct task *task, void *mem, const char *folder);
 
-/* Reads a store that may be in use by another process, for `manus check`: *ret_version is its
+/* Reads a store that may be in use
+ * by another process, for `manus check`: *ret_version is its
  * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds,
  * *ret_notice what the store's notice would be. A sound one is written to, as store_ping() does;
- * where there is none, it must be possible to make one. */
+ * where there is none, it must be possible to make one. What sqlite_open() refuses is an error. */
 must_check enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
                                    const char **ret_fault, const char **ret_notice);
 

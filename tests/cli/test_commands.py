@@ -68,9 +68,10 @@ def test_init_does_not_follow_a_link_and_says_where_it_cannot_write(tmp_path):
 
 
 def test_check_says_what_serve_would_do_and_changes_nothing(tmp_path):
-    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY)
+    port = free_port()
+    done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, PORT=port)
     assert done.returncode == 0, done.stdout
-    assert "http://127.0.0.1:8000" in done.stdout and "SQLite in data: will be made" in done.stdout
+    assert f"listen     http://127.0.0.1:{port}: free\n" in done.stdout and "SQLite in data: will be made" in done.stdout
     assert re.search(r"Argon2id, 19456 KiB, 2 passes: [\d.]+ ms", done.stdout)
     assert "redis      not configured" in done.stdout
     assert not list(tmp_path.iterdir())
@@ -84,8 +85,9 @@ def test_check_tries_what_is_configured(tmp_path):
 def test_check_looks_at_a_store_that_is_in_use(start):
     manus = start()
     manus.register()
-    done = run("check", cwd=manus.folder, JWT_SECRET_KEY=KEY, DATA_DIR=manus.settings["DATA_DIR"])
+    done = run("check", cwd=manus.folder, JWT_SECRET_KEY=KEY, DATA_DIR=manus.settings["DATA_DIR"], PORT=manus.port)
     assert done.returncode == 0 and "sound, schema" in done.stdout
+    assert f"has it (process {manus.process.pid})\n" in done.stdout
 
 
 def test_check_finds_a_store_that_cannot_be_written(start, tmp_path):
@@ -109,16 +111,16 @@ def test_check_logs_in_to_the_mail_server(tmp_path):
     (tmp_path / "users").write_text("user:a-good-password\n")
     with Mailpit(tmp_path, "--smtp-auth-file", tmp_path / "users", "--smtp-auth-allow-insecure") as server:
         def check(**settings):
-            return run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, EMAIL_HOST="127.0.0.1", EMAIL_PORT=server.port, **settings)
+            return run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, PORT=free_port(), EMAIL_HOST="127.0.0.1", EMAIL_PORT=server.port, **settings)
 
         right = check(EMAIL_USERNAME="user", EMAIL_PASSWORD="a-good-password", EMAIL_FROM="noreply@example.com")
-        assert right.returncode == 0 and "mail       answers\n" in right.stdout, right.stdout
+        assert right.returncode == 0 and re.search(rf"^mail       smtp://127.0.0.1:{server.port}: answers \(\d+ ms\)$", right.stdout, re.M), right.stdout
         wrong = check(EMAIL_USERNAME="user", EMAIL_PASSWORD="another", EMAIL_FROM="noreply@example.com")
-        assert wrong.returncode == 69 and "mail       the mail server refuses the user or the password\n" in wrong.stdout, wrong.stdout
-        assert check().returncode == 69 and "mail       no sender: set EMAIL_FROM\n" in check().stdout
+        assert wrong.returncode == 69 and re.search(r": the mail server refuses the user or the password \(\d+ ms\): correct EMAIL_USERNAME and EMAIL_PASSWORD$", wrong.stdout, re.M), wrong.stdout
+        assert check().returncode == 69 and re.search(r": no sender \(0 ms\): set EMAIL_FROM$", check().stdout, re.M)
         server.stop()
         gone = check(EMAIL_FROM="noreply@example.com")
-        assert gone.returncode == 69 and "mail       the mail server does not accept connections\n" in gone.stdout
+        assert gone.returncode == 69 and ": the mail server does not accept connections (" in gone.stdout
 
 
 @pytest.mark.parametrize("greeting, told", [(b"554 go away\r\n", "the mail server turns us away"), (b"", "the connection to the mail server was lost")])
@@ -132,7 +134,7 @@ def test_check_reads_the_greeting_of_the_mail_server(tmp_path, greeting, told):
 
         threading.Thread(target=greet, daemon=True).start()
         done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, EMAIL_HOST="127.0.0.1", EMAIL_PORT=listener.getsockname()[1], EMAIL_FROM="noreply@example.com")
-    assert done.returncode == 69 and f"mail       {told}\n" in done.stdout, done.stdout
+    assert done.returncode == 69 and f": {told} (" in done.stdout, done.stdout
 
 
 def test_completion_completes_commands_and_options(tmp_path):

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from manus import DEFAULTS, KEY, run
+from manus import DEFAULTS, KEY, free_port, run
 
 GOOD = {"JWT_SECRET_KEY": KEY}
 
@@ -217,7 +217,7 @@ def test_a_value_that_begins_with_a_hash_is_taken_and_told(tmp_path):
                                          ("REDIS_CACHE_PORT", "tcp://10.0.0.7:6379"), ("STRIPE_PORT", "udp://10.0.0.7:80"), ("EMAIL_RELAY_PORT", "sctp://10.0.0.7:80")])
 def test_what_kubernetes_sets_for_a_service_is_no_setting(tmp_path, name, value):
     assert warnings(tmp_path, **GOOD, **{name: value}) == []
-    assert run("check", cwd=tmp_path, **GOOD, **{name: value}).returncode == 0
+    assert run("check", cwd=tmp_path, **GOOD, PORT=free_port(), **{name: value}).returncode == 0
 
 
 def test_a_folder_of_the_store_that_others_rule_over_is_told(tmp_path):
