@@ -51,6 +51,17 @@ static enum err ask(struct doctor *d, struct stripe_call *call)
     return e;
 }
 
+/* Nothing else can be found out with a key that is refused. */
+static bool check_key(struct doctor *d)
+{
+    auto_call struct stripe_call call = {.method = "GET", .path = "/v1/balance"};
+    bool refused = ask(d, &call) != OK && call.status == 401;
+
+    if (refused)
+        say(d, false, "%s", d->task->text);
+    return !refused;
+}
+
 static void check_mode(struct doctor *d)
 {
     bool production = strcasecmp(d->settings->environment, "production") == 0;
@@ -385,6 +396,8 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
         say(&d, false, "STRIPE_SECRET_KEY is not set; nothing is billed");
         return false;
     }
+    if (!check_key(&d))
+        return false;
     check_mode(&d);
     check_secret(&d);
     check_prices(&d);

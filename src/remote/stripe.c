@@ -585,6 +585,12 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
                                        call->method, call->path, describe(task, call)));
     if (call->status < 300)
         return OK;
+    if (call->status == 401)
+        return fail_advised(task, ERR_STRIPE, call,
+                            mem_printf(task->mem,
+                                       "Stripe refuses the key (%s): set STRIPE_SECRET_KEY to one "
+                                       "that Stripe's dashboard shows, and start manus again",
+                                       describe(task, call)));
     return fail_advised(task, ERR_STRIPE, call,
                         mem_printf(task->mem, "Stripe refuses %s %s: %s", call->method, call->path,
                                    describe(task, call)));

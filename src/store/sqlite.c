@@ -847,20 +847,10 @@ static bool is_damaged(const struct sqlite_db *db)
     return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
-static const char *advice_on(struct sqlite_db *db)
-{
-    if (!is_damaged(db))
-        return "";
-    return sqlite_db_is_readable(db) ? ": restore a backup" : ": " SQLITE_UNREADABLE;
-}
-
-/* *ret_advice: what helps, besides what the failure says. */
-static enum err open_once(struct task *task, const char *path, struct sqlite_db *ret,
-                          const char **ret_advice)
+static enum err open_once(struct task *task, const char *path, struct sqlite_db *ret)
 {
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
 
-    *ret_advice = "";
     if (e != OK)
         return e;
     e = sqlite_schema_accept(task, ret);
@@ -869,7 +859,8 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
     if (e == OK)
         e = sqlite_schema_migrate(task, ret);
     if (e != OK) {
-        *ret_advice = advice_on(ret);
+        if (is_damaged(ret) && !sqlite_db_is_readable(ret))
+            fail(task, ERR_STORE, SQLITE_UNREADABLE);
         sqlite_db_close(ret);
     }
     return e;
@@ -878,14 +869,12 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
 /* Once more, since a disk may fail once; what is refused is so again. */
 static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
 {
-    const char *advice;
-    enum err e = open_once(task, path, ret, &advice);
+    enum err e = open_once(task, path, ret);
 
     if (e != OK)
-        e = open_once(task, path, ret, &advice);
+        e = open_once(task, path, ret);
     if (e != OK)
-        task->text = mem_printf(task->mem, "cannot open the store %s: %s%s", path, task->text,
-                                advice);
+        task->text = mem_printf(task->mem, "cannot open the store %s: %s", path, task->text);
     return e;
 }
 
@@ -982,7 +971,7 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
         e = fail(task, ERR_STORE, SQLITE_UNREADABLE);
     }
     if (e == OK && *ret_fault == NULL && *ret_version > 0)
-        e = try_writing(task, &db, folder);
+        e = try_writing(task, &db);
     sqlite_db_close(&db);
     return e;
 }

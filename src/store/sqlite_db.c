@@ -1,11 +1,21 @@
 #include "store/sqlite_db.h"
 
+#include "core/clock.h"
 #include "core/crypto.h"
 #include "core/email.h"
+#include "core/log.h"
 
+#include <libgen.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
-enum { BUSY_MS = 5000, PIECE = 65536 };
+enum {
+    BUSY_MS = 5000,
+    PIECE = 65536,
+    TELL_MS = 60000,
+    FULL_BLOCKS = 32, /* SQLite's index grows by 8 */
+};
 
 static const char *const statement_texts[SQL_COUNT] = {
 #define TEXT(name, sql) [SQL_##name] = (sql),
@@ -13,39 +23,74 @@ static const char *const statement_texts[SQL_COUNT] = {
 #undef TEXT
 };
 
-/* What it comes from and what helps; "": the text says enough, or whoever opens the file knows
- * more.
- */
-static const char *advice_of(int code)
+/* What the machine or the files cause, and only an operator can mend. */
+static struct cause {
+    int code;
+    const char *message, *mend;
+    _Atomic(int64_t) told_ms; /* monotonic; 0: never */
+} causes[] = {
+    {SQLITE_FULL, "the disk of DATA_DIR is full", "free some space", 0},
+    {SQLITE_CORRUPT, "the store is damaged", "stop manus and restore a backup: manus restore FILE",
+     0},
+    {SQLITE_NOTADB, "the store is damaged", "stop manus and restore a backup: manus restore FILE",
+     0},
+    {SQLITE_IOERR, "the disk of DATA_DIR fails", "look at the system's log (dmesg) and at the disk",
+     0},
+    {SQLITE_CANTOPEN, "the store's files cannot be opened",
+     "give the user of manus all files in DATA_DIR", 0},
+    {SQLITE_READONLY, "the store's files cannot be written",
+     "give the user of manus all files in DATA_DIR, on a file system that is not read-only", 0},
+    {SQLITE_PERM, "the store's files cannot be opened",
+     "give the user of manus all files in DATA_DIR", 0},
+    {SQLITE_BUSY, "another program holds the store locked", "end what it does there", 0},
+    {SQLITE_LOCKED, "another program holds the store locked", "end what it does there", 0},
+};
+
+static bool is_disk_full(sqlite3 *handle)
 {
-    if (code == SQLITE_IOERR_SHMSIZE)
-        return ": the disk of DATA_DIR has no room for manus.sqlite-shm: free some space";
-    switch (code & 0xff) {
-    case SQLITE_FULL:
-        return ": the disk of DATA_DIR is full: free some space";
-    case SQLITE_IOERR:
-        return ": the disk of DATA_DIR does not do what it should: look into the system's log "
-               "(dmesg) for what is wrong with it, and try again";
-    case SQLITE_CANTOPEN:
-        return ": the files in DATA_DIR must be this user's, and no links";
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-        return ": this user must have the right to write to DATA_DIR and its files, on a disk that "
-               "is not mounted read-only";
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ": another program holds the store locked: end what it does there";
-    default:
-        return "";
+    const char *path = sqlite3_db_filename(handle, "main");
+    auto_tree void *mem = mem_tree(512);
+    struct statvfs fs;
+
+    return path != NULL && statvfs(dirname(mem_string(mem, path)), &fs) == 0 &&
+           fs.f_bavail < FULL_BLOCKS;
+}
+
+/* Of a full disk SQLite tells as of other errors, where its index in shared memory has no room. */
+static struct cause *cause_of(sqlite3 *handle, int code)
+{
+    int kind = code & 0xff;
+
+    if (code == SQLITE_IOERR_SHMSIZE || (kind == SQLITE_IOERR && is_disk_full(handle)))
+        kind = SQLITE_FULL;
+    for (size_t i = 0; i < count_of(causes); i++) {
+        if (causes[i].code == kind)
+            return &causes[i];
     }
+    return NULL;
+}
+
+/* Each request that comes upon it has a line of its own, at a lower level. */
+static void tell(struct cause *cause, const char *detail)
+{
+    int64_t now_ms = clock_mono_ms(), told_ms = atomic_load(&cause->told_ms);
+
+    if (!log_wants(LOG_ERROR) || (told_ms != 0 && now_ms - told_ms < TELL_MS) ||
+        !atomic_compare_exchange_strong(&cause->told_ms, &told_ms, now_ms))
+        return;
+    log_error(NULL, cause->message, LOG_S("detail", detail), LOG_S("mend", cause->mend));
 }
 
 enum err sqlite_db_fail(struct task *task, struct sqlite_db *db)
 {
     int code = sqlite3_extended_errcode(db->handle);
-    const char *text = mem_printf(task->mem, "%s (%d)%s", sqlite3_errmsg(db->handle), code,
-                                  advice_of(code));
+    struct cause *cause = cause_of(db->handle, code);
+    const char *text = mem_printf(task->mem, "%s (%d)", sqlite3_errmsg(db->handle), code);
 
+    if (cause != NULL) {
+        tell(cause, text);
+        text = mem_printf(task->mem, "%s: %s: %s", text, cause->message, cause->mend);
+    }
     return fail(task, (code & 0xff) == SQLITE_FULL ? ERR_STORE_FULL : ERR_STORE, text);
 }
 

@@ -246,7 +246,8 @@ bool sqlite_db_is_readable(struct sqlite_db *db);
     "the disk cannot be read: look into the system's log (dmesg) for what is wrong with it; the "  \
     "store itself may be sound"
 
-/* ERR_STORE_FULL or ERR_STORE, with SQLite's text, and what helps. */
+/* ERR_STORE_FULL or ERR_STORE, with SQLite's text, and how to mend what the machine or the files
+ * cause; that stands in the log too, once a minute. */
 enum err sqlite_db_fail(struct task *task, struct sqlite_db *db);
 
 /* A copy in the task's memory; NULL stays NULL. */

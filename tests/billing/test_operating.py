@@ -125,14 +125,27 @@ def test_a_right_setup_is_found_right(world):
     (lambda world: world.stripe.things[world.basic].update(active=False), "archived"),
     (lambda world: world.stripe.things[world.basic].update(unit_amount=2000), "Stripe takes 2000 usd"),
     (lambda world: world.stripe.forget(world.pro), "knows no price"),
-    (lambda world: setattr(world.stripe, "skew", -600), "NTP"),
-    (lambda world: setattr(world.stripe, "key", "sk_test_rolled"), "cannot be read")])
+    (lambda world: setattr(world.stripe, "skew", -600), "NTP")])
 def test_what_is_wrong_at_stripe_is_told_with_its_mend(world, spoil, word):
     spoil(world)
     done = command(world, "doctor")
     assert done.returncode == 69
     assert word in " ".join(line for line in done.stdout.splitlines() if line.startswith("WRONG")), done.stdout
     assert world.stripe.key not in done.stdout and SECRET not in done.stdout
+
+
+def test_a_refused_key_is_told_once_and_with_the_one_mend(world):
+    world.stripe.endpoint(URL, events=EVENTS)
+    user = world.user()
+    world.stripe.key = "sk_test_rolled"
+    done = command(world, "doctor")
+    assert done.returncode == 69
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("WRONG  Stripe refuses the key (401") and "set STRIPE_SECRET_KEY" in line
+    assert "sk_test_rolled" not in done.stdout
+    world.post(user, "create-checkout-session", {"plan": "basic"})
+    failed = [line["detail"] for line in world.manus.log() if line["msg"] == "request failed"]
+    assert failed and all("set STRIPE_SECRET_KEY" in detail for detail in failed)
 
 
 @pytest.mark.parametrize("settings, word", [({"STRIPE_SECRET_KEY": None}, "nothing is billed"), ({"STRIPE_WEBHOOK_SECRET": None}, "no webhook secret"),

@@ -226,3 +226,45 @@ def test_while_nobody_can_write_reading_goes_on_and_who_would_write_is_told_in_t
     assert {status for status, _ in writing} <= {200, 503}
     assert max(took for _, took in writing) < 15 * SLOW
     assert ask(accounts[0], "POST", "/auth/change-fullname", {"fullname": "at last"})[0] == 200
+
+
+def damage_users(manus):
+    """Every page but the schema's first one: whatever is read of them is malformed."""
+    data = bytearray(store_of(manus).read_bytes())
+    with sqlite3.connect(store_of(manus)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'users'").fetchone()
+    db.close()
+    data[(root - 1) * 4096:(root - 1) * 4096 + 100] = b"\xa5" * 100
+    store_of(manus).write_bytes(data)
+
+
+def test_a_damaged_page_is_told_with_its_mend_once_a_minute(start):
+    manus = start()
+    account = manus.register()
+    manus.stop()
+    damage_users(manus)
+    manus.start()
+    for _ in range(3):
+        reply = manus.post(f"{API}/auth/login", {"email": account["email"], "password": "password123"})
+        assert reply.status_code == 503
+    line = manus.wait_for_log(lambda line: line["msg"] == "the store is damaged")
+    assert line["level"] == "error" and "manus restore FILE" in line["mend"]
+    failed = [line for line in manus.log() if line["msg"] == "request failed"]
+    assert failed and all("manus restore FILE" in line["detail"] for line in failed)
+    assert len([line for line in manus.log() if line["msg"] == "the store is damaged"]) == 1
+    said = run("admin", "list", cwd=manus.folder, **manus.settings)
+    assert said.returncode != 0 and "manus restore FILE" in said.stderr
+
+
+def test_a_second_start_on_a_full_disk_names_the_disk(tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("needs root to mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    try:
+        assert Manus(tmp_path, DATA_DIR=disk / "data").start().stop() == 0
+        leave(disk, 8192)
+        assert "the disk of DATA_DIR is full: free some space" in refused(tmp_path, DATA_DIR=disk / "data")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)

@@ -631,7 +631,8 @@ static void test_a_disk_that_fails_to_read_is_no_damage(void **state)
         assert_null(strstr(place->task->text, "\n"));
     }
     arm(&reads, 3, NEVER - 1, EIO);
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), ERR_STORE);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice),
+                     ERR_STORE);
     assert_non_null(strstr(place->task->text, "(dmesg)"));
     disarm(&reads);
     open_again(place);
@@ -645,7 +646,7 @@ static void test_a_disk_without_room_for_the_index_of_the_log_is_told_so(void **
     put_new(place);
     shut(place);
     snprintf(shy, sizeof shy, "-shm");
-    assert_refused(place, "(4874)", "manus.sqlite-shm: free some space");
+    assert_refused(place, "(4874)", "free some space");
     shy[0] = '\0';
     open_again(place);
 }
