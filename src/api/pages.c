@@ -104,7 +104,7 @@ static const char *make_docs(void *mem)
     text_add(&out, embedded_docs_html);
     text_printf(&out,
                 "<p id=\"source\">manus %s, commit %s of %s, under the MIT licence. This page is "
-                "Swagger UI, under <a href=\"/assets/swagger-ui.LICENSE\">Apache-2.0</a>.</p>"
+                "Swagger UI, under <a href=\"/manus/assets/swagger-ui.LICENSE\">Apache-2.0</a>.</p>"
                 "</main></body></html>\n",
                 MANUS_VERSION, build_commit(mem), build_time(mem));
     return out.s;

@@ -55,7 +55,9 @@ int command_init(const struct arguments *arguments)
              "# Keep this file secret: who knows the key can be anybody.\n");
     text_printf(&text, "JWT_SECRET_KEY=%s\n", text_base64url(mem, key, sizeof key));
     text_add(&text, "# Stricter than the defaults, which are what the clients of before expect.\n"
-                    "PASSWORD_MIN_LENGTH=8\nPASSWORD_COMMON=refuse\nEMAIL_VERIFICATION=true\n");
+                    "PASSWORD_MIN_LENGTH=8\nPASSWORD_COMMON=refuse\nEMAIL_VERIFICATION=true\n"
+                    "# Without Redis limits are counted by each instance: none need be taken out "
+                    "of service.\nREADY_CRITICAL=mongodb\n");
     if (!write_all(fd, &text) || !file_sync_folder(path)) {
         int status = explain(path);
 

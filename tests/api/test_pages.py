@@ -9,7 +9,7 @@ def test_the_home_page_says_what_this_is_and_links_work(manus):
     assert (reply.status_code, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert "<title>manus" in reply.text
     links = set(re.findall(r'(?:href|src)="(/[^"]*)"', reply.text))
-    assert {"/docs", "/assets/style.css", "/assets/home.js"} <= links
+    assert {"/docs", "/manus/assets/style.css", "/manus/assets/home.js"} <= links
     assert '"#sign-up"' in reply.text and 'id="sign-up"' in reply.text
     for link in links:
         assert manus.get(link.split("#")[0]).status_code == 200, link
@@ -34,7 +34,7 @@ def test_pages_run_nothing_but_their_own_scripts(manus):
 
 
 def test_an_unchanged_page_is_not_sent_again(manus):
-    for path in ("/", "/assets/home.js", "/assets/style.css", "/docs"):
+    for path in ("/", "/manus/assets/home.js", "/manus/assets/style.css", "/docs"):
         tag = manus.get(path).headers["ETag"]
         reply = manus.get(path, headers={"If-None-Match": tag})
         assert (reply.status_code, reply.content, reply.headers["ETag"]) == (304, b"", tag)
@@ -45,17 +45,17 @@ def test_the_docs_show_the_document_by_a_viewer_that_is_served_here(manus):
     page = manus.get("/docs").text
     for link in re.findall(r'(?:href|src)="(/[^"#]*)', page):
         assert manus.get(link).status_code == 200, link
-    assert "/assets/swagger-ui.js" in page and "url: \"/api/v1/openapi.json\"" in manus.get("/assets/docs.js").text
-    assert 'id="source"' in page and "Apache License" in manus.get("/assets/swagger-ui.LICENSE").text
+    assert "/manus/assets/swagger-ui.js" in page and "url: \"/api/v1/openapi.json\"" in manus.get("/manus/assets/docs.js").text
+    assert 'id="source"' in page and "Apache License" in manus.get("/manus/assets/swagger-ui.LICENSE").text
 
 
 @pytest.mark.parametrize("accepted, encoding", [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("identity", None), ("", None),
                                                 ("xgzip", None), ("gzipx", None), ("deflate", None), ("GZIP", "gzip")])
 def test_what_is_kept_compressed_is_sent_to_everybody(manus, accepted, encoding):
-    reply = manus.get("/assets/swagger-ui.css", headers={"Accept-Encoding": accepted})
+    reply = manus.get("/manus/assets/swagger-ui.css", headers={"Accept-Encoding": accepted})
     assert reply.status_code == 200 and reply.text.startswith(".swagger-ui")
     assert reply.headers.get("Content-Encoding") == encoding and "Accept-Encoding" in reply.headers["Vary"]
-    assert manus.request("HEAD", "/assets/swagger-ui.css", headers={"Accept-Encoding": accepted}).headers["Content-Length"] == \
+    assert manus.request("HEAD", "/manus/assets/swagger-ui.css", headers={"Accept-Encoding": accepted}).headers["Content-Length"] == \
         reply.headers["Content-Length"]
 
 

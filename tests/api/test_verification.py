@@ -215,7 +215,7 @@ def test_the_page_asks_for_the_password_and_leads_to_the_reset(manus):
         page = manus.get(f"/verify-email?lang={language}").text
         for field in ("password", "email", "verification_code", "new_password"):
             assert f'name="{field}"' in page
-    script = manus.get("/assets/verify.js").text
+    script = manus.get("/manus/assets/verify.js").text
     for path in ("verify-email", "send-verification-code", "reset-password"):
         assert f'"{path}"' in script
 
@@ -240,7 +240,7 @@ def test_the_page_behind_the_link_sends_nothing_by_itself(manus):
         page = manus.get(f"/verify-email?lang={language}")
         assert page.status_code == 200 and f"<h1>{title}</h1>" in page.text and "<button>" in page.text
         assert "script-src 'self'" in page.headers["Content-Security-Policy"] and "unsafe" not in page.headers["Content-Security-Policy"]
-    assert "submit" in manus.get("/assets/verify.js").text
+    assert "submit" in manus.get("/manus/assets/verify.js").text
 
 
 def test_without_the_setting_registration_mails_nothing(start):

@@ -51,6 +51,7 @@ def test_init_writes_a_random_key_that_only_its_owner_may_read_and_that_serve_ta
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (key,) = re.findall(r"^JWT_SECRET_KEY=(\S+)$", path.read_text(), re.M)
     assert len(key) >= 32 and key not in done.stdout
+    assert "\nREADY_CRITICAL=mongodb\n" in path.read_text()
     assert run("settings", cwd=tmp_path).returncode == 0
     again = run("init", cwd=tmp_path)
     assert again.returncode == 73 and ".env is there already" in again.stderr

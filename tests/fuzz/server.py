@@ -70,7 +70,7 @@ TEXTS = ["", "a", "ann@example.com", "Ann Lee", PASSWORD, "123456", "\u0000", "\
          "en", "ar", "basic", "pro", "admin", "user", "sub_1", "cs_test_1", "https://app.example.com/x", "https://app.example.com@evil.example", "01J0000000000000000000000A"]
 TARGETS = ["*", "/", "//", "/%", "/%2", "/%00", "/%2e%2e/", "/a?", "?", "a", "http://a", "http://a?x", "http://a#f", "http://a/?x=1", "http://u:p@h/", "http://[::1]:80/x",
            "http://[v1.x]/", "http://", "http:///", "http://?", "HTTP://a/", "https://a:0/", "a:1", "http://a:99999/", "/\xff\xfe", "/\xc3\x28", "/a b", "/;x", "/a//b", "/api/v1/health/",
-           "/API/v1/health", "/api/v1/gate/%2e%2e/x", "/api/v1/gate//", "/assets/..%2f..", "/assets/app.css", "/assets/swagger-ui.js", "/" + "a" * 8200, "/?" + "b" * 9000]
+           "/API/v1/health", "/api/v1/gate/%2e%2e/x", "/api/v1/gate//", "/manus/assets/..%2f..", "/manus/assets/app.css", "/manus/assets/swagger-ui.js", "/" + "a" * 8200, "/?" + "b" * 9000]
 VALUES = {
     "Host": ["a", "localhost", "[::1]:8", "[v1.x]", "", "a b", "a:b", "a:99999", "user@a", "127.0.0.1:80", "\xff", "a,b"],
     "Content-Type": ["application/json", "application/json; charset=utf-8", "text/plain", "application/x+json", "application/", "multipart/form-data; boundary=x", "application/json, text/plain", ""],
@@ -445,7 +445,7 @@ class Server:
         self.routes = [(method.upper(), path, operation) for path, methods in sorted(self.document["paths"].items())
                        for method, operation in sorted(methods.items()) if method in ("get", "post", "put", "patch", "delete")]
         self.routes += [(method, path, {}) for method, path in (
-            ("GET", "/"), ("GET", "/docs"), ("GET", "/verify-email"), ("GET", "/assets/{name}"), ("GET", "/metrics"), ("GET", API + "/gate"), ("POST", API + "/gate/api/v1/{path}"),
+            ("GET", "/"), ("GET", "/docs"), ("GET", "/verify-email"), ("GET", "/manus/assets/{name}"), ("GET", "/metrics"), ("GET", API + "/gate"), ("POST", API + "/gate/api/v1/{path}"),
             ("HEAD", API + "/health"), ("OPTIONS", API + "/auth/me"), ("OPTIONS", "*"), ("GET", "/x"))]
         self.cheap = [route for route in self.routes if self.spare(route[0], route[1]) == 0]
 

@@ -142,14 +142,14 @@ def test_ordinary_paths_are_not_taken_for_odd_ones(house, target):
     assert f'"target": "{target}"'.encode() in raw(house, "GET", target)
 
 
-@pytest.mark.parametrize("target", ["/api/v1/auth/me", "/api/v1/billing/subscription", "/api/v1/health", "/verify-email"])
+@pytest.mark.parametrize("target", ["/api/v1/auth/me", "/api/v1/billing/subscription", "/api/v1/health", "/verify-email", "/manus/assets/style.css"])
 def test_manus_serves_its_own_paths(house, target):
     house.gate.verdict = (200, {"Content-Type": "application/json"}, b'{"mine":1}')
     assert ask(house, "GET", target).json() == {"mine": 1}
     assert house.gate.got[0][1] == target and not house.application.got
 
 
-@pytest.mark.parametrize("target", ["/", "/shop", "/api/v1/files", "/api/v1/gate", "/api/v1/gate/api/v1/sessions", "/metrics", "/api/v1/authority"])
+@pytest.mark.parametrize("target", ["/", "/shop", "/assets/style.css", "/manus", "/docs", "/api/v1/files", "/api/v1/gate", "/api/v1/gate/api/v1/sessions", "/metrics", "/api/v1/authority"])
 def test_all_else_is_the_applications_and_unasked(house, target):
     assert ask(house, "GET", target).json()["target"] == target
     assert not house.gate.got
@@ -227,6 +227,18 @@ def test_a_gate_that_hangs_or_hangs_up_is_a_503_and_closed(house, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent, Nginx(tmp_path, silent.getsockname()[1], house.application.port) as nginx:
         reply = ask(nginx, "PUT", "/api/v1/sessions", data="x")
     assert reply.status_code == 503 and not house.application.got
+
+
+def test_manus_own_bad_gateways_are_its_own(house):
+    for status in (502, 504):
+        house.gate.verdict = (status, {"Content-Type": "application/json"}, b'{"code":502,"msg":"The payment provider refused the request","data":null}')
+        reply = ask(house, "POST", "/api/v1/billing/create-checkout-session")
+        assert (reply.status_code, reply.json()["msg"]) == (status, "The payment provider refused the request")
+
+
+def test_a_body_that_nginx_does_not_take_is_refused_as_manus_refuses_it(house):
+    reply = ask(house, "POST", "/api/v1/auth/login", data=bytes(17 << 20))
+    assert (reply.status_code, reply.json()) == (413, {"code": 413, "msg": "Payload Too Large", "data": None})
 
 
 def test_connections_to_the_gate_are_kept(house):

@@ -92,7 +92,7 @@ def steady_reader(manus):
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.socket.settimeout(60)
         wire.socket.connect(("127.0.0.1", manus.port))
-        wire.send(request("/assets/swagger-ui.js"))
+        wire.send(request("/manus/assets/swagger-ui.js"))
         while time.monotonic() - began < 35:
             wire.more()
             time.sleep(0.2)

@@ -41,9 +41,9 @@ def test_one_access_line_for_each_request_with_all_that_is_promised(manus):
 
 
 def test_the_line_names_the_route_and_not_the_path(manus):
-    assert line_of(manus, manus.get("/assets/style.css"))["route"] == "/assets/{name}"
+    assert line_of(manus, manus.get("/manus/assets/style.css"))["route"] == "/manus/assets/{name}"
     assert line_of(manus, manus.request("OPTIONS", f"{API}/auth/me"))["route"] == f"{API}/auth/me"
-    assert line_of(manus, manus.request("PATCH", "/assets/x"))["route"] == "/assets/{name}"
+    assert line_of(manus, manus.request("PATCH", "/manus/assets/x"))["route"] == "/manus/assets/{name}"
     assert line_of(manus, manus.get("/what/is/this"))["route"] == "-"
 
 

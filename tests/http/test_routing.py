@@ -9,7 +9,7 @@ from manus import API
     "//api/v1/health", "/api//v1/health", "/api/v1/./health", "/api/v1/x/../health", "/api/v1/%2e/health",
     "/api/v1/%2E%2e/v1/health", "/api/v1%2fhealth", "/api/v1%2Fhealth", "/api\\v1\\health", "/api/v1/health%00",
     "/api/v1/health%5c", "/api/v1/%zz", "/api/v1/%", "/api/v1/%1", "/api/v1/health%0a", "/api/v1/health%7f", "/..", "/.",
-    "/assets/%2e%2e", "/assets/..%2fx", "/api/v1/health/..;/x/.."])
+    "/manus/assets/%2e%2e", "/manus/assets/..%2fx", "/api/v1/health/..;/x/.."])
 def test_a_path_that_two_readers_could_take_for_different_ones_is_refused(manus, path):
     with Wire(manus) as wire:
         wire.send(request(path))
@@ -21,7 +21,7 @@ def test_a_path_that_two_readers_could_take_for_different_ones_is_refused(manus,
 
 @pytest.mark.parametrize("path", [
     "/nope", f"{API}/health/", f"{API}/Health", "/API/v1/health", f"{API}/healt", f"{API}/health/x", "/api/v1", "/api/",
-    f"{API}/h%65alth/x", "/assets/nope.js", "/assets/", "/favicon.ico"])
+    f"{API}/h%65alth/x", "/manus/assets/nope.js", "/manus/assets/", "/favicon.ico"])
 def test_an_unknown_path_is_404(manus, path):
     reply = manus.get(path)
     assert (reply.status_code, reply.text) == (404, '{"code":404,"msg":"Not Found","data":null}')

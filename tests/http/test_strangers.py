@@ -34,7 +34,7 @@ HELD = {
     "chunks that do not come": request(f"{API}/auth/login", "Transfer-Encoding: chunked", method="POST", body=b"ff\r\n"),
     "halves of heads": b"GET / HTTP/1.1\r\nHost",
     "nothing": b"",
-    "replies that are not taken": request("/assets/swagger-ui.js"),
+    "replies that are not taken": request("/manus/assets/swagger-ui.js"),
     "refused bodies": request("/nope", "Content-Length: 60000", method="POST", body=b"x"),
     "requests that came": HEALTH,
 }
@@ -65,14 +65,14 @@ def test_a_large_reply_is_shared_by_all_who_do_not_take_it(start):
     if SLOW > 1:
         pytest.skip(SIZES_MEAN_NOTHING)
     manus = start()
-    plain = manus.get("/assets/swagger-ui.js", headers={"Accept-Encoding": "identity"})
+    plain = manus.get("/manus/assets/swagger-ui.js", headers={"Accept-Encoding": "identity"})
     assert plain.status_code == 200 and len(plain.content) > 1_000_000
-    assert plain.content == manus.get("/assets/swagger-ui.js").content, "what gzip holds"
+    assert plain.content == manus.get("/manus/assets/swagger-ui.js").content, "what gzip holds"
     before, readers = resident_mib(manus), []
     try:
         for _ in range(100):
             one = with_small_buffer(manus)
-            one.sendall(request("/assets/swagger-ui.js"))
+            one.sendall(request("/manus/assets/swagger-ui.js"))
             readers.append(one)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
@@ -235,7 +235,7 @@ def test_what_the_kernel_holds_for_a_client_is_bounded_and_gone_with_it(start):
     try:
         for _ in range(100):
             one = with_small_buffer(manus)
-            one.sendall(request("/assets/swagger-ui.js") * 8)
+            one.sendall(request("/manus/assets/swagger-ui.js") * 8)
             readers.append(one)
         time.sleep(1)
         assert (pages() - before) * 4096 < 100 * (400 << 10), "of megabytes each without a bound"
@@ -250,7 +250,7 @@ def test_the_memory_that_waits_for_clients_has_a_bound(start, what):
     manus = start(WAITING_MEMORY_MIB=1, METRICS_TOKEN=METRICS_TOKEN, STRIPE_SECRET_KEY="sk_test_1", STRIPE_WEBHOOK_SECRET="whsec_test")
     first = {"halves of large bodies": request(f"{API}/billing/webhook", "Content-Length: 1000000", f"Stripe-Signature: t={int(time.time())},v1={'0' * 64}", method="POST", body=b"x" * 500_000),
              "heads": b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 30_000,
-             "replies": request("/assets/swagger-ui.js", "A: " + "x" * 20_000) * 4}[what]
+             "replies": request("/manus/assets/swagger-ui.js", "A: " + "x" * 20_000) * 4}[what]
     before = resident_mib(manus)
     held = []
     try:
