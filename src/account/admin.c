@@ -300,6 +300,12 @@ static enum err retry_mails(struct task *task, const struct accounts *accounts,
     if (request->who != NULL && (number < 1 || *end != '\0'))
         return fail(task, ERR_INVALID, "give the number of a mail, as `manus mail list` shows it");
     e = store_mail_retry(task, accounts->sessions.store, number, clock_wall_ms(), &count);
+    if (e == OK && number != 0 && count == 0)
+        return fail(task, ERR_INVALID,
+                    mem_printf(task->mem,
+                               "no mail %lld waits: it was sent, or given up; manus mail list "
+                               "shows those that wait",
+                               number));
     if (e == OK)
         text_printf(out, "%u are tried again now\n", count);
     return e;

@@ -313,7 +313,7 @@ static void read_plan(struct job *job)
 {
     struct plan_read *read = container_of(job, struct plan_read, job);
     struct task task = {
-        .mem = read->mem, .id = "rate limits", .deadline_ms = clock_mono_ms() + PLAN_MS};
+        .mem = read->mem, .job = "rate limits", .deadline_ms = clock_mono_ms() + PLAN_MS};
     struct subscription found;
 
     /* Without an answer the limits of everybody hold. */

@@ -8,6 +8,15 @@
 
 enum { TOP_MOST = 100 };
 
+/* As its setting names it: the braces are for Redis. */
+static void put_route(struct text *out, const char *name)
+{
+    size_t len = strcspn(name + (*name == '{'), "}");
+
+    text_put(out, name + (*name == '{'), len);
+    text_char(out, ':');
+}
+
 json_t *limits_top(const struct app *app, unsigned most)
 {
     struct limit_talker talkers[TOP_MOST];
@@ -18,7 +27,7 @@ json_t *limits_top(const struct app *app, unsigned most)
     for (size_t i = 0; i < found; i++) {
         struct text key = text_open(mem, 96);
 
-        text_printf(&key, "%s:", limiter_name(app->limiter, talkers[i].key.route));
+        put_route(&key, limiter_name(app->limiter, talkers[i].key.route));
         limit_key_add(&key, &talkers[i].key);
         json_array_append_new(list, json_pack("{s:s,s:I,s:I}", "key", key.s, "admitted",
                                               (json_int_t)talkers[i].admitted, "refused",
@@ -40,6 +49,10 @@ static void print_top(const struct app *app, struct text *out)
                     json_string_value(json_object_get(talker, "key")));
     if (i == 0)
         text_add(out, "nobody is counted\n");
+    else
+        text_add(out,
+                 "show and reset take these keys. Behind :email: and :login: stands a hash, or "
+                 "the address itself; manus admin show tells whose id stands behind :user:\n");
 }
 
 /* Whether a route counts by keys of that kind; NULL: failed logins. */

@@ -158,7 +158,7 @@ static bool go_on(struct catchup *c)
 {
     auto_tree void *mem = mem_tree(65536);
     struct task task = {.mem = mem,
-                        .id = "catching up",
+                        .job = "catching up",
                         .deadline_ms = clock_mono_ms() + PAGE_MS,
                         .is_repetition = true};
     enum err e = c->since_s == 0 ? begin(&task, c) : look(&task, c);

@@ -618,7 +618,7 @@ static void work(struct job *job)
 
     for (int i = 0; i < BATCH && !atomic_load(&inbox->stopping); i++) {
         auto_tree void *mem = mem_tree(16384);
-        struct task task = {.mem = mem, .id = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
+        struct task task = {.mem = mem, .job = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
         struct event_verdict verdict;
         struct event event;
         bool found = false;
@@ -647,7 +647,8 @@ static void run_sweep(struct job *job)
 {
     struct inbox *inbox = container_of(job, struct inbox, sweep);
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "inbox sweep", .deadline_ms = clock_mono_ms() + APPLY_MS};
+    struct task task = {
+        .mem = mem, .job = "inbox sweep", .deadline_ms = clock_mono_ms() + APPLY_MS};
     unsigned count = 1;
     enum err e = OK;
 

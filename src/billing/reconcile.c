@@ -209,7 +209,7 @@ static void find_unlinked(struct reconcile *r)
     for (int i = 0; i < STRIPE_PAGES && e == OK && !cursor.is_done; i++) {
         auto_tree void *mem = mem_tree(65536);
         struct task task = {
-            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+            .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
 
         if (atomic_load(&r->stopping))
             break;
@@ -235,7 +235,7 @@ static void compare_all(struct reconcile *r)
     do {
         auto_tree void *mem = mem_tree(65536);
         struct task task = {
-            .mem = mem, .id = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+            .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
 
         e = reconcile_page(&task, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
                            &cursor);
@@ -251,7 +251,7 @@ static void compare_all(struct reconcile *r)
 static void tell_of_trials(struct reconcile *r)
 {
     auto_tree void *mem = mem_tree(65536);
-    struct task task = {.mem = mem, .id = "trials", .deadline_ms = clock_mono_ms() + PAGE_MS};
+    struct task task = {.mem = mem, .job = "trials", .deadline_ms = clock_mono_ms() + PAGE_MS};
     int64_t now_ms = clock_wall_ms();
     struct subscription *rows;
     size_t count = 1;

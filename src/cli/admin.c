@@ -51,7 +51,7 @@ static void print_actions(const char *name)
 static int run_action(const struct arguments *arguments, const char *name, const char *fullname)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = name, .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct task task = {.mem = mem, .job = name, .deadline_ms = clock_mono_ms() + RUN_MS};
     const struct settings *settings;
     struct admin_request request = {.command = name,
                                     .action = argument_word(arguments, 0),

@@ -114,7 +114,7 @@ static enum err run_limits(struct task *task, const struct app *app,
 static void answer(const struct admin_socket *s, int fd)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct task task = {.mem = mem, .job = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
     struct text out = text_open(mem, 1024);
     auto_json json_t *question = NULL, *reply = NULL;
     auto_text char *text = NULL;

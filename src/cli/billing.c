@@ -186,7 +186,7 @@ static int run(struct task *task, struct asking *a, const struct arguments *argu
 int command_billing(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "billing"};
+    struct task task = {.mem = mem, .job = "billing"};
     struct asking a = {0};
     int status;
 

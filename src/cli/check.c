@@ -73,7 +73,7 @@ static int64_t free_mib(void *mem, const char *folder)
 
 static bool check_store(void *mem, const struct settings *settings)
 {
-    struct task task = {.mem = mem, .id = "check"};
+    struct task task = {.mem = mem, .job = "check"};
     int64_t started_ms = clock_mono_ms();
     const char *fault, *notice;
     int version;
@@ -98,7 +98,7 @@ static bool check_store(void *mem, const struct settings *settings)
 
 static bool check_hash(void *mem, const struct settings *settings)
 {
-    struct task task = {.mem = mem, .id = "check"};
+    struct task task = {.mem = mem, .job = "check"};
     int64_t started_us = clock_mono_us();
     const char *hash;
 

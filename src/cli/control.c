@@ -230,7 +230,7 @@ typedef enum err sweep_some(struct task *, struct store *, int64_t, unsigned *);
 static void sweep_all(struct control *c, const char *what, sweep_some *some, int64_t before_ms)
 {
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "sweep"};
+    struct task task = {.mem = mem, .job = "sweep"};
     unsigned count = 1, total = 0;
     enum err e = OK;
 

@@ -14,7 +14,7 @@ static int ask_server(const struct arguments *arguments, const char *action, con
                       const char *option)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "limits", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct task task = {.mem = mem, .job = "limits", .deadline_ms = clock_mono_ms() + RUN_MS};
     const struct settings *settings = cli_load_settings(mem, arguments, false);
     struct admin_request request = {
         .command = "limits", .action = action, .who = what, .option = option};

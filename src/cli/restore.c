@@ -8,7 +8,7 @@
 int command_restore(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "restore"};
+    struct task task = {.mem = mem, .job = "restore"};
     const char *file = argument_word(arguments, 0);
     const struct settings *settings;
     struct sqlite_restored restored;

@@ -209,7 +209,7 @@ static void open_limiter(struct program *p)
 static int serve(struct program *p)
 {
     unsigned descriptors = raise_descriptors();
-    struct task task = {.mem = p->mem, .id = "start"};
+    struct task task = {.mem = p->mem, .job = "start"};
     struct listeners *listeners;
     struct control *control;
     enum log_format format;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 enum { BUFFER_BYTES = 1 << 20, GATHER_BYTES = 64 << 10, NAP_MS = 4, STOP_S = 1 };
+enum { BOUND_LINES = 20, BOUND_MS = 60000 };
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"};
 
@@ -262,6 +263,23 @@ static void put_start(struct text *line, enum log_level level, const char *messa
     }
 }
 
+bool log_bound_admits(struct log_bound *bound, unsigned *ret_left_out)
+{
+    int64_t now_ms = clock_mono_ms(), since_ms = atomic_load(&bound->since_ms);
+
+    *ret_left_out = 0;
+    if ((since_ms == 0 || now_ms - since_ms >= BOUND_MS) &&
+        atomic_compare_exchange_strong(&bound->since_ms, &since_ms, now_ms)) {
+        atomic_store(&bound->count, 1);
+        *ret_left_out = atomic_exchange(&bound->left_out, 0);
+        return true;
+    }
+    if (atomic_fetch_add(&bound->count, 1) < BOUND_LINES)
+        return true;
+    atomic_fetch_add(&bound->left_out, 1);
+    return false;
+}
+
 void log_write(enum log_level level, const struct task *task, const char *message,
                const struct log_field *fields, size_t count)
 {
@@ -272,6 +290,7 @@ void log_write(enum log_level level, const struct task *task, const char *messag
     put_start(&line, level, message);
     if (task != NULL) {
         put_field(&line, &LOG_S("request_id", task->id));
+        put_field(&line, &LOG_S("job", task->job));
         put_field(&line, &LOG_S("user_id", task->user_id));
     }
     for (size_t i = 0; i < count; i++)

@@ -8,6 +8,8 @@
 
 #include "core/task.h"
 
+#include <stdatomic.h>
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL };
 enum log_format { LOG_JSON, LOG_TEXT };
 
@@ -36,6 +38,16 @@ struct log_field {
 #define log_warning(task, ...) log_at(LOG_WARNING, task, __VA_ARGS__)
 #define log_error(task, ...) log_at(LOG_ERROR, task, __VA_ARGS__)
 #define log_critical(task, ...) log_at(LOG_CRITICAL, task, __VA_ARGS__)
+
+/* Of one cause that comes again with each request: 20 lines a minute. */
+struct log_bound {
+    _Atomic(int64_t) since_ms; /* monotonic; 0: never */
+    atomic_uint count, left_out;
+};
+
+/* false: there were as many in this minute. *ret_left_out: how many the minute before went without
+ * one, told once. */
+bool log_bound_admits(struct log_bound *bound, unsigned *ret_left_out);
 
 /* Before it starts, lines go nowhere. */
 void log_start(int fd, enum log_format format, enum log_level level);

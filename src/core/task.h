@@ -15,7 +15,8 @@ struct task {
     void *mem;           /* talloc tree, freed with the task */
     int64_t deadline_ms; /* monotonic; work that has not begun by then is dropped */
     bool is_repetition;  /* of what is tried again later by itself: nothing remote is tried twice */
-    const char *id;      /* request id, or the job's name */
+    const char *id;      /* the request's; NULL: it is a job */
+    const char *job;     /* its name */
     const char *user_id; /* NULL until somebody is known */
     enum err err;
     const char *text;            /* with blame CALLER: for the client; else a detail for the log */

@@ -187,13 +187,21 @@ static void read_body(struct request *req)
         reply_json(req, 422, wrong);
 }
 
+/* While a peer or the disk is away, each request fails by the same cause. */
+static struct log_bound failures[ERR_COUNT];
+
 static void log_failure(const struct request *req, enum err e)
 {
     const struct err_info *info = err_info(e);
+    unsigned left_out = 0;
     enum log_level level = info->blame == BLAME_US ? LOG_ERROR : LOG_WARNING;
 
-    if (info->blame == BLAME_CALLER)
+    if (info->blame == BLAME_CALLER ||
+        (info->blame == BLAME_REMOTE && !log_bound_admits(&failures[e], &left_out)))
         return;
+    if (left_out > 0)
+        log_warning(NULL, "more requests failed than have a line", LOG_S("error", info->name),
+                    LOG_I("left_out", left_out));
     log_at(level, &req->task, "request failed", LOG_S("error", info->name),
            LOG_S("detail", req->task.err == e ? req->task.text : NULL),
            LOG_S("at", req->task.err == e ? req->task.where : NULL),

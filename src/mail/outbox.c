@@ -137,7 +137,7 @@ static void run(struct job *job)
 
     for (int i = 0; i < BATCH && !atomic_load(&outbox->stopping); i++) {
         auto_tree void *mem = mem_tree(8192);
-        struct task task = {.mem = mem, .id = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
+        struct task task = {.mem = mem, .job = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
         struct mail mail;
         bool found = false;
         enum err e = store_mail_take(&task, outbox->store, clock_wall_ms(), LEASE_MS, &found,

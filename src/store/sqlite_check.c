@@ -114,7 +114,7 @@ static void note(struct sqlite_checker *checker, enum finding finding, const cha
 static void check(struct sqlite_checker *checker)
 {
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "sqlite check"};
+    struct task task = {.mem = mem, .job = "sqlite check"};
     const char *fault;
     enum finding finding = look(&task, checker, &fault);
 

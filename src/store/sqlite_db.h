@@ -138,7 +138,7 @@
                    " until = max(until, excluded.until)")                                          \
     X(MAIL_COUNTS_SWEEP, "DELETE FROM mail_counts WHERE (key, minute) IN"                          \
                          " (SELECT key, minute FROM mail_counts WHERE until < ?1 LIMIT 10)")       \
-    X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE number = ?1 AND next_at > ?2")              \
+    X(MAIL_RETRY, "UPDATE mails SET next_at = ?2 WHERE number = ?1")                               \
     X(MAILS_RETRY, "UPDATE mails SET next_at = ?2 WHERE number IN"                                 \
                    " (SELECT number FROM mails WHERE next_at > ?2 LIMIT 500)")                     \
     X(MAIL_TAKE, "UPDATE mails SET next_at = ?2, attempts = attempts + 1 WHERE number ="           \

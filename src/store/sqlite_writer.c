@@ -265,7 +265,7 @@ static void finish_group(struct sqlite_writer *writer, struct write *group)
 static void write_group(struct sqlite_writer *writer)
 {
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "sqlite writer"};
+    struct task task = {.mem = mem, .job = "sqlite writer"};
     enum err e = begin(writer, &task);
     struct write *group = take_group(writer);
     const char *why;

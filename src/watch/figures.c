@@ -50,7 +50,7 @@ static void run(struct job *job)
 {
     struct figures *figures = container_of(job, struct figures, job);
     auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .id = "figures", .deadline_ms = clock_mono_ms() + DEADLINE_MS};
+    struct task task = {.mem = mem, .job = "figures", .deadline_ms = clock_mono_ms() + DEADLINE_MS};
     bool is_ill = count(&task, figures->store) != OK;
 
     if (is_ill)

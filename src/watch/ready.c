@@ -84,7 +84,7 @@ static const char *probe_store(const struct ready *ready)
 {
     auto_tree void *mem = mem_tree(1024);
     struct task task = {
-        .mem = mem, .id = "ready", .deadline_ms = clock_mono_ms() + READY_DEADLINE_MS};
+        .mem = mem, .job = "ready", .deadline_ms = clock_mono_ms() + READY_DEADLINE_MS};
     enum err e = store_ping(&task, ready->store);
 
     if (e == OK)

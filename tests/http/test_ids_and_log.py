@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from manus import API
+from manus import API, free_port
 
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
@@ -69,3 +69,10 @@ def test_lines_can_be_text_for_people(start):
     manus.get(f"{API}/health")
     assert manus.stop() == 0
     assert re.search(r"^\S+Z info request .*route=/api/v1/health status=200", manus.log_path.read_text(), re.M)
+
+
+def test_what_a_job_logs_names_the_job_and_is_no_requests(start, tmp_path):
+    manus = start(EMAIL_HOST="127.0.0.1", EMAIL_PORT=free_port(), EMAIL_FROM="a@example.com", EMAIL_VERIFICATION="true")
+    manus.register()
+    line = manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not taken"))
+    assert line["job"] == "outbox" and "request_id" not in line

@@ -43,6 +43,24 @@ def test_who_asks_most_stands_first(manus):
     assert manus.get(f"{API}/limits/top", manus.register()["access_token"]).status_code == 403
 
 
+def test_every_key_of_the_list_can_be_typed_back(start):
+    manus = start(RATE_LIMIT_ENABLED="true", TRUSTED_PROXIES="127.0.0.1")
+    account = manus.register()
+    manus.me(account["access_token"])
+    for address in ("203.0.113.9", "2001:db8:1:2::5"):
+        headers = {"X-Forwarded-For": address}
+        manus.post(f"{API}/auth/login", {"email": account["email"], "password": "wrong-password"}, headers=headers)
+        manus.post(f"{API}/auth/send-verification-code", {"email": account["email"]}, headers=headers)
+    *lines, note = limits(manus, "show", "--top").stdout.splitlines()
+    keys = [line.split()[-1] for line in lines]
+    assert {key.split(":")[1] for key in keys} == {"ip", "net", "net56", "net48", "user", "email", "login"}
+    assert "manus admin show" in note
+    for key in keys:
+        assert "{" not in key and "left" in limits(manus, "show", key).stdout, key
+        assert limits(manus, "reset", key).stdout == "reset\n", key
+    assert "left" in limits(manus, "show", f"auth_send_verification_code:email:{account['email']}").stdout
+
+
 def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_restart(manus):
     assert limits(manus, "ban", "198.51.100.0/24", "--for", "30m").stdout.startswith("198.51.100.0/24 is banned until 20")
     assert limits(manus, "ban", "2001:db8::/32").returncode == 0

@@ -268,3 +268,22 @@ def test_a_second_start_on_a_full_disk_names_the_disk(tmp_path):
         assert "the disk of DATA_DIR is full: free some space" in refused(tmp_path, DATA_DIR=disk / "data")
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_on_a_full_disk_not_every_request_has_a_warning(tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("needs root to mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    manus = Manus(tmp_path, DATA_DIR=disk / "data")
+    try:
+        manus.start()
+        leave(disk, 100_000)
+        assert [sign_up(manus, number).status_code for number in range(40)] == [503] * 40
+        manus.wait_for_log(lambda line: line["msg"] == "request" and line["status"] == 503)
+        failed = [line for line in manus.log() if line["msg"] == "request failed"]
+        assert 1 <= len(failed) <= 20 and all("free some space" in line["detail"] for line in failed)
+    finally:
+        manus.kill()
+        subprocess.run(["umount", "-l", disk], check=True)
