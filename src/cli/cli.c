@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "account/admin.h"
+#include "cli/table.h"
 #include "core/crypto.h"
 #include "core/text.h"
 #include "remote/transfer.h"
@@ -10,23 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { OPTIONS = 5, WORDS = 3, LINE_WIDTH = 92 };
-
-struct option_row {
-    const char *name;  /* without its dashes */
-    const char *value; /* what the value is called; NULL: it takes none */
-    const char *help;
-};
-
-struct command_row {
-    const char *name;
-    const char *words[WORDS]; /* what may follow */
-    const char *summary;
-    const char *details;
-    struct option_row options[OPTIONS];
-    command *run;
-};
 
 struct arguments {
     const struct command_row *row;
@@ -41,7 +25,29 @@ struct arguments {
         "env-file", "FILE", "Read settings from FILE instead of .env in the working folder."       \
     }
 
-static const struct command_row commands[] = {
+static const struct action_row limits_actions[] = {
+    {"show KEY", "What a key has left, and when it comes back."},
+    {"show --top", "Who asks most of this server."},
+    {"reset KEY", "Forget what a key has asked."},
+    {"ban NETWORK", "Refuse an address or a network altogether, for a time."},
+    {"unban NETWORK", "Lift a ban."},
+    {"bans", "List the bans."},
+    {"test RULE", "What a rule would have said to requests at given times."},
+    {0},
+};
+
+static const struct action_row billing_actions[] = {
+    {"inbox list [STATE]", "The events that came: waiting, done, ignored, dead."},
+    {"inbox show EVENT", "One event, with what it said."},
+    {"inbox replay EVENT", "Apply an event anew; dead: all that were given up."},
+    {"sync --user WHO", "Compare one user with Stripe, and mend what differs."},
+    {"sync --all", "Compare everybody whom Stripe knows."},
+    {"link WHO CUSTOMER", "Give what a customer at Stripe pays to a user."},
+    {"doctor", "Whether Stripe is set up as it must be."},
+    {0},
+};
+
+const struct command_row cli_commands[] = {
     {.name = "serve",
      .summary = "Serve until SIGTERM or SIGINT.",
      .details =
@@ -50,6 +56,7 @@ static const struct command_row commands[] = {
          "again after a second, ends at once. SIGHUP reads the settings again that can change "
          "while it runs.",
      .options = {ENV_FILE},
+     .examples = {"manus serve", "manus serve --env-file /etc/manus/manus.env"},
      .run = command_serve},
     {.name = "check",
      .summary = "Say what serve would do, and try what it depends on.",
@@ -58,11 +65,13 @@ static const struct command_row commands[] = {
                 "how long it took and how to mend what is wrong. Changes nothing. Exit status 69 "
                 "if something is wrong.",
      .options = {ENV_FILE},
+     .examples = {"manus check --env-file /etc/manus/manus.env"},
      .run = command_check},
     {.name = "init",
      .summary = "Write a .env with a random key.",
      .details = "The file is readable by its owner only. One that is there is never overwritten.",
      .options = {{"env-file", "FILE", "Write FILE instead of .env in the working folder."}},
+     .examples = {"manus init && manus serve"},
      .run = command_init},
     {.name = "admin",
      .words = {"ACTION", "WHO"},
@@ -73,41 +82,44 @@ static const struct command_row commands[] = {
          "demote, list, show, reset-password or revoke-sessions; WHO is an e-mail address or "
          "an id, for list words to search for.",
      .options = {ENV_FILE, {"fullname", "NAME", "The name of whom create makes."}},
+     .examples = {"manus admin create ann@example.com --fullname 'Ann Lee'", "manus admin list ann",
+                  "manus admin reset-password ann@example.com"},
      .run = command_admin},
     {.name = "mail",
      .words = {"ACTION", "NUMBER"},
      .summary = "List the mails that wait to be sent, or try them at once.",
      .details = "ACTION is list or retry; with a NUMBER, retry tries that one alone.",
      .options = {ENV_FILE},
+     .examples = {"manus mail list", "manus mail retry 17"},
      .run = command_mail},
     {.name = "limits",
      .words = {"ACTION", "WHAT"},
      .summary = "Show or reset what a rate limit counts, ban a network, or try a rule.",
      .details =
-         "show KEY and reset KEY ask the running server; a key is such as "
-         "auth_login:ip:203.0.113.9 or auth_me:user:ID. show --top lists who asks most. "
-         "ban NETWORK refuses it altogether for a time, unban NETWORK no longer, and bans "
-         "lists them. test RULE says what a rule such as 5/minute;20/hour would have said to "
-         "the requests of one client at the times, in seconds, that stand in a file or come "
-         "on standard input, one a line.",
+         "Asks the running server, whose memory or Redis holds the counts; a key is such as "
+         "auth_login:ip:203.0.113.9 or auth_me:user:ID. test needs no server: it tries a rule "
+         "such as 5/minute;20/hour on the requests of one client at the times, in seconds, "
+         "that stand in a file or come on standard input, one a line.",
      .options = {ENV_FILE,
                  {"times", "FILE", "For test: read the times from FILE."},
                  {"top", NULL, "For show: who asks most of this server."},
                  {"for", "TIME", "For ban: how long, such as 30m, 1h or 7d; an hour if absent."}},
+     .actions = limits_actions,
+     .examples = {"manus limits show auth_login:ip:203.0.113.9",
+                  "manus limits ban 203.0.113.0/24 --for 7d",
+                  "seq 1 2 60 | manus limits test 5/minute"},
      .run = command_limits},
     {.name = "billing",
      .words = {"ACTION", "DEED", "WHAT"},
      .summary = "See to events of Stripe, compare with Stripe, examine its setup.",
-     .details =
-         "inbox list [STATE] shows the events that came (waiting, done, ignored, dead), inbox show "
-         "EVENT one of them with what it said, inbox replay EVENT applies it anew, inbox replay "
-         "dead all that were given up. sync compares one user, or all, with Stripe and mends what "
-         "differs. link WHO CUSTOMER gives what a customer at Stripe pays to a user. doctor says "
-         "whether Stripe is set up as it must be, and how to mend it.",
+     .details = "Acts through the server that has the store, or on the store when none runs.",
      .options = {ENV_FILE,
                  {"user", "WHO", "For sync: an e-mail address or an id."},
                  {"all", NULL, "For sync: everybody whom Stripe knows."},
                  {"dry-run", NULL, "For sync: only say what differs."}},
+     .actions = billing_actions,
+     .examples = {"manus billing doctor", "manus billing inbox list dead",
+                  "manus billing sync --all --dry-run"},
      .run = command_billing},
     {.name = "restore",
      .words = {"FILE"},
@@ -118,6 +130,7 @@ static const struct command_row commands[] = {
          "a name with the date. If FILE is the store's own file, which somebody has copied there, "
          "it stays, without the log of the one before.",
      .options = {ENV_FILE},
+     .examples = {"manus restore copy.db"},
      .run = command_restore},
     {.name = "settings",
      .summary = "Print the settings in force and where each comes from.",
@@ -126,6 +139,7 @@ static const struct command_row commands[] = {
                  {"env", NULL, "Print the table of settings as .env.example."},
                  {"json", NULL, "Print the table and the values in force as JSON."},
                  {"markdown", NULL, "Print the table of settings as docs/settings.md."}},
+     .examples = {"manus settings"},
      .run = command_settings},
     {.name = "routes",
      .summary = "Print every route with who may use it and its limits.",
@@ -144,29 +158,59 @@ static const struct command_row commands[] = {
      .summary = "Explain a command, or list all.",
      .details = "",
      .options = {{"man", NULL, "Print the man page."},
-                 {"completion", NULL, "Print the completion script for bash."}},
+                 {"completion", NULL, "Print the completion script for bash."},
+                 {"completion-zsh", NULL, "Print that for zsh."},
+                 {"completion-fish", NULL, "Print that for fish."}},
+     .examples = {"manus help limits",
+                  "manus help --completion >~/.local/share/bash-completion/completions/manus"},
      .run = command_help},
 };
 
+const size_t cli_command_count = count_of(cli_commands);
+
 static const struct command_row *find_command(const char *name)
 {
-    for (size_t i = 0; i < count_of(commands); i++) {
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
+    for (size_t i = 0; i < cli_command_count; i++) {
+        if (strcmp(cli_commands[i].name, name) == 0)
+            return &cli_commands[i];
     }
     return NULL;
 }
 
-static const struct option_row *next_option(const struct command_row *row, size_t i)
+const struct option_row *cli_option(const struct command_row *row, size_t i)
 {
     return i < OPTIONS && row->options[i].name != NULL ? &row->options[i] : NULL;
+}
+
+static bool admin_action(void *mem, const struct command_row *row, size_t i, struct action_row *ret)
+{
+    const struct admin_action *action = admin_actions;
+
+    for (; action->name != NULL; action++) {
+        if (strcmp(action->command, row->name) == 0 && i-- == 0)
+            break;
+    }
+    if (action->name == NULL)
+        return false;
+    *ret = (struct action_row){action->name, action->help};
+    if (action->needs_who)
+        ret->usage = mem_printf(mem, "%s %s", action->name, row->words[1]);
+    return true;
+}
+
+bool cli_action(void *mem, const struct command_row *row, size_t i, struct action_row *ret)
+{
+    if (row->actions == NULL)
+        return admin_action(mem, row, i, ret);
+    *ret = row->actions[i];
+    return ret->usage != NULL;
 }
 
 const char *argument_option(const struct arguments *arguments, const char *name)
 {
     const struct option_row *option;
 
-    for (size_t i = 0; (option = next_option(arguments->row, i)) != NULL; i++) {
+    for (size_t i = 0; (option = cli_option(arguments->row, i)) != NULL; i++) {
         if (strcmp(option->name, name) == 0)
             return arguments->values[i];
     }
@@ -197,7 +241,7 @@ static int parse_option(struct arguments *a, char **argv, int *at)
     size_t len = value == NULL ? strlen(given) : (size_t)(value - given);
     const struct option_row *option;
 
-    for (size_t i = 0; (option = next_option(a->row, i)) != NULL; i++) {
+    for (size_t i = 0; (option = cli_option(a->row, i)) != NULL; i++) {
         if (strlen(option->name) != len || memcmp(option->name, given, len) != 0)
             continue;
         if (option->value == NULL && value != NULL)
@@ -245,160 +289,6 @@ static int parse(struct arguments *a, char **argv)
     return EX_OK;
 }
 
-/* Help */
-
-static void put_wrapped(struct text *out, const char *indent, const char *prose)
-{
-    size_t column = 0;
-
-    while (*prose != '\0') {
-        size_t word = strcspn(prose, " ");
-
-        if (column > 0 && column + 1 + word > LINE_WIDTH) {
-            text_char(out, '\n');
-            column = 0;
-        }
-        text_add(out, column == 0 ? indent : " ");
-        column += (column == 0 ? strlen(indent) : 1) + word;
-        text_put(out, prose, word);
-        prose += word;
-        prose += strspn(prose, " ");
-    }
-    text_char(out, '\n');
-}
-
-static char *option_usage(void *mem, const struct option_row *option)
-{
-    return option->value == NULL ? mem_printf(mem, "--%s", option->name)
-                                 : mem_printf(mem, "--%s %s", option->name, option->value);
-}
-
-static void put_usage(struct text *out, const struct command_row *row)
-{
-    const struct option_row *option;
-
-    text_printf(out, "manus %s", row->name);
-    for (size_t i = 0; (option = next_option(row, i)) != NULL; i++)
-        text_printf(out, " [%s]", option_usage(out->mem, option));
-    for (size_t i = 0; i < WORDS && row->words[i] != NULL; i++)
-        text_printf(out, " [%s]", row->words[i]);
-}
-
-static void put_command_help(struct text *out, const struct command_row *row)
-{
-    const struct option_row *option;
-
-    text_add(out, "usage: ");
-    put_usage(out, row);
-    text_add(out, "\n\n");
-    put_wrapped(out, "", row->summary);
-    if (*row->details != '\0')
-        put_wrapped(out, "", row->details);
-    text_char(out, '\n');
-    for (size_t i = 0; (option = next_option(row, i)) != NULL; i++)
-        text_printf(out, "  %-18s %s\n", option_usage(out->mem, option), option->help);
-    text_printf(out, "  %-18s %s\n", "--help", "Explain the command.");
-}
-
-static void put_help(struct text *out)
-{
-    text_add(out, "usage: manus COMMAND [OPTION ...]\n\n"
-                  "Accounts, sessions and operations for the application behind it.\n\n");
-    for (size_t i = 0; i < count_of(commands); i++)
-        text_printf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    text_add(out, "\nTo begin: manus init && manus serve\n");
-}
-
-/* What the first word behind a command may be. */
-static void put_words(struct text *out, const struct command_row *row)
-{
-    if (row->run == command_help) {
-        for (size_t i = 0; i < count_of(commands); i++)
-            text_printf(out, " %s", commands[i].name);
-    }
-    for (const struct admin_action *action = admin_actions; action->name != NULL; action++) {
-        if (strcmp(action->command, row->name) == 0)
-            text_printf(out, " %s", action->name);
-    }
-}
-
-static void put_completion(struct text *out)
-{
-    text_add(out, "_manus()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}\n"
-                  "    if [ \"$COMP_CWORD\" = 1 ]; then\n        COMPREPLY=($(compgen -W \"");
-    for (size_t i = 0; i < count_of(commands); i++)
-        text_printf(out, "%s ", commands[i].name);
-    text_add(out, "\" -- \"$word\"))\n        return\n    fi\n"
-                  "    if [ \"${COMP_WORDS[COMP_CWORD - 1]}\" = --env-file ]; then\n"
-                  "        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n    fi\n"
-                  "    case $command in\n");
-    for (size_t i = 0; i < count_of(commands); i++) {
-        const struct option_row *option;
-
-        text_printf(out, "    %s) COMPREPLY=($(compgen -W \"--help", commands[i].name);
-        for (size_t j = 0; (option = next_option(&commands[i], j)) != NULL; j++)
-            text_printf(out, " --%s", option->name);
-        put_words(out, &commands[i]);
-        text_add(out, "\" -- \"$word\")) ;;\n");
-    }
-    text_add(out, "    esac\n}\ncomplete -F _manus manus\n");
-}
-
-/* As troff reads it: a leading dot and every backslash and dash would mean something else. */
-static void put_troff(struct text *out, const char *prose)
-{
-    if (*prose == '.' || *prose == '\'')
-        text_add(out, "\\&");
-    for (; *prose != '\0'; prose++) {
-        if (*prose == '-' || *prose == '\\')
-            text_char(out, '\\');
-        text_char(out, *prose);
-    }
-    text_char(out, '\n');
-}
-
-static void put_man_command(struct text *out, const struct command_row *row)
-{
-    const struct option_row *option;
-    struct text usage = text_open(out->mem, 128);
-
-    put_usage(&usage, row);
-    text_add(out, ".SS ");
-    put_troff(out, usage.s);
-    put_troff(out, row->summary);
-    if (*row->details != '\0')
-        put_troff(out, row->details);
-    for (size_t i = 0; (option = next_option(row, i)) != NULL; i++) {
-        text_add(out, ".TP\n");
-        put_troff(out, option_usage(out->mem, option));
-        put_troff(out, option->help);
-    }
-}
-
-static void put_man_page(struct text *out)
-{
-    text_printf(
-        out,
-        ".TH MANUS 1 \"\" \"manus %s\" \"User Commands\"\n.ad l\n.SH NAME\nmanus \\- accounts, "
-        "sessions and operations for the application behind it\n"
-        ".SH SYNOPSIS\n.B manus\n.I COMMAND\n.RI [ OPTION \" ...]\"\n.SH COMMANDS\n",
-        MANUS_VERSION);
-    for (size_t i = 0; i < count_of(commands); i++)
-        put_man_command(out, &commands[i]);
-    text_add(out,
-             ".SH ENVIRONMENT\nEvery setting may stand in the environment, which wins over the "
-             "file; a secret NAME may come from the file that NAME_FILE names.\n");
-    for (size_t i = 0; i < SETTING_COUNT; i++) {
-        text_add(out, ".TP\n");
-        put_troff(out, setting_rows[i].name);
-        put_troff(out, setting_rows[i].help);
-    }
-    text_add(out, ".SH EXIT STATUS\n.TP\n0\nAll went well.\n.TP\n64\nThe command line is wrong.\n"
-                  ".TP\n69\nSomething that is needed is not there: the store, the port, a "
-                  "dependency.\n.TP\n73\nA file cannot be written.\n.TP\n78\nA setting is wrong.\n"
-                  ".SH FILES\n.TP\n\\&.env\nSettings, in the working folder.\n");
-}
-
 static void print(const struct text *out)
 {
     fwrite(out->s, 1, out->len, stdout);
@@ -414,13 +304,17 @@ int command_help(const struct arguments *arguments)
     if (name != NULL && row == NULL)
         return misused(NULL, "there is no command", name);
     if (argument_option(arguments, "man") != NULL)
-        put_man_page(&out);
+        help_put_man_page(&out);
     else if (argument_option(arguments, "completion") != NULL)
-        put_completion(&out);
+        completion_put_bash(&out);
+    else if (argument_option(arguments, "completion-zsh") != NULL)
+        completion_put_zsh(&out);
+    else if (argument_option(arguments, "completion-fish") != NULL)
+        completion_put_fish(&out);
     else if (row != NULL)
-        put_command_help(&out, row);
+        help_put_command(&out, row);
     else
-        put_help(&out);
+        help_put_all(&out);
     print(&out);
     return EX_OK;
 }
@@ -465,7 +359,7 @@ static int run(struct arguments *arguments)
         auto_tree void *mem = mem_tree(0);
         struct text out = text_open(mem, 1024);
 
-        put_command_help(&out, arguments->row);
+        help_put_command(&out, arguments->row);
         print(&out);
         status = EX_OK;
     } else {

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import stat
@@ -138,21 +139,49 @@ def test_check_reads_the_greeting_of_the_mail_server(tmp_path, greeting, told):
     assert done.returncode == 69 and f": {told} (" in done.stdout, done.stdout
 
 
-def test_completion_completes_commands_and_options(tmp_path):
-    script = run("help", "--completion", cwd=tmp_path).stdout
-    (tmp_path / "completion").write_text(script)
+def bash(folder, *words):
+    (folder / "completion").write_text(run("help", "--completion", cwd=folder).stdout)
+    code = (f"source completion; COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}; _manus; "
+            'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-uc", code], cwd=folder, capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.stdout.split()
 
-    def complete(*words):
-        code = (f"source completion; COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}; _manus; "
-                'printf "%s\\n" "${COMPREPLY[@]}"')
-        done = subprocess.run(["bash", "-uc", code], cwd=tmp_path, capture_output=True, text=True)
-        assert done.stderr == ""
-        return done.stdout.split()
 
-    assert complete("manus", "") == COMMANDS
-    assert complete("manus", "se") == ["serve", "settings"]
-    assert complete("manus", "settings", "--") == ["--help", "--env-file", "--env", "--json", "--markdown"]
-    assert complete("manus", "help", "in") == ["init"]
+def zsh(folder, *words):
+    """As the completion system calls it, but what it offers is printed."""
+    (folder / "_manus").write_text(run("help", "--completion-zsh", cwd=folder).stdout)
+    code = (f"words=({' '.join(repr(word) for word in words)}); CURRENT={len(words)}; compadd() {{ shift; print -l -- $@ }}; _files() {{ print -l -- *(.) }}; "
+            "_describe() { print -l -- ${commands%%:*} }; source ./_manus")
+    done = subprocess.run([shutil.which("zsh") or "zsh is missing: run scripts/deps test", "-fc", code], cwd=folder, capture_output=True, text=True)
+    assert done.stderr == ""
+    return [word for word in done.stdout.split() if word.startswith(words[-1])]
+
+
+def fish(folder, *words):
+    (folder / "manus.fish").write_text(run("help", "--completion-fish", cwd=folder).stdout)
+    done = subprocess.run([shutil.which("fish") or "fish is missing: run scripts/deps test", "--no-config", "-c", f"source manus.fish; complete -C '{' '.join(words)}'"],
+                          cwd=folder, capture_output=True, text=True, env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")})
+    assert done.stderr == ""
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", [bash, zsh, fish])
+def test_completion_knows_commands_actions_options_and_files(tmp_path, shell):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "copy.db").write_text("")
+    assert sorted(shell(folder, "manus", "")) == sorted(COMMANDS)
+    assert set(shell(folder, "manus", "se")) == {"serve", "settings"}
+    assert {"--env-file", "--env", "--json", "--markdown"} <= set(shell(folder, "manus", "settings", "--"))
+    assert {"create", "promote", "demote", "list", "show", "reset-password", "revoke-sessions"} <= set(shell(folder, "manus", "admin", ""))
+    assert {"list", "retry"} <= set(shell(folder, "manus", "mail", ""))
+    assert {"show", "reset", "ban", "unban", "bans", "test"} <= set(shell(folder, "manus", "limits", ""))
+    assert {"inbox", "sync", "link", "doctor"} <= set(shell(folder, "manus", "billing", ""))
+    assert {"list", "show", "replay"} <= set(shell(folder, "manus", "billing", "inbox", ""))
+    assert "copy.db" in shell(folder, "manus", "restore", "")
+    assert "copy.db" in shell(folder, "manus", "serve", "--env-file", "")
+    assert "init" in shell(folder, "manus", "help", "in")
 
 
 def test_the_man_page_is_well_formed_and_names_every_command_and_setting(tmp_path):
@@ -161,7 +190,8 @@ def test_the_man_page_is_well_formed_and_names_every_command_and_setting(tmp_pat
     assert groff, "groff is missing: run scripts/deps test"
     done = subprocess.run([groff, "-man", "-ww", "-Tutf8", "-P-cbou"], input=page, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    for word in [f"manus {command}" for command in COMMANDS] + ["JWT_SECRET_KEY", "REDIS_HOST", "--env-file"]:
+    for word in [f"manus {command}" for command in COMMANDS] + ["JWT_SECRET_KEY", "REDIS_HOST", "--env-file", "FILES", "SIGNALS", "EXIT STATUS", "EXAMPLES", "SIGHUP",
+                                                                "billing inbox replay EVENT", "admin create WHO", "manus.sqlite", "manus limits ban"]:
         assert word in done.stdout.replace("\u2010", "-").replace("\u2212", "-"), word
 
 
@@ -208,3 +238,17 @@ def test_what_cannot_be_printed_is_told(tmp_path, command):
     with open("/dev/full", "w") as full:
         done = subprocess.run([str(BINARY), *command], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=30)
     assert done.returncode == 74 and "cannot write to standard output" in done.stderr
+
+
+def test_every_example_is_a_command_line_that_is_understood(tmp_path):
+    """With --help, so that none is run."""
+    page = run("help", "--man", cwd=tmp_path).stdout.replace("\\-", "-")
+    examples = page[page.index(".SH EXAMPLES"):].splitlines()
+    lines = [line for line in examples if "manus " in line and not line.startswith(".")]
+    assert len(lines) >= 12
+    for line in lines:
+        for part in re.split(r" && | \| ", line):
+            if part.startswith("manus "):
+                words = shlex.split(part.partition(" >")[0])[1:]
+                done = run(*words, "--help", cwd=tmp_path)
+                assert done.returncode == 0 and done.stdout.startswith(f"usage: manus {words[0]}"), line

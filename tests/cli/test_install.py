@@ -30,7 +30,8 @@ def test_install_respects_destdir_and_remove_leaves_all_that_it_did_not_write(tm
     root = tmp_path / "opt" / "manus"
     there = files(root)
     assert {"bin/manus", "share/man/man1/manus.1", "lib/systemd/system/manus.service", "lib/systemd/system/manus.socket",
-            "lib/sysusers.d/manus.conf"} <= there
+            "lib/sysusers.d/manus.conf", "share/bash-completion/completions/manus", "share/zsh/site-functions/_manus",
+            "share/fish/vendor_completions.d/manus.fish"} <= there
     assert files(tmp_path) == {f"opt/manus/{name}" for name in there}
     assert "ExecStart=/opt/manus/bin/manus serve" in (root / "lib/systemd/system/manus.service").read_text()
     (root / "bin" / "other").write_text("")
