@@ -750,6 +750,7 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
                                "cannot write to %s (%s): set DATA_DIR to a folder that "
                                "this user may write to, on a disk that is not full",
                                path, strerror(errno)));
+    sqlite_give_away(fd, path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         const char *who = holder(task, fd);
 
@@ -818,8 +819,9 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
                                "%s is another file than the one that its log %s-wal belongs to: if "
-                               "you have put a copy there, run: manus restore %s; if you have not, "
-                               "remove %s-seal, and the log is applied",
+                               "you have put a copy of another time there, run: manus restore %s; "
+                               "if the files have come here together, remove %s-seal, and the log "
+                               "is applied",
                                path, path, path, path));
     if (size_of(path) > 0)
         return OK;
@@ -878,12 +880,22 @@ static enum err open_file(struct task *task, const char *path, struct sqlite_db 
     return e;
 }
 
+/* SQLite gives the log to whoever owns the file, but the file to whoever makes it. */
+static void make_file(const char *path)
+{
+    auto_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+    if (fd >= 0)
+        sqlite_give_away(fd, path);
+}
+
 /* The store's file changes before there is a writer. */
 static enum err open_sealed(struct task *task, struct sqlite *sqlite, struct sqlite_db *ret)
 {
     enum err e;
 
     sqlite->seal = sqlite_seal_open(sqlite, sqlite->path);
+    make_file(sqlite->path);
     e = open_file(task, sqlite->path, ret);
     sqlite_seal_set(sqlite->seal);
     return e;
@@ -961,7 +973,10 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE, &db);
     if (e != OK)
         return e;
-    e = sqlite_schema_read(task, &db, ret_version);
+    /* Copying the log is the server's. */
+    e = sqlite_db_exec(task, &db, "PRAGMA wal_autocheckpoint = 0");
+    if (e == OK)
+        e = sqlite_schema_read(task, &db, ret_version);
     if (e == OK)
         e = sqlite_schema_accept(task, &db);
     if (e == OK)

@@ -358,6 +358,8 @@ enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t numbe
     for (int i = 0; i <= STORE_MAILS && e == OK && count > 0; i++) {
         e = sqlite_writing(task, store, retry_mails, &(struct retry_mails){number, now_ms, &count});
         *ret_count += e == OK ? count : 0;
+        if (number != 0)
+            break;
     }
     return e;
 }

@@ -25,14 +25,6 @@ static enum err fail_path(struct task *task, const char *what, const char *path)
                 mem_printf(task->mem, "cannot %s %s: %s%s", what, path, strerror(errno), advice));
 }
 
-/* Who owns the folder runs the server: a copy that root makes is theirs. */
-static bool give_away(int fd, const char *folder)
-{
-    struct stat st;
-
-    return geteuid() != 0 || stat(folder, &st) != 0 || fchown(fd, st.st_uid, st.st_gid) == 0;
-}
-
 static enum err copy_bytes(struct task *task, int from, int to, const char *name_from,
                            const char *name_to)
 {
@@ -55,8 +47,7 @@ static enum err copy_bytes(struct task *task, int from, int to, const char *name
     }
 }
 
-static enum err copy_file(struct task *task, const char *folder, const char *name_from,
-                          const char *name_to)
+static enum err copy_file(struct task *task, const char *name_from, const char *name_to)
 {
     auto_close int from = open(name_from, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     auto_close int to = -1;
@@ -69,8 +60,9 @@ static enum err copy_file(struct task *task, const char *folder, const char *nam
         return fail(task, ERR_STORE, mem_printf(task->mem, "%s is no file", name_from));
     unlink(name_to);
     to = open(name_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (to < 0 || !give_away(to, folder))
+    if (to < 0)
         return fail_path(task, "write", name_to);
+    sqlite_give_away(to, name_to);
     e = copy_bytes(task, from, to, name_from, name_to);
     if (e == OK && fsync(to) != 0)
         e = fail_path(task, "write", name_to);
@@ -89,11 +81,11 @@ static bool is_same_file(const char *a, const char *b)
 static enum err copy_store(struct task *task, const struct restoring *r, const char *file)
 {
     const char *log = mem_printf(task->mem, "%s-wal", file);
-    enum err e = copy_file(task, r->folder, file, r->made);
+    enum err e = copy_file(task, file, r->made);
 
     if (e != OK || is_same_file(file, r->path) || access(log, F_OK) != 0)
         return e;
-    return copy_file(task, r->folder, log, mem_printf(task->mem, "%s-wal", r->made));
+    return copy_file(task, log, mem_printf(task->mem, "%s-wal", r->made));
 }
 
 static void remove_made(const struct restoring *r)

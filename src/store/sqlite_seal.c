@@ -14,25 +14,26 @@ struct sqlite_seal {
     int fd, store_fd;
     pthread_mutex_t lock;
     unsigned writing; /* how many write to the file now */
+    char noted[LINE_BYTES];
 };
 
-/* The owner of the folder runs the server: what root makes is theirs. */
-static void give_away(void *mem, int fd, const char *path)
+void sqlite_give_away(int fd, const char *path)
 {
+    auto_tree void *mem = mem_tree(512);
     struct stat folder;
 
     if (geteuid() == 0 && stat(dirname(mem_string(mem, path)), &folder) == 0)
         (void)!fchown(fd, folder.st_uid, folder.st_gid);
 }
 
-static int open_seal(void *mem, const char *path)
+static int open_seal(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0 && unlink(path) == 0)
         fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0)
-        give_away(mem, fd, path);
+        sqlite_give_away(fd, path);
     return fd;
 }
 
@@ -54,7 +55,7 @@ struct sqlite_seal *sqlite_seal_open(void *mem, const char *path)
 
     seal->store_path = mem_string(seal, path);
     seal->path = mem_printf(seal, "%s-seal", path);
-    seal->fd = open_seal(seal, seal->path);
+    seal->fd = open_seal(seal->path);
     seal->store_fd = -1;
     seal->writing = 1;
     pthread_mutex_init(&seal->lock, NULL);
@@ -79,15 +80,14 @@ static void describe(const struct stat *st, char line[static LINE_BYTES])
 /* SQLite syncs the content alone: after a power loss the time might be an earlier one. */
 static void note(struct sqlite_seal *seal)
 {
-    char line[LINE_BYTES];
     struct stat st;
 
     if (seal->store_fd < 0)
         seal->store_fd = open(seal->store_path, O_RDONLY | O_CLOEXEC);
     if (seal->store_fd < 0 || fsync(seal->store_fd) != 0 || fstat(seal->store_fd, &st) != 0)
         return;
-    describe(&st, line);
-    put(seal, line);
+    describe(&st, seal->noted);
+    put(seal, seal->noted);
 }
 
 void sqlite_seal_set(struct sqlite_seal *seal)
@@ -95,6 +95,20 @@ void sqlite_seal_set(struct sqlite_seal *seal)
     pthread_mutex_lock(&seal->lock);
     if (--seal->writing == 0)
         note(seal);
+    pthread_mutex_unlock(&seal->lock);
+}
+
+void sqlite_seal_refresh(struct sqlite_seal *seal)
+{
+    char line[LINE_BYTES];
+    struct stat st;
+
+    pthread_mutex_lock(&seal->lock);
+    if (seal->writing == 0 && seal->store_fd >= 0 && fstat(seal->store_fd, &st) == 0) {
+        describe(&st, line);
+        if (strcmp(line, seal->noted) != 0)
+            note(seal);
+    }
     pthread_mutex_unlock(&seal->lock);
 }
 

@@ -20,6 +20,13 @@ struct sqlite_seal *sqlite_seal_open(void *mem, const char *path);
 void sqlite_seal_break(struct sqlite_seal *seal);
 void sqlite_seal_set(struct sqlite_seal *seal);
 
+/* While a server runs, whoever else writes to the file is a tool that knows SQLite, such as one
+ * that copies the log for a backup: what it has done is noted. To be called each second. */
+void sqlite_seal_refresh(struct sqlite_seal *seal);
+
+/* What root makes in the folder of `path` is given to the folder's owner, who runs the server. */
+void sqlite_give_away(int fd, const char *path);
+
 /* After SQLite's last connection. NULL does nothing. */
 void sqlite_seal_close(struct sqlite_seal *seal);
 

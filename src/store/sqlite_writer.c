@@ -19,6 +19,7 @@ enum {
     RESTART_PAGES = 2000,    /* of the log, from where on it should begin anew */
     RESTART_MS = 50,         /* that writers wait at most for readers to leave the log */
     BUSY_MS = 5000,
+    REFRESH_MS = 1000,
     TOLD_PAGES = 16 << 10,      /* 64 MiB: a log that is worth a warning */
     FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
     PROVEN_MS = 5000,           /* what was written so lately can be written */
@@ -383,13 +384,20 @@ static void *copy_when_due(void *argument)
     pthread_setname_np(pthread_self(), "sqlite log");
     pthread_mutex_lock(&writer->lock);
     for (;;) {
-        while (!writer->copying_due && !writer->stopping)
-            pthread_cond_wait(&writer->logged, &writer->lock);
+        struct timespec deadline = clock_deadline(REFRESH_MS);
+        bool due;
+
+        while (!writer->copying_due && !writer->stopping &&
+               pthread_cond_timedwait(&writer->logged, &writer->lock, &deadline) == 0)
+            ;
         if (writer->stopping)
             break;
+        due = writer->copying_due;
         writer->copying_due = false;
         pthread_mutex_unlock(&writer->lock);
-        copy_log(writer, &copying);
+        if (due)
+            copy_log(writer, &copying);
+        sqlite_seal_refresh(writer->seal);
         pthread_mutex_lock(&writer->lock);
     }
     pthread_mutex_unlock(&writer->lock);
@@ -410,7 +418,7 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->queued, NULL);
     clock_condition(&writer->finished);
-    pthread_cond_init(&writer->logged, NULL);
+    clock_condition(&writer->logged);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     writer->checker = sqlite_checker_start(writer, path);
     if (pthread_create(&writer->thread, NULL, write_groups, writer) != 0 ||

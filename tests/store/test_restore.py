@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from manus import API, DEFAULTS, KEY, Manus, free_port, run
+from manus import API, DEFAULTS, KEY, SLOW, Manus, free_port, run
 
 
 def data_of(manus):
@@ -214,3 +214,46 @@ def test_an_empty_file_in_place_of_the_store_is_told(start, tmp_path):
     (tmp_path / "data" / "manus.sqlite").write_bytes(b"")
     manus = start()
     assert "manus.sqlite" in manus.wait_for_log(lambda line: line["msg"] == "the store is new")["detail"]
+
+
+def test_check_beside_the_server_leaves_the_copying_of_the_log_to_it(start):
+    """Its own write would otherwise copy a long log into the file, behind the server's back."""
+    manus = start()
+    account = manus.register()
+    with sqlite3.connect(data_of(manus) / "manus.sqlite") as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        while (data_of(manus) / "manus.sqlite-wal").stat().st_size < 1200 * 4096:
+            assert manus.post(f"{API}/auth/change-fullname", {"fullname": str(time.monotonic())}, token=account["access_token"]).status_code == 200
+        reader.rollback()
+    assert command(manus, "check").returncode == 0
+    reader.close()
+    manus.kill()
+    manus.start()
+    assert knows(manus, account)
+
+
+def test_what_root_makes_is_the_owners_of_the_folder(start, tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("needs root to act for another user")
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    assert run("admin", "create", "ann@example.com", cwd=tmp_path, **{**DEFAULTS, "DATA_DIR": folder}).returncode == 0
+    assert {path.stat().st_uid for path in folder.iterdir()} == {65534}, list(folder.iterdir())
+    copy = tmp_path / "copy.db"
+    shutil.copy(folder / "manus.sqlite", copy)
+    assert run("restore", str(copy), cwd=tmp_path, **{**DEFAULTS, "DATA_DIR": folder}).returncode == 0
+    assert {path.stat().st_uid for path in folder.iterdir()} == {65534}, list(folder.iterdir())
+
+
+def test_a_tool_that_copies_the_log_while_the_server_runs_is_no_foreign_file(start):
+    manus = start()
+    account = manus.register()
+    with sqlite3.connect(data_of(manus) / "manus.sqlite") as tool:
+        tool.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        time.sleep(2.5 * SLOW)
+        manus.kill()
+    manus.start()
+    tool.close()
+    assert knows(manus, account)
