@@ -166,6 +166,10 @@ static bool check_stripe(const struct settings *settings)
 {
     int64_t started_ms = clock_mono_ms();
 
+    if (!stripe_is_configured(settings) && settings->stripe_secret != NULL) {
+        puts("stripe     STRIPE_SECRET_KEY is no secret key (sk_…, rk_…): nothing is billed");
+        return false;
+    }
     if (!stripe_is_configured(settings))
         return report_absent("stripe");
     return report("stripe", settings->stripe_api_base, stripe_probe(settings, PROBE_MS),

@@ -808,6 +808,10 @@ static void check_together(struct loading *l)
         strstr((const char *)s->stripe_secret->bytes, "_live_") != NULL)
         problem(l, "STRIPE_API_BASE: is not https://, but STRIPE_SECRET_KEY is a live key, which "
                    "anybody on the way could read; unset it, or use a test key");
+    if (s->stripe_secret != NULL && strncmp((const char *)s->stripe_secret->bytes, "sk_", 3) != 0 &&
+        strncmp((const char *)s->stripe_secret->bytes, "rk_", 3) != 0)
+        warning(l, "STRIPE_SECRET_KEY: begins neither with sk_ nor with rk_, so nothing is billed; "
+                   "give a secret or restricted key, or unset it");
     if (s->stripe_webhook_secret.count > WEBHOOK_SECRETS)
         problem(l, "STRIPE_WEBHOOK_SECRET: has %zu values; give %d at most",
                 s->stripe_webhook_secret.count, WEBHOOK_SECRETS);

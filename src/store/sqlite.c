@@ -770,10 +770,31 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
     return OK;
 }
 
+/* Some command may have been run by another user before. */
+static enum err may_use_files(struct task *task, const char *folder)
+{
+    static const char *const names[] = {"lock", "manus.sqlite", "manus.sqlite-wal",
+                                        "manus.sqlite-shm", "bans"};
+
+    for (size_t i = 0; i < count_of(names); i++) {
+        const char *path = mem_printf(task->mem, "%s/%s", folder, names[i]);
+
+        if (access(path, R_OK | W_OK) != 0 && errno != ENOENT)
+            return fail(task, ERR_STORE,
+                        mem_printf(task->mem,
+                                   "cannot write to %s (%s): give the user of manus all files in "
+                                   "DATA_DIR, or set DATA_DIR to another folder",
+                                   path, strerror(errno)));
+    }
+    return OK;
+}
+
 enum err sqlite_take_folder(struct task *task, const char *folder, int *ret_fd)
 {
     enum err e = make_folder(task, folder);
 
+    if (e == OK)
+        e = may_use_files(task, folder);
     return e == OK ? lock_folder(task, folder, ret_fd) : e;
 }
 
@@ -930,14 +951,20 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
 static enum err may_be_written(struct task *task, const char *folder)
 {
     bool is_there = access(folder, F_OK) == 0;
+    struct stat st;
     const char *place = is_there ? folder : dirname(mem_string(task->mem, folder));
 
+    if (is_there && stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "%s is no folder: set DATA_DIR to one", folder));
     if (access(place, W_OK | X_OK) != 0)
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
                                "cannot write to %s: %s: set DATA_DIR to a folder that this user "
                                "may write to",
                                place, strerror(errno)));
+    if (is_there && may_use_files(task, folder) != OK)
+        return task->err;
     if (!sqlite_has_space(place))
         return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
     return OK;

@@ -184,9 +184,14 @@ enum err sqlite_db_check(struct task *task, struct sqlite_db *db, const char *pr
         sqlite3_step(statement) != SQLITE_ROW) {
         e = sqlite_db_fail(task, db);
     } else {
-        const char *text = sqlite_db_text(task, statement, 0);
+        const char *said = (const char *)sqlite3_column_text(statement, 0);
+        char *text = said == NULL ? NULL : mem_string(task->mem, said);
 
         *ret_fault = text != NULL && strcmp(text, "ok") == 0 ? NULL : text;
+        for (; text != NULL && *text != '\0'; text++) {
+            if (*text == '\n')
+                *text = ' '; /* it is told in one line */
+        }
     }
     sqlite3_finalize(statement);
     return e;

@@ -110,6 +110,40 @@ def test_a_full_disk(tmp_path, has_store):
         wrong(check(tmp_path, DATA_DIR=data), "store", "is full: free some space")
 
 
+@pytest.mark.parametrize("name", ["lock", "manus.sqlite", "bans"])
+def test_a_file_of_another_user(tmp_path, name):
+    assert Manus(tmp_path).start().stop() == 0
+    data = tmp_path / "data"
+    (data / "bans").write_text("")
+    for path in [data, *data.iterdir()]:
+        os.chown(path, 65534, 65534)
+    os.chown(data / name, 0, 0)
+    (data / name).chmod(0o600)
+    said = f"cannot write to {data}/{name} (Permission denied): give the user of manus all files"
+    wrong(as_nobody(tmp_path, "check", data), "store", said)
+    assert said in as_nobody(tmp_path, "serve", data).stderr
+
+
+def test_a_store_with_a_damaged_page_has_one_line(tmp_path):
+    assert Manus(tmp_path).start().stop() == 0
+    path = tmp_path / "data" / "manus.sqlite"
+    data = bytearray(path.read_bytes())
+    data[5 * 4096:5 * 4096 + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    wrong(check(tmp_path, DATA_DIR=tmp_path / "data"), "store", "damaged:", "Page 6", "restore a backup")
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "data").write_text("")
+    wrong(check(tmp_path, DATA_DIR=tmp_path / "data"), "store", f"{tmp_path}/data is no folder: set DATA_DIR to one")
+
+
+def test_a_key_of_stripe_that_is_none(tmp_path):
+    done = check(tmp_path, STRIPE_SECRET_KEY="pk_test_public")
+    wrong(done, "stripe", "is no secret key", "nothing is billed")
+    assert "STRIPE_SECRET_KEY: begins neither with sk_ nor with rk_" in done.stderr and "pk_test" not in done.stdout + done.stderr
+
+
 def test_a_newer_store(tmp_path):
     assert Manus(tmp_path).start().stop() == 0
     path = tmp_path / "data" / "manus.sqlite"
