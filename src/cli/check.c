@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "limit/probe.h"
 #include "mail/letter.h"
+#include "remote/mend.h"
 #include "remote/smtp.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
@@ -14,31 +15,6 @@
 #include <sys/statvfs.h>
 
 enum { HASHES = 3, PROBE_MS = 3000, MAIL_MS = 10000 };
-
-/* How to mend what a probe says: the first row of the peer whose text it begins with. */
-static const struct mend {
-    const char *peer, *begins, *mend;
-} mends[] = {
-    {"redis", "Password", "set REDIS_PASSWORD and, where it has users, REDIS_USERNAME"},
-    {"redis", "The user lacks", "give REDIS_USERNAME the rights that docs/rate-limits.md lists"},
-    {"redis", "TLS", "see REDIS_TLS and SSL_CERT_FILE"},
-    {"redis", "Is no Redis", "correct REDIS_HOST and REDIS_PORT"},
-    {"redis", "Host not found", "correct REDIS_HOST"},
-    {"redis", "Has no such database", "correct REDIS_DB"},
-    {"redis", "No sentinel", "correct REDIS_SENTINELS and REDIS_SENTINEL_MASTER"},
-    {"redis", "Cannot connect", "start it, or correct REDIS_HOST and REDIS_PORT"},
-    {"redis", "", "look at Redis itself, and at its log"},
-    {"stripe", "API key refused", "set STRIPE_SECRET_KEY to a key that Stripe's dashboard shows"},
-    {"stripe", "TLS", "install the package ca-certificates, or set SSL_CERT_FILE"},
-    {"stripe", "", "see to this machine's way there: its resolver, its firewall"},
-    {"mail", "no sender", "set EMAIL_FROM"},
-    {"mail", "the mail server's name", "correct EMAIL_HOST"},
-    {"mail", "the mail server refuses the user", "correct EMAIL_USERNAME and EMAIL_PASSWORD"},
-    {"mail", "the mail server has no TLS",
-     "use port 465 or 587, see SSL_CERT_FILE, or set EMAIL_PLAIN=true to send without TLS"},
-    {"mail", "the mail server turns us away", "ask its operator whether this machine may send"},
-    {"mail", "", "correct EMAIL_HOST and EMAIL_PORT (587, or 465 for TLS)"},
-};
 
 /* Each part says what serve would do with it; false if serve could not, or not well. */
 
@@ -111,16 +87,6 @@ static bool check_hash(void *mem, const struct settings *settings)
     printf("passwords  Argon2id, %d KiB, %d passes: %.1f ms each\n", (int)settings->argon2_memory,
            (int)settings->argon2_passes, (double)(clock_mono_us() - started_us) / 1000 / HASHES);
     return true;
-}
-
-static const char *mend_of(const char *peer, const char *wrong)
-{
-    for (size_t i = 0; i < count_of(mends); i++) {
-        if (strcmp(mends[i].peer, peer) == 0 &&
-            strncmp(mends[i].begins, wrong, strlen(mends[i].begins)) == 0)
-            return mends[i].mend;
-    }
-    return "";
 }
 
 /* `wrong`: what the probe that began then says; NULL if it is content. */

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "remote/mend.h"
 
 #include <errno.h>
 #include <string.h>
@@ -424,7 +425,8 @@ static void say_away(struct limiter *limiter, const char *why)
     if (!atomic_exchange(&limiter->is_away, true))
         log_warning(NULL, "Redis is away: this process counts limits by itself", LOG_S("why", why),
                     LOG_S("redis", redis_target_shown(limiter->settings.target)),
-                    LOG_I("instances", atomic_load(&limiter->live)));
+                    LOG_I("instances", atomic_load(&limiter->live)),
+                    LOG_S("mend", mend_of("redis", why)));
 }
 
 void limiter_on_changed(void *arg, struct redis_link *redis, const char *why)

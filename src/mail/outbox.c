@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "mail/letter.h"
+#include "remote/mend.h"
 #include "remote/smtp.h"
 
 #include <errno.h>
@@ -125,7 +126,7 @@ static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
     metric_add(METRIC_mails_postponed, 1);
     log_warning(task, "a mail was not taken, and will be tried again",
                 LOG_I("number", mail->number), LOG_I("attempts", mail->attempts),
-                LOG_S("detail", wrong));
+                LOG_S("detail", wrong), LOG_S("mend", mend_of("mail", wrong)));
     return store_mail_postpone(task, outbox->store, mail->number,
                                clock_wall_ms() + wait_after(mail->attempts), wrong);
 }

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "remote/mend.h"
 #include "remote/stripe.h"
 
 #include <pthread.h>
@@ -164,11 +165,25 @@ static void submit_probes(struct ready *ready, const bool start[CHECKS])
     }
 }
 
+/* The store and the limiter speak for themselves. */
+static void tell_change(enum check_name name, const struct check *before, const struct check *now)
+{
+    if (name != CHECK_STRIPE || before->status == now->status)
+        return;
+    if (now->status == CHECK_UNHEALTHY)
+        log_warning(NULL, "Stripe cannot be used", LOG_S("why", now->message),
+                    LOG_S("mend", mend_of(check_name(name), now->message)));
+    else if (before->status == CHECK_UNHEALTHY)
+        log_info(NULL, "Stripe can be used again");
+}
+
 /* Under the lock. */
 static void conclude(struct ready *ready)
 {
     struct ready_report *report = &ready->report;
 
+    for (int name = 0; name < CHECKS; name++)
+        tell_change((enum check_name)name, &report->checks[name], &ready->checks[name]);
     memcpy(report->checks, ready->checks, sizeof report->checks);
     report->readiness = READY;
     for (int name = 0; name < CHECKS; name++) {

@@ -192,6 +192,18 @@ def test_a_wrong_redis(tmp_path):
         redis.stop()
 
 
+def test_the_log_names_what_a_peer_lacks_with_its_mend(start):
+    manus = start(REDIS_HOST="127.0.0.1", REDIS_PORT=free_port(), RATE_LIMIT_ENABLED="true", STRIPE_SECRET_KEY="sk_test_x", STRIPE_API_BASE=f"http://127.0.0.1:{free_port()}",
+                  EMAIL_HOST="127.0.0.1", EMAIL_PORT=free_port(), EMAIL_FROM="a@example.com", EMAIL_VERIFICATION="true")
+    manus.register()
+    for _ in range(2):
+        manus.get("/api/v1/ready")
+    for message, mend in (("Redis is away", "correct REDIS_HOST"), ("Stripe cannot be used", "firewall"), ("a mail was not taken", "EMAIL_PORT")):
+        line = manus.wait_for_log(lambda line: line["msg"].startswith(message))
+        assert mend in line["mend"], line
+    assert len([line for line in manus.log() if line["msg"] == "Stripe cannot be used"]) == 1
+
+
 class Refusing(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b'{"error":{"message":"Invalid API Key provided: sk_test_****","type":"invalid_request_error"}}'
