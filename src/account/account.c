@@ -77,7 +77,8 @@ static void renew_hash(struct task *task, const struct accounts *accounts,
     if (e == OK)
         e = store_user_rehash(task, accounts->sessions.store, user->id, user->password_hash, hash);
     if (e != OK)
-        log_warning(task, "a password keeps its old hash", LOG_S("detail", task->text));
+        log_bounded(LOG_WARNING, task, "a password keeps its old hash",
+                    LOG_S("detail", task->text));
 }
 
 /* The user whose address and password these are. */

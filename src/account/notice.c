@@ -35,7 +35,7 @@ static void put(struct task *task, const struct accounts *accounts, const struct
         if (withheld)
             bound_tell(task, BOUND_KIND, &mail);
     } else {
-        log_warning(task, "a notice could not be mailed", LOG_S("user", user->id),
+        log_bounded(LOG_WARNING, task, "a notice could not be mailed", LOG_S("user", user->id),
                     LOG_S("detail", task->text));
     }
 }

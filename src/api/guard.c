@@ -227,17 +227,6 @@ static const char *plan_in_force(const struct request *req, const struct subscri
         .plan_name;
 }
 
-static void tell_unjudged(const struct request *req, enum err e)
-{
-    static struct log_bound bound;
-    unsigned left_out;
-
-    if (!log_bound_admits(&bound, &left_out))
-        return;
-    log_warning(&req->task, "the guard cannot judge", LOG_S("error", err_info(e)->name),
-                LOG_S("detail", req->task.text), LOG_I("left_out", left_out));
-}
-
 /* On the loop: all that memory can answer. */
 bool guard_fast(struct request *req)
 {
@@ -335,6 +324,7 @@ enum err guard(struct request *req)
     }
     if (e == OK)
         return OK;
-    tell_unjudged(req, e);
+    log_bounded(LOG_WARNING, &req->task, "the guard cannot judge",
+                LOG_S("error", err_info(e)->name), LOG_S("detail", req->task.text));
     return e == ERR_NOT_FOUND ? deny_stranger(req) : unavailable(req);
 }

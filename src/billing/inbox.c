@@ -631,7 +631,8 @@ static void work(struct job *job)
         if (e == OK)
             e = inbox_apply(&task, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
         if (e != OK) {
-            log_warning(&task, "the inbox cannot be worked off", LOG_S("detail", task.text));
+            log_bounded(LOG_WARNING, &task, "the inbox cannot be worked off",
+                        LOG_S("detail", task.text));
             return;
         }
     }
@@ -655,7 +656,7 @@ static void run_sweep(struct job *job)
     while (e == OK && count > 0 && !atomic_load(&inbox->stopping))
         e = store_event_sweep(&task, inbox->billing->store, clock_wall_ms() - KEPT_MS, &count);
     if (e != OK)
-        log_warning(&task, "old events cannot be removed", LOG_S("detail", task.text));
+        log_bounded(LOG_WARNING, &task, "old events cannot be removed", LOG_S("detail", task.text));
 }
 
 static void swept(struct job *job, enum err outcome)

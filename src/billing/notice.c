@@ -16,7 +16,7 @@ static bool find_reader(struct task *task, struct billing *billing, const struct
     if (!settings->email_notices || !outbox_is_configured(settings))
         return false;
     if (store_user_by_id(task, billing->store, user_id, &found, ret) != OK)
-        log_warning(task, "a notice could not be mailed", LOG_S("user", user_id),
+        log_bounded(LOG_WARNING, task, "a notice could not be mailed", LOG_S("user", user_id),
                     LOG_S("detail", task->text));
     return found;
 }

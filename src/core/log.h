@@ -23,6 +23,9 @@ struct log_field {
 /* A NULL text leaves the field out. */
 #define LOG_S(field, value) ((struct log_field){.name = (field), .text = (value), .is_text = true})
 #define LOG_I(field, value) ((struct log_field){.name = (field), .number = (int64_t)(value)})
+/* Left out if it is 0. */
+#define LOG_COUNT(field, value)                                                                    \
+    ((struct log_field){.name = (field), .number = (int64_t)(value), .is_text = (value) == 0})
 
 /* task may be NULL. */
 #define log_at(level, task, message, ...)                                                          \
@@ -39,7 +42,7 @@ struct log_field {
 #define log_error(task, ...) log_at(LOG_ERROR, task, __VA_ARGS__)
 #define log_critical(task, ...) log_at(LOG_CRITICAL, task, __VA_ARGS__)
 
-/* Of one cause that comes again with each request: 20 lines a minute. */
+/* Of one cause that comes again with each request or tick: 20 lines a minute. */
 struct log_bound {
     _Atomic(int64_t) since_ms; /* monotonic; 0: never */
     atomic_uint count, left_out;
@@ -48,6 +51,15 @@ struct log_bound {
 /* false: there were as many in this minute. *ret_left_out: how many the minute before went without
  * one, told once. */
 bool log_bound_admits(struct log_bound *bound, unsigned *ret_left_out);
+
+/* As log_at(), so bounded at each place where it stands. */
+#define log_bounded(level, task, message, ...)                                                     \
+    do {                                                                                           \
+        static struct log_bound bound_;                                                            \
+        unsigned left_out_;                                                                        \
+        if (log_wants(level) && log_bound_admits(&bound_, &left_out_))                             \
+            log_at(level, task, message, ##__VA_ARGS__, LOG_COUNT("left_out", left_out_));         \
+    } while (0)
 
 /* Before it starts, lines go nowhere. */
 void log_start(int fd, enum log_format format, enum log_level level);

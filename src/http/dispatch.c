@@ -199,13 +199,10 @@ static void log_failure(const struct request *req, enum err e)
     if (info->blame == BLAME_CALLER ||
         (info->blame == BLAME_REMOTE && !log_bound_admits(&failures[e], &left_out)))
         return;
-    if (left_out > 0)
-        log_warning(NULL, "more requests failed than have a line", LOG_S("error", info->name),
-                    LOG_I("left_out", left_out));
     log_at(level, &req->task, "request failed", LOG_S("error", info->name),
            LOG_S("detail", req->task.err == e ? req->task.text : NULL),
            LOG_S("at", req->task.err == e ? req->task.where : NULL),
-           LOG_S("route", req->match.route->path));
+           LOG_S("route", req->match.route->path), LOG_COUNT("left_out", left_out));
 }
 
 static void settle(struct request *req, enum err e)

@@ -149,7 +149,8 @@ static void run(struct job *job)
         if (e == OK)
             e = handle(&task, outbox, &curl, &mail);
         if (e != OK) {
-            log_warning(&task, "the outbox cannot be read", LOG_S("detail", task.text));
+            log_bounded(LOG_WARNING, &task, "the outbox cannot be read",
+                        LOG_S("detail", task.text));
             return;
         }
     }

@@ -90,7 +90,7 @@ static const char *probe_store(const struct ready *ready)
 
     if (e == OK)
         return NULL;
-    log_warning(&task, "the store does not answer", LOG_S("detail", task.text));
+    log_bounded(LOG_WARNING, &task, "the store does not answer", LOG_S("detail", task.text));
     return e == ERR_STORE_FULL ? "Disk full" : "Cannot be read or written";
 }
 

@@ -228,11 +228,11 @@ def test_while_nobody_can_write_reading_goes_on_and_who_would_write_is_told_in_t
     assert ask(accounts[0], "POST", "/auth/change-fullname", {"fullname": "at last"})[0] == 200
 
 
-def damage_users(manus):
-    """Every page but the schema's first one: whatever is read of them is malformed."""
+def damage(manus, name):
+    """The first page of a table or index: whatever is read of it is malformed."""
     data = bytearray(store_of(manus).read_bytes())
     with sqlite3.connect(store_of(manus)) as db:
-        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'users'").fetchone()
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
     db.close()
     data[(root - 1) * 4096:(root - 1) * 4096 + 100] = b"\xa5" * 100
     store_of(manus).write_bytes(data)
@@ -242,7 +242,7 @@ def test_a_damaged_page_is_told_with_its_mend_once_a_minute(start):
     manus = start()
     account = manus.register()
     manus.stop()
-    damage_users(manus)
+    damage(manus, "users")
     manus.start()
     for _ in range(3):
         reply = manus.post(f"{API}/auth/login", {"email": account["email"], "password": "password123"})
@@ -287,3 +287,14 @@ def test_on_a_full_disk_not_every_request_has_a_warning(tmp_path):
     finally:
         manus.kill()
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_job_that_fails_again_and_again_has_a_bounded_number_of_lines(start):
+    manus = start(STRIPE_SECRET_KEY="sk_test_x", STRIPE_API_BASE=f"http://127.0.0.1:{free_port()}")
+    manus.stop()
+    damage(manus, "events_first")
+    manus.start()
+    manus.wait_for_log(lambda line: line.get("job") == "inbox")
+    time.sleep(4)
+    assert len([line for line in manus.log() if line.get("job") == "inbox"]) <= 20
+    manus.kill()
