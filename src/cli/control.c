@@ -19,8 +19,9 @@ enum {
     SWEEP_MS = 10 * 60 * 1000,
     FIRST_SWEEP_MS = 2000, /* also where nothing runs for ten minutes */
     SWEEP_ROUNDS = 100,
-    HANG_MS = 1000,              /* for connections to close after they were aborted */
-    RETIRED_MS = 10 * 60 * 1000, /* longer than any request lives */
+    ERASE_MS = 6 * 60 * 60 * 1000, /* docs/operations.md promises a day */
+    HANG_MS = 1000,                /* for connections to close after they were aborted */
+    RETIRED_MS = 10 * 60 * 1000,   /* longer than any request lives */
     RETIRED = 64,
     INSIST_MS = 1000,
 };
@@ -260,6 +261,7 @@ static void run_sweep(struct job *job)
     int64_t now_ms = clock_wall_ms();
 
     sweep_all(c, "expired sessions", store_session_sweep, now_ms);
+    sweep_all(c, "traces of removed names", store_erase, now_ms - ERASE_MS);
     if (audit_days > 0)
         sweep_all(c, "audit trail", sweep_audit, now_ms - audit_days * DAY_MS);
 }

@@ -609,6 +609,16 @@ static enum err session_sweep(struct task *task, struct store *store, int64_t be
     return sqlite_writing(task, store, sweep_sessions, &(struct sweep){before_ms, ret_count});
 }
 
+void sqlite_want_empty_log(struct store *store)
+{
+    sqlite_writer_want_empty_log(sqlite_of(store)->writer);
+}
+
+bool sqlite_log_was_emptied(struct store *store)
+{
+    return sqlite_writer_log_was_emptied(sqlite_of(store)->writer);
+}
+
 /* Health */
 
 static enum err read_something(struct task *task, struct sqlite_db *db, void *argument)
@@ -709,6 +719,7 @@ static const struct store_operations operations = {
     .session_end = session_end,
     .session_refresh = session_refresh,
     .session_sweep = session_sweep,
+    .erase = sqlite_erase,
     .billing = &sqlite_billing_operations,
     .ping = ping,
     .check = check,

@@ -231,6 +231,7 @@
                 " ON CONFLICT(name) DO UPDATE SET at = excluded.at")                               \
     X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2 OR customer_id IN" \
                      " (SELECT customer_id FROM other_customers WHERE user_id = ?1)")              \
+    X(MARK_DROP, "DELETE FROM marks WHERE name = ?1")                                              \
     X(EVENT_GOODBYE,                                                                               \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
       " next_at, done_at, attempts) VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2,"       \

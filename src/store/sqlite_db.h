@@ -77,6 +77,8 @@
                    " (SELECT rowid AS found FROM users_words WHERE users_words MATCH ?3"           \
                    " AND rowid < ?1 ORDER BY rowid DESC LIMIT ?2)"                                 \
                    " CROSS JOIN users ON number = found")                                          \
+    X(MERGE_BEGIN, "INSERT INTO users_words(users_words, rank) VALUES('merge', -16)")              \
+    X(MERGE_ON, "INSERT INTO users_words(users_words, rank) VALUES('merge', 16)")                  \
     X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
     X(AUDIT_OLDEST, "SELECT at FROM audit WHERE at <= ?1 ORDER BY number LIMIT 1")                 \
@@ -186,7 +188,7 @@
 #define SQLITE_WRITER_PRAGMAS                                                                      \
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"              \
     "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"                                       \
-    "PRAGMA journal_size_limit = 16777216;"
+    "PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = ON;"
 #define SQLITE_READER_PRAGMAS                                                                      \
     "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA trusted_schema = OFF;"
 

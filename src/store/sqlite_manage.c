@@ -126,6 +126,11 @@ static bool ends_sessions(const struct change_user *c)
            c->change == END_SESSIONS || (c->change == SET_ACTIVE && !c->flag);
 }
 
+static bool leaves_traces(const struct change_user *c)
+{
+    return c->change == DELETE_USER || c->change == SET_EMAIL || c->change == SET_FULLNAME;
+}
+
 /* What is so already is neither written nor noted. */
 static bool is_so(const struct change_user *c, const struct user *user)
 {
@@ -178,6 +183,8 @@ static enum err change_user(struct task *task, struct sqlite_db *db, void *argum
     /* What waits for somebody who has gone would go to the next of that address. */
     if (e == OK && c->change == DELETE_USER)
         e = forget_mails(task, db, user.email);
+    if (e == OK && leaves_traces(c))
+        e = sqlite_note_removal(task, db, c->audit->at_ms);
     if (e == OK && subscribed)
         e = sqlite_forget_billing(task, db, &subscription, c->audit->at_ms);
     return e == OK ? sqlite_append_audit(task, db, c->audit) : e;

@@ -63,6 +63,13 @@ must_check enum err sqlite_find_subscription(struct task *task, struct sqlite_db
 must_check enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
                                           const struct subscription *subscription, int64_t now_ms);
 
+/* A part of a write: a name or address was removed or replaced (sqlite_erase()). */
+must_check enum err sqlite_note_removal(struct task *task, struct sqlite_db *db, int64_t at_ms);
+
+/* The writer's (sqlite_writer.h). */
+void sqlite_want_empty_log(struct store *store);
+bool sqlite_log_was_emptied(struct store *store);
+
 /* A page of a list. The statement's parameters are: numbers below ?1, ?2 rows, and the text ?3. */
 struct sqlite_list {
     enum sqlite_statement statement;
@@ -164,6 +171,10 @@ enum err sqlite_mark(struct task *task, struct store *store, const char *name, b
 enum err sqlite_mark_set(struct task *task, struct store *store, const char *name, int64_t at_ms);
 enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                             unsigned *ret_count);
+
+/* In sqlite_erase.c. */
+enum err sqlite_erase(struct task *task, struct store *store, int64_t before_ms,
+                      unsigned *ret_count);
 
 /* In sqlite_audit.c. */
 enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret);

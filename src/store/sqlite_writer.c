@@ -56,6 +56,7 @@ struct sqlite_writer {
     int log_pages;     /* the writer's thread only, and the next */
     int asked_pages;   /* when it last asked for copying */
     atomic_int copied; /* pages of the log that are in the file */
+    atomic_bool empty_wanted;
 };
 
 static int on_commit(void *argument, sqlite3 *handle, const char *name, int pages)
@@ -214,6 +215,23 @@ static void ask_for_copying(struct sqlite_writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
+/* As the log is begun anew, but its file is empty then. */
+static void empty_log(struct sqlite_writer *writer)
+{
+    int code;
+
+    if (writer->log_pages - atomic_load(&writer->copied) > CHECKPOINT_PAGES) {
+        ask_for_copying(writer);
+        return;
+    }
+    sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
+    code = sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                     NULL);
+    sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
+    if (code == SQLITE_OK)
+        atomic_store(&writer->empty_wanted, false);
+}
+
 /* A log that is copied while it grows is never empty: when little is left, its writer copies that
  * and has the log begin anew, which takes as long as the readers of the log do, or is given up. A
  * reader that lasts keeps the copying back, so that this is not tried. */
@@ -221,6 +239,8 @@ static void care_for_log(struct sqlite_writer *writer)
 {
     int left = writer->log_pages - atomic_load(&writer->copied);
 
+    if (writer->db.handle != NULL && atomic_load(&writer->empty_wanted))
+        empty_log(writer);
     if (writer->db.handle == NULL || writer->log_pages - writer->asked_pages < CHECKPOINT_PAGES)
         return;
     if (writer->log_pages < RESTART_PAGES || left > CHECKPOINT_PAGES + CHECKPOINT_PAGES / 2) {
@@ -477,6 +497,16 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
         leave_queue(writer, &w);
     pthread_mutex_unlock(&writer->lock);
     return done ? w.outcome : fail(task, ERR_BUSY, "the store had no time for the write");
+}
+
+void sqlite_writer_want_empty_log(struct sqlite_writer *writer)
+{
+    atomic_store(&writer->empty_wanted, true);
+}
+
+bool sqlite_writer_log_was_emptied(struct sqlite_writer *writer)
+{
+    return !atomic_load(&writer->empty_wanted);
 }
 
 bool sqlite_writer_is_proven(struct sqlite_writer *writer)

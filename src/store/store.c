@@ -100,6 +100,11 @@ enum err store_session_sweep(struct task *task, struct store *store, int64_t bef
     return store->operations->session_sweep(task, store, before_ms, ret_count);
 }
 
+enum err store_erase(struct task *task, struct store *store, int64_t before_ms, unsigned *ret_count)
+{
+    return store->operations->erase(task, store, before_ms, ret_count);
+}
+
 enum err store_ping(struct task *task, struct store *store)
 {
     return store->operations->ping(task, store);

@@ -353,6 +353,12 @@ must_check enum err store_session_refresh(struct task *task, struct store *store
 must_check enum err store_session_sweep(struct task *task, struct store *store, int64_t before_ms,
                                         unsigned *ret_count);
 
+/* A step of the work by which names and addresses that were removed or replaced leave the files
+ * too, if there were any and the last such work began before `before_ms`. *ret_count: 0 when there
+ * is nothing to do, or nothing now. */
+must_check enum err store_erase(struct task *task, struct store *store, int64_t before_ms,
+                                unsigned *ret_count);
+
 /* Can it be read and written? It is written to, unless a write of the last seconds has shown it. */
 must_check enum err store_ping(struct task *task, struct store *store);
 
@@ -427,6 +433,7 @@ struct store_operations {
                                 const struct chain_link *, int64_t, enum session_refreshed *,
                                 struct chain_link *);
     enum err (*session_sweep)(struct task *, struct store *, int64_t, unsigned *);
+    enum err (*erase)(struct task *, struct store *, int64_t, unsigned *);
     const struct billing_operations *billing;
     enum err (*ping)(struct task *, struct store *);
     enum err (*check)(struct task *, struct store *, const char **);

@@ -44,3 +44,25 @@ def test_the_log_is_copied_beside_the_writer_and_a_reader_that_lasts_costs_no_wr
         reader.rollback()
     reader.close()
     write_until(manus, accounts, lambda: size() <= 16 << 20)
+
+
+def test_a_name_and_an_address_that_were_removed_leave_the_files(start):
+    manus = start()
+    for _ in range(5):
+        manus.register()
+    account = manus.register("zebulon@quagmire.example", fullname="Brobdingnag Lee")
+    reply = manus.request("DELETE", f"{API}/auth/me", json={"password": account["password"]}, headers={"Authorization": f"Bearer {account['access_token']}"})
+    assert reply.status_code == 200, reply.text
+
+    def traces():
+        files = b"".join(path.read_bytes() for path in manus.settings["DATA_DIR"].iterdir() if path.is_file()).lower()
+        return [word for word in (b"zebulon", b"quagmire", b"brobdingnag") if word in files]
+
+    assert traces()
+    deadline = time.monotonic() + 30 * SLOW
+    while traces():  # the first look is two seconds after the start, and a process that runs looks every ten minutes
+        assert time.monotonic() < deadline, traces()
+        time.sleep(2)
+        manus.stop()
+        manus.start()
+        time.sleep(3 * SLOW)

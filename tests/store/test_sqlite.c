@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -817,6 +818,123 @@ static void test_a_check_finds_a_row_that_its_index_lacks(void **state)
     assert_non_null(fault);
 }
 
+/* Erasing */
+
+enum { WRITERS = 16, WRITES = 10 };
+
+static void run_writes(struct task *task, unsigned number, void *argument)
+{
+    struct place *place = argument;
+
+    (void)number;
+    for (int i = 0; i < WRITES; i++) {
+        struct user user = sample_user(task->mem);
+        struct session_record session = sample_session(task->mem, user.id);
+        enum user_created created;
+
+        if (store_user_create(task, place->store, &user, &session, NULL, &created) != OK)
+            return;
+    }
+}
+
+static bool is_in(const struct place *place, const char *path, const char *text)
+{
+    size_t len, text_len = strlen(text);
+    const char *bytes;
+
+    if (access(path, F_OK) != 0)
+        return false;
+    bytes = read_file(place, path, &len);
+    for (size_t i = 0; i + text_len <= len; i++) {
+        if (strncasecmp(bytes + i, text, text_len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* In the file or its log. */
+static bool is_anywhere(const struct place *place, const char *text)
+{
+    return is_in(place, place->file, text) ||
+           is_in(place, mem_printf(place->task->mem, "%s-wal", place->file), text);
+}
+
+/* How many steps it takes until there is nothing to do. */
+static unsigned erase_all(const struct place *place, int64_t before_ms)
+{
+    unsigned count = 1, steps = 0;
+
+    for (; count > 0; steps += count)
+        assert_int_equal(store_erase(place->task, place->store, before_ms, &count), OK);
+    return steps;
+}
+
+static struct login put_named(const struct place *place, const char *email, const char *fullname)
+{
+    struct login login = new_login(place);
+
+    login.user.email = email;
+    login.user.fullname = fullname;
+    assert_int_equal(put(place, &login), OK);
+    return login;
+}
+
+static void test_who_is_removed_and_what_they_were_called_leave_the_files(void **state)
+{
+    static const char *const traces[] = {"zebulon", "quagmire", "formerly", "xanthippe",
+                                         "brobdingnag"};
+    struct audit audit = {SAMPLE_MS, "system:test", "user.delete", "x", "", ""};
+    struct place *place = *state;
+    struct login removed, renamed, stays;
+    enum user_changed changed;
+    bool withheld;
+
+    for (int i = 0; i < 3; i++)
+        sample_race(WRITERS, run_writes, place);
+    removed = put_named(place, "zebulon@quagmire.example", "Brobdingnag Lee");
+    renamed = put_named(place, "xanthippe@example.com", "Formerly So");
+    stays = put_named(place, "perpetua@example.com", "Ann Lee");
+    assert_int_equal(store_mail_put(place->task, place->store,
+                                    &(struct mail){.to = removed.user.email,
+                                                   .content = "Dear Brobdingnag",
+                                                   .created_ms = 1},
+                                    &withheld),
+                     OK);
+    for (int i = 0; i < 3; i++)
+        sample_race(WRITERS, run_writes, place);
+    assert_int_equal(erase_all(place, INT64_MAX), 0); /* nothing was removed */
+    assert_int_equal(
+        store_user_delete(place->task, place->store, removed.user.id, NULL, &audit, &changed), OK);
+    assert_int_equal(changed, USER_CHANGED);
+    assert_int_equal(store_user_set_fullname(place->task, place->store, renamed.user.id,
+                                             "Another Name", &audit, &changed),
+                     OK);
+    assert_int_equal(store_user_set_email(place->task, place->store, renamed.user.id,
+                                          "another@example.com", &audit, &changed),
+                     OK);
+    assert_true(is_anywhere(place, "zebulon"));
+    assert_in_range(erase_all(place, INT64_MAX), 2, 1000);
+    for (size_t i = 0; i < count_of(traces); i++) {
+        if (is_anywhere(place, traces[i]))
+            fail_msg("%s", traces[i]);
+    }
+    assert_true(is_anywhere(place, stays.user.email));
+    assert_int_equal(sql(place, "SELECT count(*) FROM users_words"
+                                " WHERE users_words MATCH 'perpetua OR another OR zebulon'"),
+                     2);
+    assert_sound(place);
+    /* The next run has its pause, and goes on where it was left. */
+    assert_int_equal(
+        store_user_delete(place->task, place->store, renamed.user.id, NULL, &audit, &changed), OK);
+    assert_int_equal(erase_all(place, 1), 0);
+    shut(place);
+    open_again(place);
+    assert_in_range(erase_all(place, INT64_MAX), 1, 1000);
+    assert_false(is_anywhere(place, "another@example.com"));
+    put_new(place);
+    assert_sound(place);
+}
+
 /* Durability */
 
 static void test_nothing_is_acknowledged_before_it_is_synced(void **state)
@@ -837,23 +955,6 @@ static void test_nothing_is_acknowledged_before_it_is_synced(void **state)
                                            &refreshed, &successor),
                      OK);
     assert_true(atomic_load(&syncs.calls) > 0);
-}
-
-enum { WRITERS = 16, WRITES = 10 };
-
-static void run_writes(struct task *task, unsigned number, void *argument)
-{
-    struct place *place = argument;
-
-    (void)number;
-    for (int i = 0; i < WRITES; i++) {
-        struct user user = sample_user(task->mem);
-        struct session_record session = sample_session(task->mem, user.id);
-        enum user_created created;
-
-        if (store_user_create(task, place->store, &user, &session, NULL, &created) != OK)
-            return;
-    }
 }
 
 static void test_writes_that_wait_together_share_a_sync(void **state)
@@ -1368,6 +1469,7 @@ int main(void)
         OPENED(test_a_check_finds_damage_in_each_table_and_index),
         OPENED(test_a_check_reads_the_disk_and_not_its_memory),
         OPENED(test_a_check_finds_a_row_that_its_index_lacks),
+        OPENED(test_who_is_removed_and_what_they_were_called_leave_the_files),
         OPENED(test_nothing_is_acknowledged_before_it_is_synced),
         OPENED(test_writes_that_wait_together_share_a_sync),
         CLOSED(test_what_was_acknowledged_survives_kill_9),
