@@ -1,5 +1,6 @@
 """manus restore, and files that do not belong together: nothing is undone, lost or begun anew without a word."""
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from manus import API, DEFAULTS, KEY, SLOW, Manus, free_port, run
+from manus import API, BINARY, DEFAULTS, KEY, ROOT, SLOW, Manus, environment, free_port, run
 
 
 def data_of(manus):
@@ -62,6 +63,26 @@ def test_restore_puts_a_copy_in_place_and_its_undoing_brings_back_what_was(kille
     assert command(manus, "restore", kept).returncode == 0
     manus.start()
     assert knows(manus, before) and knows(manus, after)
+
+
+def test_the_commands_of_the_docs_copy_and_restore(start):
+    copying, restoring = re.findall(r"^    (sqlite3 .+|manus restore .+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
+    manus = start()
+    before = manus.register()
+
+    def do(line):
+        bin = manus.folder / "bin"
+        bin.mkdir(exist_ok=True)
+        if not (bin / "manus").exists():
+            (bin / "manus").symlink_to(BINARY)
+        subprocess.run(line, shell=True, cwd=manus.folder, env={**environment(manus.settings), "PATH": f"{bin}:{os.environ['PATH']}"}, check=True, timeout=60)
+
+    do(copying)
+    after = manus.register()
+    manus.kill()
+    do(restoring)
+    manus.start()
+    assert knows(manus, before) and not knows(manus, after)
 
 
 def test_restore_refuses_while_a_server_runs(start):
