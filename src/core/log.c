@@ -154,27 +154,37 @@ static void *write_lines(void *unused)
 
 void log_start(int fd, enum log_format format, enum log_level level)
 {
+    pthread_mutex_lock(&sink.lock);
     sink.fd = fd;
     sink.format = format;
     sink.lines = mem_malloc(BUFFER_BYTES);
     sink.writing = mem_malloc(BUFFER_BYTES);
     sink.stopping = false;
+    pthread_mutex_unlock(&sink.lock);
     if (pthread_create(&sink.thread, NULL, write_lines, NULL) != 0)
         abort();
     log_set_level(level);
+}
+
+/* The writer swaps the buffers until it has ended. False: there is none. */
+static bool end_writer(void)
+{
+    bool runs;
+
+    pthread_mutex_lock(&sink.lock);
+    runs = sink.lines != NULL;
+    sink.stopping = true;
+    pthread_cond_signal(&sink.filled);
+    pthread_mutex_unlock(&sink.lock);
+    return runs;
 }
 
 void log_stop(void)
 {
     struct timespec until;
 
-    if (sink.lines == NULL)
+    if (!end_writer())
         return;
-    pthread_mutex_lock(&sink.lock);
-    sink.stopping = true;
-    pthread_cond_signal(&sink.filled);
-    pthread_mutex_unlock(&sink.lock);
-
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += STOP_S;
     if (pthread_timedjoin_np(sink.thread, NULL, &until) != 0)
@@ -189,12 +199,12 @@ void log_stop(void)
 
 void log_set_level(enum log_level level)
 {
-    atomic_store_explicit(&lowest_level, (int)level, memory_order_relaxed);
+    atomic_store_explicit(&lowest_level, (int)level, memory_order_release);
 }
 
 bool log_wants(enum log_level level)
 {
-    return (int)level >= atomic_load_explicit(&lowest_level, memory_order_relaxed);
+    return (int)level >= atomic_load_explicit(&lowest_level, memory_order_acquire);
 }
 
 static void put_json(struct text *line, const char *name, const struct log_field *field)

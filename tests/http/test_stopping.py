@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 import pytest
 from wire import HEALTH, Wire, request
 
-from manus import API, BINARY, DEFAULTS, SLOW, Manus
+from manus import API, BINARY, DEFAULTS, SLOW, Manus, check_no_reports
 
 # So long a hash that a signal comes while it is computed.
 LONG = {"PASSWORD_ARGON2_MEMORY_KIB": 65536, "PASSWORD_ARGON2_PASSES": 12}
@@ -109,6 +110,46 @@ def test_a_stop_costs_nobody_on_a_kept_connection_a_request(tmp_path):
         manus.process.send_signal(signal.SIGTERM)
         assert min(one.result(60 * SLOW) for one in clients) > 0
     assert manus.process.wait(30 * SLOW) == 0
+
+
+def sign_ups():
+    return b"".join(sign_up(b"%s@example.com" % secrets.token_hex(8).encode()) for _ in range(4))
+
+
+# With warnings alone nothing that the main thread writes puts it in step with the others.
+@pytest.mark.parametrize("settings, requests", [({}, lambda: HEALTH * 20), ({"LOG_LEVEL": "WARNING", "PASSWORD_COMMON": "warn"}, sign_ups)],
+                         ids=["every line", "warnings"])
+@pytest.mark.parametrize("number, expected", [(signal.SIGTERM, 0), (signal.SIGQUIT, 128 + signal.SIGQUIT)])
+def test_a_stop_under_load_is_a_stop_like_any_other(start, number, expected, settings, requests):
+    """Six clients fill the log to the last moment; under ThreadSanitizer whoever touches what another one has shows."""
+    def client(manus):
+        served = 0
+        while True:
+            try:
+                with Wire(manus) as wire:
+                    while True:
+                        several = requests()
+                        wire.send(several)
+                        for _ in range(several.count(b"HTTP/1.1")):
+                            served += wire.reply().status == 200
+            except (OSError, EOFError):
+                if manus.process.poll() is not None:
+                    return served
+                time.sleep(0.01)
+
+    for _ in range(4):
+        manus = start(SHUTDOWN_TIMEOUT_SECONDS=1, **settings)
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            clients = [pool.submit(client, manus) for _ in range(6)]
+            time.sleep(0.3 * SLOW)
+            manus.process.send_signal(number)
+            status = manus.process.wait(20 * SLOW)
+            assert min(one.result(60 * SLOW) for one in clients) > 0
+        assert status == expected, manus.errors()[-8000:]
+        check_no_reports(manus)
+        lines = manus.log_path.read_text().splitlines()
+        assert all(line.startswith("{") and line.endswith("}") for line in lines) and len(lines) > 10
+        assert settings or any('"stopp' in line for line in lines[-1000:])
 
 
 def test_an_idle_connection_is_kept_as_long_as_the_setting_says(start):
