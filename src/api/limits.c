@@ -179,6 +179,11 @@ const char *limits_hashed(void *mem, const struct settings *settings, const char
     return text_base64url(mem, hash, HASH_BYTES);
 }
 
+const char *limits_mailbox(void *mem, const struct settings *settings, const char *email)
+{
+    return limits_hashed(mem, settings, email_mailbox(mem, email_key(mem, email)));
+}
+
 unsigned limits_address_keys(uint16_t number, const struct address *address,
                              struct limit_key ret[LIMITS_CLIENT_KEYS])
 {
@@ -432,9 +437,8 @@ enum limits_answer limits_admit_body(struct request *req)
         email = req->reply.status == 0 ? request_str(req, "email") : NULL;
         count = client_keys(req, limits, keys);
         if (email != NULL)
-            keys[count++] = limit_key(
-                limits->number, LIMIT_EMAIL,
-                limits_hashed(req->task.mem, req->settings, email_key(req->task.mem, email)));
+            keys[count++] = limit_key(limits->number, LIMIT_EMAIL,
+                                      limits_mailbox(req->task.mem, req->settings, email));
         return ask_for(req, limits, keys, count);
     case LIMITED_BY_SESSION:
         return ask_for(req, limits, keys, session_keys(req, limits, keys));

@@ -86,8 +86,9 @@ static const char *id_in_key(void *mem, const struct settings *settings, enum li
 
     if (key == NULL)
         return id;
-    return limits_hashed(mem, settings,
-                         kind == LIMIT_LOGIN ? mem_printf(mem, LIMITS_STRANGERS "%s", key) : key);
+    return kind == LIMIT_EMAIL
+               ? limits_mailbox(mem, settings, sent)
+               : limits_hashed(mem, settings, mem_printf(mem, LIMITS_STRANGERS "%s", key));
 }
 
 static bool is_client(enum limit_kind kind)

@@ -37,6 +37,10 @@ static inline int64_t limits_seconds_up(int64_t us)
 /* Addresses of people stand in no key: only who has the signing key can tell whose it is. */
 const char *limits_hashed(void *mem, const struct settings *settings, const char *text);
 
+/* Of the mailbox that an address belongs to (email_mailbox()): whoever asks for codes under all of
+ * its spellings asks one person. */
+const char *limits_mailbox(void *mem, const struct settings *settings, const char *email);
+
 /* By what a client is counted: its IPv4 address, or the IPv6 networks around it. A customer has one
  * of at least 64 bits, some have one of 56 or 48. Returns how many keys that is. */
 enum { LIMITS_CLIENT_KEYS = ADDRESS_NETWORKS };

@@ -149,6 +149,18 @@ def test_a_key_is_found_as_people_write_it(manus):
     assert "10 per minute: 10 left" in limits(manus, "show", "login_failures:login:some.body@example.com").stdout
 
 
+def test_codes_are_counted_by_mailbox_whatever_stands_behind_a_plus(start):
+    manus = start(RATE_LIMIT_ENABLED="true", TRUSTED_PROXIES="127.0.0.1", RATE_LIMIT_AUTH_SEND_VERIFICATION_CODE="3/hour")
+    ask = lambda email, number: manus.post(f"{API}/auth/send-verification-code", {"email": email}, headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code
+    spellings = ("victim+1@example.com", "victim+2@example.com", "Victim@EXAMPLE.com", "victim+3@example.com", "victim@example.com")
+    assert [ask(email, number) == 429 for number, email in enumerate(spellings)] == [False] * 3 + [True] * 2
+    assert ask("other+victim@example.com", 9) != 429
+    for email in ("victim+7@example.com", "victim@example.com"):
+        assert "3 per hour: 0 left" in limits(manus, "show", f"auth_send_verification_code:email:{email}").stdout
+    assert limits(manus, "reset", "auth_send_verification_code:email:victim+8@example.com").stdout == "reset\n"
+    assert ask("victim+9@example.com", 10) != 429
+
+
 @pytest.mark.parametrize("words, status", [
     (("ban", "nobody"), 65), (("ban", "10.0.0.1/8"), 65), (("ban", "0.0.0.0/0"), 65), (("ban", "::/0"), 65), (("ban", "192.0.2.1", "--for", "ever"), 64),
     (("ban", "192.0.2.1", "--for", "400d"), 64), (("ban", "192.0.2.1", "--for", "-1h"), 64), (("ban",), 64), (("show",), 64), (("unban", "x"), 65),
