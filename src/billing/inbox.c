@@ -23,6 +23,7 @@ enum {
     DUPLICATE_TRIES = 8,
     STOP_MS = 9000,
     SWEEP_MS = 3600 * 1000,
+    HASTEN_MS = 60 * 1000, /* at most so often */
 };
 
 #define GIVE_UP_MS (3 * INT64_C(86400000))
@@ -451,9 +452,10 @@ struct inbox {
         atomic_bool running;
     } workers[WORKERS];
     atomic_bool stopping;
-    int64_t looked_ms, swept_ms;
-    struct job sweep;
-    atomic_bool sweeping;
+    int64_t looked_ms, swept_ms, hastened_ms;
+    unsigned outages; /* after which what waited was hastened */
+    struct job sweep, hasten;
+    atomic_bool sweeping, hastening;
 };
 
 /* Why an event is recorded and not applied; NULL: it is to be applied. `*ret_message` as in struct
@@ -665,6 +667,42 @@ static void swept(struct job *job, enum err outcome)
     atomic_store(&container_of(job, struct inbox, sweep)->sweeping, false);
 }
 
+/* Stripe is there again: what has failed meanwhile may wait for up to an hour. */
+static void run_hasten(struct job *job)
+{
+    struct inbox *inbox = container_of(job, struct inbox, hasten);
+    auto_tree void *mem = mem_tree(1024);
+    struct task task = {
+        .mem = mem, .id = "inbox hasten", .deadline_ms = clock_mono_ms() + APPLY_MS};
+    unsigned count = 0;
+    enum err e = store_events_hasten(&task, inbox->billing->store, clock_wall_ms(), &count);
+
+    if (e != OK)
+        log_warning(&task, "events that wait cannot be hastened", LOG_S("detail", task.text));
+    else if (count > 0)
+        log_info(&task, "Stripe answers again: what has failed meanwhile is tried now",
+                 LOG_I("events", count));
+}
+
+static void hastened(struct job *job, enum err outcome)
+{
+    (void)outcome;
+    atomic_store(&container_of(job, struct inbox, hasten)->hastening, false);
+}
+
+static void hasten(struct inbox *inbox, int64_t now_ms)
+{
+    unsigned outages = stripe_outages(inbox->billing->stripe);
+
+    if (outages == inbox->outages || now_ms - inbox->hastened_ms < HASTEN_MS ||
+        atomic_exchange(&inbox->hastening, true))
+        return;
+    inbox->outages = outages;
+    inbox->hastened_ms = now_ms;
+    if (lane_submit(inbox->lane, &inbox->hasten) != OK)
+        atomic_store(&inbox->hastening, false);
+}
+
 struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
                          const struct settings *(*settings)(void *app), void *app)
 {
@@ -676,6 +714,9 @@ struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
     inbox->app = app;
     inbox->sweep.run = run_sweep;
     inbox->sweep.done = swept;
+    inbox->hasten.run = run_hasten;
+    inbox->hasten.done = hastened;
+    inbox->hastened_ms = clock_mono_ms() - HASTEN_MS;
     for (size_t i = 0; i < WORKERS; i++) {
         inbox->workers[i].inbox = inbox;
         inbox->workers[i].job.run = work;
@@ -691,6 +732,7 @@ void inbox_tick(struct inbox *inbox)
     if (now_ms - inbox->looked_ms < LOOK_MS)
         return;
     inbox->looked_ms = now_ms;
+    hasten(inbox, now_ms);
     for (size_t i = 0; i < WORKERS; i++) {
         struct inbox_worker *worker = &inbox->workers[i];
 
@@ -707,7 +749,7 @@ void inbox_tick(struct inbox *inbox)
 
 static bool is_busy(const struct inbox *inbox)
 {
-    bool busy = atomic_load(&inbox->sweeping);
+    bool busy = atomic_load(&inbox->sweeping) || atomic_load(&inbox->hastening);
 
     for (size_t i = 0; i < WORKERS; i++)
         busy = busy || atomic_load(&inbox->workers[i].running);

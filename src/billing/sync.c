@@ -25,6 +25,7 @@ static enum err list_all(struct task *task, struct stripe *stripe, const char *p
     for (int i = 0; i < PAGES; i++) {
         auto_call struct stripe_call call = {.method = "GET", .path = path, .about = about};
         struct text form = text_open(task->mem, query->len + 64);
+        const char *last;
         json_t *data;
 
         text_put(&form, query->s, query->len);
@@ -42,12 +43,15 @@ static enum err list_all(struct task *task, struct stripe *stripe, const char *p
         if (!json_is_array(data))
             return fail(task, ERR_STRIPE_DOWN, "Stripe's list is none");
         json_array_extend(*ret, data);
-        if (!json_is_true(json_object_get(call.reply, "has_more")) || json_array_size(data) == 0)
+        if (!json_is_true(json_object_get(call.reply, "has_more")))
             return OK;
-        after = mem_string(task->mem,
-                           stripe_text(json_array_get(data, json_array_size(data) - 1), "id"));
+        last = stripe_text(json_array_get(data, json_array_size(data) - 1), "id");
+        if (*last == '\0' || (after != NULL && strcmp(last, after) == 0))
+            break;
+        after = mem_string(task->mem, last);
     }
-    return OK;
+    /* A part is never taken for the whole: what it leaves out may be what is paid. */
+    return fail(task, ERR_STRIPE_DOWN, "Stripe's list does not end");
 }
 
 enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription)

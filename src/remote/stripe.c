@@ -261,6 +261,9 @@ static void note_subject(struct stripe *stripe, const char *about)
 static void note_answer(struct stripe *stripe)
 {
     pthread_mutex_lock(&stripe->lock);
+    /* Of few customers nobody may have needed a break to know that it was away. */
+    if (stripe->failures >= BREAKS_AFTER)
+        stripe->outages++;
     forget_failures(stripe);
     stripe->break_ms = FIRST_BREAK_MS;
     pthread_mutex_unlock(&stripe->lock);

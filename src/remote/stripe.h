@@ -70,7 +70,7 @@ must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct 
  * addresses, keys and other secrets. Never NULL. */
 const char *stripe_said(void *mem, const char *text);
 
-/* How often Stripe was left alone and has answered again since. */
+/* How often Stripe has answered again after several failures in a row. */
 unsigned stripe_outages(struct stripe *stripe);
 
 /* Stripe itself says that it knows no such object; a 404 of anything else does not. */

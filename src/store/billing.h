@@ -293,6 +293,10 @@ struct event_counts {
 must_check enum err store_event_counts(struct task *task, struct store *store,
                                        struct event_counts *ret);
 
+/* What waits because it has failed is due now. *ret_count: so many. */
+must_check enum err store_events_hasten(struct task *task, struct store *store, int64_t now_ms,
+                                        unsigned *ret_count);
+
 /* Removes some of those that were done or ignored before `before_ms`. */
 must_check enum err store_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                                       unsigned *ret_count);
@@ -355,6 +359,7 @@ struct billing_operations {
                        struct event **, size_t *, int64_t *);
     enum err (*event_counts)(struct task *, struct store *, struct event_counts *);
     enum err (*event_sweep)(struct task *, struct store *, int64_t, unsigned *);
+    enum err (*events_hasten)(struct task *, struct store *, int64_t, unsigned *);
     enum err (*mark)(struct task *, struct store *, const char *, bool *, int64_t *);
     enum err (*mark_set)(struct task *, struct store *, const char *, int64_t);
 };

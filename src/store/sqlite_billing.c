@@ -855,6 +855,7 @@ const struct billing_operations sqlite_billing_operations = {
     .events = sqlite_events,
     .event_counts = sqlite_event_counts,
     .event_sweep = sqlite_event_sweep,
+    .events_hasten = sqlite_events_hasten,
     .mark = sqlite_mark,
     .mark_set = sqlite_mark_set,
 };

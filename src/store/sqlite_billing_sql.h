@@ -222,6 +222,8 @@
                        " WHERE state = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2")          \
     X(EVENT_COUNTS, "SELECT (SELECT count(*) FROM events WHERE state = 'waiting'),"                \
                     " (SELECT count(*) FROM events WHERE state = 'dead')")                         \
+    X(EVENTS_HASTEN, "UPDATE events SET next_at = ?1"                                              \
+                     " WHERE state = 'waiting' AND waits > 0 AND next_at > ?1")                    \
     X(EVENT_SWEEP, "DELETE FROM events WHERE number IN"                                            \
                    " (SELECT number FROM events INDEXED BY events_done"                            \
                    " WHERE done_at > 0 AND done_at < ?1 AND state IN ('done', 'ignored')"          \

@@ -338,6 +338,26 @@ enum err sqlite_event_counts(struct task *task, struct store *store, struct even
     return sqlite_reading(task, store, count_events, ret);
 }
 
+static enum err hasten_events(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct settle_event *hasten = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENTS_HASTEN);
+
+    if (s != NULL)
+        sqlite3_bind_int64(s, 1, hasten->at_ms);
+    return sqlite_db_run(task, db, s, &hasten->changes);
+}
+
+enum err sqlite_events_hasten(struct task *task, struct store *store, int64_t now_ms,
+                              unsigned *ret_count)
+{
+    struct settle_event hasten = {.at_ms = now_ms};
+    enum err e = sqlite_writing(task, store, hasten_events, &hasten);
+
+    *ret_count = (unsigned)hasten.changes;
+    return e;
+}
+
 static enum err sweep_events(struct task *task, struct sqlite_db *db, void *argument)
 {
     struct settle_event *sweep = argument;

@@ -169,6 +169,8 @@ enum err sqlite_event_counts(struct task *task, struct store *store, struct even
 enum err sqlite_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
                      int64_t *ret_ms);
 enum err sqlite_mark_set(struct task *task, struct store *store, const char *name, int64_t at_ms);
+enum err sqlite_events_hasten(struct task *task, struct store *store, int64_t now_ms,
+                              unsigned *ret_count);
 enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t before_ms,
                             unsigned *ret_count);
 

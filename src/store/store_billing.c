@@ -178,6 +178,12 @@ enum err store_event_sweep(struct task *task, struct store *store, int64_t befor
     return store->operations->billing->event_sweep(task, store, before_ms, ret_count);
 }
 
+enum err store_events_hasten(struct task *task, struct store *store, int64_t now_ms,
+                             unsigned *ret_count)
+{
+    return store->operations->billing->events_hasten(task, store, now_ms, ret_count);
+}
+
 enum err store_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
                     int64_t *ret_ms)
 {

@@ -2,6 +2,8 @@
 import socket
 import time
 
+import pytest
+
 from letters import rows
 from manus import API, SLOW
 from test_stripe_failures import buy
@@ -44,6 +46,34 @@ def test_what_fails_for_several_stops_all_until_a_question_about_nobody_is_answe
     while buy(world, bystander).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_has_failed_in_a_long_outage_is_tried_as_soon_as_stripe_is_back(world, count):
+    people = [world.subscriber() for _ in range(count)]
+    for _, person in people:
+        person.cancels()
+    world.stripe.fails(500, times=100_000)
+    for _, person in people:
+        world.deliver(person)
+    waiting = "SELECT count(*) FROM events WHERE state = 'waiting' AND waits > 0"
+    deadline = time.monotonic() + 30 * SLOW
+    while rows(world.manus, waiting)[0][0] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for user, _ in people * 6:
+        world.get(user, "invoices")
+    rows(world.manus, "UPDATE events SET next_at = next_at + 3600000 WHERE state = 'waiting'")
+    world.stripe.honest()
+    bystander = world.user()
+    while buy(world, bystander).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    for user, person in people:
+        world.settle(user, person)
+    while rows(world.manus, "SELECT 1 FROM events WHERE state = 'waiting'"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_key_that_may_not_read_the_balance_still_finds_stripe_back(world):

@@ -668,6 +668,19 @@ def test_who_pays_for_a_plan_and_is_linked_to_nobody_is_found_by_the_comparison(
     world.settle(user, person)
 
 
+@pytest.mark.parametrize("data", [[], [{"id": "sub_1"}], [{"id": None}]])
+def test_a_part_of_a_list_is_not_taken_for_the_whole(world, data):
+    user = world.user()
+    person, session = world.checkout(user)
+    world.stripe.garbles(json.dumps({"object": "list", "has_more": True, "data": data}).encode(), "GET /v1/subscriptions", times=100)
+    assert person.pay(session)
+    world.deliver(person)
+    assert "does not end" in rows(world.manus, "SELECT error FROM events WHERE state = 'waiting' AND error <> ''")[0][0]
+    assert not world.stripe.asked("DELETE .*") and not rows(world.manus, "SELECT 1 FROM events WHERE state = 'done' AND type LIKE 'customer.sub%'")
+    world.stripe.honest()
+    world.settle(user, person)
+
+
 @pytest.mark.parametrize("last", ["sub_1", "", None])
 def test_pages_of_payers_that_do_not_end_are_told(world, last):
     world.stripe.garbles(json.dumps({"object": "list", "has_more": True, "data": [{"id": last}] if last is not None else []}).encode(),

@@ -1075,6 +1075,29 @@ static void run_take(struct task *task, unsigned number, void *argument)
         snprintf(t->ids[number], sizeof t->ids[number], "%s", event.id);
 }
 
+static void test_what_has_failed_is_due_at_once_when_it_is_hastened(void **state)
+{
+    struct task *task = *state;
+    struct event failed = event_at(task, SAMPLE_MS), kept = event_at(task, SAMPLE_MS + HOUR_MS);
+    const char *said;
+    unsigned count = 0;
+    int64_t kept_ms;
+
+    put(task, &failed, &said);
+    put(task, &kept, &said);
+    kept_ms = event_of(task, kept.id).next_ms;
+    for (int i = 0; i < 12; i++)
+        postpone(task, failed.id, SAMPLE_MS, false);
+    assert_int_equal(event_of(task, failed.id).next_ms, SAMPLE_MS + HOUR_MS);
+    assert_int_equal(store_events_hasten(task, store, SAMPLE_MS + 1, &count), OK);
+    assert_true(count >= 1);
+    assert_int_equal(event_of(task, failed.id).next_ms, SAMPLE_MS + 1);
+    assert_int_equal(event_of(task, failed.id).waits, 12);
+    assert_int_equal(event_of(task, kept.id).next_ms, kept_ms);
+    finish(task, failed.id, EVENT_DONE);
+    finish(task, kept.id, EVENT_DONE);
+}
+
 static void test_no_event_is_taken_twice_at_once(void **state)
 {
     struct task *task = *state;
@@ -1407,6 +1430,7 @@ int contract_billing_run(struct store *of)
         TEST(test_an_event_that_is_put_off_waits_and_a_dead_one_until_it_is_replayed),
         TEST(test_one_answer_settles_what_the_customers_events_waited_for),
         TEST(test_events_are_listed_by_state_and_swept_when_they_are_old),
+        TEST(test_what_has_failed_is_due_at_once_when_it_is_hastened),
         TEST(test_no_event_is_taken_twice_at_once),
         TEST(test_of_a_customers_events_one_is_in_work_and_the_others_wait),
         TEST(test_a_lease_that_is_over_lets_the_customers_next_event_go),
