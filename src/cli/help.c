@@ -94,8 +94,9 @@ static void put_actions(struct text *out, const struct command_row *row)
 
 static void put_examples(struct text *out, const struct command_row *row)
 {
-    for (size_t i = 0; i < EXAMPLES && row->examples[i] != NULL; i++)
-        text_printf(out, "%s  %s\n", i == 0 ? "\nExamples:\n" : "", row->examples[i]);
+    for (size_t i = 0; i < EXAMPLES && row->examples[i].usage != NULL; i++)
+        text_printf(out, "%s  %s\n      %s\n", i == 0 ? "\nExamples:\n" : "",
+                    row->examples[i].usage, row->examples[i].help);
 }
 
 void help_put_command(struct text *out, const struct command_row *row)
@@ -167,8 +168,10 @@ static void put_man_examples(struct text *out)
 {
     text_add(out, ".SH EXAMPLES\n");
     for (size_t i = 0; i < cli_command_count; i++) {
-        for (size_t j = 0; j < EXAMPLES && cli_commands[i].examples[j] != NULL; j++)
-            put_entry(out, cli_commands[i].examples[j], cli_commands[i].summary);
+        const struct action_row *examples = cli_commands[i].examples;
+
+        for (size_t j = 0; j < EXAMPLES && examples[j].usage != NULL; j++)
+            put_entry(out, examples[j].usage, examples[j].help);
     }
 }
 

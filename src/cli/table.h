@@ -14,7 +14,8 @@ struct option_row {
 };
 
 struct action_row {
-    const char *usage; /* "inbox show EVENT": words in small letters stand for themselves */
+    /* "inbox show EVENT": words in small letters stand for themselves; or a whole command line */
+    const char *usage;
     const char *help;
 };
 
@@ -25,7 +26,7 @@ struct command_row {
     const char *details;
     struct option_row options[OPTIONS];
     const struct action_row *actions; /* NULL: none but those in admin_actions */
-    const char *examples[EXAMPLES];
+    struct action_row examples[EXAMPLES];
     command *run;
 };
 
