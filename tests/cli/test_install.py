@@ -53,6 +53,12 @@ def test_systemd_takes_the_units(installed):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_systemd_makes_the_user(installed, tmp_path):
+    (tmp_path / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", installed / "lib" / "sysusers.d" / "manus.conf"], check=True, timeout=60, capture_output=True)
+    assert re.search(r"^manus:x:\d+:\d+:manus:/var/lib/manus:/usr/sbin/nologin$", (tmp_path / "etc" / "passwd").read_text(), re.M)
+
+
 def test_the_unit_is_confined(installed):
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", installed / "lib/systemd/system/manus.service"],
                           capture_output=True, text=True, timeout=60)

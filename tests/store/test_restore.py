@@ -278,3 +278,27 @@ def test_a_tool_that_copies_the_log_while_the_server_runs_is_no_foreign_file(sta
     manus.start()
     tool.close()
     assert knows(manus, account)
+
+
+def test_a_restore_that_finds_no_room_changes_nothing(tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("needs root to mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    try:
+        manus = Manus(tmp_path, DATA_DIR=disk / "data").start()
+        account = manus.register()
+        copy = copy_of(manus)
+        assert manus.stop() == 0
+        there = os.statvfs(disk)
+        (disk / "ballast").write_bytes(bytes(there.f_bavail * there.f_frsize - 8192))
+        done = command(manus, "restore", str(copy))
+        assert done.returncode == 69 and "No space left on device: free some space" in done.stderr
+        assert {path.name for path in data_of(manus).iterdir()} == {"admin.sock", "lock", "manus.sqlite", "manus.sqlite-seal"}
+        (disk / "ballast").unlink()
+        manus.start()
+        assert knows(manus, account)
+        assert manus.stop() == 0
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
