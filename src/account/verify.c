@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "mail/letter.h"
 #include "mail/outbox.h"
 
 #include <errno.h>
@@ -24,17 +25,25 @@ static const char *mac_of(struct task *task, const struct secret *key, const cha
     return text_base64url(task->mem, mac, sizeof mac);
 }
 
-/* NULL without PUBLIC_URL: what a request says of the host is no source for it. Behind # the token
- * reaches no log and no other site. */
+/* PUBLIC_URL; without it, where mails are files of this machine, the address that is served. What a
+ * request says of the host is no source for it. */
+static const char *base_of_links(void *mem, const struct settings *settings)
+{
+    if (settings->public_url != NULL && *settings->public_url != '\0')
+        return settings->public_url;
+    return letter_is_file(settings) ? settings_served_url(mem, settings) : NULL;
+}
+
+/* NULL: nobody knows where it would lead. Behind # the token reaches no log and no other site. */
 static const char *link_of(struct task *task, const struct settings *settings,
                            const struct user *user)
 {
     int64_t expires_s = clock_wall_ms() / 1000 + LINK_HOURS * HOUR_S;
+    const char *base = base_of_links(task->mem, settings);
 
-    if (settings->public_url == NULL || *settings->public_url == '\0')
+    if (base == NULL)
         return NULL;
-    return mem_printf(task->mem, "%s/verify-email#%s.%lld.%s", settings->public_url, user->id,
-                      (long long)expires_s,
+    return mem_printf(task->mem, "%s/verify-email#%s.%lld.%s", base, user->id, (long long)expires_s,
                       mac_of(task, settings->jwt_secret, user->id, expires_s, user->email));
 }
 

@@ -879,3 +879,16 @@ struct settings *settings_reload(void *mem, const struct settings_input *input,
     }
     return new;
 }
+
+const char *settings_served_url(void *mem, const struct settings *settings)
+{
+    static const char *const here[] = {"127.0.0.1", "0.0.0.0", "::", "::1", "localhost"};
+    const char *host = settings->host;
+
+    for (size_t i = 0; i < count_of(here); i++) {
+        if (strcmp(host, here[i]) == 0)
+            host = "localhost";
+    }
+    return mem_printf(mem, strchr(host, ':') == NULL ? "http://%s:%d" : "http://[%s]:%d", host,
+                      (int)settings->port);
+}

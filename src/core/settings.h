@@ -128,3 +128,6 @@ struct settings *settings_load(void *mem, const struct settings_input *input,
  * LIVE and reports a warning for each of them that has changed. `old` must outlive the result. */
 struct settings *settings_reload(void *mem, const struct settings_input *input,
                                  const struct settings *old, struct settings_report *report);
+
+/* Where a browser on this machine finds the server, such as http://localhost:8000. */
+const char *settings_served_url(void *mem, const struct settings *settings);

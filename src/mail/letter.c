@@ -8,8 +8,9 @@
 
 #include <sodium.h>
 #include <string.h>
+#include <strings.h>
 
-enum { BASE64_LINE = 76, SUBJECT_CHUNK = 42 };
+enum { BASE64_LINE = 76, SUBJECT_CHUNK = 42, SUBJECT_LINE = 66 };
 
 /* In the order in which they are read; NULL leaves one out. */
 struct letter {
@@ -42,6 +43,17 @@ bool letter_has_sender(const struct settings *settings)
     return sender_of(settings) != NULL;
 }
 
+bool letter_has_server(const struct settings *settings)
+{
+    return settings->email_host != NULL && *settings->email_host != '\0' &&
+           sender_of(settings) != NULL;
+}
+
+bool letter_is_file(const struct settings *settings)
+{
+    return !letter_has_server(settings) && strcasecmp(settings->environment, "production") != 0;
+}
+
 static char *base64(void *mem, const char *bytes, size_t len)
 {
     size_t size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_ORIGINAL);
@@ -65,10 +77,19 @@ static void put_words(struct text *out, const char *text)
     }
 }
 
+/* A short one in ASCII stands as it is, for who reads the file. */
 static void put_subject(struct text *out, const char *subject)
 {
+    size_t len = strlen(subject);
+
     text_add(out, "Subject:");
-    put_words(out, subject);
+    for (size_t i = 0; i < len; i++) {
+        if (subject[i] < ' ' || subject[i] > '~' || len > SUBJECT_LINE) {
+            put_words(out, subject);
+            return;
+        }
+    }
+    text_printf(out, " %s\r\n", subject);
 }
 
 /* What stands before <ADDRESS> in EMAIL_FROM, without quotes; may be empty. */
@@ -84,14 +105,10 @@ static const char *sender_name(void *mem, const struct settings *settings)
     return name;
 }
 
-static void put_part(struct text *out, const char *boundary, const char *type, const char *body)
+static void put_base64(struct text *out, const char *body)
 {
     const char *encoded = base64(out->mem, body, strlen(body));
 
-    text_printf(out,
-                "--%s\r\nContent-Type: %s; charset=utf-8\r\n"
-                "Content-Transfer-Encoding: base64\r\n\r\n",
-                boundary, type);
     while (*encoded != '\0') {
         size_t len = strnlen(encoded, BASE64_LINE);
 
@@ -99,6 +116,30 @@ static void put_part(struct text *out, const char *boundary, const char *type, c
         text_add(out, "\r\n");
         encoded += len;
     }
+}
+
+static void put_lines(struct text *out, const char *body)
+{
+    for (; *body != '\0'; body++) {
+        if (*body == '\n')
+            text_char(out, '\r');
+        text_char(out, *body);
+    }
+}
+
+/* `plain`: as people read it, for a file; servers may change what is not ASCII, or has long lines.
+ */
+static void put_part(struct text *out, const char *boundary, const char *type, const char *body,
+                     bool plain)
+{
+    text_printf(out,
+                "--%s\r\nContent-Type: %s; charset=utf-8\r\n"
+                "Content-Transfer-Encoding: %s\r\n\r\n",
+                boundary, type, plain ? "8bit" : "base64");
+    if (plain)
+        put_lines(out, body);
+    else
+        put_base64(out, body);
 }
 
 /* RFC 5322's date is the HTTP one but for the name of the zone. */
@@ -162,6 +203,7 @@ static const char *compose(void *mem, const struct settings *settings, const cha
 {
     const char *from = letter_sender(mem, settings), *wire = email_wire(mem, to);
     const char *boundary = crypto_id(mem), *domain;
+    bool plain = letter_is_file(settings);
     struct text out = text_open(mem, 4096);
 
     if (from == NULL)
@@ -177,8 +219,8 @@ static const char *compose(void *mem, const struct settings *settings, const cha
                 "Message-ID: <%s@%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
                 "Content-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n",
                 crypto_id(mem), domain, boundary);
-    put_part(&out, boundary, "text/plain", as_text(mem, letter));
-    put_part(&out, boundary, "text/html", as_html(mem, letter, language));
+    put_part(&out, boundary, "text/plain", as_text(mem, letter), plain);
+    put_part(&out, boundary, "text/html", as_html(mem, letter, language), plain);
     text_printf(&out, "--%s--\r\n", boundary);
     return out.s;
 }

@@ -11,6 +11,11 @@
 /* The address that letters come from; NULL if none is configured. */
 const char *letter_sender(void *mem, const struct settings *settings);
 bool letter_has_sender(const struct settings *settings);
+bool letter_has_server(const struct settings *settings);
+
+/* Without a server, unless this is production: letters are files, written to be read as they are.
+ */
+bool letter_is_file(const struct settings *settings);
 
 /* A code by which its reader may choose a new password. */
 const char *letter_reset_code(void *mem, const struct settings *settings, const char *to,

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum {
@@ -41,15 +40,29 @@ struct outbox {
     int64_t looked_ms;
 };
 
-static bool has_server(const struct settings *settings)
-{
-    return settings->email_host != NULL && *settings->email_host != '\0' &&
-           letter_has_sender(settings);
-}
-
 bool outbox_is_configured(const struct settings *settings)
 {
-    return has_server(settings) || strcasecmp(settings->environment, "production") != 0;
+    return letter_has_server(settings) || letter_is_file(settings);
+}
+
+/* The line of a readable mail that is a link; NULL: it has none. */
+static const char *link_in(struct task *task, const struct mail *mail)
+{
+    const char *at = strstr(mail->content, "\r\nhttp");
+
+    return at == NULL ? NULL : mem_copy(task->mem, at + 2, strcspn(at + 2, "\r"));
+}
+
+/* With the ends of lines that files have here. */
+static struct text as_file(struct task *task, const struct mail *mail)
+{
+    struct text out = text_open(task->mem, strlen(mail->content));
+
+    for (const char *at = mail->content; *at != '\0'; at++) {
+        if (at[0] != '\r' || at[1] != '\n')
+            text_char(&out, *at);
+    }
+    return out;
 }
 
 /* A file that is there is whole. */
@@ -58,13 +71,14 @@ static const char *write_file(struct task *task, const struct settings *settings
 {
     const char *folder = mem_printf(task->mem, "%s/outbox", settings->data_dir);
     const char *path = mem_printf(task->mem, "%s/%lld.eml", folder, (long long)mail->number);
+    struct text content = as_file(task, mail);
 
     if (mkdir(folder, 0700) == 0 ? !file_sync_folder(folder) : errno != EEXIST)
         return "the folder of mails cannot be made";
-    if (!file_replace(path, mail->content, strlen(mail->content)))
+    if (!file_replace(path, content.s, content.len))
         return "the file of a mail cannot be written";
     log_info(task, "no mail server is configured: a mail was written to a file",
-             LOG_S("path", path));
+             LOG_S("path", path), LOG_S("link", link_in(task, mail)));
     return NULL;
 }
 
@@ -84,7 +98,7 @@ static const char *deliver(struct task *task, const struct settings *settings, C
     *ret_for_good = false;
     if (*mail->to == '\0')
         return NULL;
-    if (has_server(settings))
+    if (letter_has_server(settings))
         return smtp_send(task->mem, curl, settings, letter_sender(task->mem, settings), mail->to,
                          mail->content, ret_for_good);
     return outbox_is_configured(settings) ? write_file(task, settings, mail)

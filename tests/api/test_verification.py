@@ -1,11 +1,14 @@
 """An address is proved by a code or a link, once; what may be done before is a setting."""
 import concurrent.futures
+import email
+import email.policy
+import pathlib
 import re
 
 import pytest
 
 from letters import age, code_in, letter_to, letters, nobody_waits, rows, text_of
-from manus import API
+from manus import API, free_port
 
 CODE = {"code": 401, "msg": "Invalid or expired verification code", "data": None}
 LINK = {"code": 401, "msg": "Invalid or expired verification link", "data": None}
@@ -50,7 +53,8 @@ def test_who_registers_is_mailed_a_link_and_a_code(manus):
     assert f'href="https://app.example.com/verify-email#{token}"' in mail.get_body(("html",)).get_content()
     assert verify(manus, account, email=account["email"].upper(), verification_code=code_in(mail)).text == '{"code":0,"msg":"success","data":{}}'
     assert is_verified(manus, account) is True
-    assert token not in manus.log_path.read_text()
+    (line,) = [line for line in manus.log() if token in str(line)]
+    assert line["link"].endswith(token) and line["msg"] == "no mail server is configured: a mail was written to a file"
 
 
 def test_a_link_is_good_once(manus):
@@ -249,7 +253,7 @@ def test_without_the_setting_registration_mails_nothing(start):
     assert manus.post(f"{API}/auth/send-email-verification", token=account["access_token"]).status_code == 200
     nobody_waits(manus)
     (mail,) = letters(manus, account["email"])
-    assert "http" not in text_of(mail)
+    assert f"http://localhost:{manus.port}/verify-email#" in text_of(mail)
     assert verify(manus, account, email=account["email"], verification_code=code_in(mail)).status_code == 200
 
 
@@ -282,3 +286,30 @@ def test_an_unverified_administrator_administers_only_where_everything_is_allowe
         account = manus.register()
         rows(manus, "UPDATE users SET role = 'admin'")
         assert manus.get(f"{API}/auth/users", account["access_token"]).status_code == status
+
+
+def test_without_a_mail_server_a_mail_is_a_file_that_people_can_read_and_its_link_leads_here(start):
+    manus = start(EMAIL_VERIFICATION="true")
+    account = manus.register()
+    line = manus.wait_for_log(lambda line: line["msg"].startswith("no mail server is configured"))
+    written = pathlib.Path(line["path"]).read_text(encoding="utf-8")
+    code = code_in(letter_to(manus, account["email"]))
+    assert "\nSubject: Confirm your e-mail address\n" in written and f"\n{code}\n" in written
+    assert line["link"].startswith(f"http://localhost:{manus.port}/verify-email#") and f"\n{line['link']}\n" in written
+    token = line["link"].partition("#")[2]
+    assert manus.post(f"{API}/auth/verify-email", {"token": token, "password": account["password"]}).status_code == 200
+
+
+def test_a_readable_mail_in_arabic_is_a_sound_one(start):
+    manus = start(EMAIL_VERIFICATION="true")
+    manus.post(f"{API}/auth/register", {"fullname": "Sara Said", "email": "sara@example.com", "password": "password123"}, headers={"Accept-Language": "ar"})
+    letter = letter_to(manus, "sara@example.com")
+    assert letter["Subject"] == "تأكيد عنوان بريدك الإلكتروني" and "أو أدخل الرمز" in text_of(letter) and not letter.defects
+
+
+def test_what_goes_to_a_mail_server_is_seven_bits_wide_and_has_no_link_that_nobody_set(start):
+    manus = start(EMAIL_VERIFICATION="true", EMAIL_HOST="127.0.0.1", EMAIL_PORT=free_port(), EMAIL_FROM="noreply@example.com")
+    manus.post(f"{API}/auth/register", {"fullname": "Sara Said", "email": "sara@example.com", "password": "password123"}, headers={"Accept-Language": "ar"})
+    content = rows(manus, "SELECT content FROM mails")[0][0]
+    assert content.isascii() and "8bit" not in content
+    assert "http" not in text_of(email.message_from_string(content, policy=email.policy.default))
