@@ -6,10 +6,13 @@
 #include "api/language.h"
 #include "api/openapi.h"
 #include "core/crypto.h"
+#include "core/told.h"
 #include "http/reply.h"
+#include "mail/outbox.h"
 #include "pages_data.h"
 #include "viewer_data.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,12 +38,16 @@ struct page {
     const char *etag;
 };
 
-enum { ASSETS = 7 };
+enum { ASSETS = 9 };
+
+/* What depends on the settings in force; by language. */
+struct current {
+    struct page home[LANGUAGES], verify[LANGUAGES], missing[LANGUAGES];
+    struct page docs, openapi;
+};
 
 struct pages {
-    struct page home[2], verify[2]; /* by language */
-    struct page docs;
-    _Atomic(const struct page *) openapi; /* of the settings in force */
+    _Atomic(const struct current *) current;
     struct asset {
         const char *name;
         struct page page;
@@ -81,23 +88,61 @@ static struct page make_gzip(void *mem, const char *type, const char *bytes, siz
     return page;
 }
 
-/* A page with the link to the source in the place of {{source}}. */
-static const char *fill_in(void *mem, const char *page, const struct settings *settings)
+static const char *provider_name(const struct settings *settings)
 {
-    static const char mark[] = "{{source}}";
-    const char *source = settings->source_url, *at;
-    struct text out = text_open(mem, strlen(page) + 256);
-
-    while ((at = strstr(page, mark)) != NULL) {
-        text_put(&out, page, (size_t)(at - page));
-        text_html(&out, source == NULL || *source == '\0' ? "/docs#source" : source);
-        page = at + sizeof mark - 1;
-    }
-    text_add(&out, page);
-    return out.s;
+    return settings->auth_provider == PROVIDER_NONE    ? "none"
+           : settings->auth_provider == PROVIDER_LOCAL ? "local"
+                                                       : "password";
 }
 
-static const char *make_docs(void *mem)
+static void put_source(struct text *out, const struct settings *settings, const char *label,
+                       size_t len)
+{
+    if (settings->source_url == NULL || *settings->source_url == '\0')
+        return;
+    text_add(out, " <a href=\"");
+    text_html(out, settings->source_url);
+    text_add(out, "\">");
+    text_put(out, label, len);
+    text_add(out, "</a>");
+}
+
+/* {{source:LABEL}} is a link, or nothing if there is none. */
+static void put_mark(struct text *out, const struct settings *settings, const char *mark,
+                     size_t len)
+{
+    static const char source[] = "source:";
+    enum { SOURCE_LEN = sizeof source - 1 };
+    bool confirms = settings->email_verification && outbox_is_configured(settings) &&
+                    settings->auth_provider == PROVIDER_PASSWORD;
+
+    if (len >= SOURCE_LEN && memcmp(mark, source, SOURCE_LEN) == 0)
+        put_source(out, settings, mark + SOURCE_LEN, len - SOURCE_LEN);
+    else if (strncmp(mark, "password_min}}", len + 2) == 0)
+        text_int(out, settings->password_min);
+    else if (strncmp(mark, "provider}}", len + 2) == 0)
+        text_add(out, provider_name(settings));
+    else if (strncmp(mark, "confirms}}", len + 2) == 0)
+        text_add(out, confirms ? "true" : "false");
+    else
+        assert(false && "a page has a mark that nothing fills in");
+}
+
+/* A page with its {{marks}} filled in. */
+static struct page fill_in(void *mem, const char *page, const struct settings *settings)
+{
+    struct text out = text_open(mem, strlen(page) + 256);
+    const char *at, *end;
+
+    for (; (at = strstr(page, "{{")) != NULL && (end = strstr(at, "}}")) != NULL; page = end + 2) {
+        text_put(&out, page, (size_t)(at - page));
+        put_mark(&out, settings, at + 2, (size_t)(end - at - 2));
+    }
+    text_add(&out, page);
+    return make_page(mem, html, out.s);
+}
+
+static struct page make_docs(void *mem, const struct settings *settings)
 {
     struct text out = text_open(mem, 8192);
 
@@ -107,7 +152,7 @@ static const char *make_docs(void *mem)
                 "Swagger UI, under <a href=\"/manus/assets/swagger-ui.LICENSE\">Apache-2.0</a>.</p>"
                 "</main></body></html>\n",
                 MANUS_VERSION, build_commit(mem), build_time(mem));
-    return out.s;
+    return fill_in(mem, out.s, settings);
 }
 
 void pages_follow(struct pages *pages, void *mem, const struct settings *settings,
@@ -115,10 +160,19 @@ void pages_follow(struct pages *pages, void *mem, const struct settings *setting
 {
     auto_json json_t *document = openapi_document(mem, settings, rows);
     auto_text char *text = json_dumps(document, JSON_COMPACT);
-    struct page *page = mem_new(mem, struct page);
+    struct current *current = mem_new(mem, struct current);
 
-    *page = make_page(mem, "application/json", mem_string(mem, text));
-    atomic_store(&pages->openapi, page);
+    *current = (struct current){
+        .home = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_home_en_html, settings),
+                 [LANGUAGE_ARABIC] = fill_in(mem, embedded_home_ar_html, settings)},
+        .verify = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_verify_en_html, settings),
+                   [LANGUAGE_ARABIC] = fill_in(mem, embedded_verify_ar_html, settings)},
+        .missing = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_missing_en_html, settings),
+                    [LANGUAGE_ARABIC] = fill_in(mem, embedded_missing_ar_html, settings)},
+        .docs = make_docs(mem, settings),
+        .openapi = make_page(mem, "application/json", mem_string(mem, text)),
+    };
+    atomic_store(&pages->current, current);
 }
 
 #define GZIP(type, bytes) make_gzip(mem, (type), (bytes), sizeof(bytes) - 1)
@@ -130,14 +184,11 @@ struct pages *pages_make(void *mem, const struct settings *settings, const struc
     struct pages *pages = mem_new(mem, struct pages);
 
     *pages = (struct pages){
-        .home = {[LANGUAGE_ENGLISH] = make_page(mem, html,
-                                                fill_in(mem, embedded_home_en_html, settings)),
-                 [LANGUAGE_ARABIC] = make_page(mem, html,
-                                               fill_in(mem, embedded_home_ar_html, settings))},
-        .verify = {[LANGUAGE_ENGLISH] = make_page(mem, html, embedded_verify_en_html),
-                   [LANGUAGE_ARABIC] = make_page(mem, html, embedded_verify_ar_html)},
-        .docs = make_page(mem, html, make_docs(mem)),
         .assets = {{"style.css", make_page(mem, css, embedded_style_css)},
+                   {"texts.js", make_page(mem, js,
+                                          mem_printf(mem, "\"use strict\";\n\nconst texts = %s;\n",
+                                                     told_as_json(mem)))},
+                   {"common.js", make_page(mem, js, embedded_common_js)},
                    {"home.js", make_page(mem, js, embedded_home_js)},
                    {"verify.js", make_page(mem, js, embedded_verify_js)},
                    {"docs.js", make_page(mem, js, embedded_docs_js)},
@@ -235,30 +286,59 @@ static enum err reply_page(struct request *req, const struct page *page)
     return e;
 }
 
-static enum err reply_translated(struct request *req, const struct page pages[2])
+static enum err reply_translated(struct request *req, const struct page pages[LANGUAGES])
 {
     reply_header(req, "Vary", "Accept-Language");
     return reply_page(req, &pages[language_of(req)]);
 }
 
+static const struct current *current_of(const struct request *req)
+{
+    return atomic_load(&app_of(req)->pages->current);
+}
+
 enum err pages_home(struct request *req)
 {
-    return reply_translated(req, app_of(req)->pages->home);
+    return reply_translated(req, current_of(req)->home);
 }
 
 enum err pages_verify(struct request *req)
 {
-    return reply_translated(req, app_of(req)->pages->verify);
+    return reply_translated(req, current_of(req)->verify);
 }
 
 enum err pages_docs(struct request *req)
 {
-    return reply_page(req, &app_of(req)->pages->docs);
+    return reply_page(req, &current_of(req)->docs);
 }
 
 enum err pages_openapi(struct request *req)
 {
-    return reply_page(req, atomic_load(&app_of(req)->pages->openapi));
+    return reply_page(req, &current_of(req)->openapi);
+}
+
+/* A browser that shows what comes, and nothing of the API. */
+static bool is_for_a_reader(const struct request *req)
+{
+    const char *accepted = request_header(req, HEADER_ACCEPT);
+
+    return (strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0) &&
+           strncmp(req->path, "/api/", 5) != 0 && accepted != NULL &&
+           strstr(accepted, "text/html") != NULL;
+}
+
+bool pages_missing(struct request *req)
+{
+    const struct page *page = &current_of(req)->missing[language_of(req)];
+
+    if (!is_for_a_reader(req))
+        return false;
+    req->reply.is_page = true;
+    reply_header(req, "Content-Security-Policy", CSP);
+    reply_header(req, "Vary", "Accept, Accept-Language");
+    reply_json_text(req, 404, page->bytes, page->len);
+    req->reply.content_type = page->type;
+    return true;
 }
 
 static const struct page *find_asset(const struct request *req)

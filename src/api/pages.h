@@ -1,5 +1,5 @@
-/* The pages that the program carries. Made once at the start; then read-only, but for the OpenAPI
- * document, which follows the settings in force. */
+/* The pages that the program carries. Made once at the start; then read-only, but for what follows
+ * the settings in force. */
 #pragma once
 
 #include "core/settings.h"
@@ -9,6 +9,10 @@ struct pages;
 
 struct pages *pages_make(void *mem, const struct settings *settings, const struct route *rows);
 
-/* From now on the document is that of these settings. It lives in `mem`, as long as they. */
+/* From now on pages and document are those of these settings. They live in `mem`, as long as they.
+ */
 void pages_follow(struct pages *pages, void *mem, const struct settings *settings,
                   const struct route *rows);
+
+/* Answers a browser whose path nobody has by a page; false: this is no browser's reader. */
+bool pages_missing(struct request *req);

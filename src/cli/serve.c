@@ -1,6 +1,7 @@
 #include "account/provider.h"
 #include "api/gate.h"
 #include "api/limits.h"
+#include "api/pages.h"
 #include "api/routes.h"
 #include "billing/catchup.h"
 #include "billing/inbox.h"
@@ -96,6 +97,7 @@ static struct server *new_server(struct program *p, struct listeners *listeners,
         .settings = app_settings,
         .gate = gate,
         .bar = limits_bar,
+        .missing = pages_missing,
         .admit = gate_body,
         .prepare = gate_load,
     };

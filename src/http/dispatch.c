@@ -108,7 +108,7 @@ enum dispatched dispatch_head(struct worker *worker, struct request *req,
     if (worker->app->bar(req))
         return DISPATCH_ANSWERED;
     e = find_route(worker, req);
-    if (e != OK)
+    if (e != OK && !(e == ERR_NOT_FOUND && worker->app->missing(req)))
         reply_failure(req, e);
     return req->reply.status != 0 ? DISPATCH_ANSWERED : dispatch_gate(worker, req);
 }

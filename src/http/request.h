@@ -38,6 +38,7 @@ enum {
     X(FORWARDED, "Forwarded")                                                                      \
     X(FORWARDED_FOR, "X-Forwarded-For")                                                            \
     X(USER_AGENT, "User-Agent")                                                                    \
+    X(ACCEPT, "Accept")                                                                            \
     X(ACCEPT_ENCODING, "Accept-Encoding")                                                          \
     X(ACCEPT_LANGUAGE, "Accept-Language")                                                          \
     X(ORIGINAL_METHOD, "X-Original-Method")                                                        \

@@ -19,6 +19,10 @@ struct server_app {
      * answered. */
     bool (*bar)(struct request *req);
 
+    /* On the loop: true if it has answered a request whose path nobody has; else it is a 404 like
+     * any other. */
+    bool (*missing)(struct request *req);
+
     /* On the loop, after the head and before the body: may this request go on? Fails, answers, or
      * waits (struct request). */
     enum err (*gate)(struct request *req);

@@ -1,5 +1,6 @@
 """The pages: there, fast, in the reader's language, and safe."""
 import re
+import signal
 
 import pytest
 
@@ -60,5 +61,39 @@ def test_what_is_kept_compressed_is_sent_to_everybody(manus, accepted, encoding)
 
 
 def test_the_source_is_linked_where_the_setting_says(start):
-    page = start(SOURCE_URL="https://example.com/x?a=1&b=2").get("/").text
-    assert 'href="https://example.com/x?a=1&amp;b=2"' in page
+    manus = start(SOURCE_URL="https://example.com/x?a=1&b=2")
+    for path in ("/", "/?lang=ar", "/docs"):
+        assert 'href="https://example.com/x?a=1&amp;b=2"' in manus.get(path).text
+
+
+def test_without_a_source_nothing_claims_to_lead_to_it(manus):
+    for path in ("/", "/docs"):
+        assert ">Source<" not in manus.get(path).text and "{{" not in manus.get(path).text
+
+
+def test_forms_ask_for_what_the_settings_ask_for_also_after_they_are_read_again(start, tmp_path):
+    (tmp_path / ".env").write_text("PASSWORD_MIN_LENGTH=11\n")
+    manus = start()
+    for path in ("/", "/?lang=ar", "/verify-email"):
+        assert 'minlength="11"' in manus.get(path).text
+    (tmp_path / ".env").write_text("PASSWORD_MIN_LENGTH=12\n")
+    manus.process.send_signal(signal.SIGHUP)
+    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    assert 'minlength="12"' in manus.get("/").text
+
+
+READER = {"Accept": "text/html,application/xhtml+xml;q=0.9"}
+
+
+@pytest.mark.parametrize("language, text", [("en", "There is no such page"), ("ar", "لا توجد صفحة كهذه")])
+def test_a_reader_of_a_page_that_is_not_there_is_shown_a_page(manus, language, text):
+    reply = manus.get("/nowhere", headers={**READER, "Accept-Language": language})
+    assert (reply.status_code, reply.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert text in reply.text and reply.headers["Cache-Control"] == "no-store" and "script-src 'self'" in reply.headers["Content-Security-Policy"]
+
+
+def test_who_is_no_reader_gets_the_apis_404(manus):
+    for path, headers in (("/nowhere", {}), ("/api/v1/nowhere", READER), ("/nowhere", {"Accept": "application/json"})):
+        assert manus.get(path, headers=headers).json() == {"code": 404, "msg": "Not Found", "data": None}
+    assert manus.request("POST", "/nowhere", headers=READER).headers["Content-Type"] == "application/json"
+    assert manus.get("/api/v1/auth/logout", headers=READER).status_code == 405

@@ -84,3 +84,16 @@ def test_every_relative_link_of_the_docs_leads_somewhere():
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / pathlib.Path(link.strip("\u200e"))).exists(), f"{path}: {link}"
+
+
+def test_every_text_with_which_a_request_is_refused_is_told_to_people():
+    """Refusals begin with a capital, what is for the log alone does not."""
+    told = "".join(re.findall(r'"([^"]*)"', re.sub(r'"\s*"', "", (ROOT / "src" / "core" / "told.def").read_text())))
+    folders = [ROOT / "src" / folder for folder in ("account", "api")]
+    missing = []
+    for path in (path for folder in folders for path in folder.glob("*.c") if path.name != "admin.c"):
+        for call in re.findall(r'\bfail\([^;"]*((?:"[^"]*"\s*)+)', path.read_text()):
+            text = re.sub(r'%(d|s)', "N", re.sub(r'"\s*"|^"|"\s*$', "", call))
+            if text[0].isupper() and not call.startswith('"%') and text not in told:
+                missing.append(f"{path.name}: {text}")
+    assert missing == []
