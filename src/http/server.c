@@ -6,6 +6,7 @@
 #include "core/metrics.h"
 #include "http/client_count.h"
 #include "http/connection.h"
+#include "http/port_holder.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -61,7 +62,7 @@ static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to,
                                 unsigned port)
 {
     char text[ADDRESS_TEXT_SIZE] = "";
-    const char *of, *of_host;
+    const char *of, *of_host, *holder;
     struct address address;
     bool is_named;
 
@@ -72,10 +73,9 @@ static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to,
     of_host = is_named ? host : "";
     switch (wrong) {
     case EADDRINUSE:
-        return mem_printf(mem,
-                          "port %u is in use on %s%s%s: stop the other program, or set PORT to "
-                          "another port",
-                          port, text, of, of_host);
+        holder = port_holder(mem, port);
+        return mem_printf(mem, "port %u is in use on %s%s%s by %s: stop it, or set PORT to another",
+                          port, text, of, of_host, holder == NULL ? "another program" : holder);
     case EACCES:
         return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
                           port);

@@ -32,7 +32,8 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path):
 
 def test_another_server_of_the_same_port_is_not_joined(start, tmp_path):
     manus = start()
-    assert "in use" in refused(tmp_path, PORT=manus.port, DATA_DIR=tmp_path / "other")
+    said = refused(tmp_path, PORT=manus.port, DATA_DIR=tmp_path / "other")
+    assert f"is in use on 127.0.0.1 by process {manus.process.pid} (manus): stop it" in said
 
 
 def test_a_folder_is_used_by_one_process_at_a_time(start, tmp_path):

@@ -1,0 +1,110 @@
+#include "http/port_holder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LISTENS = 0x0a, INODES = 64, LINE_BYTES = 512, COMMAND_BYTES = 32 };
+
+/* The sockets that listen on the port. */
+struct sockets {
+    unsigned long inodes[INODES];
+    unsigned count;
+};
+
+/* A line of /proc/net/tcp: number, local address:port, remote, state, … inode as the tenth. */
+static void read_line(const char *line, unsigned port, struct sockets *sockets)
+{
+    unsigned local = 0, state = 0;
+    unsigned long inode = 0;
+
+    if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local,
+               &state, &inode) == 3 &&
+        local == port && state == LISTENS && inode != 0 && sockets->count < INODES)
+        sockets->inodes[sockets->count++] = inode;
+}
+
+static void read_table(const char *path, unsigned port, struct sockets *sockets)
+{
+    FILE *table = fopen(path, "re");
+    char line[LINE_BYTES];
+
+    if (table == NULL)
+        return;
+    while (fgets(line, sizeof line, table) != NULL)
+        read_line(line, port, sockets);
+    fclose(table);
+}
+
+static bool is_one_of(const struct sockets *sockets, const char *link)
+{
+    unsigned long inode;
+
+    if (sscanf(link, "socket:[%lu]", &inode) != 1)
+        return false;
+    for (unsigned i = 0; i < sockets->count; i++) {
+        if (sockets->inodes[i] == inode)
+            return true;
+    }
+    return false;
+}
+
+static bool holds_one(void *mem, const char *pid, const struct sockets *sockets)
+{
+    const char *folder = mem_printf(mem, "/proc/%s/fd", pid);
+    DIR *fds = opendir(folder);
+    const struct dirent *entry;
+    bool found = false;
+
+    while (fds != NULL && !found && (entry = readdir(fds)) != NULL) {
+        char link[LINE_BYTES];
+        ssize_t len = readlinkat(dirfd(fds), entry->d_name, link, sizeof link - 1);
+
+        link[len < 0 ? 0 : len] = '\0';
+        found = is_one_of(sockets, link);
+    }
+    if (fds != NULL)
+        closedir(fds);
+    return found;
+}
+
+static const char *describe(void *mem, const char *pid)
+{
+    FILE *file = fopen(mem_printf(mem, "/proc/%s/comm", pid), "re");
+    char command[COMMAND_BYTES] = "";
+
+    if (file != NULL && fgets(command, sizeof command, file) != NULL)
+        command[strcspn(command, "\n")] = '\0';
+    if (file != NULL)
+        fclose(file);
+    for (char *at = command; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    }
+    return *command == '\0' ? mem_printf(mem, "process %s", pid)
+                            : mem_printf(mem, "process %s (%s)", pid, command);
+}
+
+const char *port_holder(void *mem, unsigned port)
+{
+    auto_tree void *scratch = mem_tree(0);
+    struct sockets sockets = {0};
+    const struct dirent *entry;
+    const char *found = NULL;
+    DIR *processes;
+
+    read_table("/proc/net/tcp", port, &sockets);
+    read_table("/proc/net/tcp6", port, &sockets);
+    processes = sockets.count == 0 ? NULL : opendir("/proc");
+    while (processes != NULL && found == NULL && (entry = readdir(processes)) != NULL) {
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            holds_one(scratch, entry->d_name, &sockets))
+            found = describe(mem, entry->d_name);
+    }
+    if (processes != NULL)
+        closedir(processes);
+    return found;
+}
