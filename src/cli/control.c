@@ -43,6 +43,7 @@ struct control {
     int64_t stopping_ms;    /* since when; 0: not yet */
     int64_t interrupted_ms; /* when somebody at a keyboard first asked; 0: not yet */
     bool draining, aborted, hangs;
+    bool on_terminal[2]; /* standard input and output, at the start */
 
     struct pulse *pulses;
     int64_t watchdog_ms, pulsed_ms; /* the interval, 0: none; the last sign to the manager */
@@ -183,11 +184,24 @@ static void reload(struct control *c)
     log_info(NULL, "settings read again");
 }
 
+/* Somebody has closed the window in which it ran. */
+static bool has_lost_its_terminal(const struct control *c)
+{
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
+        if (c->on_terminal[fd] && isatty(fd) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void on_hangup(uv_signal_t *signal, int number)
 {
     struct control *c = signal->data;
 
-    (void)number;
+    if (has_lost_its_terminal(c)) {
+        on_stop(signal, number);
+        return;
+    }
     free_retired(c);
     if (c->retired_count == RETIRED) {
         log_warning(NULL, "settings were read again too often: try later");
@@ -353,6 +367,8 @@ struct control *control_open(struct program *program)
     struct control *c = mem_new(program->mem, struct control);
 
     c->program = program;
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
+        c->on_terminal[fd] = isatty(fd) == 1;
     uv_loop_init(&c->uv);
     on_signal(c, &c->term, on_stop, SIGTERM);
     on_signal(c, &c->interrupt, on_stop, SIGINT);
