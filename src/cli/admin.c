@@ -3,7 +3,6 @@
 #include "cli/admin_socket.h"
 #include "cli/cli.h"
 #include "core/clock.h"
-#include "store/sqlite.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -23,7 +22,8 @@ static const char *actor(void *mem)
 static enum err run_here(struct task *task, const struct settings *settings,
                          const struct admin_request *request, const char **ret_text)
 {
-    struct store *store = sqlite_open(task, task->mem, settings->data_dir);
+    bool makes = strcmp(request->command, "admin") == 0 && strcmp(request->action, "create") == 0;
+    struct store *store = cli_open_store(task, settings, makes);
     struct text out = text_open(task->mem, 1024);
     struct accounts accounts;
     enum err e;

@@ -4,7 +4,6 @@
 #include "cli/admin_socket.h"
 #include "cli/cli.h"
 #include "core/clock.h"
-#include "store/sqlite.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +35,7 @@ static enum err run_here(struct task *task, struct asking *a, const char *action
     enum err e;
 
     if (a->store == NULL) {
-        a->store = sqlite_open(task, task->mem, a->settings->data_dir);
+        a->store = cli_open_store(task, a->settings, false);
         if (a->store == NULL)
             return task->err;
         a->billing = billing_open(task->mem, a->store, a->settings, a->plans);

@@ -5,6 +5,7 @@
 #include "core/crypto.h"
 #include "core/text.h"
 #include "remote/transfer.h"
+#include "store/sqlite.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -358,6 +359,26 @@ const struct plans *cli_load_plans(void *mem, const struct settings *settings)
     for (size_t i = 0; i < problems.count; i++)
         fprintf(stderr, "manus: %s\n", problems.of[i]);
     return plans;
+}
+
+struct store *cli_open_store(struct task *task, const struct settings *settings, bool may_make)
+{
+    bool is_there = sqlite_is_there(task, settings->data_dir);
+    struct store *store;
+
+    if (!is_there && !may_make) {
+        (void)fail(task, ERR_STORE,
+                   mem_printf(task->mem,
+                              "there is no store in %s: run this where the server runs, name its "
+                              "settings by --env-file, or set DATA_DIR",
+                              settings->data_dir));
+        return NULL;
+    }
+    store = sqlite_open(task, task->mem, settings->data_dir);
+    if (store != NULL && !is_there)
+        fprintf(stderr, "manus: there was no store in %s: a new one was made\n",
+                settings->data_dir);
+    return store;
 }
 
 /* Running */

@@ -7,6 +7,8 @@
 #include <sysexits.h>
 
 struct arguments;
+struct task;
+struct store;
 
 /* The value of an option, "" for one that takes none, NULL if it was not given. */
 const char *argument_option(const struct arguments *arguments, const char *name);
@@ -31,5 +33,9 @@ struct settings *cli_load_settings(void *mem, const struct arguments *arguments,
 
 /* The plans that these settings name; NULL likewise. */
 const struct plans *cli_load_plans(void *mem, const struct settings *settings);
+
+/* The store for a command that found no server. Only `serve` makes one: NULL if there is none, and
+ * the task's text says so, unless `may_make`, which says on standard error that it was made. */
+struct store *cli_open_store(struct task *task, const struct settings *settings, bool may_make);
 
 struct settings_input cli_settings_input(const struct arguments *arguments);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { KEY_BYTES = 48 };
@@ -34,6 +35,16 @@ static bool write_all(int fd, const struct text *text)
         written += n < 0 ? 0 : (size_t)n;
     }
     return fsync(fd) == 0;
+}
+
+/* Of a file that is there. */
+static const char *shown_path(void *mem, const char *path)
+{
+    char *whole = realpath(path, NULL);
+    const char *shown = whole == NULL ? path : mem_string(mem, whole);
+
+    free(whole);
+    return shown;
 }
 
 int command_init(const struct arguments *arguments)
@@ -66,6 +77,6 @@ int command_init(const struct arguments *arguments)
     }
     crypto_wipe(text.s, text.len);
     crypto_wipe(key, sizeof key);
-    printf("manus: wrote %s with a random key\n", path);
+    printf("manus: wrote %s with a random key\n", shown_path(mem, path));
     return EX_OK;
 }

@@ -12,12 +12,14 @@
 #include "core/log.h"
 #include "limit/limiter.h"
 #include "limit/probe.h"
+#include "mail/letter.h"
 #include "mail/outbox.h"
 #include "remote/redis.h"
 #include "remote/stripe.h"
 #include "store/sqlite.h"
 #include "watch/figures.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -106,15 +108,16 @@ static struct server *new_server(struct program *p, struct listeners *listeners,
     return server_new(p->mem, &app, &limits, listeners, p->loops, p->loop_count);
 }
 
-static const char *not_configured(void *mem, const struct settings *settings)
+/* Parts that nobody needs to begin with. */
+static const char *optional_parts(void *mem, const struct settings *settings)
 {
     const struct {
         const char *name;
         bool configured;
     } parts[] = {
-        {"MongoDB", settings->mongodb_uri != NULL}, {"Redis", redis_is_configured(settings)},
-        {"Stripe", stripe_is_configured(settings)}, {"mail", settings->email_host != NULL},
-        {"Sentry", settings->sentry_dsn != NULL},
+        {"Redis", redis_is_configured(settings)},
+        {"Stripe", stripe_is_configured(settings)},
+        {"a mail server", letter_has_server(settings)},
     };
     struct text list = text_open(mem, 64);
 
@@ -122,7 +125,7 @@ static const char *not_configured(void *mem, const struct settings *settings)
         if (!parts[i].configured)
             text_printf(&list, "%s%s", list.len == 0 ? "" : ", ", parts[i].name);
     }
-    return list.len == 0 ? "nothing" : list.s;
+    return list.len == 0 ? NULL : list.s;
 }
 
 static const char *limiter_shown(const struct program *p)
@@ -133,21 +136,47 @@ static const char *limiter_shown(const struct program *p)
                             : mem_printf(p->mem, "Redis at %s", redis_target_shown(p->redis));
 }
 
+static const char *mail_shown(const struct program *p)
+{
+    if (letter_has_server(p->settings))
+        return mem_printf(p->mem, "through %s", p->settings->email_host);
+    return outbox_is_configured(p->settings)
+               ? mem_printf(p->mem, "files in %s/outbox", p->settings->data_dir)
+               : "none, for want of EMAIL_HOST";
+}
+
+/* For who has just started it: what to do now. */
+static void greet(struct program *p, const struct listeners *listeners)
+{
+    const struct settings *settings = p->settings;
+    const char *parts = optional_parts(p->mem, settings);
+    const char *file = argument_option(p->arguments, "env-file");
+    bool has_url = settings->public_url != NULL && *settings->public_url != '\0';
+
+    printf("manus %s listens on %s: open %s in a browser, stop it by Ctrl-C.\n", MANUS_VERSION,
+           listeners->shown,
+           has_url ? settings->public_url : settings_served_url(p->mem, settings));
+    printf("Store: %s. Mails: %s. Limits: %s.\n", store_name(p->app.store), mail_shown(p),
+           limiter_shown(p));
+    if (settings->auth_provider == PROVIDER_PASSWORD)
+        printf(
+            "To make an administrator, in another terminal: %s admin create you@example.com%s%s\n",
+            program_invocation_name, file == NULL ? "" : " --env-file ", file == NULL ? "" : file);
+    if (parts != NULL)
+        printf("Optional, and not set up: %s.\n", parts);
+    fflush(stdout);
+}
+
 static void announce(struct program *p, const struct listeners *listeners, enum log_format format)
 {
-    const char *missing = not_configured(p->mem, p->settings);
-
-    if (format == LOG_JSON) {
-        log_info(NULL, "started", LOG_S("version", MANUS_VERSION),
-                 LOG_S("listens", listeners->shown), LOG_S("store", store_name(p->app.store)),
-                 LOG_S("limiter", limiter_shown(p)), LOG_S("not_configured", missing));
+    if (format == LOG_TEXT) {
+        greet(p, listeners);
         return;
     }
-    printf("manus %s listens on %s\n"
-           "Store: %s. Limiter: %s.\n"
-           "Not configured: %s.\n",
-           MANUS_VERSION, listeners->shown, store_name(p->app.store), limiter_shown(p), missing);
-    fflush(stdout);
+    log_info(NULL, "started", LOG_S("version", MANUS_VERSION), LOG_S("listens", listeners->shown),
+             LOG_S("store", store_name(p->app.store)), LOG_S("limiter", limiter_shown(p)),
+             LOG_S("mails", mail_shown(p)),
+             LOG_S("optional_not_set_up", optional_parts(p->mem, p->settings)));
 }
 
 static void start_log(const struct settings *settings, enum log_format *ret)

@@ -64,6 +64,7 @@ struct loading {
     } *given;
     size_t count;
     const char *file;
+    const char *folder; /* the file's; NULL: there is none */
 };
 
 static void add_line(void *mem, const char ***lines, size_t *count, const char *line)
@@ -159,6 +160,49 @@ static char *read_file(void *mem, const char *path, size_t limit, size_t *ret_le
     return bytes;
 }
 
+/* NULL: the working folder was removed. */
+static const char *working_folder(void *mem)
+{
+    char *path = getcwd(NULL, 0);
+    const char *copy = path == NULL ? NULL : mem_string(mem, path);
+
+    free(path);
+    return copy;
+}
+
+static const char *absolute(void *mem, const char *folder, const char *path)
+{
+    while (strncmp(path, "./", 2) == 0 && path[2] != '/')
+        path += 2;
+    if (*path == '/' || folder == NULL)
+        return path;
+    return strcmp(path, ".") == 0 ? folder : mem_printf(mem, "%s/%s", folder, path);
+}
+
+/* Of a file that is one: what comes by a pipe has no folder. */
+static const char *folder_of(void *mem, const char *file)
+{
+    const char *path = absolute(mem, working_folder(mem), file), *slash = strrchr(path, '/');
+    struct stat st;
+
+    if (stat(file, &st) != 0 || !S_ISREG(st.st_mode) || slash == NULL)
+        return NULL;
+    return mem_copy(mem, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* Where a setting names a path, in the environment from the working folder, else from the file's:
+ * so a command means the same store wherever it is run. */
+static const char *place(const struct loading *l, const char *origin, const char *path)
+{
+    const char *from = l->folder;
+
+    if (path == NULL || *path == '\0')
+        return path;
+    if (from == NULL || (origin != NULL && strcmp(origin, "environment") == 0))
+        from = working_folder(l->mem);
+    return absolute(l->mem, from, path);
+}
+
 static void warn_if_readable(struct loading *l)
 {
     struct stat st;
@@ -181,6 +225,7 @@ static void give_file(struct loading *l, const char *path)
                     l->file, strerror(errno));
         return;
     }
+    l->folder = folder_of(l->mem, l->file);
     warn_if_readable(l);
     dotenv_read(l->mem, bytes, len, give_line, l);
     crypto_wipe(bytes, len);
@@ -590,7 +635,7 @@ static void load_row(struct loading *l, size_t index)
     size_t problems = l->report->problem_count;
 
     if (value != NULL && from_file)
-        value = read_secret_file(l, row, value);
+        value = read_secret_file(l, row, place(l, given->origin, value));
     if (given != NULL && value == NULL)
         return; /* the file's problem is told */
 
@@ -830,6 +875,15 @@ static void wipe_given(struct loading *l)
     }
 }
 
+static void place_paths(struct loading *l)
+{
+    struct settings *s = l->settings;
+
+    s->data_dir = place(l, s->sources[SETTING_INDEX_data_dir].origin, s->data_dir);
+    s->plans_file = place(l, s->sources[SETTING_INDEX_plans_file].origin, s->plans_file);
+    s->ca_file = place(l, s->sources[SETTING_INDEX_ca_file].origin, s->ca_file);
+}
+
 struct settings *settings_load(void *mem, const struct settings_input *input,
                                struct settings_report *report)
 {
@@ -840,6 +894,7 @@ struct settings *settings_load(void *mem, const struct settings_input *input,
     give_environment(&l, input->environment);
     for (size_t i = 0; i < SETTING_COUNT; i++)
         load_row(&l, i);
+    place_paths(&l);
     check_together(&l);
     warn_of_unknown(&l);
     wipe_given(&l);

@@ -933,6 +933,13 @@ static enum err open_sealed(struct task *task, struct sqlite *sqlite, struct sql
     return e;
 }
 
+bool sqlite_is_there(struct task *task, const char *folder)
+{
+    const char *path = mem_printf(task->mem, "%s/manus.sqlite", folder);
+
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 struct store *sqlite_open(struct task *task, void *mem, const char *folder)
 {
     struct sqlite *sqlite = mem_new(mem, struct sqlite);

@@ -7,8 +7,10 @@
  * NULL, and the task's text says what is wrong and how to mend it. */
 struct store *sqlite_open(struct task *task, void *mem, const char *folder);
 
-/* Reads a store that may be in use
- * by another process, for `manus check`: *ret_version is its
+/* Whether there is a store in `folder`; also if it cannot be looked at. */
+bool sqlite_is_there(struct task *task, const char *folder);
+
+/* Reads a store that may be in use by another process, for `manus check`: *ret_version is its
  * schema (0: there is none yet), *ret_fault the first fault that an integrity check finds,
  * *ret_notice what the store's notice would be. A sound one is written to, as store_ping() does;
  * where there is none, it must be possible to make one. What sqlite_open() refuses is an error. */

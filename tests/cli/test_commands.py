@@ -1,14 +1,17 @@
 """The commands: what they print, what they change, how they end."""
 import contextlib
 import os
+import pty
 import re
 import shlex
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -73,7 +76,7 @@ def test_check_says_what_serve_would_do_and_changes_nothing(tmp_path):
     port = free_port()
     done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, PORT=port)
     assert done.returncode == 0, done.stdout
-    assert f"listen     http://127.0.0.1:{port}: free\n" in done.stdout and "SQLite in data: will be made" in done.stdout
+    assert f"listen     http://127.0.0.1:{port}: free\n" in done.stdout and f"SQLite in {tmp_path}/data: will be made" in done.stdout
     assert re.search(r"Argon2id, 19456 KiB, 2 passes: [\d.]+ ms", done.stdout)
     assert "redis      not configured" in done.stdout
     assert not list(tmp_path.iterdir())
@@ -209,28 +212,112 @@ def test_output_that_nobody_takes_is_an_error(tmp_path):
     assert done.returncode != 0 and "cannot write" in done.stderr
 
 
-def test_on_a_terminal_serve_says_in_three_lines_what_it_does(tmp_path):
-    """A terminal of our own making, so that the program believes in one."""
-    import pty
-    import signal
-    import time
-
-    port = free_port()
+@contextlib.contextmanager
+def on_a_terminal(folder, *options, **settings):
+    """A terminal of our own making, so that the program believes in one: its process id, the terminal and what it says first."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(str(BINARY), ["manus", "serve"], {"PATH": os.environ["PATH"], "JWT_SECRET_KEY": KEY, "PORT": str(port)})
+        os.chdir(folder)
+        os.execve(str(BINARY), [str(BINARY), "serve", *options], {"PATH": os.environ["PATH"], "JWT_SECRET_KEY": KEY, **settings})
     said = b""
-    deadline = time.monotonic() + 20
-    while said.count(b"\n") < 3 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 20 * SLOW
+    while said.count(b"\n") < 4 and time.monotonic() < deadline:
         said += os.read(terminal, 4096)
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitpid(pid, 0)[1] == 0
-    os.close(terminal)
-    lines = said.decode().splitlines()[:3]
-    assert f"http://127.0.0.1:{port}" in lines[0]
-    assert "SQLite in data" in lines[1] and "imiter" in lines[1]
-    assert lines[2].startswith("Not configured: MongoDB, Redis, Stripe")
+    try:
+        yield pid, terminal, said.decode().splitlines()[:4]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def status_of(pid):
+    """With which it ended by itself."""
+    deadline = time.monotonic() + 20 * SLOW
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.02)
+    return ended[1]
+
+
+def test_on_a_terminal_serve_says_what_to_open_how_to_stop_where_mails_are_and_how_to_make_an_administrator(tmp_path):
+    port = free_port()
+    with on_a_terminal(tmp_path, PORT=str(port)) as (pid, terminal, lines):
+        os.kill(pid, signal.SIGTERM)
+        assert status_of(pid) == 0
+        os.close(terminal)
+    assert f"listens on http://127.0.0.1:{port}" in lines[0] and f"open http://localhost:{port} " in lines[0] and "Ctrl-C" in lines[0]
+    assert f"SQLite in {tmp_path}/data" in lines[1] and f"files in {tmp_path}/data/outbox" in lines[1]
+    assert lines[2].endswith(f"{BINARY} admin create you@example.com")
+    assert lines[3] == "Optional, and not set up: Redis, Stripe, a mail server."
+    assert not any(name in line for line in lines for name in ("MongoDB", "Sentry"))
+
+
+def test_the_command_that_serve_names_makes_an_administrator_of_the_same_store(tmp_path):
+    port = free_port()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "my.env").write_text(f"PORT={port}\nJWT_SECRET_KEY={KEY}\n")
+    (tmp_path / "there" / "my.env").chmod(0o600)
+    with on_a_terminal(tmp_path, "--env-file", "there/my.env") as (pid, terminal, lines):
+        command = lines[2].split(": ")[1].split()
+        done = subprocess.run(command, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=30 * SLOW)
+        assert done.returncode == 0 and "password: " in done.stdout and done.stderr == ""
+        os.kill(pid, signal.SIGTERM)
+        assert status_of(pid) == 0
+        os.close(terminal)
+    assert (tmp_path / "there" / "data" / "manus.sqlite").exists()
+
+
+def test_a_closed_terminal_ends_it(tmp_path):
+    with on_a_terminal(tmp_path, PORT=str(free_port()), SHUTDOWN_GRACE_SECONDS="0") as (pid, terminal, _):
+        os.close(terminal)
+        assert status_of(pid) == 0
+
+
+def test_on_a_terminal_that_stays_a_hangup_reads_the_settings_again(tmp_path):
+    with on_a_terminal(tmp_path, PORT=str(free_port()), LOG_FORMAT="text") as (pid, terminal, _):
+        os.kill(pid, signal.SIGHUP)
+        said = b""
+        while b"settings read again" not in said:
+            said += os.read(terminal, 4096)
+        os.kill(pid, signal.SIGTERM)
+        assert status_of(pid) == 0
+        os.close(terminal)
+
+
+@pytest.mark.parametrize("command", [["admin", "list"], ["mail", "list"], ["billing", "inbox", "list"]])
+def test_a_command_makes_no_store_where_none_is_and_says_where_it_looked(tmp_path, command):
+    done = run(*command, cwd=tmp_path, JWT_SECRET_KEY=KEY)
+    assert done.returncode == 69 and f"there is no store in {tmp_path}/data" in done.stderr and "--env-file" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_first_administrator_may_come_before_the_first_start_and_the_new_store_is_told(tmp_path):
+    done = run("admin", "create", "root@example.com", cwd=tmp_path, JWT_SECRET_KEY=KEY)
+    assert done.returncode == 0 and done.stderr == f"manus: there was no store in {tmp_path}/data: a new one was made\n"
+    again = run("admin", "create", "two@example.com", cwd=tmp_path, JWT_SECRET_KEY=KEY)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_a_relative_folder_counts_from_the_file_that_names_it_wherever_a_command_is_run(tmp_path):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    assert run("init", cwd=home).returncode == 0
+    made = run("admin", "create", "root@example.com", cwd=home)
+    assert made.returncode == 0
+    found = run("admin", "list", "--env-file", "../home/.env", cwd=elsewhere)
+    assert (found.returncode, found.stderr) == (0, "") and "root@example.com" in found.stdout
+    (home / "plans.json").write_text("{}")
+    (home / "key").write_text(KEY)
+    (home / "more.env").write_text("JWT_SECRET_KEY_FILE=key\nDATA_DIR=./store\nPLANS_FILE=plans.json\n")
+    done = run("check", "--env-file", str(home / "more.env"), cwd=elsewhere)
+    assert f"{home}/plans.json" in done.stderr
+    done = run("admin", "list", "--env-file", str(home / "more.env"), cwd=elsewhere, DATA_DIR="mine")
+    assert f"there is no store in {elsewhere}/mine" in done.stderr
+
+
+def test_init_says_which_file_it_wrote(tmp_path):
+    assert run("init", cwd=tmp_path).stdout == f"manus: wrote {tmp_path}/.env with a random key\n"
 
 
 @pytest.mark.parametrize("command", [["settings", "--env"], ["routes"], ["openapi"], ["version"], ["help"]])

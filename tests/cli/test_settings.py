@@ -227,7 +227,7 @@ def test_a_folder_of_the_store_that_others_rule_over_is_told(tmp_path):
     for mode in (0o777, 0o770, 0o702):
         os.chmod(folder, mode)
         (line,) = warnings(tmp_path, **GOOD)
-        assert "DATA_DIR" in line and "chmod 700 data" in line
+        assert "DATA_DIR" in line and f"chmod 700 {folder}" in line
     os.chmod(folder, 0o755)
     assert warnings(tmp_path, **GOOD) == []
     (tmp_path / "link").symlink_to(folder)
