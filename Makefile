@@ -6,10 +6,12 @@ PREFIX = /usr/local
 .PHONY: all run test bench fuzz asan tsan lint format install uninstall clean
 
 all: $(BUILD)/build.ninja
+	@[ -e $(BUILD)/manus ] || echo "make: building $(BUILD)/manus (a minute or so)" >&2
 	@ninja -C $(BUILD) --quiet
 
 $(BUILD)/build.ninja:
 	@scripts/deps
+	@echo "make: preparing $(BUILD)" >&2
 	@meson setup $(BUILD) >/dev/null
 
 run: all

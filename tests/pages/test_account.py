@@ -90,7 +90,8 @@ def test_refusals_are_told_in_the_language_of_the_page(confirming, browser, lang
     browser.shows(common)
 
 
-@pytest.mark.parametrize("language, told", [("en", r"Too many attempts: try again in \d+ (seconds?|minutes?)"), ("ar", r"محاولات كثيرة: حاول مجددًا بعد .+")])
+@pytest.mark.parametrize("language, told", [("en", r"Too many attempts: try again in \d+ (seconds?|minutes?)"),
+                                            ("ar", r"محاولات كثيرة: حاول مجددًا بعد .+")])
 def test_too_many_attempts_are_told_with_how_long_to_wait(start, browser, language, told):
     manus = start(RATE_LIMIT_ENABLED="true", RATE_LIMIT_AUTH_LOGIN="2/minute")
     browser.open(f"{manus.base}/?lang={language}")
