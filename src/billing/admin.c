@@ -258,5 +258,7 @@ enum err billing_run(struct task *task, struct billing *billing, const struct se
         return fail(task, ERR_INVALID, "there is no such action");
     if (action->needs_what && request->what == NULL)
         return fail(task, ERR_INVALID, "say which one");
+    if (strncmp(action->name, "inbox", 5) != 0 && !stripe_is_configured(settings))
+        return fail(task, ERR_STRIPE_OFF, "Billing is not configured: set STRIPE_SECRET_KEY");
     return action->run(task, billing, settings, request, out);
 }

@@ -399,9 +399,9 @@ enum err checkout_begin(struct task *task, struct billing *billing, const struct
     if ((wanted->success_url != NULL && !return_url_is_allowed(settings, wanted->success_url)) ||
         (wanted->cancel_url != NULL && !return_url_is_allowed(settings, wanted->cancel_url)))
         return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
-    if (!stripe_is_configured(settings))
-        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
-    e = billing_subscription(task, billing, user->id, &subscription);
+    e = stripe_need(task, billing->stripe);
+    if (e == OK)
+        e = billing_subscription(task, billing, user->id, &subscription);
     if (e != OK)
         return e;
     if (is_subscribed(&subscription))
@@ -456,10 +456,12 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
     struct sync_links links;
     const char *named;
     bool is_had;
-    enum err e;
+    enum err e = stripe_need(task, billing->stripe);
 
     *ret = (struct sync_outcome){.result = SYNC_NOBODY};
     *ret_status = "expired";
+    if (e != OK)
+        return e;
     if (!stripe_is_id(session_id, "cs_"))
         return fail(task, ERR_NOT_FOUND, "Checkout session not found");
     call.path = mem_printf(task->mem, "/v1/checkout/sessions/%s", session_id);
@@ -583,11 +585,11 @@ enum err checkout_portal(struct task *task, struct billing *billing,
 
     if (return_url != NULL && !return_url_is_allowed(settings, return_url))
         return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
-    e = billing_subscription(task, billing, user_id, &subscription);
+    e = stripe_need(task, billing->stripe);
+    if (e == OK)
+        e = billing_subscription(task, billing, user_id, &subscription);
     if (e != OK)
         return e;
-    if (!stripe_is_configured(settings))
-        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
     if (subscription.customer_id == NULL)
         return fail(task, ERR_BAD_REQUEST,
                     mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
@@ -827,8 +829,10 @@ enum err checkout_preview(struct task *task, struct billing *billing,
     struct items_changed items = {0};
     const struct plan *plan;
     bool credits = true;
-    enum err e = billing_subscription(task, billing, user_id, &subscription);
+    enum err e = stripe_need(task, billing->stripe);
 
+    if (e == OK)
+        e = billing_subscription(task, billing, user_id, &subscription);
     if (e == OK)
         e = find_plan(task, billing, &subscription, name, &plan);
     if (e == OK)
@@ -937,8 +941,10 @@ enum err checkout_change_plan(struct task *task, struct billing *billing,
                               const struct settings *settings, const char *user_id,
                               const char *plan, int64_t date_s, struct subscription *ret)
 {
-    enum err e;
+    enum err e = stripe_need(task, billing->stripe);
 
+    if (e != OK)
+        return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
     e = switch_plan(task, billing, settings, user_id, plan, date_s, ret);
@@ -1084,8 +1090,10 @@ enum err checkout_cancel(struct task *task, struct billing *billing,
                          const struct settings *settings, const char *user_id,
                          struct subscription *ret)
 {
-    enum err e;
+    enum err e = stripe_need(task, billing->stripe);
 
+    if (e != OK)
+        return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
     e = set_end(task, billing, settings, user_id, true, ret);
@@ -1097,8 +1105,10 @@ enum err checkout_resume(struct task *task, struct billing *billing,
                          const struct settings *settings, const char *user_id,
                          struct subscription *ret)
 {
-    enum err e;
+    enum err e = stripe_need(task, billing->stripe);
 
+    if (e != OK)
+        return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
     e = set_end(task, billing, settings, user_id, false, ret);

@@ -1,5 +1,6 @@
 #include "http/request.h"
 
+#include "core/text.h"
 #include "core/unicode.h"
 
 #include <assert.h>
@@ -143,10 +144,40 @@ static enum err check_member(struct request *req, const struct query_row *row, c
                            (long long)row->low, (long long)row->high));
 }
 
+static bool has_row(const struct query_row *row, const char *name, size_t len)
+{
+    for (; row->name != NULL; row++) {
+        if (strlen(row->name) == len && memcmp(row->name, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What is asked of a list and not understood would give another list than was meant. */
+static enum err check_names(struct request *req, const struct query_row *rows)
+{
+    struct text known = text_open(req->task.mem, 64);
+
+    for (const char *at = req->query; at != NULL && *at != '\0'; at += *at == '&') {
+        size_t len = strcspn(at, "&"), name_len = strcspn(at, "&=");
+
+        if (len > 0 && !has_row(rows, at, name_len)) {
+            for (const struct query_row *row = rows; row->name != NULL; row++)
+                text_printf(&known, "%s%s", known.len == 0 ? "" : ", ", row->name);
+            return fail(
+                &req->task, ERR_BAD_REQUEST,
+                mem_printf(req->task.mem, "Unknown query parameter; known are: %s", known.s));
+        }
+        at += len;
+    }
+    return OK;
+}
+
 enum err request_check_query(struct request *req)
 {
+    bool is_list = req->match.route->query != NULL && strcmp(req->match.route->method, "GET") == 0;
     size_t len;
-    enum err e = OK;
+    enum err e = is_list ? check_names(req, req->match.route->query) : OK;
 
     for (const struct query_row *row = req->match.route->query;
          e == OK && row != NULL && row->name != NULL; row++) {

@@ -559,14 +559,22 @@ static enum err fail_advised(struct task *task, enum err e, const struct stripe_
     return e;
 }
 
+enum err stripe_need(struct task *task, const struct stripe *stripe)
+{
+    if (stripe_is_configured(stripe->settings))
+        return OK;
+    return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
+}
+
 enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call)
 {
     enum leave leave;
     bool settled;
+    enum err e = stripe_need(task, stripe);
 
     forget_refusal(call);
-    if (!stripe_is_configured(stripe->settings))
-        return fail(task, ERR_STRIPE_OFF, "Billing is not configured");
+    if (e != OK)
+        return e;
     leave = leave_to_ask(stripe);
     if (leave == BROKEN || (leave == MUST_PROBE && !is_back(task, stripe)))
         return fail_advised(task, ERR_STRIPE_DOWN, call,

@@ -66,6 +66,9 @@ struct stripe_call {
  * ERR_STRIPE_OFF: it is not configured. */
 must_check enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call);
 
+/* ERR_STRIPE_OFF, where the answer does not depend on what Stripe would say. */
+must_check enum err stripe_need(struct task *task, const struct stripe *stripe);
+
 /* A text of Stripe's for logs and operators: at most some 300 bytes, without control characters,
  * addresses, keys and other secrets. Never NULL. */
 const char *stripe_said(void *mem, const char *text);

@@ -326,6 +326,19 @@ def test_a_query_says_each_thing_once(manus, admin, query, msg):
     assert (reply.status_code, reply.json()["msg"]) == (400, msg)
 
 
+@pytest.mark.parametrize("path, known", [("auth/users", "search, limit, cursor"), ("auth/audit", "user_id, limit, cursor"), ("limits/top", "limit"),
+                                         ("billing/admin/subscriptions", "status, limit, cursor"), ("billing/admin/events", "state, limit, cursor")])
+@pytest.mark.parametrize("query", ["page=2", "limit=2&offset=5", "Limit=2", "flag", "=1", "limit=2&&x="])
+def test_a_list_refuses_what_it_does_not_know(manus, admin, path, known, query):
+    reply = manus.get(f"{API}/{path}?{query}", admin)
+    assert (reply.status_code, reply.json()["msg"]) == (400, f"Unknown query parameter; known are: {known}")
+    assert manus.get(f"{API}/{path}?limit=2&", admin).status_code == 200
+
+
+def test_what_is_no_list_overlooks_what_it_does_not_know(manus):
+    assert manus.get(f"{API}/health?cache=no").status_code == manus.get("/?utm_source=x").status_code == 200
+
+
 def test_an_export_holds_what_is_over_what_waits_and_what_they_did(manus, admin):
     account = manus.register()
     gone = login(manus, account).json()["data"]

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from letters import rows
-from manus import API, SLOW
+from manus import API, DEFAULTS, SLOW, run
 from stripe_person import Person
 from world import APP, World
 
@@ -113,10 +113,18 @@ def test_nobody_is_led_elsewhere(world, url):
 
 def test_without_stripe_there_is_a_stable_answer(manus):
     token = manus.register()["access_token"]
-    for method, path, body in (("POST", "create-checkout-session", {"plan": "basic"}), ("POST", "create-portal-session", None), ("POST", "create-checkout-session", {"plan": "pro"})):
+    for method, path, body in (("POST", "create-checkout-session", {"plan": "basic"}), ("POST", "create-portal-session", None), ("POST", "create-checkout-session", {"plan": "pro"}),
+                               ("POST", "change-plan/preview", {"plan": "pro"}), ("POST", "change-plan", {"plan": "pro"}), ("POST", "cancel", None),
+                               ("POST", "resume", None), ("POST", "checkout-sessions/x/fulfil", None)):
         reply = manus.request(method, f"{API}/billing/{path}", json=body, headers={"Authorization": f"Bearer {token}"})
         assert (reply.status_code, reply.json()["msg"]) == (503, "Billing is not configured"), path
     assert manus.get(f"{API}/billing/invoices", token).json() == {"invoices": []}
+
+
+@pytest.mark.parametrize("arguments", [["sync", "--all"], ["sync", "--all", "--dry-run"], ["sync", "--user", "ann@example.com"], ["link", "ann@example.com", "cus_1"]])
+def test_without_stripe_commands_that_need_it_say_so(manus, arguments):
+    done = run("billing", *arguments, cwd=manus.folder, **{**DEFAULTS, "DATA_DIR": manus.settings["DATA_DIR"]})
+    assert (done.returncode, done.stdout) == (65, "") and done.stderr.strip() == "manus billing: Billing is not configured: set STRIPE_SECRET_KEY"
 
 
 def test_an_open_session_is_given_again_and_another_plan_replaces_it(world):

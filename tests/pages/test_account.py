@@ -148,7 +148,8 @@ def test_the_docs_follow_the_colours_of_the_reader(manus, browser, scheme):
     browser.open(manus.base + "/docs")
     browser.wait("document.querySelector('.opblock')")
     brightness = """(at => { while (getComputedStyle(at).backgroundColor === 'rgba(0, 0, 0, 0)' && at.parentElement) at = at.parentElement;
-        return getComputedStyle(at).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3; })(document.querySelector('.swagger-ui .info'))"""
+        return getComputedStyle(at).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3;
+        })(document.querySelector('.swagger-ui .info'))"""
     assert (browser.run(brightness) < 80) == (scheme == "dark")
     colour = "getComputedStyle(document.querySelector('.swagger-ui .info .title')).color.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3"
     assert (browser.run(colour) > 150) == (scheme == "dark")

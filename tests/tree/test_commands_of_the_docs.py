@@ -101,7 +101,8 @@ def test_every_path_that_the_docs_name_is_a_route():
 
 
 OFFLINE = {"apt-get": "Err:1 http://deb.debian.org/debian bookworm InRelease\n  Temporary failure resolving 'deb.debian.org'\nE: Unable to fetch some archives",
-           "pip": "WARNING: Retrying: NewConnectionError('<Conn>: Failed to establish a new connection: [Errno -2] Name or service not known')\nERROR: No matching"}
+           "pip": "WARNING: Retrying: NewConnectionError('<Conn>: Failed to establish a new connection: [Errno -2] Name or service not known')\n"
+                  "ERROR: No matching"}
 
 
 @pytest.mark.parametrize("what, said", [
