@@ -1,5 +1,6 @@
 /* The commands that print what the tables hold. */
 #include "api/build.h"
+#include "api/errors.h"
 #include "api/openapi.h"
 #include "api/routes.h"
 #include "cli/cli.h"
@@ -34,6 +35,15 @@ int command_routes(const struct arguments *arguments)
 
     (void)arguments;
     fputs(routes_as_markdown(mem), stdout);
+    return EX_OK;
+}
+
+int command_errors(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+
+    (void)arguments;
+    fputs(errors_as_markdown(mem), stdout);
     return EX_OK;
 }
 

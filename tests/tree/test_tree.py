@@ -37,6 +37,7 @@ def test_the_docs_hold_what_the_tables_print():
     assert prints("settings", "--markdown") == (ROOT / "docs" / "settings.md").read_text(), \
         "run: build/manus settings --markdown > docs/settings.md"
     assert prints("routes") in (ROOT / "docs" / "routes.md").read_text(), "put what build/manus routes prints into docs/routes.md"
+    assert prints("errors") == (ROOT / "docs" / "errors.md").read_text(), "run: build/manus errors > docs/errors.md"
 
 
 def test_folders_depend_on_each_other_one_way():
