@@ -154,11 +154,12 @@ static enum err deny(struct request *req, int status, const char *detail)
 }
 
 /* All of the headers, so that whatever a client has sent by these names is overwritten. */
-static enum err allow(struct request *req, const struct user *user, const char *plan)
+static enum err allow(struct request *req, const struct user *user, const struct standing *standing)
 {
     reply_header(req, "X-Manus-User", user == NULL ? "" : user->id);
     reply_header(req, "X-Manus-Role", user == NULL ? "" : user->is_admin ? "admin" : "user");
-    reply_header(req, "X-Manus-Plan", plan);
+    reply_header(req, "X-Manus-Plan", standing == NULL ? "" : standing->plan_name);
+    reply_header(req, "X-Manus-Status", standing == NULL ? "" : standing->status);
     return reply_empty(req, 200);
 }
 
@@ -204,7 +205,7 @@ static bool answer_path(struct request *req, enum guard_path *ret)
     else if (*ret == GUARD_OUTSIDE)
         deny(req, 403, "This path is not guarded");
     else if (strcmp(question.method, "OPTIONS") == 0)
-        allow(req, NULL, "");
+        allow(req, NULL, NULL);
     else if (!origin_may_ask(req, question.method))
         deny(req, 403, "Pages of this origin may not change anything here");
     else if (req->claims == NULL)
@@ -221,10 +222,9 @@ static bool deny_unverified(struct request *req, const struct user *user)
     return true;
 }
 
-static const char *plan_in_force(const struct request *req, const struct subscription *subscription)
+static struct standing stand(const struct request *req, const struct subscription *subscription)
 {
-    return standing_of(app_of(req)->billing->plans, req->settings, subscription, clock_wall_ms())
-        .plan_name;
+    return standing_of(app_of(req)->billing->plans, req->settings, subscription, clock_wall_ms());
 }
 
 /* On the loop: all that memory can answer. */
@@ -255,11 +255,11 @@ bool guard_fast(struct request *req)
     known = billing_peek(app->billing, req->task.mem, user->id, within_ms);
     if (known == NULL)
         return false;
+    standing = stand(req, known);
     if (path == GUARD_FREE) {
-        allow(req, user, plan_in_force(req, known));
+        allow(req, user, &standing);
         return true;
     }
-    standing = standing_of(app->billing->plans, req->settings, known, clock_wall_ms());
     if (standing.verdict == STANDING_GOOD)
         return false; /* a run is charged where one may wait for the disk */
     deny_payment(req, &standing);
@@ -286,14 +286,17 @@ static enum err judge(struct request *req, enum guard_path path, const struct us
         e = billing_consume(&req->task, app->billing, req->settings, user->id, known, &standing);
         if (e != OK)
             return e;
-        return standing.verdict == STANDING_GOOD ? allow(req, user, standing.plan_name)
+        return standing.verdict == STANDING_GOOD ? allow(req, user, &standing)
                                                  : deny_payment(req, &standing);
     }
     if (known == NULL) {
         e = billing_subscription(&req->task, app->billing, user->id, &read);
         known = &read;
     }
-    return e == OK ? allow(req, user, plan_in_force(req, known)) : e;
+    if (e != OK)
+        return e;
+    standing = stand(req, known);
+    return allow(req, user, &standing);
 }
 
 /* On the lane. */

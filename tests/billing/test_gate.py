@@ -51,8 +51,18 @@ def test_what_begins_a_run_is_charged_before_it_is_let_through(manus, ann, heade
     reply = ask(manus, method, uri, ann["access_token"], headers)
     assert reply.status_code == 200
     assert (reply.headers["Content-Length"], reply.content) == ("0", b"")
-    assert [reply.headers[f"X-Manus-{name}"] for name in ("User", "Role", "Plan")] == [ann["user"]["id"], "user", "free"]
+    assert [reply.headers[f"X-Manus-{name}"] for name in ("User", "Role", "Plan", "Status")] == [ann["user"]["id"], "user", "free", "active"]
     assert used(manus, ann) == 1
+
+
+@pytest.mark.parametrize("method, uri", [("PUT", SESSIONS), ("GET", SESSIONS)])
+def test_an_application_can_tell_a_trial_from_the_free_plan_and_what_is_owed(manus, ann, method, uri):
+    def status():
+        return ask(manus, method, uri, ann["access_token"]).headers["X-Manus-Status"]
+
+    assert status() == "active"
+    assert manus.post(f"{API}/billing/activate-trial", token=ann["access_token"]).status_code == 200
+    assert status() == "trialing" == manus.get(f"{API}/billing/subscription", ann["access_token"]).json()["status"]
 
 
 def test_envoy_asks_with_the_requests_own_method_and_path(manus, ann):
@@ -89,7 +99,7 @@ def test_strangers_are_refused(manus, token, method, path):
 def test_preflights_need_nobody(manus):
     reply = ask(manus, "OPTIONS", SESSIONS)
     assert (reply.status_code, reply.content) == (200, b"")
-    assert [reply.headers[f"X-Manus-{name}"] for name in ("User", "Role", "Plan")] == ["", "", ""]
+    assert [reply.headers[f"X-Manus-{name}"] for name in ("User", "Role", "Plan", "Status")] == ["", "", "", ""]
 
 
 @pytest.mark.parametrize("path", ["/api/v1//sessions", "/api/v1/x/../sessions", "/api/v1/sessions;a", "/api/v1/sessions%00", "/api/v1%2fsessions",

@@ -121,4 +121,4 @@ def gate():
     return peer
 
 
-ALLOWED = (200, {"X-Manus-User": "u1", "X-Manus-Role": "user", "X-Manus-Plan": "pro", "Cache-Control": "no-store"}, b"")
+ALLOWED = (200, {"X-Manus-User": "u1", "X-Manus-Role": "user", "X-Manus-Plan": "pro", "X-Manus-Status": "active", "Cache-Control": "no-store"}, b"")

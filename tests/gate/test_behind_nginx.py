@@ -85,8 +85,8 @@ def test_the_client_gets_the_guards_own_refusals(house, token, method, path):
 
 def test_the_application_learns_who_it_is(house):
     user = house.manus.register()
-    came = through(house, "PUT", f"{API}/sessions?a=1", user["access_token"], headers={"X-Manus-User": "root"}).json()
-    assert (came["headers"]["X-Manus-User"], came["headers"]["X-Manus-Role"], came["headers"]["X-Manus-Plan"]) == (user["user"]["id"], "user", "free")
+    came = through(house, "PUT", f"{API}/sessions?a=1", user["access_token"], headers={"X-Manus-User": "root", "X-Manus-Status": "trialing"}).json()
+    assert [came["headers"][f"X-Manus-{what}"] for what in ("User", "Role", "Plan", "Status")] == [user["user"]["id"], "user", "free", "active"]
     assert came["target"] == f"{API}/sessions?a=1" and came["headers"]["Authorization"] == f"Bearer {user['access_token']}"
 
 

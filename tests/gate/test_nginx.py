@@ -67,7 +67,7 @@ def test_what_is_allowed_reaches_the_application_as_it_was_sent(house, method, p
     came = reply.json()
     assert (reply.status_code, came["method"], came["target"]) == (200, method, target)
     assert came["body"] == ("hello" if method in ("POST", "PUT", "PATCH") else "") and came["headers"]["X-Other"] == "kept"
-    assert (came["headers"]["X-Manus-User"], came["headers"]["X-Manus-Role"], came["headers"]["X-Manus-Plan"]) == ("u1", "user", "pro")
+    assert [came["headers"][f"X-Manus-{what}"] for what in ("User", "Role", "Plan", "Status")] == ["u1", "user", "pro", "active"]
     assert reply.headers["Cache-Control"] == "private, max-age=5", "the application's own, alone"
     assert "X-Manus-User" not in reply.headers and "X-Accel-Redirect" not in reply.headers
 
@@ -82,15 +82,16 @@ def test_the_gate_is_asked_once_and_without_the_body(house):
 
 
 def test_a_client_cannot_say_who_it_is_nor_what_it_asks(house):
-    forged = {"X-Manus-User": "root", "X-Manus-Role": "admin", "X_Manus_User": "root", "X-Original-URI": "/api/v1/health", "X-Original-Method": "OPTIONS",
+    forged = {"X-Manus-User": "root", "X-Manus-Role": "admin", "X-Manus-Status": "trialing", "X_Manus_User": "root", "X-Original-URI": "/api/v1/health", "X-Original-Method": "OPTIONS",
               "X-Accel-Redirect": "@application", "X-Forwarded-Uri": "/api/v1/health", "X-Forwarded-Method": "OPTIONS"}
     came = ask(house, "PUT", "/api/v1/sessions", headers=forged).json()
-    assert came["headers"]["X-Manus-User"] == "u1" and came["headers"]["X-Manus-Role"] == "user" and "X_Manus_User" not in came["headers"]
+    assert came["headers"]["X-Manus-User"] == "u1" and came["headers"]["X-Manus-Role"] == "user"
+    assert came["headers"]["X-Manus-Status"] == "active" and "X_Manus_User" not in came["headers"]
     assert house.gate.got[0][2].get_all("X-Original-URI") == ["/api/v1/sessions"] and house.gate.got[0][2].get_all("X-Original-Method") == ["PUT"]
     assert "X-Forwarded-Uri" not in house.gate.got[0][2] and "X-Forwarded-Method" not in house.gate.got[0][2]
     came = ask(house, "GET", "/shop", headers=forged).json()
     assert not [name for name in came["headers"] if "manus" in name.lower()]
-    house.gate.verdict = (200, {"X-Manus-User": "", "X-Manus-Role": "", "X-Manus-Plan": ""}, b"")
+    house.gate.verdict = (200, {"X-Manus-User": "", "X-Manus-Role": "", "X-Manus-Plan": "", "X-Manus-Status": ""}, b"")
     came = ask(house, "OPTIONS", "/api/v1/sessions", headers=forged).json()
     assert not [name for name in came["headers"] if "manus" in name.lower()]
 
