@@ -24,22 +24,47 @@ static bool is_signed_with(const struct secret *key, const char *text, size_t le
     return crypto_equal(expected, signature, sizeof expected);
 }
 
-static bool is_signed(void *mem, const struct settings *settings, const char *token,
-                      size_t signed_len)
+static bool is_signed_by_hmac(const struct settings *settings, const char *text, size_t len,
+                              const uint8_t signature[CRYPTO_HASH_BYTES])
 {
-    const char *text = token + signed_len + 1;
-    size_t len;
-    const uint8_t *signature = text_base64url_decode(mem, text, strlen(text), &len);
-
-    if (signature == NULL || len != CRYPTO_HASH_BYTES)
-        return false;
-    if (is_signed_with(settings->jwt_secret, token, signed_len, signature))
+    if (is_signed_with(settings->jwt_secret, text, len, signature))
         return true;
     for (size_t i = 0; i < settings->jwt_previous.count; i++) {
-        if (is_signed_with(settings->jwt_previous.of[i], token, signed_len, signature))
+        if (is_signed_with(settings->jwt_previous.of[i], text, len, signature))
             return true;
     }
     return false;
+}
+
+/* By that one of our keys whose header the token has, byte for byte. */
+static bool is_signed_by_pair(const struct settings *settings, const char *text, size_t len,
+                              const uint8_t signature[SIGNATURE_BYTES])
+{
+    for (size_t i = 0; i < settings->signing_key_count; i++) {
+        const struct signing_key *key = settings->signing_keys[i];
+        size_t header_len = strlen(key->header);
+
+        if (len > header_len && memcmp(text, key->header, header_len) == 0 &&
+            text[header_len] == '.')
+            return signing_verify(key, signature, text, len);
+    }
+    return false;
+}
+
+/* *ret_by_pair: as access tokens are where JWT_ALGORITHM is EdDSA. */
+static bool is_signed(void *mem, const struct settings *settings, const char *token,
+                      size_t signed_len, bool *ret_by_pair)
+{
+    const char *text = token + signed_len + 1;
+    size_t len = 0;
+    const uint8_t *signature = text_base64url_decode(mem, text, strlen(text), &len);
+
+    *ret_by_pair = len == SIGNATURE_BYTES && settings->jwt_algorithm == JWT_EDDSA;
+    if (signature == NULL)
+        return false;
+    if (*ret_by_pair)
+        return is_signed_by_pair(settings, token, signed_len, signature);
+    return len == CRYPTO_HASH_BYTES && is_signed_by_hmac(settings, token, signed_len, signature);
 }
 
 static json_t *read_part(void *mem, const char *part, size_t part_len)
@@ -123,6 +148,11 @@ static bool read_claims(void *mem, const json_t *json, int64_t now_s, struct tok
            read_ids(mem, json, claims);
 }
 
+static bool is_for_others(const struct settings *settings, enum token_type type)
+{
+    return type == TOKEN_ACCESS && settings->jwt_algorithm == JWT_EDDSA;
+}
+
 struct token_claims *token_verify(void *mem, const struct settings *settings, const char *token,
                                   int64_t now_s)
 {
@@ -131,14 +161,18 @@ struct token_claims *token_verify(void *mem, const struct settings *settings, co
     const char *signature = payload == NULL ? NULL : strchr(payload + 1, '.');
     struct token_claims *claims;
     auto_json json_t *json = NULL;
+    bool by_pair;
 
-    if (signature == NULL || !is_signed(mem, settings, token, (size_t)(signature - token)) ||
-        !is_our_header(mem, token, (size_t)(payload - token)))
+    if (signature == NULL ||
+        !is_signed(mem, settings, token, (size_t)(signature - token), &by_pair) ||
+        (!by_pair && !is_our_header(mem, token, (size_t)(payload - token))))
         return NULL;
     payload++;
     json = read_part(mem, payload, (size_t)(signature - payload));
     claims = mem_new(mem, struct token_claims);
-    return json_is_object(json) && read_claims(mem, json, now_s, claims) ? claims : NULL;
+    if (!json_is_object(json) || !read_claims(mem, json, now_s, claims))
+        return NULL;
+    return by_pair == is_for_others(settings, claims->type) ? claims : NULL;
 }
 
 static void put_text(struct text *out, const char *name, const char *value)
@@ -148,17 +182,19 @@ static void put_text(struct text *out, const char *name, const char *value)
     text_char(out, ',');
 }
 
-char *token_sign(void *mem, const struct settings *settings, const struct token_claims *claims,
-                 const struct user *user)
+static const char *payload_of(void *mem, const struct settings *settings,
+                              const struct token_claims *claims, const struct user *user)
 {
-    struct text payload = text_open(mem, 512), token = text_open(mem, 768);
-    uint8_t signature[CRYPTO_HASH_BYTES];
+    bool full = settings->jwt_claims == JWT_CLAIMS_FULL;
+    struct text payload = text_open(mem, 512);
 
     text_char(&payload, '{');
     put_text(&payload, "sub", claims->user_id);
-    put_text(&payload, "fullname", claims->fullname);
+    if (full)
+        put_text(&payload, "fullname", claims->fullname);
     if (claims->type == TOKEN_ACCESS) {
-        put_text(&payload, "email", user->email);
+        if (full)
+            put_text(&payload, "email", user->email);
         put_text(&payload, "role", user->is_admin ? "admin" : "user");
         text_printf(&payload, "\"is_active\":%s,", user->is_active ? "true" : "false");
     }
@@ -168,12 +204,26 @@ char *token_sign(void *mem, const struct settings *settings, const struct token_
     put_text(&payload, "jti", claims->id);
     put_text(&payload, "sid", claims->session_id);
     payload.s[payload.len - 1] = '}';
+    return text_base64url(mem, payload.s, payload.len);
+}
 
-    text_add(&token, HEADER ".");
-    text_add(&token, text_base64url(mem, payload.s, payload.len));
-    crypto_hmac(signature, settings->jwt_secret->bytes, settings->jwt_secret->len, token.s,
-                token.len);
+char *token_sign(void *mem, const struct settings *settings, const struct token_claims *claims,
+                 const struct user *user)
+{
+    bool for_others = is_for_others(settings, claims->type);
+    struct text token = text_open(mem, 768);
+    uint8_t signature[SIGNATURE_BYTES];
+
+    text_add(&token, for_others ? settings->signing_keys[0]->header : HEADER);
     text_char(&token, '.');
-    text_add(&token, text_base64url(mem, signature, sizeof signature));
+    text_add(&token, payload_of(mem, settings, claims, user));
+    if (for_others)
+        signing_sign(signature, settings->signing_keys[0], token.s, token.len);
+    else
+        crypto_hmac(signature, settings->jwt_secret->bytes, settings->jwt_secret->len, token.s,
+                    token.len);
+    text_char(&token, '.');
+    text_add(&token,
+             text_base64url(mem, signature, for_others ? SIGNATURE_BYTES : CRYPTO_HASH_BYTES));
     return token.s;
 }

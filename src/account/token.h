@@ -1,8 +1,10 @@
-/* The tokens that people carry: JSON Web Tokens (RFC 7519) in one strict profile, HMAC-SHA-256
- * only.
+/* The tokens that people carry: JSON Web Tokens (RFC 7519) in one strict profile. Refresh tokens,
+ * which nobody else verifies, by HMAC-SHA-256; access tokens so too, or by Ed25519, as
+ * JWT_ALGORITHM says: so no refresh token can be taken for an access token by who has public keys.
  *
- * The algorithm is ours, never read from a token. Signed with JWT_SECRET_KEY; verified with it and
- * with JWT_SECRET_KEY_PREVIOUS. Pure; any thread. Times: seconds since the epoch. */
+ * The algorithm is ours, never read from a token. Signed with JWT_SECRET_KEY, or the key that is
+ * derived from it; verified with it and with JWT_SECRET_KEY_PREVIOUS. Pure; any thread. Times:
+ * seconds since the epoch. */
 #pragma once
 
 #include "core/settings.h"

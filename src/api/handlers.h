@@ -30,7 +30,7 @@ handler billing_subscriptions, billing_set_plan;
 handler guard;
 fast_handler guard_fast;
 
-handler ops_health, ops_live, ops_ready, ops_version, ops_metrics, ops_limits_top;
+handler ops_health, ops_keys, ops_live, ops_ready, ops_version, ops_metrics, ops_limits_top;
 fast_handler ops_ready_fast, ops_metrics_fast;
 
 handler pages_home, pages_verify, pages_docs, pages_openapi, pages_asset;

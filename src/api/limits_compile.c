@@ -14,7 +14,7 @@ static const char *path_name(void *mem, const char *path)
 
     if (strncmp(path, "/api/v1/", 8) == 0)
         path += 8;
-    path += *path == '/';
+    path += strspn(path, "/.");
     for (; *path != '\0'; path++) {
         if (isalnum((unsigned char)*path))
             text_char(&name, *path);

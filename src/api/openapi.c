@@ -308,7 +308,8 @@ static json_t *responses_of(const struct document *d, const struct route *row)
 /* "post_auth_login" */
 static const char *operation_id(void *mem, const struct route *row)
 {
-    const char *path = strncmp(row->path, "/api/v1/", 8) == 0 ? row->path + 8 : row->path + 1;
+    const char *path = row->path +
+                       (strncmp(row->path, "/api/v1/", 8) == 0 ? 8 : strspn(row->path, "/."));
     struct text id = text_open(mem, 64);
 
     for (const char *at = row->method; *at != '\0'; at++)

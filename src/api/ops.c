@@ -49,6 +49,23 @@ enum err ops_version(struct request *req)
     return reply_json_text(req, 200, body, strlen(body));
 }
 
+/* None where no token is signed by them. */
+enum err ops_keys(struct request *req)
+{
+    const struct settings *settings = req->settings;
+    size_t count = settings->jwt_algorithm == JWT_EDDSA ? settings->signing_key_count : 0;
+    struct text body = text_open(req->task.mem, 512);
+
+    text_add(&body, "{\"keys\":[");
+    for (size_t i = 0; i < count; i++)
+        text_printf(&body, "%s%s", i == 0 ? "" : ",",
+                    signing_public_jwk(req->task.mem, settings->signing_keys[i]));
+    text_add(&body, "]}");
+    req->reply.cacheable = true;
+    reply_header(req, "Cache-Control", "public, max-age=300");
+    return reply_json_text(req, 200, body.s, body.len);
+}
+
 enum err ops_metrics(struct request *req)
 {
     struct text body = text_open(req->task.mem, 4096);

@@ -328,6 +328,16 @@ const struct route routes[] = {
      .bare = true},
 
     {.method = "GET",
+     .path = "/.well-known/jwks.json",
+     .limits = "600/minute",
+     .lane = LANE_LOOP,
+     .handle = ops_keys,
+     .summary = "The public keys that verify access tokens, with JWT_ALGORITHM=EdDSA (RFC 7517).",
+     .tag = "Operations",
+     .reply = "KeySet",
+     .bare = true},
+
+    {.method = "GET",
      .path = API "/openapi.json",
      .lane = LANE_LOOP,
      .handle = pages_openapi,

@@ -884,6 +884,15 @@ static void place_paths(struct loading *l)
     s->ca_file = place(l, s->sources[SETTING_INDEX_ca_file].origin, s->ca_file);
 }
 
+static void derive_keys(void *mem, struct settings *s)
+{
+    s->signing_key_count = 1 + s->jwt_previous.count;
+    s->signing_keys = mem_array(mem, const struct signing_key *, s->signing_key_count);
+    s->signing_keys[0] = signing_key_of(mem, s->jwt_secret);
+    for (size_t i = 0; i < s->jwt_previous.count; i++)
+        s->signing_keys[i + 1] = signing_key_of(mem, s->jwt_previous.of[i]);
+}
+
 struct settings *settings_load(void *mem, const struct settings_input *input,
                                struct settings_report *report)
 {
@@ -898,7 +907,10 @@ struct settings *settings_load(void *mem, const struct settings_input *input,
     check_together(&l);
     warn_of_unknown(&l);
     wipe_given(&l);
-    return report->problem_count == 0 ? l.settings : NULL;
+    if (report->problem_count > 0)
+        return NULL;
+    derive_keys(mem, l.settings);
+    return l.settings;
 }
 
 static size_t value_size(enum setting_type type)

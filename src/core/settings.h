@@ -9,6 +9,7 @@
 #include "core/address.h"
 #include "core/mem.h"
 #include "core/secret.h"
+#include "core/signing.h"
 
 #include <stdint.h>
 
@@ -47,6 +48,8 @@ struct secrets {
 enum { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum { PASSWORD_COMMON_ALLOW, PASSWORD_COMMON_WARN, PASSWORD_COMMON_REFUSE };
 enum { PROXY_HEADER_X_FORWARDED_FOR, PROXY_HEADER_FORWARDED };
+enum { JWT_HS256, JWT_EDDSA };
+enum { JWT_CLAIMS_FULL, JWT_CLAIMS_MINIMAL };
 enum { PROVIDER_PASSWORD, PROVIDER_NONE, PROVIDER_LOCAL };
 enum { UNVERIFIED_EVERYTHING, UNVERIFIED_ACCOUNT, UNVERIFIED_NOTHING };
 
@@ -79,6 +82,10 @@ struct settings {
 #include "core/settings.def"
 #undef SETTING
     struct setting_source sources[SETTING_COUNT];
+
+    /* Of JWT_SECRET_KEY, then of each of JWT_SECRET_KEY_PREVIOUS. */
+    const struct signing_key **signing_keys;
+    size_t signing_key_count;
 
     /* RATE_LIMIT_… names that are no rows: limits of routes, which only their table can check. */
     struct setting_override {
