@@ -10,8 +10,8 @@ function duration(seconds) {
 
 // The text for people in place of one of the wire; undefined if the table has none.
 function textFor(said) {
-  const row = texts[said] ?? texts[said.replace(/\d+/g, "N")] ?? texts[said.replace(/: .*/s, ": NAME")] ?? texts[said.replace(/: .*/s, ": ID")];
-  return row?.[language];
+  const forms = [said, said.replace(/\d+/g, "N"), said.replace(/: .*/s, ": NAME"), said.replace(/: .*/s, ": ID"), said.replace(/\([^)]*\)/, "(NAME)")];
+  return texts[forms.find((form) => Object.hasOwn(texts, form))]?.[language];
 }
 
 // What a refusal means, in the language of the page.

@@ -143,7 +143,7 @@ def test_ordinary_paths_are_not_taken_for_odd_ones(house, target):
     assert f'"target": "{target}"'.encode() in raw(house, "GET", target)
 
 
-@pytest.mark.parametrize("target", ["/api/v1/auth/me", "/api/v1/billing/subscription", "/api/v1/health", "/verify-email", "/manus/assets/style.css"])
+@pytest.mark.parametrize("target", ["/api/v1/auth/me", "/api/v1/billing/subscription", "/api/v1/health", "/verify-email", "/manus/assets/style.css", "/.well-known/jwks.json"])
 def test_manus_serves_its_own_paths(house, target):
     house.gate.verdict = (200, {"Content-Type": "application/json"}, b'{"mine":1}')
     assert ask(house, "GET", target).json() == {"mine": 1}

@@ -119,11 +119,12 @@ def test_every_text_of_the_table_is_told_with_its_numbers(manus, browser):
         [422, {detail: [{msg: "Value error, Runs must be from 1 to 1000"}]}],
         [400, {msg: "Invalid plan: gold 7"}], [400, {msg: "No Stripe customer found for user: a1"}],
         [418, {}], [502, {msg: "Use another card"}], [429, {message: "Too many requests. Please try again later.", retry_after: 3000}],
-        [401, {detail: "Authentication required"}]].map(([status, body]) => explain(status, body))""")
+        [401, {detail: "Authentication required"}], [402, {code: 402, msg: "Your subscription is inactive (unpaid). Please subscribe to continue."}],
+        [409, {msg: "constructor"}]].map(([status, body]) => explain(status, body))""")
     assert told == ["A code was mailed a moment ago. You can ask for another in 42 seconds", "Password must be at least 12 characters long",
                     "Runs must be from 1 to 1000", "There is no such plan", "You have bought nothing yet",
                     "The server gave an answer that this page does not know (418)", "Use another card", "Too many attempts: try again in 50 minutes",
-                    "Log in first"]
+                    "Log in first", "Your subscription is not active. Subscribe to continue.", "constructor"]
 
 
 def test_where_nobody_registers_the_pages_do_not_ask_for_it(start, browser, tmp_path):
