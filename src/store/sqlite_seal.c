@@ -98,6 +98,17 @@ void sqlite_seal_set(struct sqlite_seal *seal)
     pthread_mutex_unlock(&seal->lock);
 }
 
+int sqlite_seal_checkpoint(struct sqlite_seal *seal, sqlite3 *handle, int mode, int *ret_log,
+                           int *ret_copied)
+{
+    int code;
+
+    sqlite_seal_break(seal);
+    code = sqlite3_wal_checkpoint_v2(handle, NULL, mode, ret_log, ret_copied);
+    sqlite_seal_set(seal);
+    return code;
+}
+
 void sqlite_seal_refresh(struct sqlite_seal *seal)
 {
     char line[LINE_BYTES];

@@ -10,6 +10,8 @@
 
 #include "core/task.h"
 
+#include <sqlite3.h>
+
 struct sqlite_seal;
 
 /* The seal of the store `path`, broken. The folder's lock is held. */
@@ -19,6 +21,10 @@ struct sqlite_seal *sqlite_seal_open(void *mem, const char *path);
  * connection to the file throughout: closing a descriptor of it would drop its locks. */
 void sqlite_seal_break(struct sqlite_seal *seal);
 void sqlite_seal_set(struct sqlite_seal *seal);
+
+/* sqlite3_wal_checkpoint_v2() under a broken seal: the one way to copy the log. */
+int sqlite_seal_checkpoint(struct sqlite_seal *seal, sqlite3 *handle, int mode, int *ret_log,
+                           int *ret_copied);
 
 /* While a server runs, whoever else writes to the file is a tool that knows SQLite, such as one
  * that copies the log for a backup: what it has done is noted. To be called each second. */

@@ -85,11 +85,9 @@ bool sqlite_has_space(const char *folder)
 /* Copies all of the log, if its readers leave it within a moment. */
 static void copy_all(const struct sqlite_writer *writer, int mode)
 {
-    sqlite_seal_break(writer->seal);
     sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
-    sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, mode, NULL, NULL);
+    sqlite_seal_checkpoint(writer->seal, writer->db.handle, mode, NULL, NULL);
     sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
-    sqlite_seal_set(writer->seal);
 }
 
 /* The log keeps the size that it once had: what is missing may be there. */
@@ -382,9 +380,8 @@ static void copy_log(struct sqlite_writer *writer, struct copying *c)
 
     if (!open_copying(writer, c))
         return;
-    sqlite_seal_break(writer->seal);
-    code = sqlite3_wal_checkpoint_v2(c->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &copied);
-    sqlite_seal_set(writer->seal);
+    code = sqlite_seal_checkpoint(writer->seal, c->db.handle, SQLITE_CHECKPOINT_PASSIVE, &log,
+                                  &copied);
     if ((code & 0xff) == SQLITE_BUSY)
         return; /* the writer does it itself at this moment */
     if (code != SQLITE_OK || log < 0) {

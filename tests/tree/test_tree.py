@@ -55,6 +55,12 @@ def test_one_module_knows_the_http_parser():
     assert users == {"message.h"}
 
 
+def test_one_module_copies_the_log_of_the_store():
+    """It notes that the file has changed; what was not noted is taken for a foreign file after a crash."""
+    users = {path.name for path in SOURCES if "sqlite3_wal_checkpoint" in code(path)}
+    assert users == {"sqlite_seal.c"}
+
+
 def test_no_banned_function_is_called():
     assert [f"{path}: {found[0]}" for path in SOURCES for found in [BANNED.findall(code(path))] if found] == []
 
