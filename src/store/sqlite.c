@@ -773,9 +773,11 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
                                folder, who));
     }
     if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", getpid()) < 0) {
+        const char *why = errno == ENOSPC || errno == EDQUOT ? ": free some space" : "";
+
+        why = mem_printf(task->mem, "cannot write to %s: %s%s", path, strerror(errno), why);
         close(fd);
-        return fail(task, ERR_STORE,
-                    mem_printf(task->mem, "cannot write to %s: %s", path, strerror(errno)));
+        return fail(task, ERR_STORE, why);
     }
     *ret_fd = fd;
     return OK;

@@ -131,7 +131,7 @@ def fill(manus):
 def leave(disk, free):
     """Takes all of a file system but so many bytes."""
     there = os.statvfs(disk)
-    with open(disk / "ballast", "wb") as ballast:
+    with open(disk / "ballast", "ab") as ballast:
         ballast.write(bytes(there.f_bavail * there.f_frsize - free))
 
 
@@ -267,6 +267,8 @@ def test_a_second_start_on_a_full_disk_names_the_disk(tmp_path):
         assert Manus(tmp_path, DATA_DIR=disk / "data").start().stop() == 0
         leave(disk, 8192)
         assert "the disk of DATA_DIR is full: free some space" in refused(tmp_path, DATA_DIR=disk / "data")
+        leave(disk, 0)
+        assert "No space left on device: free some space" in refused(tmp_path, DATA_DIR=disk / "data2")
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 
