@@ -105,6 +105,9 @@ def test_the_unit_allows_every_system_call_that_manus_makes(installed, tmp_path)
     finally:
         if manus.process.poll() is None:
             os.kill(int(child), 9)
+    unit = (installed / "lib/systemd/system/manus.service").read_text()
+    families = set(re.findall(r"\bsocket\((AF_\w+)", (tmp_path / "calls").read_text()))
+    assert families <= set(re.search(r"^RestrictAddressFamilies=(.+)$", unit, re.M)[1].split())
     made = set(re.findall(r"^\d+ +(?:<\.\.\. )?([a-z_0-9]+)(?:\(| resumed)", (tmp_path / "calls").read_text(), re.M))
     assert len(made) > 30
     # As root SQLite gives its files to the owner of the store.
