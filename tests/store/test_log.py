@@ -1,7 +1,10 @@
 """The log of the embedded store: copied into the file beside the writer, bounded, and no reader's to stop."""
 import concurrent.futures
 import sqlite3
+import threading
 import time
+
+import pytest
 
 from manus import API, SLOW, Manus
 
@@ -66,3 +69,43 @@ def test_a_name_and_an_address_that_were_removed_leave_the_files(start):
         manus.stop()
         manus.start()
         time.sleep(3 * SLOW)
+
+
+def vacuum(path, copy):
+    with sqlite3.connect(path, isolation_level=None) as source:
+        source.execute("VACUUM INTO ?", (str(copy),))
+    source.close()
+
+
+def back_up(path, copy):
+    """Inside a transaction that reads, without which each write begins it anew."""
+    with sqlite3.connect(path, isolation_level=None) as source, sqlite3.connect(copy) as target:
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM marks").fetchone()
+        source.backup(target, pages=20)
+        source.execute("ROLLBACK")
+    source.close()
+    target.close()
+
+
+@pytest.mark.parametrize("copying", [vacuum, back_up])
+def test_a_copy_beside_steady_writes_ends_and_holds_what_was_acknowledged(start, copying):
+    manus = start()
+    accounts = [manus.register() for _ in range(WRITERS)]
+    copy, done = manus.folder / "copy.db", threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_until, manus, accounts, done.is_set)
+        while manus.me(accounts[0]["access_token"]).json()["data"]["fullname"] == "Ann Lee":
+            time.sleep(0.01)
+        last = manus.register()
+        copying(manus.settings["DATA_DIR"] / "manus.sqlite", copy)
+        done.set()
+        assert max(writing.result()) < 5 * SLOW
+    with sqlite3.connect(copy) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("SELECT count(*) FROM users WHERE email = ?", (last["email"],)).fetchone() == (1,)
+    db.close()
+    manus.stop()
+    copy.rename(manus.settings["DATA_DIR"] / "manus.sqlite")
+    manus.start()
+    assert manus.me(last["access_token"]).status_code == 200
