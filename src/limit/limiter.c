@@ -180,10 +180,16 @@ static void park(struct limiter_ask *ask)
         uv_timer_start(&link->retry, on_retry, 1, 0);
 }
 
-/* So that nobody waits for the deadline twice, those under way count as admitted after a while. */
+/* So that nobody waits for the deadline twice, those under way count as admitted after a while.
+ * Where more would be admitted or refused than that, Redis gets the time that it has. */
 static bool has_waited_enough(const struct limiter_ask *ask)
 {
-    return clock_mono_us() - ask->asked_us > LIMITER_SETTLED_MS * INT64_C(1000);
+    const struct limiter *limiter = ask->link->limiter;
+    int64_t most_ms = LIMITER_SETTLED_MS;
+
+    if (fallback_of(limiter, ask->rule) != FALLBACK_LOCAL)
+        most_ms += limiter->settings.deadline_ms;
+    return clock_mono_us() - ask->asked_us > most_ms * 1000;
 }
 
 static void end_waiting(struct limiter_ask *ask)

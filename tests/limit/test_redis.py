@@ -763,6 +763,14 @@ def test_a_key_that_holds_something_else_costs_those_nothing_that_are_asked_with
     assert [redis.command("type", f"manus:limit:health:ip:192.0.2.{n}") for n in (7, 30, 51)] == ["string"] * 3
 
 
+@pytest.mark.parametrize("fallback", ["local", "open", "closed"])
+def test_a_redis_that_is_slow_and_answers_in_time_is_not_away(between, instances, fallback):
+    (server,) = instances(1, between, REDIS_TIMEOUT_MS=int(1000 * SLOW), RATE_LIMIT_HEALTH=f"5/hour;{fallback}")
+    between.delay = 0.15 * SLOW
+    statuses = flood([server], HEALTH, 64, batch=2)
+    assert statuses[200] == 5 and set(statuses) == {200, 429}
+
+
 @pytest.mark.parametrize("fallback, status", [("open", 200), ("closed", 503)])
 def test_the_fallback_may_be_open_or_closed_as_a_whole_or_for_one_limit(redis, instances, fallback, status):
     (server,) = instances(1, redis, RATE_LIMIT_FALLBACK=fallback, RATE_LIMIT_HEALTH="2/hour", RATE_LIMIT_VERSION="2/hour;local")
