@@ -196,6 +196,10 @@ static const struct refusal trial_refusals[] = {
         0                                                                                          \
     }
 
+#define PAID_BY_OTHERS                                                                             \
+    "Your plan was paid with an e-mail address that is not the confirmed one of your account: "    \
+    "whoever paid manages it by Stripe's mails, or ask for help"
+
 static const struct refusal checkout_refusals[] = {
     {400, "Invalid plan: NAME"},
     {400, "Redirect URL is not allowed"},
@@ -207,14 +211,17 @@ static const struct refusal fulfil_refusals[] = {{404, "Checkout session not fou
                                                  STRIPE_REFUSALS};
 static const struct refusal portal_refusals[] = {{400, "No Stripe customer found for user: ID"},
                                                  {400, "Redirect URL is not allowed"},
+                                                 {409, PAID_BY_OTHERS},
                                                  STRIPE_REFUSALS};
 static const struct refusal invoices_refusals[] = {STRIPE_REFUSALS};
 static const struct refusal change_refusals[] = {{400, "Invalid plan: NAME"},
                                                  {400, "This is your plan already"},
                                                  {400, "There is no subscription to change"},
                                                  {402, PAYMENT_FAILS, "Advice"},
-                                                 {409, "Your subscription ends on DAY: take that "
-                                                       "back first (resume), then change the plan"},
+                                                 {409, PAID_BY_OTHERS},
+                                                 {409,
+                                                  "Your subscription ends on 2030-01-31: take that "
+                                                  "back first (resume), then change the plan"},
                                                  STRIPE_REFUSALS};
 static const struct refusal webhook_refusals[] = {
     {400, "Missing Stripe-Signature header"},
@@ -225,7 +232,8 @@ static const struct refusal webhook_refusals[] = {
 static const struct refusal end_plan_refusals[] = {
     {400, "There is no subscription to change"},
     {402, PAYMENT_FAILS, "Advice"},
-    {409, "Your subscription ends on DAY as agreed: ask for help to change that"},
+    {409, PAID_BY_OTHERS},
+    {409, "Your subscription ends on 2030-01-31 as agreed: ask for help to change that"},
     STRIPE_REFUSALS};
 
 #define PLAN_FIELD                                                                                 \

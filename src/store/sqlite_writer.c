@@ -223,8 +223,8 @@ static void empty_log(struct sqlite_writer *writer)
         return;
     }
     sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
-    code = sqlite3_wal_checkpoint_v2(writer->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-                                     NULL);
+    code = sqlite_seal_checkpoint(writer->seal, writer->db.handle, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                  NULL);
     sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
     if (code == SQLITE_OK)
         atomic_store(&writer->empty_wanted, false);
