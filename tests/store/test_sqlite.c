@@ -79,16 +79,21 @@ int fdatasync(int fd)
     return is_due(&syncs) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
-/* The file or folder that was synced last by fsync(), which SQLite does not use. */
+/* The folder that was synced last. */
 static char synced[512];
 
 int fsync(int fd)
 {
+    struct stat st;
     char link[64];
+    ssize_t len;
 
-    memset(synced, 0, sizeof synced);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    return readlink(link, synced, sizeof synced - 1) < 0 ? -1 : (int)syscall(SYS_fsync, fd);
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        len = readlink(link, synced, sizeof synced - 1);
+        synced[len < 0 ? 0 : len] = '\0';
+    }
+    return (int)syscall(SYS_fsync, fd);
 }
 
 static bool is_shy(int fd)
