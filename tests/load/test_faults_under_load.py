@@ -61,7 +61,7 @@ class Writer:
 def make_large(manus):
     with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
         db.executemany("INSERT INTO users(user_id, email, fullname, role, is_active, created_at, updated_at) VALUES(?, ?, ?, 'user', 1, 1, 1)",
-                       ((f"{i:022d}", f"{secrets.token_hex(5)}@example.com", f"{secrets.token_hex(4)} Lee") for i in range(USERS)))
+                       ((f"{i:022d}", f"{secrets.token_hex(5)}{i}@example.com", f"{secrets.token_hex(4)} Lee") for i in range(USERS)))
     db.close()
 
 
