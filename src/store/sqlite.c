@@ -614,9 +614,9 @@ void sqlite_want_empty_log(struct store *store)
     sqlite_writer_want_empty_log(sqlite_of(store)->writer);
 }
 
-bool sqlite_log_was_emptied(struct store *store)
+enum sqlite_emptying sqlite_emptying(struct store *store)
 {
-    return sqlite_writer_log_was_emptied(sqlite_of(store)->writer);
+    return sqlite_writer_emptying(sqlite_of(store)->writer);
 }
 
 /* Health */

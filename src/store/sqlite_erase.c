@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-enum { EMPTY_TRIES = 40, EMPTY_US = 50000 };
+enum { TRIES = 5, LOOKS = 20, LOOK_US = 20000 };
 
 #define REMOVED "removed"
 #define ERASING "erasing"
@@ -108,15 +108,16 @@ static enum err touch(struct task *task, struct sqlite_db *db, void *argument)
     return set_mark(task, db, ERASING, erase->erasing_ms);
 }
 
-/* The log is emptied behind a write, once nobody reads from it. False: not now. */
+/* The log is emptied behind a write, unless somebody reads from it. False: not now. */
 static bool empty_log(struct task *task, struct store *store, struct erase *erase)
 {
-    sqlite_want_empty_log(store);
-    for (int i = 0; i < EMPTY_TRIES; i++) {
+    for (int i = 0; i < TRIES; i++) {
+        sqlite_want_empty_log(store);
         if (sqlite_writing(task, store, touch, erase) != OK)
             return false;
-        usleep(EMPTY_US);
-        if (sqlite_log_was_emptied(store))
+        for (int k = 0; k < LOOKS && sqlite_emptying(store) == LOG_WANTED; k++)
+            usleep(LOOK_US);
+        if (sqlite_emptying(store) == LOG_EMPTIED)
             return true;
     }
     return false;

@@ -68,7 +68,7 @@ must_check enum err sqlite_note_removal(struct task *task, struct sqlite_db *db,
 
 /* The writer's (sqlite_writer.h). */
 void sqlite_want_empty_log(struct store *store);
-bool sqlite_log_was_emptied(struct store *store);
+enum sqlite_emptying sqlite_emptying(struct store *store);
 
 /* A page of a list. The statement's parameters are: numbers below ?1, ?2 rows, and the text ?3. */
 struct sqlite_list {

@@ -56,7 +56,7 @@ struct sqlite_writer {
     int log_pages;     /* the writer's thread only, and the next */
     int asked_pages;   /* when it last asked for copying */
     atomic_int copied; /* pages of the log that are in the file */
-    atomic_bool empty_wanted;
+    _Atomic(enum sqlite_emptying) emptying;
 };
 
 static int on_commit(void *argument, sqlite3 *handle, const char *name, int pages)
@@ -213,21 +213,21 @@ static void ask_for_copying(struct sqlite_writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
-/* As the log is begun anew, but its file is empty then. */
+/* As the log is begun anew, but its file is empty then. One try: it may cost a wait for readers. */
 static void empty_log(struct sqlite_writer *writer)
 {
     int code;
 
     if (writer->log_pages - atomic_load(&writer->copied) > CHECKPOINT_PAGES) {
         ask_for_copying(writer);
+        atomic_store(&writer->emptying, LOG_KEPT);
         return;
     }
     sqlite3_busy_timeout(writer->db.handle, RESTART_MS);
     code = sqlite_seal_checkpoint(writer->seal, writer->db.handle, SQLITE_CHECKPOINT_TRUNCATE, NULL,
                                   NULL);
     sqlite3_busy_timeout(writer->db.handle, BUSY_MS);
-    if (code == SQLITE_OK)
-        atomic_store(&writer->empty_wanted, false);
+    atomic_store(&writer->emptying, code == SQLITE_OK ? LOG_EMPTIED : LOG_KEPT);
 }
 
 /* A log that is copied while it grows is never empty: when little is left, its writer copies that
@@ -237,7 +237,7 @@ static void care_for_log(struct sqlite_writer *writer)
 {
     int left = writer->log_pages - atomic_load(&writer->copied);
 
-    if (writer->db.handle != NULL && atomic_load(&writer->empty_wanted))
+    if (writer->db.handle != NULL && atomic_load(&writer->emptying) == LOG_WANTED)
         empty_log(writer);
     if (writer->db.handle == NULL || writer->log_pages - writer->asked_pages < CHECKPOINT_PAGES)
         return;
@@ -498,12 +498,12 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
 
 void sqlite_writer_want_empty_log(struct sqlite_writer *writer)
 {
-    atomic_store(&writer->empty_wanted, true);
+    atomic_store(&writer->emptying, LOG_WANTED);
 }
 
-bool sqlite_writer_log_was_emptied(struct sqlite_writer *writer)
+enum sqlite_emptying sqlite_writer_emptying(struct sqlite_writer *writer)
 {
-    return !atomic_load(&writer->empty_wanted);
+    return atomic_load(&writer->emptying);
 }
 
 bool sqlite_writer_is_proven(struct sqlite_writer *writer)

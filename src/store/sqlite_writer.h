@@ -26,10 +26,11 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
 must_check enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer,
                                       sqlite_write *write, void *argument);
 
-/* The log is to be emptied, behind one of the next writes at which nobody reads from it: what it
- * holds is in the file, and older than that. */
+/* Once, behind the next write, the log is to be emptied, if all of it can be brought into the file:
+ * it is kept when somebody reads from it. */
+enum sqlite_emptying { LOG_KEPT, LOG_WANTED, LOG_EMPTIED };
 void sqlite_writer_want_empty_log(struct sqlite_writer *writer);
-bool sqlite_writer_log_was_emptied(struct sqlite_writer *writer);
+enum sqlite_emptying sqlite_writer_emptying(struct sqlite_writer *writer);
 
 /* Something was written within the last seconds, and nothing has failed since. */
 bool sqlite_writer_is_proven(struct sqlite_writer *writer);

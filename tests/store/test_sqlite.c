@@ -953,6 +953,28 @@ static void test_who_is_removed_and_what_they_were_called_leave_the_files(void *
     assert_sound(place);
 }
 
+static void test_who_reads_for_long_delays_the_erasing_and_nothing_else(void **state)
+{
+    struct audit audit = {SAMPLE_MS, "system:test", "user.delete", "x", "", ""};
+    struct place *place = *state;
+    struct login removed = put_named(place, "zebulon@quagmire.example", "Brobdingnag Lee");
+    enum user_changed changed;
+    sqlite3 *reader;
+
+    assert_int_equal(sqlite3_open(place->file, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM users", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(
+        store_user_delete(place->task, place->store, removed.user.id, NULL, &audit, &changed), OK);
+    erase_all(place, INT64_MAX);
+    assert_true(is_anywhere(place, "zebulon"));
+    put_new(place);
+    assert_int_equal(sqlite3_exec(reader, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    assert_true(erase_all(place, INT64_MAX) > 0);
+    assert_false(is_anywhere(place, "zebulon"));
+}
+
 /* Durability */
 
 static void test_nothing_is_acknowledged_before_it_is_synced(void **state)
@@ -1488,6 +1510,7 @@ int main(void)
         OPENED(test_a_check_reads_the_disk_and_not_its_memory),
         OPENED(test_a_check_finds_a_row_that_its_index_lacks),
         OPENED(test_who_is_removed_and_what_they_were_called_leave_the_files),
+        OPENED(test_who_reads_for_long_delays_the_erasing_and_nothing_else),
         OPENED(test_nothing_is_acknowledged_before_it_is_synced),
         OPENED(test_writes_that_wait_together_share_a_sync),
         CLOSED(test_what_was_acknowledged_survives_kill_9),
