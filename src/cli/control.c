@@ -41,6 +41,7 @@ struct control {
     uv_timer_t tick;
 
     int64_t stopping_ms;    /* since when; 0: not yet */
+    atomic_bool stops;      /* the same, for the job that sweeps */
     int64_t interrupted_ms; /* when somebody at a keyboard first asked; 0: not yet */
     bool draining, aborted, hangs;
     bool on_terminal[2]; /* standard input and output, at the start */
@@ -90,6 +91,7 @@ static void on_stop(uv_signal_t *signal, int number)
     if (c->stopping_ms != 0)
         return;
     c->stopping_ms = now_ms;
+    atomic_store(&c->stops, true);
     log_info(NULL, "stopping", LOG_I("signal", number));
     sd_notify(0, "STOPPING=1");
     server_stop_keeping_alive(c->program->app.server);
@@ -249,7 +251,7 @@ static void sweep_all(struct control *c, const char *what, sweep_some *some, int
     unsigned count = 1, total = 0;
     enum err e = OK;
 
-    for (int i = 0; i < SWEEP_ROUNDS && e == OK && count > 0; i++) {
+    for (int i = 0; i < SWEEP_ROUNDS && e == OK && count > 0 && !atomic_load(&c->stops); i++) {
         task.deadline_ms = clock_mono_ms() + 10000;
         count = 0;
         e = some(&task, c->program->app.store, before_ms, &count);

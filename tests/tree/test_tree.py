@@ -50,6 +50,12 @@ def test_folders_depend_on_each_other_one_way():
     assert wrong == []
 
 
+def test_what_writes_leaves_the_threads_that_read_alone():
+    rows = re.split(r"\{\.method = ", (ROOT / "src" / "api" / "routes.c").read_text())[1:]
+    assert len(rows) > 40
+    assert [row.split("\n")[1].strip() for row in rows if not row.startswith(('"GET"', '"*"')) and ".lane = LANE_STORE" in row] == []
+
+
 def test_one_module_knows_the_http_parser():
     users = {path.name for path in SOURCES if "<llhttp.h>" in path.read_text()}
     assert users == {"message.h"}
