@@ -603,6 +603,21 @@ static void take_anchor(const json_t *subscription, const char *price_id,
         ret->anchor_ms = ret->stripe_anchor_ms;
 }
 
+/* Of a plan that is bought none times, or was taken out. If it is bought again months are counted
+ * on from where they were. */
+static void take_none(const struct plans *plans, const json_t *subscription,
+                      const struct subscription *stored, struct subscription *ret)
+{
+    reading_take_nothing(stored, "canceled", ret);
+    if (!is_stored(subscription, stored) || !has_plan_price(plans, subscription))
+        return;
+    ret->stripe_id = stored->stripe_id;
+    ret->price_id = stored->price_id;
+    ret->item_id = stored->item_id;
+    ret->anchor_ms = stored->anchor_ms;
+    ret->stripe_anchor_ms = stored->stripe_anchor_ms;
+}
+
 bool reading_take(const struct plans *plans, const json_t *subscription, const struct debt *debt,
                   const struct subscription *stored, void *mem, struct subscription *ret)
 {
@@ -616,12 +631,13 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
         reading_take_nothing(stored, "active", ret);
         return true;
     }
-    /* Of a plan that is bought none times, or was taken out, nothing is had. */
-    if (item == NULL || status->rank == OVER) {
+    if (status->rank == OVER) {
         reading_take_nothing(stored, "canceled", ret);
-        if (status->rank == OVER)
-            ret->canceled_ms = ended_ms != 0 ? ended_ms
-                                             : stripe_time_ms(subscription, "canceled_at");
+        ret->canceled_ms = ended_ms != 0 ? ended_ms : stripe_time_ms(subscription, "canceled_at");
+        return true;
+    }
+    if (item == NULL) {
+        take_none(plans, subscription, stored, ret);
         return true;
     }
     *ret = *stored;

@@ -229,6 +229,30 @@ static void test_months_go_on_while_a_subscription_is_switched_to_other_prices(v
     assert_int_equal(found.anchor_ms, START * 1000);
 }
 
+static void
+test_months_go_on_where_they_were_when_a_plan_is_bought_none_times_meanwhile(void **state)
+{
+    auto_json json_t *none = json_of(*state, "{'id': 'sub_1', 'status': 'active', 'created': 5,"
+                                             " 'billing_cycle_anchor': 1790000000,"
+                                             " 'items': {'data': [{'id': 'si_1', 'quantity': 0,"
+                                             " 'price': 'price_pro'}]}}");
+    auto_json json_t *again = subscription_of(*state, "price_basic", "");
+    struct subscription stored = stored_one(), between, found;
+    struct debt debt = {0};
+
+    stored.plan = "pro";
+    stored.stripe_id = "sub_1";
+    stored.price_id = "price_pro";
+    stored.anchor_ms = stored.stripe_anchor_ms = START * 1000 - 1000;
+    stored.synced_ms = START * 1000;
+    assert_true(reading_take(plans_of(*state), none, &debt, &stored, *state, &between));
+    assert_string_equal(between.plan, "free");
+    assert_string_equal(between.status, "canceled");
+    assert_true(reading_take(plans_of(*state), again, &debt, &between, *state, &found));
+    assert_string_equal(found.plan, "basic");
+    assert_int_equal(found.anchor_ms, stored.anchor_ms);
+}
+
 static void test_what_is_paid_comes_before_what_is_tried(void **state)
 {
     auto_json json_t *list = json_of(*state, "[{'id': 'sub_a', 'status': 'trialing', 'created': 1,"
@@ -359,6 +383,7 @@ int main(void)
         UNIT(test_what_names_somebody_else_is_none_of_ours),
         UNIT(test_only_what_was_bought_here_is_a_plan_that_is_not_known),
         UNIT(test_months_go_on_while_a_subscription_is_switched_to_other_prices),
+        UNIT(test_months_go_on_where_they_were_when_a_plan_is_bought_none_times_meanwhile),
         UNIT(test_what_is_paid_comes_before_what_is_tried),
         UNIT(test_who_had_a_plan_keeps_it_while_the_price_is_unknown),
         UNIT(test_the_debt_is_the_first_invoice_that_is_not_paid),
