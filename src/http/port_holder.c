@@ -15,16 +15,30 @@ struct sockets {
     unsigned count;
 };
 
-/* A line of /proc/net/tcp: number, local address:port, remote, state, … inode as the tenth. */
+/* The word at a place among those that blanks separate, counted from 0; NULL: there are fewer. */
+static const char *word_at(const char *line, unsigned place)
+{
+    line += strspn(line, " ");
+    for (; place > 0 && *line != '\0'; place--) {
+        line += strcspn(line, " ");
+        line += strspn(line, " ");
+    }
+    return *line == '\0' ? NULL : line;
+}
+
+/* A line of /proc/net/tcp, as proc(5) has it: number, address:port, those of the peer, state, …, as
+ * the tenth word the inode. */
 static void read_line(const char *line, unsigned port, struct sockets *sockets)
 {
-    unsigned local = 0, state = 0;
-    unsigned long inode = 0;
+    const char *local = word_at(line, 1), *state = word_at(line, 3), *inode = word_at(line, 9);
+    const char *colon = local == NULL ? NULL : strchr(local, ':');
 
-    if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local,
-               &state, &inode) == 3 &&
-        local == port && state == LISTENS && inode != 0 && sockets->count < INODES)
-        sockets->inodes[sockets->count++] = inode;
+    if (inode == NULL || colon == NULL || strtoul(colon + 1, NULL, 16) != port ||
+        strtoul(state, NULL, 16) != LISTENS || sockets->count == INODES)
+        return;
+    sockets->inodes[sockets->count] = strtoul(inode, NULL, 10);
+    if (sockets->inodes[sockets->count] != 0)
+        sockets->count++;
 }
 
 static void read_table(const char *path, unsigned port, struct sockets *sockets)
@@ -41,10 +55,12 @@ static void read_table(const char *path, unsigned port, struct sockets *sockets)
 
 static bool is_one_of(const struct sockets *sockets, const char *link)
 {
+    static const char prefix[] = "socket:[";
     unsigned long inode;
 
-    if (sscanf(link, "socket:[%lu]", &inode) != 1)
+    if (strncmp(link, prefix, sizeof prefix - 1) != 0)
         return false;
+    inode = strtoul(link + sizeof prefix - 1, NULL, 10);
     for (unsigned i = 0; i < sockets->count; i++) {
         if (sockets->inodes[i] == inode)
             return true;
