@@ -105,7 +105,7 @@ def test_errors_of_the_disk_under_load_cost_no_read_and_no_acknowledged_write(st
     manus.settings.update(LD_PRELOAD=faults.library, FAULTS=faults.path,
                           ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
     manus.start()
-    for armed in ({"sync_every": 23}, {"write_every": 61}, {"write_every": 61, "error": errno.ENOSPC}, {"sync_every": 7, "write_every": 97}):
+    for armed in ({"sync_every": 23}, {"write_every": 211}, {"write_every": 211, "error": errno.ENOSPC}, {"sync_every": 17, "write_every": 307}):
         for writer in writers:
             writer.statuses, writer.healing = set(), []
         reads = load(manus, writers, faults, **armed)
