@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <libgen.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -34,7 +35,8 @@ struct write {
     void *argument;
     enum err outcome;
     bool taken; /* by the writer's thread: it happens, or fails, whoever waits */
-    bool done;
+    sem_t
+        outcome_known; /* of each its own, so that a commit wakes those who were part of it alone */
 };
 
 struct sqlite_writer {
@@ -45,7 +47,7 @@ struct sqlite_writer {
     struct sqlite_checker *checker;
 
     pthread_mutex_t lock;
-    pthread_cond_t queued, finished, logged;
+    pthread_cond_t queued, logged;
     struct write *first, **last;
     bool stopping;
     bool failing;
@@ -267,17 +269,14 @@ static struct write *take_group(struct sqlite_writer *writer)
     return group;
 }
 
-static void finish_group(struct sqlite_writer *writer, struct write *group)
+static void finish_group(struct write *group)
 {
     struct write *next;
 
-    pthread_mutex_lock(&writer->lock);
     for (struct write *w = group; w != NULL; w = next) {
-        next = w->next; /* once it is done, its owner may take it away */
-        w->done = true;
+        next = w->next; /* once it is told, its owner may take it away */
+        sem_post(&w->outcome_known);
     }
-    pthread_cond_broadcast(&writer->finished);
-    pthread_mutex_unlock(&writer->lock);
 }
 
 /* Who waits may leave until the transaction has begun, since another program may be in its way. */
@@ -298,7 +297,7 @@ static void write_group(struct sqlite_writer *writer)
     }
     if (e != OK || group != NULL)
         log_change(writer, e, why);
-    finish_group(writer, group);
+    finish_group(group);
 }
 
 static void *write_groups(void *argument)
@@ -434,7 +433,6 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     writer->last = &writer->first;
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->queued, NULL);
-    clock_condition(&writer->finished);
     clock_condition(&writer->logged);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     writer->checker = sqlite_checker_start(writer, path);
@@ -466,16 +464,26 @@ static struct timespec patience(const struct task *task)
     return clock_deadline(left_ms < LEAST_MS ? LEAST_MS : left_ms);
 }
 
-/* Under the lock. Once it is taken its outcome is not long in coming, and has to be known. False:
- * its time is over. */
-static bool await(struct sqlite_writer *writer, const struct write *w, const struct timespec *until)
+/* False: its time was over before it was taken, and it does not happen. Once it is taken its
+ * outcome is not long in coming, and has to be known. */
+static bool await(struct sqlite_writer *writer, struct write *w, const struct timespec *until)
 {
-    int wrong = 0;
+    bool taken;
+    int wrong;
 
-    while (!w->done && (w->taken || wrong == 0))
-        wrong = w->taken ? pthread_cond_wait(&writer->finished, &writer->lock)
-                         : pthread_cond_timedwait(&writer->finished, &writer->lock, until);
-    return w->done;
+    do
+        wrong = sem_clockwait(&w->outcome_known, CLOCK_MONOTONIC, until) == 0 ? 0 : errno;
+    while (wrong == EINTR);
+    if (wrong == 0)
+        return true;
+    pthread_mutex_lock(&writer->lock);
+    taken = w->taken;
+    if (!taken)
+        leave_queue(writer, w);
+    pthread_mutex_unlock(&writer->lock);
+    while (taken && sem_wait(&w->outcome_known) != 0)
+        continue;
+    return taken;
 }
 
 enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
@@ -483,16 +491,18 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
 {
     struct write w = {.task = task, .apply = apply, .argument = argument};
     struct timespec until = patience(task);
-    bool done;
+    bool done, was_empty;
 
+    sem_init(&w.outcome_known, 0, 0);
     pthread_mutex_lock(&writer->lock);
+    was_empty = writer->first == NULL;
     *writer->last = &w;
     writer->last = &w.next;
-    pthread_cond_signal(&writer->queued);
-    done = await(writer, &w, &until);
-    if (!done)
-        leave_queue(writer, &w);
     pthread_mutex_unlock(&writer->lock);
+    if (was_empty)
+        pthread_cond_signal(&writer->queued);
+    done = await(writer, &w, &until);
+    sem_destroy(&w.outcome_known);
     return done ? w.outcome : fail(task, ERR_BUSY, "the store had no time for the write");
 }
 
