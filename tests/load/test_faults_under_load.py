@@ -12,7 +12,8 @@ import time
 from manus import API, BINARY, SLOW, Manus
 
 WRITERS, READERS, SECONDS = 8, 6, 5
-USERS = int(os.environ.get("MANUS_FAULTS_USERS", "20000"))  # that make the store large
+# That make the store large. With a million a merge of the search index writes more pages than the disk takes between two faults.
+USERS = int(os.environ.get("MANUS_FAULTS_USERS", "20000"))
 HEALED_S = 5  # no promise, but a writer that checks the file itself, or hangs, is found by it
 
 
