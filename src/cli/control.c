@@ -45,6 +45,7 @@ struct control {
     int64_t interrupted_ms; /* when somebody at a keyboard first asked; 0: not yet */
     bool draining, aborted, hangs;
     bool on_terminal[2]; /* standard input and output, at the start */
+    bool in_foreground;  /* of the terminal, when it was last seen */
 
     struct pulse *pulses;
     int64_t watchdog_ms, pulsed_ms; /* the interval, 0: none; the last sign to the manager */
@@ -196,6 +197,21 @@ static bool has_lost_its_terminal(const struct control *c)
     return false;
 }
 
+/* A hangup is told to the leader of the session alone, and not every leader tells its children.
+ * Whoever was put into the background is meant to go on. */
+static void look_at_terminal(struct control *c)
+{
+    if (has_lost_its_terminal(c)) {
+        if (c->in_foreground)
+            on_stop(&c->hangup, SIGHUP);
+        return;
+    }
+    for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
+        if (c->on_terminal[fd])
+            c->in_foreground = tcgetpgrp(fd) == getpgrp();
+    }
+}
+
 static void on_hangup(uv_signal_t *signal, int number)
 {
     struct control *c = signal->data;
@@ -311,6 +327,8 @@ static void on_tick(uv_timer_t *timer)
             lane_expire(c->program->lanes[i]);
     }
     feed_watchdog(c);
+    if (c->stopping_ms == 0)
+        look_at_terminal(c);
     if (c->stopping_ms != 0) {
         go_on_stopping(c);
     } else {

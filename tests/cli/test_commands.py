@@ -273,6 +273,47 @@ def test_a_closed_terminal_ends_it(tmp_path):
         assert status_of(pid) == 0
 
 
+def test_a_closed_terminal_ends_it_also_where_nobody_passes_the_signal_on(tmp_path):
+    """As make does not, which `ssh -t HOST make run` makes the leader of the session."""
+    port = free_port()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+        settings = {"PATH": os.environ["PATH"], "JWT_SECRET_KEY": KEY, "PORT": str(port), "SHUTDOWN_GRACE_SECONDS": "0"}
+        os._exit(subprocess.run([str(BINARY), "serve"], cwd=tmp_path, env=settings).returncode)
+    said = b""
+    try:
+        while said.count(b"\n") < 4:
+            said += os.read(terminal, 4096)
+        time.sleep(0.6)  # it looks at its terminal a few times a second
+        os.close(terminal)
+        assert status_of(pid) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def test_what_was_put_into_the_background_goes_on_without_its_terminal(tmp_path):
+    port = free_port()
+    settings = {"PATH": os.environ["PATH"], "JWT_SECRET_KEY": KEY, "PORT": str(port)}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve("/bin/bash", ["bash", "-c", f"set -m; {BINARY} serve & disown; echo started $!; sleep 2"], settings)
+    said = b""
+    while b"Optional" not in said or b"started" not in said:
+        said += os.read(terminal, 4096)
+    server = int(re.search(rb"started (\d+)", said)[1])
+    os.close(terminal)
+    try:
+        time.sleep(3)
+        os.kill(server, 0)
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    finally:
+        os.kill(server, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
 def test_on_a_terminal_that_stays_a_hangup_reads_the_settings_again(tmp_path):
     with on_a_terminal(tmp_path, PORT=str(free_port()), LOG_FORMAT="text") as (pid, terminal, _):
         os.kill(pid, signal.SIGHUP)
