@@ -66,7 +66,7 @@ def test_restore_puts_a_copy_in_place_and_its_undoing_brings_back_what_was(kille
 
 
 def test_the_commands_of_the_docs_copy_and_restore(start):
-    copying, restoring = re.findall(r"^    (sqlite3 .+|manus restore .+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
+    *copying, restoring = re.findall(r"^    (sqlite3 .+|manus restore .+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
     manus = start()
     before = manus.register()
 
@@ -77,7 +77,9 @@ def test_the_commands_of_the_docs_copy_and_restore(start):
             (bin / "manus").symlink_to(BINARY)
         subprocess.run(line, shell=True, cwd=manus.folder, env={**environment(manus.settings), "PATH": f"{bin}:{os.environ['PATH']}"}, check=True, timeout=60)
 
-    do(copying)
+    for line in copying:
+        (manus.folder / "copy.db").unlink(missing_ok=True)
+        do(line)
     after = manus.register()
     manus.kill()
     do(restoring)
