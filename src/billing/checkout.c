@@ -24,6 +24,8 @@ enum {
     NAME_CHARACTERS = 256, /* of a customer's name, by Stripe's rule */
 };
 
+#define MONTH_MS_MOST (32 * INT64_C(86400000))
+
 /* Customers */
 
 /* Stripe counts characters. */
@@ -152,6 +154,16 @@ static bool is_subscribed(const struct subscription *subscription)
            strcmp(subscription->status, "incomplete") != 0;
 }
 
+static bool is_kept_from_buying(const struct billing *billing, const struct settings *settings,
+                                const struct subscription *subscription)
+{
+    /* By what others have stopped paying nobody is kept. */
+    if (subscription->customer_is_foreign &&
+        !standing_of(billing->plans, settings, subscription, clock_wall_ms()).is_paid)
+        return false;
+    return is_subscribed(subscription);
+}
+
 static const char *form_of(struct task *task, const struct checkout *checkout,
                            const char *customer_id)
 {
@@ -226,7 +238,7 @@ static enum err make_reserved(struct task *task, struct billing *billing,
         e = sync_locked(task, billing, settings, user->id, subscription.customer_id, &outcome);
         if (e == OK)
             e = billing_subscription(task, billing, user->id, &subscription);
-        if (e == OK && is_subscribed(&subscription))
+        if (e == OK && is_kept_from_buying(billing, settings, &subscription))
             return refuse_subscribed(task);
         if (e == OK && outcome.result == SYNC_PRICE_UNKNOWN)
             return fail(task, ERR_CONFLICT,
@@ -404,7 +416,7 @@ enum err checkout_begin(struct task *task, struct billing *billing, const struct
         e = billing_subscription(task, billing, user->id, &subscription);
     if (e != OK)
         return e;
-    if (is_subscribed(&subscription))
+    if (is_kept_from_buying(billing, settings, &subscription))
         return refuse_subscribed(task);
     checkout.plan = plan->name;
     checkout.price_id = plan_price(plan);
@@ -698,7 +710,10 @@ static bool choose_items(const struct billing *billing, const json_t *live,
     *ret = (struct items_changed){0};
     json_array_foreach(items, i, item)
     {
-        if (strcmp(stripe_id_of(item, "price"), new_price) == 0)
+        const json_t *quantity = json_object_get(item, "quantity");
+        bool is_none = json_is_integer(quantity) && json_integer_value(quantity) == 0;
+
+        if (strcmp(stripe_id_of(item, "price"), new_price) == 0 && !is_none)
             kept = item;
     }
     json_array_foreach(items, i, item)
@@ -797,6 +812,9 @@ static enum err choose_proration(struct task *task, struct billing *billing,
     enum err e;
 
     *ret_credits = true;
+    /* Of a year what was used in a month is the smaller part. */
+    if (subscription->period_end_ms - subscription->period_start_ms > MONTH_MS_MOST)
+        return OK;
     if (now == NULL || plan_rank(billing->plans, plan) > plan_rank(billing->plans, now))
         return OK;
     e = sync_owes(task, billing, live, &owes);
@@ -1146,8 +1164,38 @@ static enum err remove_customer(struct task *task, struct billing *billing, cons
     if (e != OK)
         return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
     if (strcmp(stripe_text(json_object_get(call.reply, "metadata"), "user_id"), user_id) != 0)
-        return OK;
+        return page_close_all(task, billing, customer_id);
     return remove_at_stripe(task, billing, call.path, customer_id);
+}
+
+/* What is paid for somebody else who is here goes on. */
+static enum err names_other_user(struct task *task, struct billing *billing,
+                                 const json_t *subscription, const char *user_id, bool *ret)
+{
+    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
+    struct user user;
+
+    *ret = false;
+    if (*named == '\0' || strcmp(named, user_id) == 0)
+        return OK;
+    return store_user_by_id(task, billing->store, named, ret, &user);
+}
+
+/* A customer that was deleted is told as that; one that Stripe does not know means a wrong key. */
+static enum err fail_unless_deleted(struct task *task, struct billing *billing,
+                                    const char *customer_id)
+{
+    auto_call struct stripe_call call = {
+        .method = "GET",
+        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
+        .about = customer_id};
+    enum err e = stripe_ask(task, billing->stripe, &call);
+
+    if (e != OK)
+        return e;
+    return json_is_true(json_object_get(call.reply, "deleted"))
+               ? OK
+               : fail(task, ERR_STRIPE_DOWN, "Stripe does not list what it knows");
 }
 
 enum err checkout_goodbye(struct task *task, struct billing *billing, const char *customer_id,
@@ -1155,13 +1203,19 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
 {
     auto_json json_t *list = NULL;
     const json_t *one;
-    bool missing, has_others = false;
+    struct subscription stored;
+    bool missing, is_linked, is_others, has_others = false;
     size_t i;
     enum err e;
 
     if (!stripe_is_id(customer_id, "cus_"))
         return OK;
+    e = store_subscription_by_customer(task, billing->store, customer_id, &is_linked, &stored);
+    if (e != OK || is_linked) /* by now it is somebody else's */
+        return e;
     e = sync_list(task, billing, customer_id, &list, &missing);
+    if (e == OK && missing)
+        return fail_unless_deleted(task, billing, customer_id);
     json_array_foreach(list, i, one)
     {
         const char *id = stripe_text(one, "id");
@@ -1170,13 +1224,14 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
 
         if (e != OK || reading_is_final(one) || !stripe_is_id(id, "sub_"))
             continue;
-        if (is_ours)
+        e = names_other_user(task, billing, one, user_id, &is_others);
+        if (e == OK && is_ours && !is_others)
             e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/subscriptions/%s", id),
                                  customer_id);
         else
             has_others = true;
     }
-    if (e != OK || missing)
+    if (e != OK)
         return e;
     if (!has_others)
         return remove_customer(task, billing, customer_id, user_id);

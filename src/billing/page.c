@@ -45,9 +45,12 @@ enum err page_close_all(struct task *task, struct billing *billing, const char *
     {
         const char *id = stripe_text(session, "id");
 
+        /* Other products' pages are no matter of ours. */
         if (e == OK && stripe_is_id(id, "cs_") &&
-            *stripe_text(session, "client_reference_id") != '\0')
+            *stripe_text(json_object_get(session, "metadata"), "plan") != '\0')
             e = page_close(task, billing, mem_string(task->mem, id));
+        if (e == ERR_CONFLICT)
+            e = OK;
     }
-    return e == ERR_CONFLICT ? OK : e;
+    return e;
 }

@@ -214,6 +214,11 @@ bool reading_gives(const struct plans *plans, const json_t *subscription)
            (plan_of(plans, subscription) != NULL || !has_plan_price(plans, subscription));
 }
 
+bool reading_is_in_order(const struct plans *plans, const json_t *subscription)
+{
+    return status_of(subscription)->rank >= TRIED && plan_of(plans, subscription) != NULL;
+}
+
 bool reading_owes(const json_t *subscription)
 {
     const json_t *invoice = json_object_get(subscription, "latest_invoice");

@@ -40,6 +40,9 @@ bool reading_is_paid_plan(const struct plans *plans, const json_t *subscription)
 /* One of ours by which runs are had now. */
 bool reading_gives(const struct plans *plans, const json_t *subscription);
 
+/* It gives a plan, and owes nothing for it. */
+bool reading_is_in_order(const struct plans *plans, const json_t *subscription);
+
 /* Its present period is not paid yet. */
 bool reading_owes(const json_t *subscription);
 

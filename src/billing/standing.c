@@ -128,6 +128,19 @@ static enum standing_verdict judge_paid(const struct settings *settings,
                : STANDING_NOT_PAID;
 }
 
+/* As it would be if nothing had been bought. */
+static struct standing without_plan(const struct plans *plans, const struct settings *settings,
+                                    const struct subscription *sub, int64_t now_ms)
+{
+    struct subscription none = *sub;
+
+    none.plan = PLAN_FREE;
+    none.status = "active";
+    none.ends_ms = none.past_due_ms = none.unpaid_from_ms = 0;
+    none.period_start_ms = none.period_end_ms = none.anchor_ms = 0;
+    return standing_of(plans, settings, &none, now_ms);
+}
+
 struct standing standing_of(const struct plans *plans, const struct settings *settings,
                             const struct subscription *sub, int64_t now_ms)
 {
@@ -153,6 +166,9 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
         }
         if (sub->period_start_ms != 0)
             use_paid_month(&s, sub, now_ms);
+        /* What others do not pay any more takes nothing away. */
+        if (sub->customer_is_foreign && s.verdict != STANDING_GOOD)
+            return without_plan(plans, settings, sub, now_ms);
     } else if (sub->is_trial) {
         judge_trial(&s, plans, sub, now_ms);
     } else if (strcmp(sub->status, "active") != 0) {

@@ -490,7 +490,8 @@ static enum err compare(struct task *task, struct billing *billing, const struct
         return e;
     if (gone)
         return unlink_gone(task, billing, ret);
-    if (answer.chosen != NULL)
+    /* What others have at their own customer is not known to be for nothing. */
+    if (answer.chosen != NULL && !stored.customer_is_foreign)
         ret->has_duplicate = !end_duplicates(task, billing, answer.ours, answer.chosen,
                                              ret->user_id);
     return OK;
@@ -542,6 +543,7 @@ struct stranger {
     bool is_made_here;        /* it names somebody itself */
     const char *user_id;      /* whom it names, or what is paid, or a session; NULL: nobody */
     const char *paid_id;      /* a live subscription with a price of a plan; NULL: none */
+    bool is_in_order;         /* one of them owes nothing: for what is not paid nobody makes room */
     bool has_unknown;         /* something was bought here that stands in no plan */
 };
 
@@ -593,6 +595,7 @@ static enum err read_stranger(struct task *task, struct billing *billing,
         if (!reading_is_paid_plan(billing->plans, one))
             continue;
         stranger->paid_id = mem_string(task->mem, stripe_text(one, "id"));
+        stranger->is_in_order = stranger->is_in_order || reading_is_in_order(billing->plans, one);
         if (e == OK)
             e = name_user(task, billing, stripe_text(json_object_get(one, "metadata"), "user_id"),
                           stranger);
@@ -632,9 +635,10 @@ static enum err read_sessions(struct task *task, struct billing *billing, struct
     return OK;
 }
 
-/* Whether the user's present customer pays for a plan. */
+/* Whether something is had by what the user's present customer pays. */
 static enum err has_live(struct task *task, struct billing *billing,
-                         const struct subscription *subscription, bool *ret)
+                         const struct settings *settings, const struct subscription *subscription,
+                         bool *ret)
 {
     auto_json json_t *list = NULL;
     const json_t *one;
@@ -643,6 +647,9 @@ static enum err has_live(struct task *task, struct billing *billing,
     enum err e = OK;
 
     *ret = false;
+    if (standing_of(billing->plans, settings, subscription, clock_wall_ms()).verdict ==
+        STANDING_NOT_PAID)
+        return OK;
     if (subscription->customer_id != NULL)
         e = list_known(task, billing, subscription->customer_id, &list, &missing);
     json_array_foreach(list, i, one)
@@ -684,11 +691,11 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
 
 /* Gives the stranger to the user whom it names. Under that user's lock. A customer by whom nothing
  * is had makes room; where both give, an operator has to say which one stays. */
-static enum err adopt(struct task *task, struct billing *billing, const struct stranger *stranger,
-                      struct sync_outcome *ret)
+static enum err adopt(struct task *task, struct billing *billing, const struct settings *settings,
+                      const struct stranger *stranger, struct sync_outcome *ret)
 {
     struct subscription subscription;
-    bool live = false, pays = stranger->paid_id != NULL;
+    bool live = false, pays = stranger->is_in_order;
     enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
 
     if (e == ERR_NOT_FOUND) {
@@ -696,7 +703,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
         return OK;
     }
     if (e == OK)
-        e = has_live(task, billing, &subscription, &live);
+        e = has_live(task, billing, settings, &subscription, &live);
     if (e != OK)
         return e;
     if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_made_here))) {
@@ -720,18 +727,23 @@ static enum err look_at_other(struct task *task, struct billing *billing, struct
     const char *user_id = stranger->user_id;
     struct sync_links links = {.customer_id = stranger->customer_id};
     struct subscription stored;
-    bool is_linked = false;
+    bool is_linked = false, names_user;
     enum err e = store_subscription_by_customer(task, billing->store, stranger->customer_id,
                                                 &is_linked, &stored);
 
     stranger->user_id = NULL;
     if (e != OK || is_linked)
         return e;
-    e = read_customer(task, billing, stranger);
-    if (e == OK && !stranger->is_gone)
-        e = read_stranger(task, billing, &links, stranger);
+    e = read_stranger(task, billing, &links, stranger);
+    if (e == OK && stranger->is_in_order && stranger->user_id == NULL)
+        e = read_sessions(task, billing, stranger);
+    names_user = stranger->user_id == NULL || strcmp(stranger->user_id, user_id) == 0;
+    stranger->user_id = NULL;
+    if (e == OK && stranger->is_in_order && names_user)
+        e = read_customer(task, billing, stranger);
     if (stranger->user_id != NULL && strcmp(stranger->user_id, user_id) != 0)
-        stranger->paid_id = NULL;
+        names_user = false;
+    stranger->is_in_order = stranger->is_in_order && names_user && !stranger->is_gone;
     stranger->user_id = user_id;
     return e;
 }
@@ -749,9 +761,9 @@ static enum err take_other(struct task *task, struct billing *billing,
         struct sync_outcome other = {.customer_id = ids[i]};
 
         e = look_at_other(task, billing, &stranger);
-        if (e != OK || stranger.paid_id == NULL)
+        if (e != OK || !stranger.is_in_order)
             continue;
-        e = adopt(task, billing, &stranger, &other);
+        e = adopt(task, billing, settings, &stranger, &other);
         if (e != OK || other.user_id == NULL)
             continue;
         *ret = other;
@@ -798,10 +810,9 @@ static enum err place(struct task *task, struct billing *billing, const struct s
         ret->result = stranger.is_gone ? SYNC_GONE : SYNC_NOBODY;
         return e;
     }
-    if (links->user_id != NULL)
+    e = read_stranger(task, billing, links, &stranger);
+    if (e == OK && links->user_id != NULL)
         e = name_user(task, billing, links->user_id, &stranger);
-    if (e == OK)
-        e = read_stranger(task, billing, links, &stranger);
     if (e == OK && stranger.user_id == NULL && stranger.paid_id != NULL)
         e = read_sessions(task, billing, &stranger);
     ret->subscription_id = stranger.paid_id;
@@ -813,7 +824,7 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     if (e != OK || stranger.user_id == NULL || ret->result == SYNC_PRICE_UNKNOWN)
         return e;
     billing_lock(billing, stranger.user_id);
-    e = adopt(task, billing, &stranger, ret);
+    e = adopt(task, billing, settings, &stranger, ret);
     if (e == OK && ret->user_id != NULL)
         e = compare_until_kept(task, billing, settings, links, ret);
     billing_unlock(billing, stranger.user_id);
@@ -918,8 +929,10 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
             mem_printf(task->mem, "this customer is that of the user %s", subscription.user_id));
     if (e == OK)
         e = read_customer(task, billing, &stranger);
-    if (e == OK && stranger.is_gone)
-        return fail(task, ERR_NOT_FOUND, "this customer is deleted at Stripe");
+    if (e == OK && (stranger.is_gone || stranger.is_missing))
+        return fail(task, ERR_NOT_FOUND,
+                    stranger.is_gone ? "this customer is deleted at Stripe"
+                                     : "Stripe knows no such customer");
     if (e == OK)
         e = read_stranger(task, billing, &links, &stranger);
     stranger.user_id = user_id;
@@ -930,7 +943,7 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
     if (found)
         e = keep_as_own(task, billing, customer_id, ret);
     else
-        e = adopt(task, billing, &stranger, ret);
+        e = adopt(task, billing, settings, &stranger, ret);
     if (e == OK && ret->user_id != NULL)
         e = compare_until_kept(task, billing, settings, &links, ret);
     billing_unlock(billing, user_id);

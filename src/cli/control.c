@@ -16,6 +16,7 @@
 enum {
     TICK_MS = 250,
     STOPPING_TICK_MS = 5,
+    TICKS_LOST = 8, /* a hangup comes with the loss of the terminal, or never */
     SWEEP_MS = 10 * 60 * 1000,
     FIRST_SWEEP_MS = 2000, /* also where nothing runs for ten minutes */
     SWEEP_ROUNDS = 100,
@@ -46,6 +47,7 @@ struct control {
     bool draining, aborted, hangs;
     bool on_terminal[2]; /* standard input and output, at the start */
     bool in_foreground;  /* of the terminal, when it was last seen */
+    int ticks_lost;      /* since that was gone */
 
     struct pulse *pulses;
     int64_t watchdog_ms, pulsed_ms; /* the interval, 0: none; the last sign to the manager */
@@ -204,6 +206,9 @@ static void look_at_terminal(struct control *c)
     if (has_lost_its_terminal(c)) {
         if (c->in_foreground)
             on_stop(&c->hangup, SIGHUP);
+        /* No hangup came with the loss: later ones are for reading the settings again. */
+        else if (++c->ticks_lost > TICKS_LOST)
+            c->on_terminal[0] = c->on_terminal[1] = false;
         return;
     }
     for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {

@@ -237,6 +237,17 @@ static void open_limiter(struct program *p)
     limiter_set_fallback(p->app.limiter, (enum fallback)p->settings->rate_limit_fallback);
 }
 
+static void open_jobs(struct program *p)
+{
+    struct lane *events = p->lanes[LANE_EVENT];
+
+    p->figures = figures_open(p->mem, p->app.store, p->lanes[LANE_JOB]);
+    p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
+    p->app.inbox = inbox_open(p->mem, p->app.billing, events, app_settings, &p->app);
+    p->reconcile = reconcile_open(p->mem, p->app.billing, events, app_settings, &p->app);
+    p->catchup = catchup_open(p->mem, p->app.billing, p->app.inbox, events, app_settings, &p->app);
+}
+
 static int serve(struct program *p)
 {
     unsigned descriptors = raise_descriptors();
@@ -278,13 +289,7 @@ static int serve(struct program *p)
     p->app.ready = ready_open(p->mem, p->settings, p->redis, limit_probe, p->app.store,
                               p->lanes[LANE_STORE], p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
-    p->figures = figures_open(p->mem, p->app.store, p->lanes[LANE_JOB]);
-    p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
-    p->app.inbox = inbox_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings, &p->app);
-    p->reconcile = reconcile_open(p->mem, p->app.billing, p->lanes[LANE_EVENT], app_settings,
-                                  &p->app);
-    p->catchup = catchup_open(p->mem, p->app.billing, p->app.inbox, p->lanes[LANE_EVENT],
-                              app_settings, &p->app);
+    open_jobs(p);
     start_loops(p);
     limiter_start(p->app.limiter, p->loops, p->loop_count, p->lanes[LANE_REMOTE]);
     p->app.server = new_server(p, listeners, descriptors);

@@ -852,13 +852,20 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
     if (size_of(path) > 0 && !sqlite_seal_fits(path))
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
-                               "%s is another file than the one that its log %s-wal belongs to: if "
-                               "you have put a copy of another time there, run: manus restore %s; "
-                               "if the files have come here together, remove %s-seal, and the log "
-                               "is applied",
+                               "%s is not as this program has left it, and its log %s-wal would be "
+                               "applied to it: if the files have come here together, or another "
+                               "program has worked on the store, remove %s-seal, by which nothing "
+                               "is lost; only if you have put a copy of another time there, run: "
+                               "manus restore %s",
                                path, path, path, path));
     if (size_of(path) > 0)
         return OK;
+    if (size_of(mem_printf(task->mem, "%s-restoring", path)) > 0)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "%s is missing, and a restore was interrupted (%s-restoring): run "
+                               "manus restore again, or move that file away",
+                               path, path));
     if (size_of(mem_printf(task->mem, "%s-wal", path)) > 0)
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
@@ -1021,6 +1028,7 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     if (e != OK)
         return e;
     /* Copying the log is the server's. */
+    sqlite3_db_config(db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     e = sqlite_db_exec(task, &db, "PRAGMA wal_autocheckpoint = 0");
     if (e == OK)
         e = sqlite_schema_read(task, &db, ret_version);

@@ -111,7 +111,8 @@
     X(CUSTOMERS_FORGET, "DELETE FROM other_customers WHERE user_id = ?1")                          \
     X(EVENTS_REVIVE,                                                                               \
       "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '',"               \
-      " done_at = 0, waits = 0 WHERE customer_id = ?1 AND state = 'dead'")                         \
+      " done_at = 0 WHERE customer_id = ?1 AND state = 'dead'"                                     \
+      " AND (error LIKE 'paid twice%' OR error LIKE '%names no user%')")                           \
     X(CUSTOMER_UNLINK,                                                                             \
       "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0,"                  \
       " plan = CASE WHEN stripe_subscription_id IS NULL THEN plan ELSE 'free' END,"                \
@@ -231,8 +232,10 @@
     X(MARK, "SELECT at FROM marks WHERE name = ?1")                                                \
     X(MARK_SET, "INSERT INTO marks(name, at) VALUES(?1, ?2)"                                       \
                 " ON CONFLICT(name) DO UPDATE SET at = excluded.at")                               \
-    X(EVENTS_FORGET, "DELETE FROM events WHERE user_id = ?1 OR customer_id = ?2 OR customer_id IN" \
-                     " (SELECT customer_id FROM other_customers WHERE user_id = ?1)")              \
+    X(EVENTS_FORGET,                                                                               \
+      "DELETE FROM events WHERE user_id = ?1 OR (customer_id = ?2 AND user_id IS NULL) OR"         \
+      " (customer_id IN (SELECT customer_id FROM other_customers WHERE user_id = ?1)"              \
+      " AND user_id IS NULL)")                                                                     \
     X(MARK_DROP, "DELETE FROM marks WHERE name = ?1")                                              \
     X(EVENT_GOODBYE,                                                                               \
       "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \

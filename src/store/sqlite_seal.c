@@ -149,13 +149,14 @@ static bool read_seal(const char *path, char line[static LINE_BYTES])
 static bool is_noted(const char *line, const struct stat *st)
 {
     char found[LINE_BYTES];
-    size_t len;
+    size_t len, digits = 0;
 
     describe(st, found);
     len = strlen(found);
-    /* Some archives keep whole seconds alone. */
-    if (st->st_mtim.tv_nsec == 0)
-        len -= strlen("000000000");
+    /* Some archives keep whole seconds alone, or micro- or milliseconds. */
+    for (long part = st->st_mtim.tv_nsec; digits < 9 && part % 1000 == 0; part /= 1000)
+        digits += 3;
+    len -= digits;
     return memcmp(line, found, len) == 0;
 }
 

@@ -1,13 +1,16 @@
 """Several customers of one user: whose card it is, which one gives the plan, and what becomes of the others."""
+import json
 import time
 
 import pytest
 
 from letters import rows
 from manus import API, SLOW
+from stripe_double import Stripe
 from stripe_person import Person
 from test_meanings import dead, pays_a_link, plan_of, runs, tell
 from test_operating import command
+from world import World
 
 COMMANDS = [("change-plan", {"plan": "pro"}), ("change-plan/preview", {"plan": "pro"}), ("create-portal-session", {}), ("resume", None)]
 
@@ -200,3 +203,81 @@ def test_what_was_not_paid_is_not_credited(world):
         invoice.update(status="open", amount_paid=0, amount_remaining=invoice["amount_due"])
     assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
     assert balance(world, person) == 0 and plan_of(world, user) == ("basic", "active", 1000)
+
+
+def test_a_year_that_is_left_is_credited_whatever_was_used_in_a_month(tmp_path):
+    stripe = Stripe()
+    monthly, yearly = stripe.plan("basic", 1900), stripe.plan("pro", 49000, "year")
+    plans = tmp_path / "plans.json"
+    plans.write_text(json.dumps({"plans": [{"name": "free", "runs": 10, "amount": 0}, {"name": "basic", "runs": 1000, "amount": 1900, "stripe_prices": [monthly]},
+                                           {"name": "pro", "runs": 5000, "amount": 49000, "interval": "year", "stripe_prices": [yearly]}]}))
+    (tmp_path / "world").mkdir()
+    with World(tmp_path / "world", stripe, PLANS_FILE=str(plans)) as world:
+        user, person = world.subscriber("pro")
+        rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 1001, usage_period = current_period_start + 1, revision = revision + 1")
+        assert runs(world, user)[0] == 200
+        assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+        assert balance(world, person) < -40000
+
+
+# What others do
+
+def test_what_a_stranger_stops_paying_keeps_nobody_from_their_trial_nor_from_buying(world):
+    user = world.user()
+    assert world.post(user, "activate-trial").status_code == 200
+    payer = by_a_stranger(world, user, world.basic)
+    payer.card_fails()
+    payer.waits_for_the_next_period()
+    world.stripe.pass_time(8 * 86400)
+    tell(world, payer)
+    command(world, "sync", "--all")
+    assert rows(world.manus, "SELECT status, is_trial FROM subscriptions WHERE user_id = ?", user["id"]) == [("past_due", 1)]
+    assert runs(world, user)[0] == 200
+    mine, session = world.checkout(user)
+    assert mine.customer != payer.customer and mine.pay(session)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+
+
+def test_a_goodbye_leaves_what_is_paid_for_somebody_else(world):
+    user, person = world.subscriber()
+    other = world.user()
+    with world.stripe.lock:
+        theirs = world.stripe.start_subscription(person.customer, [(world.pro, 1)], metadata={"user_id": other["id"]})
+    tell(world, person)
+    mine = next(one for one in world.stripe.every("subscription", customer=person.customer) if one["id"] != theirs["id"])
+    goes(world, user)
+    becomes(world, mine, "canceled")
+    time.sleep(0.5)
+    assert world.stripe.things[theirs["id"]]["status"] == "active" and not world.stripe.things[person.customer].get("deleted")
+
+
+def test_a_goodbye_that_stripe_knows_nothing_of_waits(world):
+    user, person = world.subscriber()
+    for path in ("GET /v1/subscriptions", "GET /v1/customers"):
+        world.stripe.fails(404, path, times=100)
+    goes(world, user)
+    deadline = time.monotonic() + 10 * SLOW
+    while not rows(world.manus, "SELECT 1 FROM events WHERE type = 'manus.user.deleted' AND waits > 0"):
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT type, state, error FROM events")
+        time.sleep(0.05)
+    assert person.subscription["status"] == "active"
+
+
+def test_an_unpaid_second_customer_takes_nobodys_place(world):
+    user, session = world.user(), None
+    payer = by_a_stranger(world, user, world.basic)
+    with world.stripe.lock:
+        world.stripe.change(payer.live(), "customer.subscription.updated", status="unpaid")
+    tell(world, payer)
+    mine, session = world.checkout(user)
+    tell(world, payer)
+    command(world, "sync", "--all")
+    assert world.subscription(user)["stripe_customer_id"] == mine.customer and world.stripe.things[session]["status"] == "open"
+    assert mine.pay(session)
+    assert world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+
+
+def test_an_operators_link_to_a_customer_that_stripe_does_not_know_is_refused(world):
+    user = world.user()
+    done = command(world, "link", user["email"], "cus_typo")
+    assert done.returncode != 0 and "no such customer" in done.stderr

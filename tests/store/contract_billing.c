@@ -1338,7 +1338,9 @@ static void test_of_a_customer_that_is_linked_the_dead_events_wait_again(void **
 
     event.customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
     put(task, &event, &said);
-    finish(task, event.id, EVENT_DEAD);
+    assert_int_equal(
+        store_event_done(task, store, event.id, EVENT_DEAD, NULL, "paid twice: a", NULL, SAMPLE_MS),
+        OK);
     link_for(task, stored.user_id, stored.generation, NULL, event.customer_id);
     assert_int_equal(store_event_by_id(task, store, event.id, &is_found, &found), OK);
     assert_string_equal(found.state, EVENT_WAITING);
