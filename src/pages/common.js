@@ -17,7 +17,8 @@ function textFor(said) {
 // What a refusal means, in the language of the page.
 function explain(status, body) {
   const detail = Array.isArray(body.detail) ? body.detail[0]?.msg?.replace(/^Value error, /, "") : body.detail;
-  const said = detail ?? body.message ?? body.msg ?? "";
+  const given = detail ?? body.message ?? body.msg;
+  const said = typeof given === "string" ? given : "";
   const known = textFor(said);
   const text = known ?? (said !== "" && language === "en" ? said : texts["HTTP N"][language]);
   const numbers = known === undefined ? [status] : said.match(/\d+/g) ?? [];
@@ -36,7 +37,7 @@ async function ask(method, path, body, token) {
     return { ok: false, text: texts["No answer"][language] };
   }
   try {
-    said = await reply.json();
+    said = (await reply.json()) ?? {};
   } catch {
     said = {};
   }
