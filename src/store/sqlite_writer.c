@@ -35,8 +35,10 @@ struct write {
     void *argument;
     enum err outcome;
     bool taken; /* by the writer's thread: it happens, or fails, whoever waits */
-    sem_t
-        outcome_known; /* of each its own, so that a commit wakes those who were part of it alone */
+    /* Its outcome is known. Each has its own, so that a commit wakes those who were part of it
+     * alone. ThreadSanitizer does not know sem_clockwait(): the flag is its order of events. */
+    sem_t woken;
+    atomic_bool is_known;
 };
 
 struct sqlite_writer {
@@ -274,8 +276,9 @@ static void finish_group(struct write *group)
     struct write *next;
 
     for (struct write *w = group; w != NULL; w = next) {
-        next = w->next; /* once it is told, its owner may take it away */
-        sem_post(&w->outcome_known);
+        next = w->next; /* once it is woken, its owner may take it away */
+        atomic_store(&w->is_known, true);
+        sem_post(&w->woken);
     }
 }
 
@@ -472,18 +475,18 @@ static bool await(struct sqlite_writer *writer, struct write *w, const struct ti
     int wrong;
 
     do
-        wrong = sem_clockwait(&w->outcome_known, CLOCK_MONOTONIC, until) == 0 ? 0 : errno;
+        wrong = sem_clockwait(&w->woken, CLOCK_MONOTONIC, until) == 0 ? 0 : errno;
     while (wrong == EINTR);
     if (wrong == 0)
-        return true;
+        return atomic_load(&w->is_known);
     pthread_mutex_lock(&writer->lock);
     taken = w->taken;
     if (!taken)
         leave_queue(writer, w);
     pthread_mutex_unlock(&writer->lock);
-    while (taken && sem_wait(&w->outcome_known) != 0)
+    while (taken && sem_wait(&w->woken) != 0)
         continue;
-    return taken;
+    return taken && atomic_load(&w->is_known);
 }
 
 enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
@@ -493,7 +496,7 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
     struct timespec until = patience(task);
     bool done, was_empty;
 
-    sem_init(&w.outcome_known, 0, 0);
+    sem_init(&w.woken, 0, 0);
     pthread_mutex_lock(&writer->lock);
     was_empty = writer->first == NULL;
     *writer->last = &w;
@@ -502,7 +505,7 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
     if (was_empty)
         pthread_cond_signal(&writer->queued);
     done = await(writer, &w, &until);
-    sem_destroy(&w.outcome_known);
+    sem_destroy(&w.woken);
     return done ? w.outcome : fail(task, ERR_BUSY, "the store had no time for the write");
 }
 
