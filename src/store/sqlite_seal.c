@@ -7,7 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LINE_BYTES = 64, WAL_HEADER_BYTES = 32 };
+enum {
+    FILE_BYTES = 64,     /* what is told of the file, padded */
+    PROGRESS_BYTES = 25, /* and of its log */
+    LINE_BYTES = 96,
+    WAL_HEADER_BYTES = 32,
+    /* Of the log's index (-shm), by SQLite's walformat.html: the log's salts, which change when it
+     * begins anew, and how much of it is in the file. */
+    SALTS_AT = 32,
+    COPIED_AT = 96,
+};
 
 struct sqlite_seal {
     char *path, *store_path;
@@ -71,10 +80,35 @@ void sqlite_seal_break(struct sqlite_seal *seal)
     pthread_mutex_unlock(&seal->lock);
 }
 
-static void describe(const struct stat *st, char line[static LINE_BYTES])
+static void describe(const struct stat *st, char ret[static FILE_BYTES])
 {
-    snprintf(line, LINE_BYTES, "%lld %lld.%09ld", (long long)st->st_size,
+    snprintf(ret, FILE_BYTES, "%lld %lld.%09ld", (long long)st->st_size,
              (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
+/* How far the log is copied. Whoever copies it by SQLite moves that on; whoever puts another file
+ * in place does not. "" is not known. */
+static void describe_progress(const char *store_path, char ret[static PROGRESS_BYTES])
+{
+    auto_tree void *mem = mem_tree(512);
+    auto_close int fd = open(mem_printf(mem, "%s-shm", store_path),
+                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint32_t salts[2], copied;
+
+    ret[0] = '\0';
+    if (fd >= 0 && pread(fd, salts, sizeof salts, SALTS_AT) == sizeof salts &&
+        pread(fd, &copied, sizeof copied, COPIED_AT) == sizeof copied)
+        snprintf(ret, PROGRESS_BYTES, "%08x%08x%08x", salts[0], salts[1], copied);
+}
+
+static void describe_all(const char *store_path, const struct stat *st,
+                         char line[static LINE_BYTES])
+{
+    char file[FILE_BYTES], progress[PROGRESS_BYTES];
+
+    describe(st, file);
+    describe_progress(store_path, progress);
+    snprintf(line, LINE_BYTES, "%-*s%s", FILE_BYTES, file, progress);
 }
 
 /* SQLite syncs the content alone: after a power loss the time might be an earlier one. */
@@ -86,7 +120,7 @@ static void note(struct sqlite_seal *seal)
         seal->store_fd = open(seal->store_path, O_RDONLY | O_CLOEXEC);
     if (seal->store_fd < 0 || fsync(seal->store_fd) != 0 || fstat(seal->store_fd, &st) != 0)
         return;
-    describe(&st, seal->noted);
+    describe_all(seal->store_path, &st, seal->noted);
     put(seal, seal->noted);
 }
 
@@ -116,7 +150,7 @@ void sqlite_seal_refresh(struct sqlite_seal *seal)
 
     pthread_mutex_lock(&seal->lock);
     if (seal->writing == 0 && seal->store_fd >= 0 && fstat(seal->store_fd, &st) == 0) {
-        describe(&st, line);
+        describe_all(seal->store_path, &st, line);
         if (strcmp(line, seal->noted) != 0)
             note(seal);
     }
@@ -148,7 +182,7 @@ static bool read_seal(const char *path, char line[static LINE_BYTES])
 
 static bool is_noted(const char *line, const struct stat *st)
 {
-    char found[LINE_BYTES];
+    char found[FILE_BYTES];
     size_t len, digits = 0;
 
     describe(st, found);
@@ -160,6 +194,16 @@ static bool is_noted(const char *line, const struct stat *st)
     return memcmp(line, found, len) == 0;
 }
 
+/* Another program has copied the log since. */
+static bool was_copied(const char *line, const char *path)
+{
+    char now[PROGRESS_BYTES];
+
+    describe_progress(path, now);
+    return *now != '\0' && line[FILE_BYTES] != ' ' &&
+           strncmp(line + FILE_BYTES, now, strlen(now)) != 0;
+}
+
 bool sqlite_seal_fits(const char *path)
 {
     auto_tree void *mem = mem_tree(1024);
@@ -169,7 +213,8 @@ bool sqlite_seal_fits(const char *path)
 
     if (stat(mem_printf(mem, "%s-wal", path), &st) != 0 || st.st_size <= WAL_HEADER_BYTES)
         return true;
-    if (!read_seal(seal, before) || stat(path, &st) != 0 || is_noted(before, &st))
+    if (!read_seal(seal, before) || stat(path, &st) != 0 || is_noted(before, &st) ||
+        was_copied(before, path))
         return true;
     /* A server may have written to it just now. */
     return !read_seal(seal, after) || strcmp(before, after) != 0;

@@ -5,7 +5,8 @@
  * The content cannot tell: a copy of an hour ago is what the file would hold had the log not been
  * copied into it for an hour. So size and time of the file are noted (manus.sqlite-seal) each time
  * that this program has written to it, and a file of another time was written by somebody else.
- * While it is being written to, nothing is claimed. */
+ * While it is being written to, nothing is claimed. Where the log's index says that more of the log
+ * has been copied since, a tool that knows SQLite did it, and the file is no other. */
 #pragma once
 
 #include "core/task.h"

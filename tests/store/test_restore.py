@@ -1,4 +1,5 @@
 """manus restore, and files that do not belong together: nothing is undone, lost or begun anew without a word."""
+import contextlib
 import os
 import re
 import shutil
@@ -304,3 +305,16 @@ def test_a_restore_that_finds_no_room_changes_nothing(tmp_path):
         assert manus.stop() == 0
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_log_that_another_program_has_copied_is_no_foreign_one(start):
+    manus = start()
+    account = manus.register()
+    time.sleep(1.5 * SLOW)  # so that the server has noted what is
+    with contextlib.closing(sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite")) as other:
+        other.execute("UPDATE users SET fullname = 'Somebody Else'")
+        other.commit()
+        other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        manus.kill()
+        manus.start()
+    assert knows(manus, account)
