@@ -20,7 +20,7 @@ enum {
 
 struct sqlite_seal {
     char *path, *store_path;
-    int fd, store_fd;
+    int fd, store_fd, shm_fd; /* closed behind SQLite's last connection, whose locks go with them */
     pthread_mutex_t lock;
     unsigned writing; /* how many write to the file now */
     char noted[LINE_BYTES];
@@ -65,7 +65,7 @@ struct sqlite_seal *sqlite_seal_open(void *mem, const char *path)
     seal->store_path = mem_string(seal, path);
     seal->path = mem_printf(seal, "%s-seal", path);
     seal->fd = open_seal(seal->path);
-    seal->store_fd = -1;
+    seal->store_fd = seal->shm_fd = -1;
     seal->writing = 1;
     pthread_mutex_init(&seal->lock, NULL);
     put(seal, "open");
@@ -86,28 +86,31 @@ static void describe(const struct stat *st, char ret[static FILE_BYTES])
              (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
-/* How far the log is copied. Whoever copies it by SQLite moves that on; whoever puts another file
- * in place does not. "" is not known. */
-static void describe_progress(const char *store_path, char ret[static PROGRESS_BYTES])
+/* How far the log is copied, by its index. Whoever copies it by SQLite moves that on; whoever puts
+ * another file in place does not. "" is not known. */
+static void describe_progress(int shm_fd, char ret[static PROGRESS_BYTES])
 {
-    auto_tree void *mem = mem_tree(512);
-    auto_close int fd = open(mem_printf(mem, "%s-shm", store_path),
-                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     uint32_t salts[2], copied;
 
     ret[0] = '\0';
-    if (fd >= 0 && pread(fd, salts, sizeof salts, SALTS_AT) == sizeof salts &&
-        pread(fd, &copied, sizeof copied, COPIED_AT) == sizeof copied)
+    if (shm_fd >= 0 && pread(shm_fd, salts, sizeof salts, SALTS_AT) == sizeof salts &&
+        pread(shm_fd, &copied, sizeof copied, COPIED_AT) == sizeof copied)
         snprintf(ret, PROGRESS_BYTES, "%08x%08x%08x", salts[0], salts[1], copied);
 }
 
-static void describe_all(const char *store_path, const struct stat *st,
-                         char line[static LINE_BYTES])
+static int open_shm(const char *store_path)
+{
+    auto_tree void *mem = mem_tree(512);
+
+    return open(mem_printf(mem, "%s-shm", store_path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static void describe_all(int shm_fd, const struct stat *st, char line[static LINE_BYTES])
 {
     char file[FILE_BYTES], progress[PROGRESS_BYTES];
 
     describe(st, file);
-    describe_progress(store_path, progress);
+    describe_progress(shm_fd, progress);
     snprintf(line, LINE_BYTES, "%-*s%s", FILE_BYTES, file, progress);
 }
 
@@ -118,9 +121,11 @@ static void note(struct sqlite_seal *seal)
 
     if (seal->store_fd < 0)
         seal->store_fd = open(seal->store_path, O_RDONLY | O_CLOEXEC);
+    if (seal->shm_fd < 0)
+        seal->shm_fd = open_shm(seal->store_path);
     if (seal->store_fd < 0 || fsync(seal->store_fd) != 0 || fstat(seal->store_fd, &st) != 0)
         return;
-    describe_all(seal->store_path, &st, seal->noted);
+    describe_all(seal->shm_fd, &st, seal->noted);
     put(seal, seal->noted);
 }
 
@@ -150,7 +155,7 @@ void sqlite_seal_refresh(struct sqlite_seal *seal)
 
     pthread_mutex_lock(&seal->lock);
     if (seal->writing == 0 && seal->store_fd >= 0 && fstat(seal->store_fd, &st) == 0) {
-        describe_all(seal->store_path, &st, line);
+        describe_all(seal->shm_fd, &st, line);
         if (strcmp(line, seal->noted) != 0)
             note(seal);
     }
@@ -165,6 +170,8 @@ void sqlite_seal_close(struct sqlite_seal *seal)
         close(seal->fd);
     if (seal->store_fd >= 0)
         close(seal->store_fd);
+    if (seal->shm_fd >= 0)
+        close(seal->shm_fd);
     pthread_mutex_destroy(&seal->lock);
     talloc_free(seal);
 }
@@ -194,12 +201,14 @@ static bool is_noted(const char *line, const struct stat *st)
     return memcmp(line, found, len) == 0;
 }
 
-/* Another program has copied the log since. */
+/* Another program has copied the log since. No connection is open yet, whose locks would go with
+ * the descriptor. */
 static bool was_copied(const char *line, const char *path)
 {
+    auto_close int fd = open_shm(path);
     char now[PROGRESS_BYTES];
 
-    describe_progress(path, now);
+    describe_progress(fd, now);
     return *now != '\0' && line[FILE_BYTES] != ' ' &&
            strncmp(line + FILE_BYTES, now, strlen(now)) != 0;
 }
