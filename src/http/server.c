@@ -309,12 +309,24 @@ static void await_room(struct worker *worker, uv_stream_t *listener)
     worker_bound_connections(worker, NULL);
 }
 
+/* libuv tries again at once, and comes back to nothing else before that has worked: what is open
+ * here makes room, or whoever holds the descriptors is waited for. */
+static void make_room_for_accepting(struct worker *worker, int status)
+{
+    bool has_none = status == UV_EMFILE || status == UV_ENFILE;
+
+    log_bounded(LOG_WARNING, NULL, "cannot accept a connection",
+                LOG_S("error", uv_strerror(status)));
+    if (!has_none || !connection_evict(worker, NULL))
+        usleep(ROOM_MS * 1000);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct worker *worker = listener->data;
 
     if (status < 0)
-        log_warning(NULL, "cannot accept a connection", LOG_S("error", uv_strerror(status)));
+        make_room_for_accepting(worker, status);
     else if (takes_more(worker))
         connection_accept(worker, listener);
     else

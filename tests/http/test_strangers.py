@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import socket
 import time
 
@@ -335,3 +336,20 @@ def test_both_listening_sockets_take_clients_when_all_places_are_taken(start):
                 one.sendall(HEALTH)
             for one in news:
                 assert one.recv(12) == b"HTTP/1.1 200"
+
+
+def test_without_any_descriptor_a_connection_that_waits_burns_nothing_and_is_served_later(start):
+    manus = start(THREADS=1)
+    pid = manus.process.pid
+    used = lambda: sum(map(int, open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    before, size = resource.prlimit(pid, resource.RLIMIT_NOFILE), manus.log_path.stat().st_size
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (10, before[1]))
+    with manus.connect(10 * SLOW) as s:
+        began = used()
+        time.sleep(1.5)
+        assert used() - began < 0.5
+        assert manus.log_path.stat().st_size - size < 10000
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert manus.get(f"{API}/health").status_code == 200
+        s.sendall(b"GET /api/v1/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
