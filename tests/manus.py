@@ -1,5 +1,6 @@
 """The running program, from outside: starts it, speaks to it, ends it, reads what it logs."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import openapi
@@ -16,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("MANUS_BINARY", ROOT / "build" / "manus")).resolve()
 KEY = "kq3Vd8Zr1nW5xT7bLmY0cHf2GsJ9pQeA4uRi6oXv"
 API = "/api/v1"
+PORTS = range(10000, 30000)
 SLOW = float(os.environ.get("MANUS_SLOW", "1"))  # how much slower a sanitized program is
 
 # A cheap password hash, so that tests spend their time on what they test.
@@ -43,9 +46,19 @@ def run(*arguments, cwd, timeout=15, input=None, **settings):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that the kernel gives to nobody by itself, and that no other run of these tests beside this one has."""
+    with open(pathlib.Path(tempfile.gettempdir()) / "manus-test-port", "a+") as shared:
+        fcntl.flock(shared, fcntl.LOCK_EX)
+        shared.seek(0)
+        port = int(shared.read() or PORTS[0])
+        while True:
+            port = port + 1 if port + 1 in PORTS else PORTS[0]
+            with contextlib.suppress(OSError), socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+                break
+        shared.truncate(0)
+        shared.write(str(port))
+        return port
 
 
 class Manus:
@@ -163,6 +176,27 @@ def read_all(s):
         while chunk := s.recv(65536):
             data += chunk
     return data
+
+
+@contextlib.contextmanager
+def small_disk(folder, size="8m"):
+    """A file system of its own."""
+    if os.geteuid() != 0:
+        raise AssertionError("needs root to mount a small file system")
+    disk = folder / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def leave(disk, free):
+    """Takes all of a file system but so many bytes."""
+    there = os.statvfs(disk)
+    with open(disk / "ballast", "ab") as ballast:
+        ballast.write(bytes(there.f_bavail * there.f_frsize - free))
 
 
 def check_no_reports(manus):

@@ -205,21 +205,28 @@ static bool has_tag(const char *list, const char *etag)
     return list != NULL && (strcmp(list, "*") == 0 || strstr(list, etag) != NULL);
 }
 
-/* RFC 9110 section 12.5.3, as far as clients differ: whether gzip is named, and not with q=0. */
-static bool takes_gzip(const struct request *req)
+/* RFC 9110 sections 12.5.1 and 12.5.3, as far as clients differ: whether `name` is in the list
+ * (NULL: none was sent), and not with q=0. */
+static bool takes(const char *accepted, const char *name)
 {
-    const char *accepted = request_header(req, HEADER_ACCEPT_ENCODING), *quality;
-    size_t len;
+    size_t len, name_len = strlen(name);
+    const char *quality;
 
     for (; accepted != NULL && *accepted != '\0'; accepted += len) {
         accepted += strspn(accepted, ", \t");
         len = strcspn(accepted, ",");
-        if (strncasecmp(accepted, "gzip", 4) != 0 || strchr(",; \t", accepted[4]) == NULL)
+        if (strncasecmp(accepted, name, name_len) != 0 ||
+            strchr(",; \t", accepted[name_len]) == NULL)
             continue;
         quality = memmem(accepted, len, "q=", 2);
         return quality == NULL || strtod(quality + 2, NULL) > 0;
     }
     return false;
+}
+
+static bool takes_gzip(const struct request *req)
+{
+    return takes(request_header(req, HEADER_ACCEPT_ENCODING), "gzip");
 }
 
 /* RFC 1952: the last four bytes are the length of the plain form. */
@@ -320,11 +327,9 @@ enum err pages_openapi(struct request *req)
 /* A browser that shows what comes, and nothing of the API. */
 static bool is_for_a_reader(const struct request *req)
 {
-    const char *accepted = request_header(req, HEADER_ACCEPT);
-
     return (strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0) &&
-           strncmp(req->path, "/api/", 5) != 0 && accepted != NULL &&
-           strstr(accepted, "text/html") != NULL;
+           strncmp(req->path, "/api/", 5) != 0 &&
+           takes(request_header(req, HEADER_ACCEPT), "text/html");
 }
 
 bool pages_missing(struct request *req)

@@ -516,16 +516,8 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
 static enum err prove_own(struct task *task, struct billing *billing,
                           const struct subscription *subscription, bool *ret)
 {
-    auto_call struct stripe_call call = {
-        .method = "GET",
-        .path = mem_printf(task->mem, "/v1/customers/%s", subscription->customer_id),
-        .about = subscription->customer_id};
-    struct customer_link link = {.user_id = subscription->user_id,
-                                 .generation = subscription->generation,
-                                 .former = subscription->customer_id,
-                                 .customer_id = subscription->customer_id,
-                                 .now_ms = clock_wall_ms()};
-    const char *email, *linked;
+    auto_call struct stripe_call call = {0};
+    const char *email;
     struct user user;
     bool found;
     enum err e = store_user_by_id(task, billing->store, subscription->user_id, &found, &user);
@@ -533,16 +525,12 @@ static enum err prove_own(struct task *task, struct billing *billing,
     *ret = false;
     if (e != OK || !found || user.verified_ms == 0)
         return e;
-    e = stripe_ask(task, billing->stripe, &call);
+    e = stripe_ask_customer(task, billing->stripe, subscription->customer_id, &call);
     if (e != OK)
         return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
     email = email_normalise(task->mem, stripe_text(call.reply, "email"));
     *ret = email != NULL && strcmp(email, user.email) == 0;
-    if (!*ret)
-        return OK;
-    e = store_customer_link(task, billing->store, &link, &linked);
-    billing_forget(billing, subscription->user_id);
-    return e;
+    return *ret ? sync_keep_as_own(task, billing, subscription) : OK;
 }
 
 /* Whether the user may do what is paid by the customer's card, or see what that has paid. */
@@ -1155,11 +1143,8 @@ static bool was_sold_here(const json_t *subscription)
 static enum err remove_customer(struct task *task, struct billing *billing, const char *customer_id,
                                 const char *user_id)
 {
-    auto_call struct stripe_call call = {
-        .method = "GET",
-        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
-        .about = customer_id};
-    enum err e = stripe_ask(task, billing->stripe, &call);
+    auto_call struct stripe_call call = {0};
+    enum err e = stripe_ask_customer(task, billing->stripe, customer_id, &call);
 
     if (e != OK)
         return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
@@ -1185,11 +1170,8 @@ static enum err names_other_user(struct task *task, struct billing *billing,
 static enum err fail_unless_deleted(struct task *task, struct billing *billing,
                                     const char *customer_id)
 {
-    auto_call struct stripe_call call = {
-        .method = "GET",
-        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
-        .about = customer_id};
-    enum err e = stripe_ask(task, billing->stripe, &call);
+    auto_call struct stripe_call call = {0};
+    enum err e = stripe_ask_customer(task, billing->stripe, customer_id, &call);
 
     if (e != OK)
         return e;
@@ -1204,7 +1186,7 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
     auto_json json_t *list = NULL;
     const json_t *one;
     struct subscription stored;
-    bool missing, is_linked, is_others, has_others = false;
+    bool missing, is_linked, is_others, has_others = false, is_listed = false;
     size_t i;
     enum err e;
 
@@ -1222,7 +1204,8 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
         bool is_ours = reading_is_ours(billing->plans, one, NULL) || was_sold_here(one) ||
                        strcmp(id, subscription_id) == 0;
 
-        if (e != OK || reading_is_final(one) || !stripe_is_id(id, "sub_"))
+        is_listed = is_listed || strcmp(id, subscription_id) == 0;
+        if (e != OK || reading_is_final(one))
             continue;
         e = names_other_user(task, billing, one, user_id, &is_others);
         if (e == OK && is_ours && !is_others)
@@ -1231,6 +1214,11 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
         else
             has_others = true;
     }
+    /* What somebody had here is not over because a list leaves it out. */
+    if (e == OK && !is_listed && stripe_is_id(subscription_id, "sub_"))
+        e = remove_at_stripe(task, billing,
+                             mem_printf(task->mem, "/v1/subscriptions/%s", subscription_id),
+                             customer_id);
     if (e != OK)
         return e;
     if (!has_others)

@@ -91,6 +91,9 @@ enum err sync_list(struct task *task, struct billing *billing, const char *custo
     e = list_all(task, billing->stripe, "/v1/subscriptions", &query, customer_id, ret, ret_missing);
     json_array_foreach(*ret, i, one)
     {
+        if (e == OK && (!stripe_is_id(stripe_text(one, "id"), "sub_") ||
+                        strcmp(stripe_id_of(one, "customer"), customer_id) != 0))
+            e = fail(task, ERR_STRIPE_DOWN, "Stripe's list is not of what was asked for");
         if (e == OK && !reading_is_final(one))
             e = sync_items(task, billing->stripe, one);
     }
@@ -185,11 +188,8 @@ static enum err look_for_customer(struct task *task, struct billing *billing,
                                   const char *customer_id, const struct subscription *stored,
                                   bool *ret_gone)
 {
-    auto_call struct stripe_call call = {
-        .method = "GET",
-        .path = mem_printf(task->mem, "/v1/customers/%s", customer_id),
-        .about = customer_id};
-    enum err e = stripe_ask(task, billing->stripe, &call);
+    auto_call struct stripe_call call = {0};
+    enum err e = stripe_ask_customer(task, billing->stripe, customer_id, &call);
     bool is_missing = e == ERR_STRIPE && stripe_is_missing(&call);
 
     *ret_gone = is_missing || json_is_true(json_object_get(call.reply, "deleted"));
@@ -563,11 +563,8 @@ static enum err name_user(struct task *task, struct billing *billing, const char
 
 static enum err read_customer(struct task *task, struct billing *billing, struct stranger *stranger)
 {
-    auto_call struct stripe_call call = {
-        .method = "GET",
-        .path = mem_printf(task->mem, "/v1/customers/%s", stranger->customer_id),
-        .about = stranger->customer_id};
-    enum err e = stripe_ask(task, billing->stripe, &call);
+    auto_call struct stripe_call call = {0};
+    enum err e = stripe_ask_customer(task, billing->stripe, stranger->customer_id, &call);
 
     stranger->is_gone = json_is_true(json_object_get(call.reply, "deleted"));
     if (e == ERR_STRIPE && stripe_is_missing(&call)) {
@@ -874,12 +871,26 @@ enum err sync_subscription(struct task *task, struct billing *billing,
     return fail(task, ERR_BUSY, "the customer changes all the time");
 }
 
+enum err sync_keep_as_own(struct task *task, struct billing *billing,
+                          const struct subscription *subscription)
+{
+    struct customer_link link = {.user_id = subscription->user_id,
+                                 .generation = subscription->generation,
+                                 .former = subscription->customer_id,
+                                 .customer_id = subscription->customer_id,
+                                 .now_ms = clock_wall_ms()};
+    const char *linked;
+    enum err e = store_customer_link(task, billing->store, &link, &linked);
+
+    billing_forget(billing, subscription->user_id);
+    return e;
+}
+
 /* Theirs already: now an operator says that it is their own. */
-static enum err keep_as_own(struct task *task, struct billing *billing, const char *customer_id,
+static enum err keep_linked(struct task *task, struct billing *billing, const char *customer_id,
                             struct sync_outcome *ret)
 {
     struct subscription subscription;
-    const char *linked;
     bool found;
     enum err e = store_subscription_by_customer(task, billing->store, customer_id, &found,
                                                 &subscription);
@@ -887,14 +898,7 @@ static enum err keep_as_own(struct task *task, struct billing *billing, const ch
     if (e == OK && !found)
         return fail(task, ERR_BUSY, "the customer changes at this moment");
     if (e == OK && subscription.customer_is_foreign)
-        e = store_customer_link(task, billing->store,
-                                &(struct customer_link){.user_id = subscription.user_id,
-                                                        .generation = subscription.generation,
-                                                        .former = customer_id,
-                                                        .customer_id = customer_id,
-                                                        .now_ms = clock_wall_ms()},
-                                &linked);
-    billing_forget(billing, subscription.user_id);
+        e = sync_keep_as_own(task, billing, &subscription);
     if (e == OK)
         ret->user_id = subscription.user_id;
     return e;
@@ -941,7 +945,7 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
         return e;
     billing_lock(billing, user_id);
     if (found)
-        e = keep_as_own(task, billing, customer_id, ret);
+        e = keep_linked(task, billing, customer_id, ret);
     else
         e = adopt(task, billing, settings, &stranger, ret);
     if (e == OK && ret->user_id != NULL)

@@ -79,6 +79,10 @@ must_check enum err sync_is_gone(struct task *task, struct billing *billing,
 must_check enum err sync_owes(struct task *task, struct billing *billing,
                               const json_t *subscription, bool *ret);
 
+/* The customer that is linked is no foreign one any more (customer_is_foreign). */
+must_check enum err sync_keep_as_own(struct task *task, struct billing *billing,
+                                     const struct subscription *subscription);
+
 /* Gives the customer to the user, as their own, as an operator says, unless another customer of
  * theirs pays (SYNC_PAID_TWICE). ERR_CONFLICT, ERR_NOT_FOUND, ERR_INVALID with their texts. */
 must_check enum err sync_link(struct task *task, struct billing *billing,

@@ -174,6 +174,15 @@ bool stripe_is_missing(const struct stripe_call *call)
            strcmp(call->code, "resource_missing") == 0;
 }
 
+enum err stripe_ask_customer(struct task *task, struct stripe *stripe, const char *customer_id,
+                             struct stripe_call *call)
+{
+    call->method = "GET";
+    call->path = mem_printf(task->mem, "/v1/customers/%s", customer_id);
+    call->about = customer_id;
+    return stripe_ask(task, stripe, call);
+}
+
 /* Budget and breaker */
 
 enum leave { MAY_ASK, MUST_PROBE, BROKEN };

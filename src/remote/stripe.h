@@ -79,6 +79,10 @@ unsigned stripe_outages(struct stripe *stripe);
 /* Stripe itself says that it knows no such object; a 404 of anything else does not. */
 bool stripe_is_missing(const struct stripe_call *call);
 
+/* stripe_ask() for a customer. `call` is empty, and its path then that of the customer. */
+must_check enum err stripe_ask_customer(struct task *task, struct stripe *stripe,
+                                        const char *customer_id, struct stripe_call *call);
+
 /* Cleanup attribute. */
 static inline void stripe_call_end(struct stripe_call *call)
 {

@@ -883,13 +883,6 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
     return OK;
 }
 
-static bool is_damaged(const struct sqlite_db *db)
-{
-    int code = sqlite3_errcode(db->handle) & 0xff;
-
-    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-}
-
 static enum err open_once(struct task *task, const char *path, struct sqlite_db *ret)
 {
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
@@ -902,7 +895,7 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
     if (e == OK)
         e = sqlite_schema_migrate(task, ret);
     if (e != OK) {
-        if (is_damaged(ret) && !sqlite_db_is_readable(ret))
+        if (sqlite_db_is_damaged(ret) && !sqlite_db_is_readable(ret))
             fail(task, ERR_STORE, SQLITE_UNREADABLE);
         sqlite_db_close(ret);
     }
@@ -1036,7 +1029,8 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
         e = sqlite_schema_accept(task, &db);
     if (e == OK)
         e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
-    if ((*ret_fault != NULL || (e != OK && is_damaged(&db))) && !sqlite_db_is_readable(&db)) {
+    if ((*ret_fault != NULL || (e != OK && sqlite_db_is_damaged(&db))) &&
+        !sqlite_db_is_readable(&db)) {
         *ret_fault = NULL;
         e = fail(task, ERR_STORE, SQLITE_UNREADABLE);
     }

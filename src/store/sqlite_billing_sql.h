@@ -34,9 +34,16 @@
 #define SQLITE_IS_FREE                                                                             \
     "(leased_until <= ?1 OR leased_until > ?1 + " SQLITE_LONGEST_LEASE ")"                         \
     " AND NOT " SQLITE_IN_WORK
-#define SQLITE_FREE_EVENT(index)                                                                   \
-    "(SELECT number FROM events AS e INDEXED BY " index                                            \
-    " WHERE state = 'waiting' AND " SQLITE_IS_FREE
+#define SQLITE_FREE_FIRST                                                                          \
+    "(SELECT number FROM events AS e INDEXED BY events_first"                                      \
+    " WHERE state = 'waiting' AND waits = 0 AND " SQLITE_IS_FREE
+#define SQLITE_FREE_AGAIN                                                                          \
+    "(SELECT number FROM events AS e INDEXED BY events_again"                                      \
+    " WHERE state = 'waiting' AND waits > 0 AND " SQLITE_IS_FREE
+
+#define SQLITE_GOODBYE                                                                             \
+    "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"          \
+    " next_at, done_at, attempts)"
 
 /* When an event that has failed at ?2 is due again (store_event_postpone()). */
 #define SQLITE_NEXT_TRY "?2 + min(3600000, 2000 << min(waits, 12))"
@@ -147,53 +154,13 @@
                  " ?7 = 'waiting' AND ?10 > 0 AND NOT " SQLITE_IN_WORK " AS taken"                 \
                  " FROM (SELECT ?4 AS customer_id) AS e)"                                          \
                  " WHERE true ON CONFLICT(event_id) DO NOTHING RETURNING attempts")                \
-    X(EVENT_TAKE,                                                                                  \
-      "UPDATE events SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"                 \
-      " WHERE number = coalesce(" SQLITE_FREE_EVENT(                                               \
-          "events_first") " AND waits = 0 AND "                                                    \
-                          "next_at <= ?1 ORDER BY "                                                \
-                          "next_at LIMIT "                                                         \
-                          "1)," SQLITE_FREE_EVENT(                                                 \
-                              "ev"                                                                 \
-                              "en"                                                                 \
-                              "ts"                                                                 \
-                              "_a"                                                                 \
-                              "ga"                                                                 \
-                              "i"                                                                  \
-                              "n") " AND waits > 0 AND next_at <= ?1 ORDER BY next_at, attempts "  \
-                                   "LIMIT 1)," SQLITE_FREE_EVENT(                                  \
-                                       "events_first") " AND "                                     \
-                                                       "waits "                                    \
-                                                       "= 0 "                                      \
-                                                       "AND"                                       \
-                                                       " " SQLITE_IS_AHEAD " ORDER"                \
-                                                       " BY "                                      \
-                                                       "next_"                                     \
-                                                       "at "                                       \
-                                                       "LIMIT "                                    \
-                                                       "1)"                                        \
-                                                       "," SQLITE_FREE_EVENT(                      \
-                                                           "ev"                                    \
-                                                           "en"                                    \
-                                                           "ts"                                    \
-                                                           "_a"                                    \
-                                                           "ga"                                    \
-                                                           "i"                                     \
-                                                           "n") " AND "                            \
-                                                                "waits "                           \
-                                                                "> 0 "                             \
-                                                                "AND"                              \
-                                                                " " SQLITE_IS_AHEAD " ORDER"       \
-                                                                " BY "                             \
-                                                                "next_"                            \
-                                                                "at "                              \
-                                                                "LIMIT "                           \
-                                                                "1))"                              \
-                                                                " RETUR"                           \
-                                                                "NING"                             \
-                                                                " " SQLITE_EVENT_COLUMNS ", "      \
-                                                                "payloa"                           \
-                                                                "d")                               \
+    X(EVENT_TAKE, "UPDATE events SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"     \
+                  " WHERE number = coalesce(" SQLITE_FREE_FIRST                                    \
+                  " AND next_at <= ?1 ORDER BY next_at LIMIT 1)," SQLITE_FREE_AGAIN                \
+                  " AND next_at <= ?1 ORDER BY next_at, attempts LIMIT 1)," SQLITE_FREE_FIRST      \
+                  " AND " SQLITE_IS_AHEAD " ORDER BY next_at LIMIT 1)," SQLITE_FREE_AGAIN          \
+                  " AND " SQLITE_IS_AHEAD " ORDER BY next_at LIMIT 1))"                            \
+                  " RETURNING " SQLITE_EVENT_COLUMNS ", payload")                                  \
     X(EVENT_TAKE_ONE,                                                                              \
       "UPDATE events AS e SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"            \
       " WHERE event_id = ?3 AND state = 'waiting' AND " SQLITE_IS_FREE " RETURNING attempts")      \
@@ -237,14 +204,11 @@
       " (customer_id IN (SELECT customer_id FROM other_customers WHERE user_id = ?1)"              \
       " AND user_id IS NULL)")                                                                     \
     X(MARK_DROP, "DELETE FROM marks WHERE name = ?1")                                              \
-    X(EVENT_GOODBYE,                                                                               \
-      "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
-      " next_at, done_at, attempts) VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2,"       \
-      " json_object('customer', ?2, 'subscription', ?3, 'user', ?5), 'waiting', '', ?4, ?4, 0, 0)" \
+    X(EVENT_GOODBYE, SQLITE_GOODBYE                                                                \
+      " VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2, json_object('customer', ?2,"       \
+      " 'subscription', ?3, 'user', ?5), 'waiting', '', ?4, ?4, 0, 0)"                             \
       " ON CONFLICT(event_id) DO NOTHING")                                                         \
-    X(EVENTS_GOODBYE,                                                                              \
-      "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
-      " next_at, done_at, attempts) SELECT 'goodbye_' || customer_id, '" STORE_EVENT_GOODBYE "',"  \
-      " customer_id, json_object('customer', customer_id, 'user', user_id), 'waiting', '', ?2, "   \
-      "?2, 0, 0"                                                                                   \
+    X(EVENTS_GOODBYE, SQLITE_GOODBYE                                                               \
+      " SELECT 'goodbye_' || customer_id, '" STORE_EVENT_GOODBYE "', customer_id,"                 \
+      " json_object('customer', customer_id, 'user', user_id), 'waiting', '', ?2, ?2, 0, 0"        \
       " FROM other_customers WHERE user_id = ?1 ON CONFLICT(event_id) DO NOTHING")

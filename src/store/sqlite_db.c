@@ -150,6 +150,13 @@ static bool can_be_read(sqlite3_file *file)
     return code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ;
 }
 
+bool sqlite_db_is_damaged(const struct sqlite_db *db)
+{
+    int code = sqlite3_errcode(db->handle) & 0xff;
+
+    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
 bool sqlite_db_is_readable(struct sqlite_db *db)
 {
     sqlite3_file *file = NULL, *log = NULL;

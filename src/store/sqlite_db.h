@@ -240,6 +240,9 @@ must_check enum err sqlite_db_number(struct task *task, struct sqlite_db *db,
 must_check enum err sqlite_db_simple(struct task *task, struct sqlite_db *db,
                                      enum sqlite_statement which);
 
+/* What failed last did so because the file makes no sense, or cannot be read as a whole. */
+bool sqlite_db_is_damaged(const struct sqlite_db *db);
+
 /* Every byte of the store can be read, so that what makes no sense in it is damage. What cannot be
  * read SQLite may take for damage as well. */
 bool sqlite_db_is_readable(struct sqlite_db *db);

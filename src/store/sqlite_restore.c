@@ -144,6 +144,10 @@ static enum err examine_made(struct task *task, const struct restoring *r, const
 
     if (e == OK) {
         e = examine(task, &db, ret);
+        /* What SQLite finds is wrong with this file, not with the store. */
+        if (e != OK && sqlite_db_is_damaged(&db))
+            task->text = mem_printf(task->mem, "%s: it is no sound database: give another copy",
+                                    sqlite3_errmsg(db.handle));
         sqlite_db_close(&db);
     }
     if (e != OK)

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from letters import rows
-from manus import API, SLOW, Manus
+from manus import API, SLOW, Manus, small_disk
 
 EXPORT = f"{API}/auth/me/export"
 
@@ -65,28 +65,25 @@ def test_readers_of_long_exports_who_sleep_cost_no_memory(start):
 
 
 def test_on_a_full_disk_a_long_export_is_503_and_a_short_one_is_there(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)  # less than an export leaves
-    manus = Manus(tmp_path, DATA_DIR=disk / "data")
-    try:
-        manus.start()
-        account = manus.register()
-        lengthen(manus, account, 50)
-        assert fetch(manus, account["access_token"]).status_code == 200
-        lengthen(manus, account, 3000)
-        reply = fetch(manus, account["access_token"])
-        assert reply.status_code == 503 and reply.headers["Retry-After"] == "1"
-        assert manus.wait_for_log(lambda line: "cannot be written to DATA_DIR: No space left" in line.get("detail", ""))
-        subprocess.run(["mount", "-o", "remount,size=160m", disk], check=True)
-        free = os.statvfs(disk).f_bavail
-        for _ in range(3):
-            assert len(json.loads(fetch(manus, account["access_token"]).content)["data"]["audit"]) == 3050
-        time.sleep(0.5)
-        assert os.statvfs(disk).f_bavail > free - 100  # the files are gone
-    finally:
-        manus.kill()
-        subprocess.run(["umount", "-l", disk], check=True)
+    with small_disk(tmp_path, "64m") as disk:  # less than an export leaves
+        manus = Manus(tmp_path, DATA_DIR=disk / "data")
+        try:
+            manus.start()
+            account = manus.register()
+            lengthen(manus, account, 50)
+            assert fetch(manus, account["access_token"]).status_code == 200
+            lengthen(manus, account, 3000)
+            reply = fetch(manus, account["access_token"])
+            assert reply.status_code == 503 and reply.headers["Retry-After"] == "1"
+            assert manus.wait_for_log(lambda line: "cannot be written to DATA_DIR: No space left" in line.get("detail", ""))
+            subprocess.run(["mount", "-o", "remount,size=160m", disk], check=True)
+            free = os.statvfs(disk).f_bavail
+            for _ in range(3):
+                assert len(json.loads(fetch(manus, account["access_token"]).content)["data"]["audit"]) == 3050
+            time.sleep(0.5)
+            assert os.statvfs(disk).f_bavail > free - 100  # the files are gone
+        finally:
+            manus.kill()
 
 
 def test_an_export_may_be_asked_for_three_times_an_hour(start):

@@ -93,7 +93,8 @@ def test_a_reader_of_a_page_that_is_not_there_is_shown_a_page(manus, language, t
 
 
 def test_who_is_no_reader_gets_the_apis_404(manus):
-    for path, headers in (("/nowhere", {}), ("/api/v1/nowhere", READER), ("/nowhere", {"Accept": "application/json"})):
+    for path, headers in (("/nowhere", {}), ("/api/v1/nowhere", READER), ("/nowhere", {"Accept": "application/json"}),
+                          ("/nowhere", {"Accept": "text/html;q=0, application/json"}), ("/nowhere", {"Accept": "text/htmlx"}), ("/nowhere", {"Accept": ""})):
         assert manus.get(path, headers=headers).json() == {"code": 404, "msg": "Not Found", "data": None}
     assert manus.request("POST", "/nowhere", headers=READER).headers["Content-Type"] == "application/json"
     assert manus.get("/api/v1/auth/logout", headers=READER).status_code == 405

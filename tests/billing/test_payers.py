@@ -281,3 +281,14 @@ def test_an_operators_link_to_a_customer_that_stripe_does_not_know_is_refused(wo
     user = world.user()
     done = command(world, "link", user["email"], "cus_typo")
     assert done.returncode != 0 and "no such customer" in done.stderr
+
+
+LISTS = [[None, 5], [{"id": "sub_other", "customer": "cus_other", "status": "active"}], [{"id": None}], []]
+
+
+@pytest.mark.parametrize("data", LISTS, ids=["no objects", "of somebody else", "without an id", "nothing"])
+def test_a_goodbye_ends_what_is_paid_whatever_a_list_says_instead(world, data):
+    user, person = world.subscriber()
+    world.stripe.garbles(json.dumps({"object": "list", "has_more": False, "data": data}).encode(), "GET /v1/subscriptions", times=1)
+    goes(world, user)
+    becomes(world, person.subscription, "canceled")

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from manus import BINARY, DEFAULTS, ROOT, SLOW, Manus, environment, free_port, run
+from manus import BINARY, DEFAULTS, ROOT, SLOW, Manus, environment, free_port, leave, run, small_disk
 
 sys.path.insert(0, str(ROOT / "tests" / "limit"))
 from redis_server import Redis
@@ -34,25 +34,6 @@ def refused(folder, **settings):
     done = run("serve", cwd=folder, **{**DEFAULTS, "PORT": free_port(), **settings})
     assert done.returncode == 69 and done.stderr.count("\n") == 1, done
     return done.stderr.removeprefix("manus serve: ").strip()
-
-
-@contextlib.contextmanager
-def small_disk(folder):
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount a small file system")
-    disk = folder / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
-
-
-def fill(disk):
-    there = os.statvfs(disk)
-    with open(disk / "ballast", "wb") as ballast:
-        ballast.write(bytes(there.f_bavail * there.f_frsize - 100_000))
 
 
 def test_a_taken_port(tmp_path):
@@ -106,7 +87,7 @@ def test_a_full_disk(tmp_path, has_store):
         data = disk / "data"
         if has_store:
             assert Manus(tmp_path, DATA_DIR=data).start().stop() == 0
-        fill(disk)
+        leave(disk, 100_000)
         wrong(check(tmp_path, DATA_DIR=data), "store", "is full: free some space")
 
 

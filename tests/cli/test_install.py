@@ -43,7 +43,7 @@ def test_install_respects_destdir_and_remove_leaves_all_that_it_did_not_write(tm
 
 
 def test_make_uninstall_is_there():
-    done = subprocess.run(["make", "-n", "uninstall", "PREFIX=/opt/x"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory", "-n", "uninstall", "PREFIX=/opt/x"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "scripts/install --remove /opt/x"
 
 

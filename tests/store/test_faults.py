@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from manus import API, DEFAULTS, KEY, SLOW, Manus, free_port, run
+from manus import API, DEFAULTS, KEY, SLOW, Manus, free_port, leave, run, small_disk
 
 
 def refused(folder, **settings):
@@ -128,49 +128,37 @@ def fill(manus):
     raise AssertionError("it never filled")
 
 
-def leave(disk, free):
-    """Takes all of a file system but so many bytes."""
-    there = os.statvfs(disk)
-    with open(disk / "ballast", "ab") as ballast:
-        ballast.write(bytes(there.f_bavail * there.f_frsize - free))
-
-
 def test_on_a_full_disk_reading_goes_on_writing_is_503_nothing_is_half_written_and_it_recovers(tmp_path):
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    manus = Manus(tmp_path, DATA_DIR=disk / "data")
-    try:
-        manus.start()
-        first = manus.register()
-        leave(disk, 2 << 20)
-        taken = fill(manus)
-        assert taken > 100
-        assert manus.me(first["access_token"]).status_code == 200
-        reply = manus.get(f"{API}/ready")
-        assert (reply.status_code, reply.json()["checks"]["store"]["status"]) == (503, "unhealthy")
-        assert sign_up(manus, taken).status_code == 503
-        subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
-        deadline = time.monotonic() + 10 * SLOW
-        while sign_up(manus, "after").status_code not in (200, 422):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        time.sleep(1.1)
-        assert manus.get(f"{API}/ready").status_code == 200
-        manus.kill()
-        manus.start()
-        for number in [*range(0, taken, 37), taken - 1]:
-            assert manus.post(f"{API}/auth/login", {"email": f"full{number}@example.com", "password": "password123"}).status_code == 200
-        assert manus.stop() == 0
-        with sqlite3.connect(disk / "data" / "manus.sqlite") as db:
-            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert db.execute("SELECT count(*) FROM users WHERE user_id NOT IN (SELECT user_id FROM sessions)").fetchone() == (0,)
-    finally:
-        if manus.process.poll() is None:
+    with small_disk(tmp_path) as disk:
+        manus = Manus(tmp_path, DATA_DIR=disk / "data")
+        try:
+            manus.start()
+            first = manus.register()
+            leave(disk, 2 << 20)
+            taken = fill(manus)
+            assert taken > 100
+            assert manus.me(first["access_token"]).status_code == 200
+            reply = manus.get(f"{API}/ready")
+            assert (reply.status_code, reply.json()["checks"]["store"]["status"]) == (503, "unhealthy")
+            assert sign_up(manus, taken).status_code == 503
+            subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
+            deadline = time.monotonic() + 10 * SLOW
+            while sign_up(manus, "after").status_code not in (200, 422):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            time.sleep(1.1)
+            assert manus.get(f"{API}/ready").status_code == 200
             manus.kill()
-        subprocess.run(["umount", "-l", disk], check=True)
+            manus.start()
+            for number in [*range(0, taken, 37), taken - 1]:
+                assert manus.post(f"{API}/auth/login", {"email": f"full{number}@example.com", "password": "password123"}).status_code == 200
+            assert manus.stop() == 0
+            with sqlite3.connect(disk / "data" / "manus.sqlite") as db:
+                assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+                assert db.execute("SELECT count(*) FROM users WHERE user_id NOT IN (SELECT user_id FROM sessions)").fetchone() == (0,)
+        finally:
+            if manus.process.poll() is None:
+                manus.kill()
 
 
 def test_a_store_that_may_not_grow_is_503_and_no_crash(start):
@@ -258,38 +246,26 @@ def test_a_damaged_page_is_told_with_its_mend_once_a_minute(start):
 
 
 def test_a_second_start_on_a_full_disk_names_the_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    try:
+    with small_disk(tmp_path) as disk:
         assert Manus(tmp_path, DATA_DIR=disk / "data").start().stop() == 0
         leave(disk, 8192)
         assert "the disk of DATA_DIR is full: free some space" in refused(tmp_path, DATA_DIR=disk / "data")
         leave(disk, 0)
         assert "No space left on device: free some space" in refused(tmp_path, DATA_DIR=disk / "data2")
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_on_a_full_disk_not_every_request_has_a_warning(tmp_path):
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    manus = Manus(tmp_path, DATA_DIR=disk / "data")
-    try:
-        manus.start()
-        leave(disk, 100_000)
-        assert [sign_up(manus, number).status_code for number in range(40)] == [503] * 40
-        manus.wait_for_log(lambda line: line["msg"] == "request" and line["status"] == 503)
-        failed = [line for line in manus.log() if line["msg"] == "request failed"]
-        assert 1 <= len(failed) <= 20 and all("free some space" in line["detail"] for line in failed)
-    finally:
-        manus.kill()
-        subprocess.run(["umount", "-l", disk], check=True)
+    with small_disk(tmp_path) as disk:
+        manus = Manus(tmp_path, DATA_DIR=disk / "data")
+        try:
+            manus.start()
+            leave(disk, 100_000)
+            assert [sign_up(manus, number).status_code for number in range(40)] == [503] * 40
+            manus.wait_for_log(lambda line: line["msg"] == "request" and line["status"] == 503)
+            failed = [line for line in manus.log() if line["msg"] == "request failed"]
+            assert 1 <= len(failed) <= 20 and all("free some space" in line["detail"] for line in failed)
+        finally:
+            manus.kill()
 
 
 def test_a_job_that_fails_again_and_again_has_a_bounded_number_of_lines(start):

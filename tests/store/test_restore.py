@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from manus import API, BINARY, DEFAULTS, KEY, ROOT, SLOW, Manus, environment, free_port, run
+from manus import API, BINARY, DEFAULTS, KEY, ROOT, SLOW, Manus, environment, free_port, leave, run, small_disk
 
 
 def data_of(manus):
@@ -135,7 +135,7 @@ def test_what_is_no_sound_store_is_not_restored_and_nothing_changes(killed, spoi
     spoil(copy)
     there = {path.name: path.read_bytes() for path in data_of(manus).iterdir() if path.is_file()}
     done = command(manus, "restore", str(copy))
-    assert done.returncode == 69 and why in done.stderr, done
+    assert done.returncode == 69 and why in done.stderr and "the store is damaged" not in done.stderr, done
     there.pop("lock")
     assert {path.name: path.read_bytes() for path in data_of(manus).iterdir() if path.is_file() and path.name != "lock"} == there
     manus.start()
@@ -284,18 +284,12 @@ def test_a_tool_that_copies_the_log_while_the_server_runs_is_no_foreign_file(sta
 
 
 def test_a_restore_that_finds_no_room_changes_nothing(tmp_path):
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
-    try:
+    with small_disk(tmp_path) as disk:
         manus = Manus(tmp_path, DATA_DIR=disk / "data").start()
         account = manus.register()
         copy = copy_of(manus)
         assert manus.stop() == 0
-        there = os.statvfs(disk)
-        (disk / "ballast").write_bytes(bytes(there.f_bavail * there.f_frsize - 8192))
+        leave(disk, 8192)
         done = command(manus, "restore", str(copy))
         assert done.returncode == 69 and "No space left on device: free some space" in done.stderr
         assert {path.name for path in data_of(manus).iterdir()} == {"admin.sock", "lock", "manus.sqlite", "manus.sqlite-seal"}
@@ -303,8 +297,6 @@ def test_a_restore_that_finds_no_room_changes_nothing(tmp_path):
         manus.start()
         assert knows(manus, account)
         assert manus.stop() == 0
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_log_that_another_program_has_copied_is_no_foreign_one(start):
