@@ -1,48 +1,26 @@
 #include "remote/stripe.h"
 
 #include "core/clock.h"
-#include "core/crypto.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "remote/advice.h"
-#include "remote/transfer.h"
+#include "remote/peer.h"
 
 #include <assert.h>
 #include <ctype.h>
-#include <curl/curl.h>
-#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 
 enum {
-    TRIES = 4,
-    TRY_MS = 6000,  /* one attempt */
-    LEAST_MS = 300, /* less than that is left: not begun */
-    FIRST_WAIT_MS = 500,
-    LONGEST_WAIT_MS = 5000,
     MAX_REPLY = 8 << 20,
-    BUDGET = 100,     /* tenths of a retry that may be saved up; each call earns one tenth */
-    BREAKS_AFTER = 5, /* calls in a row without an answer, */
-    SUBJECTS = 3,     /* about so many different ones */
-    SUBJECT_BYTES = 64,
-    PROBE_MS = 2000,
-    FIRST_BREAK_MS = 1000,
-    LONGEST_BREAK_MS = 30000,
     SAID_BYTES = 300, /* of a message of Stripe's that is kept */
     NAME_BYTES = 100, /* of a code, a parameter's name, … */
 };
 
 struct stripe {
     const struct settings *settings;
-    pthread_mutex_t lock;
-    int budget;
-    unsigned failures;                      /* in a row */
-    char subjects[SUBJECTS][SUBJECT_BYTES]; /* that they were about, the first `subject_count` */
-    size_t subject_count;
-    int64_t broken_until_ms, break_ms; /* until then nothing is asked; 0: all is well */
-    bool probing;
-    unsigned outages; /* that are over */
+    struct peer *peer;
 };
 
 bool stripe_is_configured(const struct settings *settings)
@@ -66,6 +44,7 @@ static enum err ask_balance(void *mem, const struct settings *settings, int64_t 
         .url = mem_printf(mem, "%s/v1/balance", settings->stripe_api_base),
         .bearer = settings->stripe_secret,
         .ca_file = settings->ca_file,
+        .allowed = &settings->outbound_networks,
         .timeout_ms = timeout_ms,
         .max_reply = 64 << 10,
         .headers = {"Stripe-Version: " STRIPE_VERSION},
@@ -83,24 +62,6 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
     if (transfer.status == 401 || transfer.status == 403)
         return "API key refused";
     return transfer.status == 200 ? NULL : "Unexpected answer";
-}
-
-static int close_stripe(struct stripe *stripe)
-{
-    pthread_mutex_destroy(&stripe->lock);
-    return 0;
-}
-
-struct stripe *stripe_open(void *mem, const struct settings *settings)
-{
-    struct stripe *stripe = mem_new(mem, struct stripe);
-
-    stripe->settings = settings;
-    stripe->budget = BUDGET;
-    stripe->break_ms = FIRST_BREAK_MS;
-    pthread_mutex_init(&stripe->lock, NULL);
-    talloc_set_destructor(stripe, close_stripe);
-    return stripe;
 }
 
 /* Texts */
@@ -183,179 +144,63 @@ enum err stripe_ask_customer(struct task *task, struct stripe *stripe, const cha
     return stripe_ask(task, stripe, call);
 }
 
-/* Budget and breaker */
-
-enum leave { MAY_ASK, MUST_PROBE, BROKEN };
-
-static enum leave leave_to_ask(struct stripe *stripe)
-{
-    enum leave leave = MAY_ASK;
-
-    pthread_mutex_lock(&stripe->lock);
-    if (stripe->broken_until_ms != 0)
-        leave = stripe->probing || clock_mono_ms() < stripe->broken_until_ms ? BROKEN : MUST_PROBE;
-    if (leave == MUST_PROBE)
-        stripe->probing = true;
-    if (leave == MAY_ASK && stripe->budget < BUDGET)
-        stripe->budget++;
-    pthread_mutex_unlock(&stripe->lock);
-    return leave;
-}
-
-static void forget_failures(struct stripe *stripe)
-{
-    stripe->failures = 0;
-    stripe->subject_count = 0;
-}
-
-static void begin_break(struct stripe *stripe)
-{
-    forget_failures(stripe);
-    stripe->broken_until_ms = clock_mono_ms() + stripe->break_ms;
-    stripe->break_ms = stripe->break_ms * 2 < LONGEST_BREAK_MS ? stripe->break_ms * 2
-                                                               : LONGEST_BREAK_MS;
-}
-
-/* A question of its own, which is about nobody: whether Stripe is there again. Even that the key is
- * refused is an answer. */
-static bool is_back(struct task *task, struct stripe *stripe)
-{
-    int64_t left_ms = task->deadline_ms - clock_mono_ms();
-    struct transfer transfer = {0};
-    bool answered = left_ms >= LEAST_MS &&
-                    ask_balance(task->mem, stripe->settings,
-                                left_ms < PROBE_MS ? left_ms : PROBE_MS, &transfer) == OK &&
-                    transfer.status < 500;
-
-    talloc_free(transfer.reply.s);
-    pthread_mutex_lock(&stripe->lock);
-    stripe->probing = false;
-    if (answered) {
-        stripe->broken_until_ms = 0;
-        stripe->outages++;
-    } else if (left_ms >= LEAST_MS) {
-        begin_break(stripe);
-    }
-    pthread_mutex_unlock(&stripe->lock);
-    log_info(task, answered ? "stripe answers again" : "stripe does not answer yet",
-             LOG_I("status", transfer.status), LOG_S("problem", transfer.problem));
-    return answered;
-}
-
-unsigned stripe_outages(struct stripe *stripe)
-{
-    unsigned outages;
-
-    pthread_mutex_lock(&stripe->lock);
-    outages = stripe->outages;
-    pthread_mutex_unlock(&stripe->lock);
-    return outages;
-}
-
-/* `about` NULL: nobody can be asked about anything, so it counts as one more. */
-static void note_subject(struct stripe *stripe, const char *about)
-{
-    size_t count = stripe->subject_count;
-
-    if (count == SUBJECTS)
-        return;
-    for (size_t i = 0; i < count && about != NULL; i++) {
-        if (strncmp(stripe->subjects[i], about, SUBJECT_BYTES - 1) == 0)
-            return;
-    }
-    snprintf(stripe->subjects[count], SUBJECT_BYTES, "%s", about == NULL ? "(all)" : about);
-    stripe->subject_count++;
-}
-
-static void note_answer(struct stripe *stripe)
-{
-    pthread_mutex_lock(&stripe->lock);
-    /* Of few customers nobody may have needed a break to know that it was away. */
-    if (stripe->failures >= BREAKS_AFTER)
-        stripe->outages++;
-    forget_failures(stripe);
-    stripe->break_ms = FIRST_BREAK_MS;
-    pthread_mutex_unlock(&stripe->lock);
-}
-
-/* What fails for one is no reason to ask nothing for others. */
-static void note_failure(struct stripe *stripe, const struct stripe_call *call)
-{
-    pthread_mutex_lock(&stripe->lock);
-    stripe->failures++;
-    if (call->is_unconnected)
-        note_subject(stripe, NULL);
-    else
-        note_subject(stripe, call->about == NULL ? "" : call->about);
-    if (stripe->failures >= BREAKS_AFTER && stripe->subject_count == SUBJECTS)
-        begin_break(stripe);
-    pthread_mutex_unlock(&stripe->lock);
-}
-
-static bool may_retry(struct stripe *stripe)
-{
-    bool may;
-
-    pthread_mutex_lock(&stripe->lock);
-    may = stripe->budget >= 10;
-    if (may)
-        stripe->budget -= 10;
-    pthread_mutex_unlock(&stripe->lock);
-    return may;
-}
-
-/* One attempt */
+/* One call */
 
 struct attempt {
-    struct transfer transfer;
-    char request_id[64];
-    int should_retry; /* -1: not said */
-    int64_t retry_after_s;
+    struct peer_call peer;
+    struct stripe_call *call;
+    char request_id[64]; /* from here on of this try */
+    int should_retry;    /* -1: not said */
     bool replayed;
-    int64_t date_s;
 };
 
-static void on_header(struct transfer *transfer, const char *name, const char *value)
+static void on_header(struct peer_call *peer, const char *name, const char *value)
 {
-    struct attempt *a = container_of(transfer, struct attempt, transfer);
+    struct attempt *a = container_of(peer, struct attempt, peer);
 
     if (strcasecmp(name, "Request-Id") == 0)
         snprintf(a->request_id, sizeof a->request_id, "%s", value);
     else if (strcasecmp(name, "Stripe-Should-Retry") == 0)
         a->should_retry = strcmp(value, "true") == 0;
-    else if (strcasecmp(name, "Retry-After") == 0)
-        a->retry_after_s = clock_ms_of(strtol(value, NULL, 10)) / 1000;
     else if (strcasecmp(name, "Idempotent-Replayed") == 0)
         a->replayed = strcmp(value, "true") == 0;
-    else if (strcasecmp(name, "Date") == 0)
-        a->date_s = (int64_t)curl_getdate(value, NULL);
 }
 
-static void prepare(struct task *task, const struct stripe *stripe, const struct stripe_call *call,
-                    struct attempt *a, int64_t timeout_ms)
+static bool prepare_try(struct peer_call *peer)
 {
-    const struct settings *settings = stripe->settings;
+    struct attempt *a = container_of(peer, struct attempt, peer);
+
+    a->request_id[0] = '\0';
+    a->should_retry = -1;
+    a->replayed = false;
+    return true;
+}
+
+static void prepare(struct task *task, const struct settings *settings, struct stripe_call *call,
+                    struct attempt *ret)
+{
     bool in_query = strcmp(call->method, "GET") == 0;
+    struct transfer *transfer = &ret->peer.transfer;
     size_t headers = 0;
 
-    *a = (struct attempt){.should_retry = -1};
-    a->transfer = (struct transfer){.method = call->method,
-                                    .bearer = settings->stripe_secret,
-                                    .ca_file = settings->ca_file,
-                                    .timeout_ms = timeout_ms,
-                                    .max_reply = MAX_REPLY,
-                                    .on_header = on_header};
-    a->transfer.url = mem_printf(task->mem, "%s%s%s%s", settings->stripe_api_base, call->path,
-                                 in_query && call->form != NULL ? "?" : "",
-                                 in_query && call->form != NULL ? call->form : "");
-    a->transfer.headers[headers++] = "Stripe-Version: " STRIPE_VERSION;
+    *ret = (struct attempt){.peer = {.about = call->about, .prepare = prepare_try}, .call = call};
+    *transfer = (struct transfer){.method = call->method,
+                                  .bearer = settings->stripe_secret,
+                                  .ca_file = settings->ca_file,
+                                  .allowed = &settings->outbound_networks,
+                                  .max_reply = MAX_REPLY};
+    transfer->url = mem_printf(task->mem, "%s%s%s%s", settings->stripe_api_base, call->path,
+                               in_query && call->form != NULL ? "?" : "",
+                               in_query && call->form != NULL ? call->form : "");
+    transfer->headers[headers++] = "Stripe-Version: " STRIPE_VERSION;
     if (in_query || (call->form == NULL && strcmp(call->method, "DELETE") == 0))
         return;
-    a->transfer.body = call->form == NULL ? "" : call->form;
-    a->transfer.headers[headers++] = "Content-Type: application/x-www-form-urlencoded";
-    a->transfer.headers[headers++] = "Expect:";
+    transfer->body = call->form == NULL ? "" : call->form;
+    transfer->body_len = strlen(transfer->body);
+    transfer->headers[headers++] = "Content-Type: application/x-www-form-urlencoded";
+    transfer->headers[headers++] = "Expect:";
     if (call->key != NULL)
-        a->transfer.headers[headers++] = mem_printf(task->mem, "Idempotency-Key: %s", call->key);
+        transfer->headers[headers++] = mem_printf(task->mem, "Idempotency-Key: %s", call->key);
 }
 
 /* What Stripe says of a refusal */
@@ -441,19 +286,20 @@ static void read_refusal(struct task *task, struct stripe_call *call)
 /* Whether this is an answer that stands; else it may be asked again. */
 static bool is_settled(struct task *task, struct stripe_call *call, const struct attempt *a)
 {
+    const struct transfer *transfer = &a->peer.transfer;
     struct json_problem problem;
 
-    call->status = (int)a->transfer.status;
-    call->date_s = a->date_s;
+    call->status = (int)transfer->status;
+    call->date_s = a->peer.date_s;
     call->is_burnt = a->replayed && call->status >= 500;
     forget_refusal(call);
     call->request_id = said(task->mem, a->request_id, NAME_BYTES);
-    call->is_unconnected = a->transfer.is_unconnected;
+    call->is_unconnected = transfer->is_unconnected;
     if (call->status == 0)
         return false;
     json_decref(call->reply);
-    call->reply = json_read_mended(a->transfer.reply.s == NULL ? "" : a->transfer.reply.s,
-                                   a->transfer.reply.len, &problem);
+    call->reply = json_read_mended(transfer->reply.s == NULL ? "" : transfer->reply.s,
+                                   transfer->reply.len, &problem);
     if (!json_is_object(call->reply)) {
         call->message = call->reply == NULL ? problem.text : "no object";
         call->status = 0; /* nobody knows what it did */
@@ -467,27 +313,21 @@ static bool is_settled(struct task *task, struct stripe_call *call, const struct
     return call->status < 500 && call->status != 409 && call->status != 429;
 }
 
-static bool is_worth_retrying(const struct stripe_call *call, const struct attempt *a)
-{
-    return !a->transfer.is_hopeless && !call->is_burnt && a->should_retry != 0;
-}
-
 /* NULL leaves a field of a log line out. */
 static const char *text_or_null(const char *text)
 {
     return *text == '\0' ? NULL : text;
 }
 
-static void log_attempt(struct task *task, const struct stripe_call *call, const struct attempt *a,
-                        int number, int64_t started_ms)
+static void log_attempt(struct task *task, const struct stripe_call *call, const struct attempt *a)
 {
     log_info(task, "stripe", LOG_S("method", call->method), LOG_S("path", call->path),
-             LOG_I("status", call->status), LOG_S("problem", a->transfer.problem),
+             LOG_I("status", call->status), LOG_S("problem", a->peer.transfer.problem),
              LOG_S("type", text_or_null(call->type)), LOG_S("code", text_or_null(call->code)),
              LOG_S("decline_code", text_or_null(call->decline_code)),
              LOG_S("param", text_or_null(call->param)), LOG_S("said", text_or_null(call->message)),
-             LOG_S("stripe_request", text_or_null(call->request_id)), LOG_I("attempt", number),
-             LOG_I("duration_ms", clock_mono_ms() - started_ms));
+             LOG_S("stripe_request", text_or_null(call->request_id)),
+             LOG_I("attempt", a->peer.number), LOG_I("duration_ms", a->peer.took_ms));
 }
 
 /* "402, type card_error, code card_declined, request req_1: Your card was declined." */
@@ -512,52 +352,63 @@ static const char *describe(struct task *task, const struct stripe_call *call)
     return out.s;
 }
 
-/* Stripe's libraries wait min(5, 0.5 * 2^n) s, times 0.5 to 1; what is too often waits longer. */
-static int64_t wait_before(int number, const struct stripe_call *call, const struct attempt *a)
+/* By Stripe's rules: no connection, 409, 429 and 5xx are tried again, unless Stripe-Should-Retry
+ * says otherwise. */
+static enum peer_verdict judge(struct task *task, struct peer_call *peer)
 {
-    int64_t wait_ms = (int64_t)FIRST_WAIT_MS << (number - 1);
-    uint16_t random;
+    struct attempt *a = container_of(peer, struct attempt, peer);
+    struct stripe_call *call = a->call;
+    bool settled = is_settled(task, call, a);
 
-    crypto_random(&random, sizeof random);
-    if (call->status == 429)
-        wait_ms *= 2;
-    if (wait_ms > LONGEST_WAIT_MS)
-        wait_ms = LONGEST_WAIT_MS;
-    wait_ms = wait_ms / 2 + wait_ms / 2 * random / UINT16_MAX;
-    return a->retry_after_s > 0 && a->retry_after_s * 1000 > wait_ms ? a->retry_after_s * 1000
-                                                                     : wait_ms;
+    log_attempt(task, call, a);
+    metric_add(METRIC_stripe_requests, 1);
+    if (settled)
+        return PEER_SETTLED;
+    metric_add(METRIC_stripe_failures, 1);
+    if (call->status >= 400 && call->status < 500)
+        return PEER_LATER;
+    return peer->transfer.is_hopeless || call->is_burnt || a->should_retry == 0 ? PEER_HOPELESS
+                                                                                : PEER_AGAIN;
 }
 
-static int64_t left_ms(const struct task *task)
+/* Even that the key is refused is an answer. */
+static bool answers(struct task *task, const void *owner, int64_t timeout_ms)
 {
-    return task->deadline_ms - clock_mono_ms();
+    struct transfer transfer;
+    bool answered = ask_balance(task->mem, owner, timeout_ms, &transfer) == OK &&
+                    transfer.status < 500;
+
+    talloc_free(transfer.reply.s);
+    log_info(task, answered ? "stripe answers again" : "stripe does not answer yet",
+             LOG_I("status", transfer.status), LOG_S("problem", transfer.problem));
+    return answered;
 }
 
-/* True: it is settled. */
-static bool try_on(struct task *task, struct stripe *stripe, struct stripe_call *call)
-{
-    for (int number = 1;; number++) {
-        int64_t started_ms = clock_mono_ms(), left = left_ms(task), wait_ms;
-        struct attempt a;
-        bool settled;
+/* The waits are those of Stripe's libraries. */
+static const struct peer_rules rules = {
+    .name = "stripe",
+    .tries = 4,
+    .connect_ms = 3000,
+    .try_ms = 6000,
+    .first_wait_ms = 500,
+    .longest_wait_ms = 5000,
+    .judge = judge,
+    .on_header = on_header,
+    .probe = answers,
+};
 
-        if (left < LEAST_MS)
-            return false;
-        prepare(task, stripe, call, &a, left < TRY_MS ? left : TRY_MS);
-        (void)!transfer_run(task->mem, &a.transfer);
-        settled = is_settled(task, call, &a);
-        talloc_free(a.transfer.reply.s);
-        log_attempt(task, call, &a, number, started_ms);
-        metric_add(METRIC_stripe_requests, 1);
-        if (settled)
-            return true;
-        metric_add(METRIC_stripe_failures, 1);
-        wait_ms = wait_before(number, call, &a);
-        if (number == TRIES || task->is_repetition || !is_worth_retrying(call, &a) ||
-            left_ms(task) < wait_ms + LEAST_MS || !may_retry(stripe))
-            return false;
-        usleep((useconds_t)(wait_ms * 1000));
-    }
+struct stripe *stripe_open(void *mem, const struct settings *settings)
+{
+    struct stripe *stripe = mem_new(mem, struct stripe);
+
+    stripe->settings = settings;
+    stripe->peer = peer_open(stripe, &rules, settings);
+    return stripe;
+}
+
+unsigned stripe_outages(struct stripe *stripe)
+{
+    return peer_outages(stripe->peer);
 }
 
 static enum err fail_advised(struct task *task, enum err e, const struct stripe_call *call,
@@ -577,22 +428,21 @@ enum err stripe_need(struct task *task, const struct stripe *stripe)
 
 enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call *call)
 {
-    enum leave leave;
+    struct attempt attempt;
+    enum peer_outcome outcome;
     bool settled;
     enum err e = stripe_need(task, stripe);
 
     forget_refusal(call);
     if (e != OK)
         return e;
-    leave = leave_to_ask(stripe);
-    if (leave == BROKEN || (leave == MUST_PROBE && !is_back(task, stripe)))
+    prepare(task, stripe->settings, call, &attempt);
+    outcome = peer_ask(task, stripe->peer, &attempt.peer);
+    talloc_free(attempt.peer.transfer.reply.s);
+    if (outcome == PEER_NOT_ASKED)
         return fail_advised(task, ERR_STRIPE_DOWN, call,
                             "Stripe has failed several times: not asked");
-    settled = try_on(task, stripe, call);
-    if (settled || (call->status >= 400 && call->status < 500))
-        note_answer(stripe);
-    else
-        note_failure(stripe, call);
+    settled = outcome == PEER_ANSWERED;
     if (!settled && call->status == 0 && *call->message != '\0')
         return fail_advised(
             task, ERR_STRIPE_DOWN, call,

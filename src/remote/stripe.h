@@ -1,12 +1,9 @@
 /* Stripe's API, on libcurl: form-encoded requests of one pinned version, JSON replies.
  *
- * Retries by Stripe's rules: no connection, 409, 429 and 5xx, unless Stripe-Should-Retry says
- * otherwise, with growing waits, within the task's deadline and a budget of the whole process; what
- * is tried again later by itself (task->is_repetition) has none. After several failures in a row
- * that were about different ones, or for want of a connection, nothing is asked for a while; then a
- * question of its own tells whether Stripe is back. Each POST has an idempotency key,
- * so that a repetition does nothing twice. Request ids are logged, keys and contents never. Blocks:
- * a lane's work. Any thread. */
+ * Tries, budget and breaker are those of remote/peer.h, by Stripe's rules: no connection, 409, 429
+ * and 5xx are tried again, unless Stripe-Should-Retry says otherwise. Each POST has an idempotency
+ * key, so that a repetition does nothing twice. Request ids are logged, keys and contents never.
+ * Blocks: a lane's work. Any thread. */
 #pragma once
 
 #include "core/settings.h"
