@@ -1154,16 +1154,18 @@ static enum err remove_customer(struct task *task, struct billing *billing, cons
 }
 
 /* What is paid for somebody else who is here goes on. */
-static enum err names_other_user(struct task *task, struct billing *billing,
-                                 const json_t *subscription, const char *user_id, bool *ret)
+static enum err names_other_user(struct task *task, struct billing *billing, json_t *subscription,
+                                 const char *known_id, const char *user_id, bool *ret)
 {
-    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
-    struct user user;
+    const json_t *metadata = json_object_get(subscription, "metadata");
+    enum err e = OK;
 
-    *ret = false;
-    if (*named == '\0' || strcmp(named, user_id) == 0)
-        return OK;
-    return store_user_by_id(task, billing->store, named, ret, &user);
+    *ret = strcmp(stripe_text(metadata, "user_id"), user_id) != 0;
+    if (*ret)
+        e = sync_name(task, billing, subscription, known_id);
+    metadata = json_object_get(subscription, "metadata");
+    *ret = *ret && *stripe_text(metadata, "user_id") != '\0';
+    return e;
 }
 
 /* A customer that was deleted is told as that; one that Stripe does not know means a wrong key. */
@@ -1184,7 +1186,7 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
                           const char *subscription_id, const char *user_id)
 {
     auto_json json_t *list = NULL;
-    const json_t *one;
+    json_t *one;
     struct subscription stored;
     bool missing, is_linked, is_others, has_others = false, is_listed = false;
     size_t i;
@@ -1207,7 +1209,7 @@ enum err checkout_goodbye(struct task *task, struct billing *billing, const char
         is_listed = is_listed || strcmp(id, subscription_id) == 0;
         if (e != OK || reading_is_final(one))
             continue;
-        e = names_other_user(task, billing, one, user_id, &is_others);
+        e = names_other_user(task, billing, one, subscription_id, user_id, &is_others);
         if (e == OK && is_ours && !is_others)
             e = remove_at_stripe(task, billing, mem_printf(task->mem, "/v1/subscriptions/%s", id),
                                  customer_id);

@@ -107,17 +107,14 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 
 /* Who pays for a plan and is linked to nobody */
 
-/* Another user than the customer's, whom it names, is here. */
-static enum err is_anothers(struct task *task, struct billing *billing, const json_t *subscription,
+/* It names another user than the customer's, who is here. */
+static enum err is_anothers(struct task *task, struct billing *billing, json_t *subscription,
                             const struct subscription *stored, bool *ret)
 {
-    const char *named = stripe_text(json_object_get(subscription, "metadata"), "user_id");
-    struct user user;
+    enum err e = sync_name(task, billing, subscription, stored->stripe_id);
 
-    *ret = false;
-    if (*named == '\0' || reading_is_ours(billing->plans, subscription, stored))
-        return OK;
-    return store_user_by_id(task, billing->store, named, ret, &user);
+    *ret = e == OK && !reading_is_ours(billing->plans, subscription, stored);
+    return e;
 }
 
 static enum err look_at(struct task *task, struct billing *billing, json_t *subscription,

@@ -128,23 +128,100 @@ static enum err look_for_user(struct task *task, struct billing *billing, const 
     return *user_id == '\0' ? OK : store_user_by_id(task, billing->store, user_id, ret, &user);
 }
 
-/* The same list, in which only users of ours are named. */
-static enum err list_known(struct task *task, struct billing *billing, const char *customer_id,
-                           json_t **ret, bool *ret_missing)
+/* A payment link, or another program's page, tells whom it was for in its session alone. *ret: the
+ * first who is a user here; NULL: nobody. */
+static enum err ask_sessions(struct task *task, struct billing *billing, const json_t *subscription,
+                             const char **ret)
 {
+    auto_call struct stripe_call call = {.method = "GET",
+                                         .path = "/v1/checkout/sessions",
+                                         .about = stripe_id_of(subscription, "customer")};
+    struct text query = text_open(task->mem, 96);
+    const json_t *data, *session;
+    bool is_user = false;
+    size_t i;
+    enum err e;
+
+    *ret = NULL;
+    stripe_put(&query, "subscription", stripe_text(subscription, "id"));
+    call.form = query.s;
+    e = stripe_ask(task, billing->stripe, &call);
+    if (e != OK)
+        return e == ERR_STRIPE && stripe_is_missing(&call) ? OK : e;
+    data = json_object_get(call.reply, "data");
+    json_array_foreach(data, i, session)
+    {
+        const char *names[] = {stripe_text(session, "client_reference_id"),
+                               stripe_text(json_object_get(session, "metadata"), "user_id")};
+
+        for (size_t n = 0; n < count_of(names) && e == OK && *ret == NULL; n++) {
+            e = look_for_user(task, billing, names[n], &is_user);
+            if (e == OK && is_user)
+                *ret = mem_string(task->mem, names[n]);
+        }
+    }
+    return e;
+}
+
+enum err sync_name(struct task *task, struct billing *billing, json_t *subscription,
+                   const char *known_id)
+{
+    json_t *metadata = json_object_get(subscription, "metadata");
+    const char *id = stripe_text(subscription, "id"), *named;
+    bool is_user;
+    enum err e = look_for_user(task, billing, stripe_text(metadata, "user_id"), &is_user);
+
+    if (e != OK || is_user)
+        return e;
+    json_object_del(metadata, "user_id");
+    if ((known_id != NULL && strcmp(known_id, id) == 0) || !stripe_is_id(id, "sub_") ||
+        !reading_is_paid_plan(billing->plans, subscription))
+        return OK;
+    e = ask_sessions(task, billing, subscription, &named);
+    if (e != OK || named == NULL)
+        return e;
+    if (!json_is_object(metadata)) {
+        metadata = json_object();
+        json_object_set_new(subscription, "metadata", metadata);
+    }
+    json_object_set_new(metadata, "user_id", json_string(named));
+    return OK;
+}
+
+/* The id of the live subscription of a plan, if there is one alone; else NULL. */
+static const char *only_paid(const struct billing *billing, const json_t *list)
+{
+    const char *found = NULL;
     const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        if (!reading_is_paid_plan(billing->plans, one))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = stripe_text(one, "id");
+    }
+    return found;
+}
+
+/* The same list, in which only users of ours are named. `known_id` is what the user has by this
+ * customer already; NULL: nothing. Of a customer that is somebody's (`is_somebodys`) the first that
+ * is paid is theirs, whatever its session says. */
+static enum err list_known(struct task *task, struct billing *billing, const char *customer_id,
+                           const char *known_id, bool is_somebodys, json_t **ret, bool *ret_missing)
+{
+    json_t *one;
     size_t i;
     enum err e = sync_list(task, billing, customer_id, ret, ret_missing);
 
+    if (known_id == NULL && is_somebodys)
+        known_id = only_paid(billing, *ret);
     json_array_foreach(*ret, i, one)
     {
-        json_t *metadata = json_object_get(one, "metadata");
-        bool is_user = false;
-
         if (e == OK)
-            e = look_for_user(task, billing, stripe_text(metadata, "user_id"), &is_user);
-        if (e == OK && !is_user)
-            json_object_del(metadata, "user_id");
+            e = sync_name(task, billing, one, known_id);
     }
     return e;
 }
@@ -237,7 +314,7 @@ static enum err read_all(struct task *task, struct billing *billing, const char 
                          const struct subscription *stored, json_t **ret, bool *ret_gone)
 {
     bool missing;
-    enum err e = list_known(task, billing, customer_id, ret, &missing);
+    enum err e = list_known(task, billing, customer_id, stored->stripe_id, true, ret, &missing);
 
     *ret_gone = false;
     if (e == OK && missing)
@@ -542,9 +619,10 @@ struct stranger {
     bool is_gone, is_missing; /* deleted at Stripe; or Stripe does not know it */
     bool is_made_here;        /* it names somebody itself */
     const char *user_id;      /* whom it names, or what is paid, or a session; NULL: nobody */
-    const char *paid_id;      /* a live subscription with a price of a plan; NULL: none */
-    bool is_in_order;         /* one of them owes nothing: for what is not paid nobody makes room */
-    bool has_unknown;         /* something was bought here that stands in no plan */
+    const char *paid_id; /* a live subscription of theirs, with a price of a plan; NULL: none */
+    bool is_in_order;    /* one of them owes nothing: for what is not paid nobody makes room */
+    const char *others_id, *others_user_id; /* one that names somebody else, and whom; NULL: none */
+    bool has_unknown;                       /* something was bought here that stands in no plan */
 };
 
 /* The first who is a user here. */
@@ -578,6 +656,31 @@ static enum err read_customer(struct task *task, struct billing *billing, struct
     return e;
 }
 
+/* Of their live subscriptions with a price of a plan those count that name nobody else. */
+static void weigh_stranger(struct task *task, const struct billing *billing, const json_t *list,
+                           struct stranger *stranger)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *id = stripe_text(one, "id");
+        const char *named = stripe_text(json_object_get(one, "metadata"), "user_id");
+
+        if (!reading_is_paid_plan(billing->plans, one))
+            continue;
+        if (stranger->user_id != NULL && *named != '\0' && strcmp(named, stranger->user_id) != 0) {
+            stranger->others_id = mem_string(task->mem, id);
+            stranger->others_user_id = mem_string(task->mem, named);
+            continue;
+        }
+        stranger->paid_id = mem_string(task->mem, id);
+        stranger->is_in_order = stranger->is_in_order || reading_is_in_order(billing->plans, one);
+    }
+}
+
+/* Whom it names if that is not known yet: first what is paid, then the session that led here. */
 static enum err read_stranger(struct task *task, struct billing *billing,
                               const struct sync_links *links, struct stranger *stranger)
 {
@@ -585,50 +688,24 @@ static enum err read_stranger(struct task *task, struct billing *billing,
     const json_t *one;
     bool missing;
     size_t i;
-    enum err e = sync_list(task, billing, stranger->customer_id, &list, &missing);
+    enum err e = list_known(task, billing, stranger->customer_id, NULL, stranger->is_made_here,
+                            &list, &missing);
 
     json_array_foreach(list, i, one)
     {
-        if (!reading_is_paid_plan(billing->plans, one))
-            continue;
-        stranger->paid_id = mem_string(task->mem, stripe_text(one, "id"));
-        stranger->is_in_order = stranger->is_in_order || reading_is_in_order(billing->plans, one);
-        if (e == OK)
+        if (e == OK && reading_is_paid_plan(billing->plans, one))
             e = name_user(task, billing, stripe_text(json_object_get(one, "metadata"), "user_id"),
                           stranger);
     }
+    if (e == OK && links->user_id != NULL)
+        e = name_user(task, billing, links->user_id, stranger);
+    if (e != OK)
+        return e;
+    weigh_stranger(task, billing, list, stranger);
     one = find_unknown(billing, list, stranger->user_id, links);
     stranger->has_unknown = one != NULL;
     if (one != NULL && stranger->paid_id == NULL)
         tell_unknown(task, stranger->user_id, one);
-    return e;
-}
-
-/* A payment link tells whom it was for in its session alone. */
-static enum err read_sessions(struct task *task, struct billing *billing, struct stranger *stranger)
-{
-    auto_call struct stripe_call call = {
-        .method = "GET", .path = "/v1/checkout/sessions", .about = stranger->customer_id};
-    struct text query = text_open(task->mem, 96);
-    const json_t *data, *session;
-    size_t i;
-    enum err e;
-
-    stripe_put(&query, "subscription", stranger->paid_id);
-    call.form = query.s;
-    e = stripe_ask(task, billing->stripe, &call);
-    if (e != OK)
-        return e == ERR_STRIPE ? OK : e;
-    data = json_object_get(call.reply, "data");
-    json_array_foreach(data, i, session)
-    {
-        e = name_user(task, billing, stripe_text(session, "client_reference_id"), stranger);
-        if (e == OK)
-            e = name_user(task, billing,
-                          stripe_text(json_object_get(session, "metadata"), "user_id"), stranger);
-        if (e != OK)
-            return e;
-    }
     return OK;
 }
 
@@ -648,7 +725,8 @@ static enum err has_live(struct task *task, struct billing *billing,
         STANDING_NOT_PAID)
         return OK;
     if (subscription->customer_id != NULL)
-        e = list_known(task, billing, subscription->customer_id, &list, &missing);
+        e = list_known(task, billing, subscription->customer_id, subscription->stripe_id, true,
+                       &list, &missing);
     json_array_foreach(list, i, one)
     {
         *ret = *ret || (reading_is_ours(billing->plans, one, subscription) &&
@@ -724,23 +802,19 @@ static enum err look_at_other(struct task *task, struct billing *billing, struct
     const char *user_id = stranger->user_id;
     struct sync_links links = {.customer_id = stranger->customer_id};
     struct subscription stored;
-    bool is_linked = false, names_user;
+    bool is_linked = false, names_other;
     enum err e = store_subscription_by_customer(task, billing->store, stranger->customer_id,
                                                 &is_linked, &stored);
 
-    stranger->user_id = NULL;
     if (e != OK || is_linked)
         return e;
     e = read_stranger(task, billing, &links, stranger);
-    if (e == OK && stranger->is_in_order && stranger->user_id == NULL)
-        e = read_sessions(task, billing, stranger);
-    names_user = stranger->user_id == NULL || strcmp(stranger->user_id, user_id) == 0;
+    if (e != OK || !stranger->is_in_order)
+        return e;
     stranger->user_id = NULL;
-    if (e == OK && stranger->is_in_order && names_user)
-        e = read_customer(task, billing, stranger);
-    if (stranger->user_id != NULL && strcmp(stranger->user_id, user_id) != 0)
-        names_user = false;
-    stranger->is_in_order = stranger->is_in_order && names_user && !stranger->is_gone;
+    e = read_customer(task, billing, stranger);
+    names_other = stranger->user_id != NULL && strcmp(stranger->user_id, user_id) != 0;
+    stranger->is_in_order = !names_other && !stranger->is_gone;
     stranger->user_id = user_id;
     return e;
 }
@@ -808,11 +882,14 @@ static enum err place(struct task *task, struct billing *billing, const struct s
         return e;
     }
     e = read_stranger(task, billing, links, &stranger);
-    if (e == OK && links->user_id != NULL)
-        e = name_user(task, billing, links->user_id, &stranger);
-    if (e == OK && stranger.user_id == NULL && stranger.paid_id != NULL)
-        e = read_sessions(task, billing, &stranger);
     ret->subscription_id = stranger.paid_id;
+    if (e == OK && stranger.paid_id == NULL && stranger.others_id != NULL) {
+        ret->result = SYNC_UNPLACED;
+        ret->user_id = stranger.user_id;
+        ret->subscription_id = stranger.others_id;
+        ret->named_id = stranger.others_user_id;
+        return OK;
+    }
     if (stranger.user_id == NULL)
         ret->result = stranger.paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
     /* Nobody's customer is exchanged for what may be another product. */
@@ -937,10 +1014,10 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
         return fail(task, ERR_NOT_FOUND,
                     stranger.is_gone ? "this customer is deleted at Stripe"
                                      : "Stripe knows no such customer");
-    if (e == OK)
-        e = read_stranger(task, billing, &links, &stranger);
     stranger.user_id = user_id;
     stranger.is_made_here = true;
+    if (e == OK)
+        e = read_stranger(task, billing, &links, &stranger);
     if (e != OK)
         return e;
     billing_lock(billing, user_id);

@@ -71,6 +71,12 @@ must_check enum err sync_list(struct task *task, struct billing *billing, const 
  * are asked for and put there. */
 must_check enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription);
 
+/* The subscription's metadata name a user of ours from now on, or nobody: if it is a live one with
+ * a price of a plan and names none itself, whom a session of its names. `known_id` is not asked
+ * about, since whose it is stands already; it may be NULL. */
+must_check enum err sync_name(struct task *task, struct billing *billing, json_t *subscription,
+                              const char *known_id);
+
 /* Stripe says itself that the customer is deleted, or has never been. */
 must_check enum err sync_is_gone(struct task *task, struct billing *billing,
                                  const char *customer_id, bool *ret);

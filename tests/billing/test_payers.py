@@ -292,3 +292,45 @@ def test_a_goodbye_ends_what_is_paid_whatever_a_list_says_instead(world, data):
     world.stripe.garbles(json.dumps({"object": "list", "has_more": False, "data": data}).encode(), "GET /v1/subscriptions", times=1)
     goes(world, user)
     becomes(world, person.subscription, "canceled")
+
+
+# Somebody else's, by a session's word alone
+
+def buys_for_another(world, person, price, other):
+    session = person.checks_out(price, other["id"])
+    return session, world.stripe.things[world.stripe.things[session]["subscription"]]
+
+
+@pytest.mark.parametrize("mine,theirs", [("pro", "basic"), ("basic", "pro")])
+def test_what_a_session_says_is_somebody_elses_is_neither_ended_nor_given(world, mine, theirs):
+    user, person = world.subscriber(mine)
+    other = world.user()
+    _, bought = buys_for_another(world, person, world.pro if theirs == "pro" else world.basic, other)
+    tell(world, person)
+    assert bought["status"] == "active" and balance(world, person) == 0
+    assert plan_of(world, user)[0] == mine and plan_of(world, other)[0] == "free"
+    assert dead(world) and all("pays for a plan of the user" in error and who == other["id"] for error, who in dead(world)), dead(world)
+
+
+def test_what_a_session_says_is_somebody_elses_is_found_without_events(world):
+    user, person = world.subscriber("pro")
+    other = world.user()
+    _, bought = buys_for_another(world, person, world.basic, other)
+    command(world, "sync", "--all")
+    rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
+    deadline = time.monotonic() + 10 * SLOW
+    while not dead(world):
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT type, state, error FROM events")
+        time.sleep(0.05)
+    assert [who for _, who in dead(world)] == [other["id"]] and bought["status"] == "active"
+
+
+def test_a_goodbye_leaves_what_a_session_says_is_somebody_elses(world):
+    user, person = world.subscriber("pro")
+    mine, other = person.subscription, world.user()
+    _, bought = buys_for_another(world, person, world.basic, other)
+    tell(world, person)
+    goes(world, user)
+    becomes(world, mine, "canceled")
+    time.sleep(0.5)
+    assert bought["status"] == "active" and not world.stripe.things[person.customer].get("deleted")
