@@ -68,7 +68,7 @@ def test_after_the_time_out_what_is_left_is_cut(start):
     manus = start(SHUTDOWN_TIMEOUT_SECONDS=1)
     with Wire(manus, 20) as wire:
         wire.send(HEALTH[:20])
-        time.sleep(0.1)
+        time.sleep(0.3 * SLOW)  # it has been read
         began = time.monotonic()
         manus.process.send_signal(signal.SIGTERM)
         assert wire.is_closed()

@@ -10,6 +10,7 @@ BELOW = {
     "core": {"core"},
     "http": {"core", "http"},
     "store": {"core", "store"},
+    "job": {"core", "store", "job"},
     "remote": {"core", "remote"},
     "mail": {"core", "store", "remote", "mail"},
     "account": {"core", "store", "remote", "mail", "account", "limit"},
