@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -209,7 +210,7 @@ struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct 
     s->fd = -1;
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     talloc_set_destructor(s, close_descriptors);
-    if (s->stop_fd < 0 || !listen_in(s) || pthread_create(&s->thread, NULL, serve, s) != 0) {
+    if (s->stop_fd < 0 || !listen_in(s) || thread_start(&s->thread, serve, s) != 0) {
         log_warning(NULL, "manus admin will not reach this server",
                     LOG_S("error", strerror(errno)));
         talloc_free(s);

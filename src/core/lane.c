@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/thread.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -101,7 +102,7 @@ struct lane *lane_open(void *mem, const struct lane_settings *settings)
     pthread_mutex_init(&lane->lock, NULL);
     pthread_cond_init(&lane->filled, NULL);
     for (unsigned i = 0; i < settings->threads; i++) {
-        if (pthread_create(&lane->threads[i], NULL, work, lane) != 0) {
+        if (thread_start(&lane->threads[i], work, lane) != 0) {
             fprintf(stderr,
                     "manus: cannot start thread %u of lane %s: raise the limit of threads\n", i + 1,
                     settings->name);

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "core/thread.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -161,7 +162,7 @@ void log_start(int fd, enum log_format format, enum log_level level)
     sink.writing = mem_malloc(BUFFER_BYTES);
     sink.stopping = false;
     pthread_mutex_unlock(&sink.lock);
-    if (pthread_create(&sink.thread, NULL, write_lines, NULL) != 0)
+    if (thread_start(&sink.thread, write_lines, NULL) != 0)
         abort();
     log_set_level(level);
 }

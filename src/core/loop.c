@@ -1,6 +1,7 @@
 #include "core/loop.h"
 
 #include "core/log.h"
+#include "core/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -65,6 +66,13 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* A lane may still post to a loop that has ended, and is told that nothing runs there any more. */
+static int free_loop(struct loop *loop)
+{
+    pthread_mutex_destroy(&loop->lock);
+    return 0;
+}
+
 struct loop *loop_start(void *mem, unsigned index)
 {
     struct loop *loop = mem_new(mem, struct loop);
@@ -73,10 +81,11 @@ struct loop *loop_start(void *mem, unsigned index)
     loop->last = &loop->first;
     loop->wake.data = loop;
     pthread_mutex_init(&loop->lock, NULL);
+    talloc_set_destructor(loop, free_loop);
     if (uv_loop_init(&loop->uv) != 0 || uv_async_init(&loop->uv, &loop->wake, run_posts) != 0 ||
         uv_check_init(&loop->uv, &loop->after_poll) != 0 ||
         uv_check_start(&loop->after_poll, hand_lines_over) != 0 ||
-        pthread_create(&loop->thread, NULL, run, loop) != 0) {
+        thread_start(&loop->thread, run, loop) != 0) {
         fputs("manus: cannot start an event loop: too few descriptors or threads\n", stderr);
         abort();
     }
@@ -111,7 +120,6 @@ void loop_join(struct loop *loop)
 {
     pthread_join(loop->thread, NULL);
     uv_loop_close(&loop->uv);
-    pthread_mutex_destroy(&loop->lock);
 }
 
 uv_loop_t *loop_uv(struct loop *loop)

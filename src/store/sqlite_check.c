@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/thread.h"
 #include "store/sqlite_db.h"
 
 #include <pthread.h>
@@ -162,7 +163,7 @@ struct sqlite_checker *sqlite_checker_start(void *mem, const char *path)
     checker->path = mem_string(checker, path);
     pthread_mutex_init(&checker->lock, NULL);
     clock_condition(&checker->asked);
-    if (pthread_create(&checker->thread, NULL, check_when_asked, checker) != 0) {
+    if (thread_start(&checker->thread, check_when_asked, checker) != 0) {
         fputs("manus: cannot start the store's threads: raise the limit of threads\n", stderr);
         abort();
     }

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/thread.h"
 #include "store/sqlite_check.h"
 
 #include <errno.h>
@@ -439,8 +440,8 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     clock_condition(&writer->logged);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     writer->checker = sqlite_checker_start(writer, path);
-    if (pthread_create(&writer->thread, NULL, write_groups, writer) != 0 ||
-        pthread_create(&writer->copier, NULL, copy_when_due, writer) != 0) {
+    if (thread_start(&writer->thread, write_groups, writer) != 0 ||
+        thread_start(&writer->copier, copy_when_due, writer) != 0) {
         fputs("manus: cannot start the store's threads: raise the limit of threads\n", stderr);
         abort();
     }
