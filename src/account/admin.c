@@ -307,7 +307,7 @@ static enum err retry_mails(struct task *task, const struct accounts *accounts,
                                "shows those that wait",
                                number));
     if (e == OK)
-        text_printf(out, "%u are tried again now\n", count);
+        text_printf(out, "retrying %u now\n", count);
     return e;
 }
 
@@ -316,13 +316,13 @@ const struct admin_action admin_actions[] = {
      "Make an administrator with a random password, which is printed once.", create},
     {"admin", "promote", true, "Make a user an administrator.", promote},
     {"admin", "demote", true, "Make an administrator a user again.", demote},
-    {"admin", "list", false, "List users, newest first; with words, those whom they find.", list},
-    {"admin", "show", true, "Show a user and where they are logged in.", show},
+    {"admin", "list", false, "List users, newest first; with words, only those that match.", list},
+    {"admin", "show", true, "Show a user and their sessions.", show},
     {"admin", "reset-password", true, "Give a user a random password, and end their sessions.",
      reset_password},
     {"admin", "revoke-sessions", true, "End a user's sessions.", revoke_sessions},
-    {"mail", "list", false, "List the mails that wait, due first.", list_mails},
-    {"mail", "retry", false, "Try those that wait, or the one of a number, at once.", retry_mails},
+    {"mail", "list", false, "List the unsent mails, the next due first.", list_mails},
+    {"mail", "retry", false, "Retry all unsent mails now, or only mail NUMBER.", retry_mails},
     {0},
 };
 
@@ -338,6 +338,6 @@ enum err admin_run(struct task *task, const struct accounts *accounts,
     if (action->name == NULL)
         return fail(task, ERR_INVALID, "there is no such action");
     if (action->needs_who && request->who == NULL)
-        return fail(task, ERR_INVALID, "say whom: an e-mail address or an id");
+        return fail(task, ERR_INVALID, "name the user: an e-mail address or an id");
     return action->run(task, accounts, settings, request, out);
 }

@@ -10,21 +10,23 @@
 static const char shapes[] =
     "# Errors\n"
     "\n"
-    "The HTTP status says what kind of refusal it is, and the text beside it which one: texts are "
-    "stable, compare them as they stand. Each\n"
-    "reply has an `X-Request-Id`, by which the log finds it. `manus errors` prints this page.\n"
+    "The HTTP status says what kind of error it is, and the text says which one. The texts are "
+    "stable, so a program can compare\n"
+    "them. Each reply carries an `X-Request-Id`; the log lines of the request carry the same "
+    "value. `manus errors` prints this page.\n"
     "\n"
-    "## Four shapes\n"
+    "## Four formats\n"
     "\n"
-    "Almost every refusal. `code` is the HTTP status; `data` is null, or what helps "
-    "(`portal_url`, where a payment is mended):\n"
+    "Almost every error has this format. `code` is the HTTP status. `data` is null, except where "
+    "the user can fix a payment:\n"
+    "there it holds `portal_url`.\n"
     "\n"
     "```json\n"
     "{\"code\": 401, \"msg\": \"Invalid email or password\", \"data\": null}\n"
     "```\n"
     "\n"
-    "A body that is not as it must be: 422 with every problem, `msg` being the first. `loc` names "
-    "the field:\n"
+    "An invalid body gets 422. `detail` lists every problem, `loc` names the field, and `msg` "
+    "repeats the first problem:\n"
     "\n"
     "```json\n"
     "{\"detail\": [{\"type\": \"value_error\", \"loc\": [\"body\", \"password\"],\n"
@@ -33,7 +35,8 @@ static const char shapes[] =
     " \"code\": 422, \"msg\": \"Password must be at least 6 characters long\"}\n"
     "```\n"
     "\n"
-    "Too many requests: 429, with the seconds to wait also in `Retry-After` "
+    "A request beyond a rate limit gets 429. `retry_after` is the number of seconds to wait, as in "
+    "the header `Retry-After`\n"
     "([rate limits](rate-limits.md)):\n"
     "\n"
     "```json\n"
@@ -41,9 +44,9 @@ static const char shapes[] =
     "later.\", \"retry_after\": 42}\n"
     "```\n"
     "\n"
-    "The gate in front of an application ([billing](billing.md)). Where nothing is left to use "
-    "(402) it says what there was, as `code`,\n"
-    "`msg`, `error_code` and `subscription` beside it:\n"
+    "The [gate](billing.md#the-gate) in front of an application answers with `detail`. With 402, "
+    "`code`, `msg`, `error_code` and\n"
+    "`subscription` stand beside it and describe the user's plan:\n"
     "\n"
     "```json\n"
     "{\"detail\": \"Authentication required\"}\n"
@@ -51,13 +54,15 @@ static const char shapes[] =
     "\n"
     "## By status\n"
     "\n"
-    "| status | text, if there is no closer one | whose to mend |\n"
+    "The text below applies if the route has no more specific one.\n"
+    "\n"
+    "| status | text | what to do |\n"
     "|---|---|---|\n";
 
 static const char *const menders[] = {
-    [BLAME_CALLER] = "the caller's: do what the text says",
-    [BLAME_REMOTE] = "nobody's here: try again, after `Retry-After` if it is there",
-    [BLAME_US] = "the server's: a defect, which its log tells of",
+    [BLAME_CALLER] = "correct the request as the text says",
+    [BLAME_REMOTE] = "retry, after `Retry-After` seconds if the reply carries it",
+    [BLAME_US] = "report it: this is a defect, and the log of the server describes it",
 };
 
 /* Of a status with the same text, the first row alone. */
@@ -82,8 +87,8 @@ static void put_statuses(struct text *out)
         if (e != ERR_GONE && !is_told_before(e))
             text_printf(out, "| %d | %s | %s |\n", info->status, info->text, menders[info->blame]);
         if (info->status == 422)
-            text_add(out, "| 429 | Too many requests. Please try again later. | the caller's: "
-                          "wait as long as `Retry-After` says |\n");
+            text_add(out, "| 429 | Too many requests. Please try again later. | wait for "
+                          "`Retry-After` seconds, then retry |\n");
     }
 }
 
@@ -98,10 +103,11 @@ static const char *meaning(const char *wire)
 
 static void put_routes(struct text *out)
 {
-    text_add(out, "\n## By route\n\nBeside these: 401 and 403 where somebody must be logged in or "
-                  "an administrator, 422 where there is a body, 400 for a query\nthat is not as it "
-                  "must be, 429 and 503 anywhere. The last column is what the pages say.\n\n"
-                  "| route | status | text | that is |\n|---|---|---|---|\n");
+    text_add(out,
+             "\n## By route\n\nBeyond these, a route that needs a login can answer 401, one for "
+             "administrators 403, one with a body 422, one with query\nparameters 400, and "
+             "every route 429 and 503. The last column is what the pages of manus show "
+             "to people.\n\n| route | status | text | shown as |\n|---|---|---|---|\n");
     for (const struct route *route = routes; route->method != NULL; route++) {
         for (const struct refusal *r = route->refusals; r != NULL && r->status != 0; r++)
             text_printf(out, "| `%s %s` | %d | %s | %s |\n", route->method, route->path, r->status,

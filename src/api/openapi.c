@@ -285,7 +285,7 @@ static json_t *responses_of(const struct document *d, const struct route *row)
         add_refusal(mem, responses, 401, "Authentication failed", NULL);
     }
     if (provider_of(d) == PROVIDER_NONE)
-        add_refusal(mem, responses, 403, "The name or the page that is used is not known", NULL);
+        add_refusal(mem, responses, 403, "The Host or the Origin is not allowed", NULL);
     if (row->access >= ACCESS_ADMIN)
         add_refusal(mem, responses, 403, "Admin access required", NULL);
     if (row->access > ACCESS_OPTIONAL && row->unverified != UNVERIFIED_ALWAYS)
@@ -297,9 +297,8 @@ static json_t *responses_of(const struct document *d, const struct route *row)
         add_refusal(mem, responses, refusal->status, refusal->msg, refusal->reply);
     add_refusal(mem, responses, 429, "Rate limit exceeded", "Limited");
     json_object_set_new(responses, "default",
-                        json_pack("{s:s,s:o}", "description",
-                                  "Anything else: too large, too busy, too many", "content",
-                                  content("application/json", reference(mem, "Error"))));
+                        json_pack("{s:s,s:o}", "description", "Any other error, such as 413 or 503",
+                                  "content", content("application/json", reference(mem, "Error"))));
     return responses;
 }
 
@@ -378,11 +377,11 @@ json_t *openapi_document(void *mem, const struct settings *settings, const struc
     return json_pack(
         "{s:s,s:{s:s,s:s,s:s,s:{s:s,s:s}},s:[{s:s}],s:o,s:{s:{s:{s:s,s:s,s:s}},s:o}}", "openapi",
         "3.1.0", "info", "title", "manus", "version", MANUS_VERSION, "description",
-        "Accounts, sessions and operations for the application behind it. A success is "
-        "{\"code\":0,\"msg\":\"success\",\"data\":...}, a failure has the HTTP status as its code; "
-        "what stands under Operations is without that envelope.",
+        "Accounts, mail, rate limits and billing for your application. Most routes wrap a result "
+        "in {\"code\":0,\"msg\":\"success\",\"data\":...}; those of Operations and Billing "
+        "return it bare. An error has its HTTP status as the code.",
         "license", "name", "MIT", "identifier", "MIT", "servers", "url", "/", "paths",
         paths_of(&document, rows, schemas), "components", "securitySchemes", "bearer", "type",
         "http", "scheme", "bearer", "description",
-        "The access token that login, register and refresh give.", "schemas", schemas);
+        "The access token from login, register or refresh.", "schemas", schemas);
 }

@@ -10,41 +10,42 @@ static const struct {
     const char *name, *help;
 } exits[] =
     {
-        {"0", "All went well."},
+        {"0", "Success."},
         {"64", "The command line is wrong."},
-        {"65", "What the command was given is wrong, such as a user whom nobody knows."},
-        {"66", "A file to read from cannot be read."},
+        {"65", "An argument is wrong, e.g. a user that does not exist."},
+        {"66", "An input file cannot be read."},
         {"69",
-         "Something that is needed is not there: the store, the port, a peer. For check: something "
-         "is wrong."},
-        {"70", "The server hung at its stop, and was ended."},
+         "Something that the command needs is unavailable: the store, the port, another service. "
+         "For check: at least one test failed."},
+        {"70", "The server did not stop in time and was killed."},
         {"73", "A file cannot be written."},
         {"74", "Standard output cannot be written to."},
-        {"78", "A setting is wrong; each has its line."},
-        {"128+n", "Ended at once by signal n."},
+        {"78", "A setting is wrong; every wrong setting has a line."},
+        {"128+n", "Stopped at once by signal n."},
 },
   signals[] =
       {
           {"SIGTERM, SIGINT",
-           "No new connections; the requests under way finish, up to "
-           "SHUTDOWN_TIMEOUT_SECONDS, then exit 0. SIGINT again after a second ends it "
-           "at once."},
-          {"SIGQUIT", "Ends at once."},
+           "Accepts no new connections, finishes the requests in progress within "
+           "SHUTDOWN_TIMEOUT_SECONDS and exits with status 0. A second SIGINT after one second "
+           "stops it at once."},
+          {"SIGQUIT", "Stops at once."},
           {"SIGHUP",
-           "Reads the settings again; those that can change while it runs do, and the log names "
-           "the rest. A wrong setting changes nothing."},
+           "Reloads the settings. Those that are marked live take effect; the log names the "
+           "others. If any setting is wrong, nothing changes."},
 },
   files[] = {
-      {".env", "Settings, in the working folder, or the file that --env-file names."},
-      {"/etc/manus/manus.env", "Settings of the unit manus.service."},
+      {".env", "The settings, in the working folder; --env-file names another file."},
+      {"/etc/manus/manus.env", "The settings of the unit manus.service."},
       {"DATA_DIR/manus.sqlite",
-       "The embedded store, with its log -wal, its index -shm and its -seal, "
-       "by which a foreign file is noticed."},
-      {"DATA_DIR/manus.sqlite.before-*", "What manus restore has set aside."},
+       "The embedded store, with its log -wal, the index -shm of the log, and -seal, which "
+       "detects a file that was replaced by hand."},
+      {"DATA_DIR/manus.sqlite.before-*", "The old store, kept by manus restore."},
       {"DATA_DIR/bans", "The bans of manus limits."},
-      {"DATA_DIR/outbox", "Mails, where no mail server is configured."},
-      {"DATA_DIR/lock", "Held by the process that has the folder."},
-      {"DATA_DIR/admin.sock", "By which admin, mail, limits and billing reach the server."},
+      {"DATA_DIR/outbox", "Mails as files, if no mail server is configured."},
+      {"DATA_DIR/lock", "Locked by the process that uses the folder."},
+      {"DATA_DIR/admin.sock",
+       "The socket through which admin, mail, limits and billing reach the server."},
 };
 
 static void put_wrapped(struct text *out, const char *indent, const char *prose)
@@ -120,10 +121,10 @@ void help_put_command(struct text *out, const struct command_row *row)
 void help_put_all(struct text *out)
 {
     text_add(out, "usage: manus COMMAND [OPTION ...]\n\n"
-                  "Accounts, sessions and operations for the application behind it.\n\n");
+                  "Accounts, mail, rate limits and billing for your application.\n\n");
     for (size_t i = 0; i < cli_command_count; i++)
         text_printf(out, "  %-10s %s\n", cli_commands[i].name, cli_commands[i].summary);
-    text_add(out, "\nTo begin: manus init && manus serve\n");
+    text_add(out, "\nTo start: manus init && manus serve\n");
 }
 
 /* As troff reads it: a leading dot and every backslash and dash would mean something else. */
@@ -184,20 +185,20 @@ void help_put_man_page(struct text *out)
     text_printf(
         out,
         ".TH MANUS 1 \"\" \"manus %s\" \"User Commands\"\n.ad l\n.SH NAME\nmanus \\- accounts, "
-        "sessions and operations for the application behind it\n"
+        "mail, rate limits and billing for your application\n"
         ".SH SYNOPSIS\n.B manus\n.I COMMAND\n.RI [ ACTION ]\n.RI [ WORD \" ...]\"\n"
         ".RI [ OPTION \" ...]\"\n.SH COMMANDS\n",
         MANUS_VERSION);
     for (size_t i = 0; i < cli_command_count; i++)
         put_man_command(out, &cli_commands[i]);
     text_add(out,
-             ".SH ENVIRONMENT\nEvery setting may stand in the environment, which wins over the "
-             "file; a secret NAME may come from the file that NAME_FILE names.\n");
+             ".SH ENVIRONMENT\nEach setting can be an environment variable, which overrides the "
+             "settings file. For a secret NAME, NAME_FILE can name a file that holds it.\n");
     for (size_t i = 0; i < SETTING_COUNT; i++)
         put_entry(out, setting_rows[i].name, setting_rows[i].help);
     text_add(out, ".SH FILES\n");
     PUT_ENTRIES(out, files);
-    text_add(out, ".SH SIGNALS\nThe server heeds these:\n");
+    text_add(out, ".SH SIGNALS\nThe server handles these signals:\n");
     PUT_ENTRIES(out, signals);
     text_add(out, ".SH EXIT STATUS\n");
     PUT_ENTRIES(out, exits);

@@ -15,7 +15,7 @@ static int explain(const char *path)
 {
     if (errno == EEXIST)
         fprintf(stderr,
-                "manus init: %s is there already and stays as it is; to begin anew, move it "
+                "manus init: %s already exists and was not changed; to start over, move it "
                 "away first\n",
                 path);
     else
@@ -61,14 +61,13 @@ int command_init(const struct arguments *arguments)
     if (fd < 0)
         return explain(path);
     crypto_random(key, sizeof key);
-    text_add(&text,
-             "# Settings of manus. `manus settings --env` prints every one with its meaning.\n"
-             "# Keep this file secret: who knows the key can be anybody.\n");
+    text_add(&text, "# Settings of manus. `manus settings --env` prints and explains all of them.\n"
+                    "# Keep this file secret: anyone who knows the key can log in as anyone.\n");
     text_printf(&text, "JWT_SECRET_KEY=%s\n", text_base64url(mem, key, sizeof key));
-    text_add(&text, "# Stricter than the defaults, which are what the clients of before expect.\n"
+    text_add(&text, "# Stricter than the defaults, which stay compatible with older clients.\n"
                     "PASSWORD_MIN_LENGTH=8\nPASSWORD_COMMON=refuse\nEMAIL_VERIFICATION=true\n"
-                    "# Without Redis limits are counted by each instance: none need be taken out "
-                    "of service.\nREADY_CRITICAL=mongodb\n");
+                    "# If Redis fails, each instance counts rate limits by itself and stays in "
+                    "service.\nREADY_CRITICAL=mongodb\n");
     if (!write_all(fd, &text) || !file_sync_folder(path)) {
         int status = explain(path);
 

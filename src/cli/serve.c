@@ -142,7 +142,7 @@ static const char *mail_shown(const struct program *p)
         return mem_printf(p->mem, "through %s", p->settings->email_host);
     return outbox_is_configured(p->settings)
                ? mem_printf(p->mem, "files in %s/outbox", p->settings->data_dir)
-               : "none, for want of EMAIL_HOST";
+               : "none, because EMAIL_HOST is not set";
 }
 
 /* For who has just started it: what to do now. */
@@ -153,17 +153,18 @@ static void greet(struct program *p, const struct listeners *listeners)
     const char *file = argument_option(p->arguments, "env-file");
     bool has_url = settings->public_url != NULL && *settings->public_url != '\0';
 
-    printf("manus %s listens on %s: open %s in a browser, stop it by Ctrl-C.\n", MANUS_VERSION,
+    printf("manus %s listens on %s: open %s in a browser, stop it with Ctrl-C.\n", MANUS_VERSION,
            listeners->shown,
            has_url ? settings->public_url : settings_served_url(p->mem, settings));
     printf("Store: %s. Mails: %s. Limits: %s.\n", store_name(p->app.store), mail_shown(p),
            limiter_shown(p));
     if (settings->auth_provider == PROVIDER_PASSWORD)
-        printf(
-            "To make an administrator, in another terminal: %s admin create you@example.com%s%s\n",
-            program_invocation_name, file == NULL ? "" : " --env-file ", file == NULL ? "" : file);
+        printf("To create an administrator, run in another terminal: %s admin create "
+               "you@example.com%s%s\n",
+               program_invocation_name, file == NULL ? "" : " --env-file ",
+               file == NULL ? "" : file);
     if (parts != NULL)
-        printf("Optional, and not set up: %s.\n", parts);
+        printf("Not set up (optional): %s.\n", parts);
     fflush(stdout);
 }
 

@@ -79,22 +79,22 @@ static void put_notes(struct text *prose, const struct setting_row *row)
     }
     if (setting_is_secret(row))
         text_printf(prose,
-                    " WARNING: a secret; keep it out of version control. %s_FILE names a "
+                    " WARNING: a secret; keep it out of version control. %s_FILE can name a "
                     "file that holds it.",
                     row->name);
     if ((row->flags & SETTING_LIVE) != 0)
-        text_add(prose, " Read again on SIGHUP.");
+        text_add(prose, " SIGHUP reloads it.");
     if ((row->flags & SETTING_AHEAD) != 0)
-        text_add(prose, " (Checked, not used by this version yet.)");
+        text_add(prose, " (Checked, but not used by this version yet.)");
 }
 
 char *settings_as_env(void *mem)
 {
     struct text out = text_open(mem, 16 << 10);
 
-    put_comment(&out, "Settings of manus, made from its table by `manus settings --env`. Copy what "
-                      "you change into .env (chmod 600), or set it in the environment, which wins. "
-                      "`manus init` writes a .env with a random key.");
+    put_comment(&out, "All settings of manus, printed by `manus settings --env`. Copy what you "
+                      "change into .env (chmod 600), or set it in the environment, which "
+                      "overrides .env. `manus init` writes a .env with a random key.");
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const struct setting_row *row = &setting_rows[i];
         struct text prose = text_open(mem, 256);
@@ -125,12 +125,13 @@ char *settings_as_markdown(void *mem)
 {
     struct text out = text_open(mem, 16 << 10);
 
-    text_add(&out, "# Settings\n\nMade from the table of settings by `manus settings --markdown`. "
-                   "A setting is read from the environment, then from `.env` in the working folder "
-                   "(or `--env-file FILE`), then its default counts. Names are case-insensitive. "
-                   "Every secret `NAME` may instead stand in the file that `NAME_FILE` names.\n\n"
-                   "`live`: read again on `SIGHUP`. `ahead`: checked, not used by this version "
-                   "yet.\n");
+    text_add(&out,
+             "# Settings\n\n`manus settings --markdown` prints this page. manus takes a setting "
+             "from the environment; if it is not there, from `.env` in the working folder "
+             "(or `--env-file FILE`); otherwise the default applies. Names are "
+             "case-insensitive. For a secret `NAME`, `NAME_FILE` can name a file that holds "
+             "it: `JWT_SECRET_KEY_FILE=/run/secrets/jwt`.\n\n`live`: `SIGHUP` reloads the "
+             "setting. `ahead`: this version checks the value but does not use it yet.\n");
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const struct setting_row *row = &setting_rows[i];
 

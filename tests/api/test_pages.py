@@ -85,7 +85,7 @@ def test_forms_ask_for_what_the_settings_ask_for_also_after_they_are_read_again(
 READER = {"Accept": "text/html,application/xhtml+xml;q=0.9"}
 
 
-@pytest.mark.parametrize("language, text", [("en", "There is no such page"), ("ar", "لا توجد صفحة كهذه")])
+@pytest.mark.parametrize("language, text", [("en", "This page does not exist"), ("ar", "هذه الصفحة غير موجودة")])
 def test_a_reader_of_a_page_that_is_not_there_is_shown_a_page(manus, language, text):
     reply = manus.get("/nowhere", headers={**READER, "Accept-Language": language})
     assert (reply.status_code, reply.headers["Content-Type"]) == (404, "text/html; charset=utf-8")

@@ -58,7 +58,7 @@ def test_init_writes_a_random_key_that_only_its_owner_may_read_and_that_serve_ta
     assert "\nREADY_CRITICAL=mongodb\n" in path.read_text()
     assert run("settings", cwd=tmp_path).returncode == 0
     again = run("init", cwd=tmp_path)
-    assert again.returncode == 73 and ".env is there already" in again.stderr
+    assert again.returncode == 73 and ".env already exists" in again.stderr
     assert key in path.read_text()
     run("init", "--env-file", "other", cwd=tmp_path)
     assert key not in (tmp_path / "other").read_text()
@@ -248,7 +248,7 @@ def test_on_a_terminal_serve_says_what_to_open_how_to_stop_where_mails_are_and_h
     assert f"listens on http://127.0.0.1:{port}" in lines[0] and f"open http://localhost:{port} " in lines[0] and "Ctrl-C" in lines[0]
     assert f"SQLite in {tmp_path}/data" in lines[1] and f"files in {tmp_path}/data/outbox" in lines[1]
     assert lines[2].endswith(f"{BINARY} admin create you@example.com")
-    assert lines[3] == "Optional, and not set up: Redis, Stripe, a mail server."
+    assert lines[3] == "Not set up (optional): Redis, Stripe, a mail server."
     assert not any(name in line for line in lines for name in ("MongoDB", "Sentry"))
 
 

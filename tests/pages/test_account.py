@@ -77,7 +77,7 @@ def test_a_forgotten_password_is_chosen_anew_from_the_home_page(confirming, brow
 
 
 @pytest.mark.parametrize("language, wrong, taken, common", [
-    ("en", "The e-mail address or the password is wrong", "An account with this e-mail address exists already", "This password is one of the most common"),
+    ("en", "The e-mail address or the password is wrong", "An account with this e-mail address already exists", "This password is one of the most common"),
     ("ar", "البريد الإلكتروني أو كلمة المرور غير صحيحة", "يوجد حساب بهذا البريد الإلكتروني", "كلمة المرور هذه من أكثر الكلمات شيوعًا")])
 def test_refusals_are_told_in_the_language_of_the_page(confirming, browser, language, wrong, taken, common):
     confirming.register(**PERSON)
@@ -121,9 +121,9 @@ def test_every_text_of_the_table_is_told_with_its_numbers(manus, browser):
         [418, {}], [502, {msg: "Use another card"}], [429, {message: "Too many requests. Please try again later.", retry_after: 3000}],
         [401, {detail: "Authentication required"}], [402, {code: 402, msg: "Your subscription is inactive (unpaid). Please subscribe to continue."}],
         [409, {msg: "constructor"}]].map(([status, body]) => explain(status, body))""")
-    assert told == ["A code was mailed a moment ago. You can ask for another in 42 seconds", "Password must be at least 12 characters long",
-                    "Runs must be from 1 to 1000", "There is no such plan", "You have bought nothing yet",
-                    "The server gave an answer that this page does not know (418)", "Use another card", "Too many attempts: try again in 50 minutes",
+    assert told == ["We mailed a code a moment ago. You can ask for another one in 42 seconds", "Password must be at least 12 characters long",
+                    "Runs must be from 1 to 1000", "This plan does not exist", "You have not bought anything yet",
+                    "The server gave an unexpected answer (418)", "Use another card", "Too many attempts: try again in 50 minutes",
                     "Log in first", "Your subscription is not active. Subscribe to continue.", "constructor"]
 
 
