@@ -669,13 +669,11 @@ static void close_store(struct store *store)
 {
     struct sqlite *sqlite = sqlite_of(store);
 
-    sqlite_seal_break(sqlite->seal);
-    sqlite_writer_stop(sqlite->writer);
     for (unsigned i = 0; i < sqlite->idle_count; i++) {
         sqlite_db_close(sqlite->idle[i]);
         free(sqlite->idle[i]);
     }
-    sqlite_seal_set(sqlite->seal);
+    sqlite_writer_stop(sqlite->writer);
     sqlite_seal_close(sqlite->seal);
     pthread_mutex_destroy(&sqlite->lock);
     close(sqlite->lock_fd);
@@ -1021,7 +1019,6 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     if (e != OK)
         return e;
     /* Copying the log is the server's. */
-    sqlite3_db_config(db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     e = sqlite_db_exec(task, &db, "PRAGMA wal_autocheckpoint = 0");
     if (e == OK)
         e = sqlite_schema_read(task, &db, ret_version);

@@ -123,6 +123,7 @@ enum err sqlite_db_open(struct task *task, const char *path, int flags, struct s
         return e;
     }
     sqlite3_busy_timeout(ret->handle, BUSY_MS);
+    sqlite3_db_config(ret->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (sqlite3_create_function_v2(ret->handle, "mailbox_hash", 2,
                                    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
                                    hash_mailbox, NULL, NULL, NULL) != SQLITE_OK) {

@@ -204,7 +204,8 @@ struct sqlite_db {
     sqlite3_stmt *statements[SQL_COUNT];
 };
 
-/* SQLITE_OPEN_… flags. ERR_STORE, and the task's text says why. */
+/* SQLITE_OPEN_… flags. No connection copies the log when it closes.
+ * ERR_STORE, and the task's text says why. */
 must_check enum err sqlite_db_open(struct task *task, const char *path, int flags,
                                    struct sqlite_db *ret);
 void sqlite_db_close(struct sqlite_db *db);

@@ -73,6 +73,7 @@ static int on_commit(void *argument, sqlite3 *handle, const char *name, int page
     if (pages < writer->log_pages) {
         writer->asked_pages = 0; /* it has begun anew */
         atomic_store(&writer->copied, 0);
+        sqlite_seal_log_begun(writer->seal);
     }
     writer->log_pages = pages;
     metric_set(METRIC_store_log_bytes, (int64_t)pages * PAGE_BYTES);
@@ -150,9 +151,7 @@ static enum err reopen(struct sqlite_writer *writer, struct task *task)
         return e;
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     e = sqlite_db_exec(task, &writer->db, SQLITE_WRITER_PRAGMAS);
-    if (e == OK)
-        sqlite_seal_set(writer->seal);
-    else
+    if (e != OK)
         sqlite_db_close(&writer->db);
     return e;
 }
@@ -161,6 +160,12 @@ static enum err begin(struct sqlite_writer *writer, struct task *task)
 {
     enum err e = sqlite_checker_admit(task, writer->checker);
 
+    if (e == OK && sqlite_seal_is_foreign(writer->seal))
+        e = fail(task, ERR_STORE,
+                 mem_printf(task->mem,
+                            "%s was replaced while the server runs: stop manus, then run: manus "
+                            "restore %s",
+                            writer->path, writer->path));
     if (e == OK && writer->db.handle == NULL)
         e = reopen(writer, task);
     if (e == OK && !make_space(writer))
@@ -186,8 +191,6 @@ static void clean_up(struct sqlite_writer *writer, struct task *task, enum err e
     code = sqlite3_errcode(writer->db.handle) & 0xff;
     roll_back(writer, task);
     if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT)) {
-        /* Whoever closes last copies the log. */
-        sqlite_seal_break(writer->seal);
         sqlite_db_close(&writer->db);
         sqlite_checker_ask(writer->checker);
     }
@@ -527,6 +530,20 @@ bool sqlite_writer_is_proven(struct sqlite_writer *writer)
     return wrote_ms != 0 && clock_mono_ms() - wrote_ms < PROVEN_MS;
 }
 
+/* Whoever closes last may copy the log and remove it. */
+static void close_last(struct sqlite_writer *writer)
+{
+    if (writer->db.handle == NULL)
+        return;
+    if (!sqlite_seal_break(writer->seal)) {
+        sqlite_db_close(&writer->db);
+        return;
+    }
+    sqlite3_db_config(writer->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    sqlite_db_close(&writer->db);
+    sqlite_seal_set(writer->seal);
+}
+
 void sqlite_writer_stop(struct sqlite_writer *writer)
 {
     pthread_mutex_lock(&writer->lock);
@@ -537,5 +554,5 @@ void sqlite_writer_stop(struct sqlite_writer *writer)
     pthread_join(writer->thread, NULL);
     pthread_join(writer->copier, NULL);
     sqlite_checker_stop(writer->checker);
-    sqlite_db_close(&writer->db);
+    close_last(writer);
 }

@@ -38,4 +38,5 @@ bool sqlite_writer_is_proven(struct sqlite_writer *writer);
 /* The disk has as much space left as the writer asks for. */
 bool sqlite_has_space(const char *folder);
 
+/* Closes the last connection to the file. */
 void sqlite_writer_stop(struct sqlite_writer *writer);

@@ -171,6 +171,46 @@ def test_a_copy_that_was_put_beside_the_log_of_another_is_noticed_and_restore_ke
     assert knows(manus, before) and not knows(manus, after)
 
 
+def is_told_of_replacement(line):
+    return line["msg"].startswith("the store's file was replaced under the running server")
+
+
+@pytest.mark.parametrize("put", [put_with_cp, put_with_times, put_with_mv])
+def test_a_copy_that_is_put_over_the_store_of_a_running_server_is_told_and_the_log_is_kept(start, put):
+    manus = start()
+    before = manus.register()
+    copy = copy_of(manus)
+    manus.register()
+    time.sleep(1.5 * SLOW)
+    path, log = data_of(manus) / "manus.sqlite", data_of(manus) / "manus.sqlite-wal"
+    put(copy, path)
+    line = manus.wait_for_log(is_told_of_replacement, 30)
+    assert line["level"] == "error" and f"stop manus, then run: manus restore {path}" in line["mend"]
+    content, kept = path.read_bytes(), log.read_bytes()
+    assert manus.post(f"{API}/auth/register", {"email": "late@example.com", "password": "password123", "fullname": "Late"}).status_code == 503
+    assert manus.get(f"{API}/ready").status_code == 503
+    assert manus.stop() == 0
+    assert log.read_bytes() == kept and path.read_bytes() == content
+    for _ in range(2):
+        assert f"run: manus restore {path}" in refused(manus)
+    assert log.read_bytes() == kept and before
+
+
+@pytest.mark.parametrize("end", [Manus.stop, Manus.kill])
+def test_a_copy_is_not_adopted_by_a_server_that_ends_at_once(start, end):
+    manus = start()
+    manus.register()
+    copy = copy_of(manus)
+    manus.register()
+    time.sleep(1.5 * SLOW)
+    path, log = data_of(manus) / "manus.sqlite", data_of(manus) / "manus.sqlite-wal"
+    kept = log.read_bytes()
+    shutil.copy(copy, path)
+    end(manus)
+    assert log.read_bytes() == kept and path.read_bytes() == copy.read_bytes()
+    assert f"run: manus restore {path}" in refused(manus)
+
+
 def test_who_insists_has_the_log_applied(killed):
     manus, copy, before, after = killed
     shutil.copy(copy, data_of(manus) / "manus.sqlite")
