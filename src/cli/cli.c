@@ -137,10 +137,13 @@ const struct command_row cli_commands[] = {
      .details =
          "Stop the server first: restore refuses to run beside it. It copies FILE (and FILE-wal, "
          "if there is one), checks the copy, and only then replaces the store. The old store is "
-         "kept beside the new one under a name with the date. If FILE is the store's own file, "
-         "because a copy was put in its place by hand, the file stays and only the log of the "
-         "old store is set aside.",
-     .options = {ENV_FILE},
+         "kept beside the new one under a name with the date. If FILE is the store's own file and "
+         "its log may belong to another one, restore tries the file with and without that log. It "
+         "takes what is sound in one way only; otherwise it prints what each way holds and asks "
+         "for --with-log or --without-log.",
+     .options = {ENV_FILE,
+                 {"with-log", NULL, "Apply the log FILE-wal."},
+                 {"without-log", NULL, "Leave the log FILE-wal out."}},
      .examples = {{"manus restore copy.db", "Restore copy.db while the server is stopped."}},
      .run = command_restore},
     {.name = "settings",

@@ -5,6 +5,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static enum sqlite_log log_of(const struct arguments *arguments)
+{
+    if (argument_option(arguments, "with-log") != NULL)
+        return SQLITE_LOG_APPLIED;
+    return argument_option(arguments, "without-log") != NULL ? SQLITE_LOG_LEFT
+                                                             : SQLITE_LOG_BY_ITSELF;
+}
+
 int command_restore(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
@@ -20,12 +28,14 @@ int command_restore(const struct arguments *arguments)
     settings = cli_load_settings(mem, arguments, false);
     if (settings == NULL)
         return EX_CONFIG;
-    if (sqlite_restore(&task, settings->data_dir, file, &restored) != OK) {
+    if (sqlite_restore(&task, settings->data_dir, file, log_of(arguments), &restored) != OK) {
         fprintf(stderr, "manus restore: %s\n", task.text);
         return EX_UNAVAILABLE;
     }
     printf("restored %s/manus.sqlite from %s: sound, schema %d, %" PRId64 " users\n",
            settings->data_dir, file, restored.version, restored.users);
+    if (restored.log_is != NULL)
+        printf("its log was left out: with it, %s\n", restored.log_is);
     if (restored.kept == NULL)
         puts("no store was there before");
     else

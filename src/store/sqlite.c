@@ -850,12 +850,10 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
     if (size_of(path) > 0 && !sqlite_seal_fits(path))
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
-                               "%s is not as this program has left it, and its log %s-wal would be "
-                               "applied to it: if the files have come here together, or another "
-                               "program has worked on the store, remove %s-seal, by which nothing "
-                               "is lost; only if you have put a copy of another time there, run: "
-                               "manus restore %s",
-                               path, path, path, path));
+                               "%s is not as this program has left it, and its log %s-wal may "
+                               "belong to another file; nothing is lost yet: run: manus restore "
+                               "%s, which tries the file with and without the log, and keeps both",
+                               path, path, path));
     if (size_of(path) > 0)
         return OK;
     if (size_of(mem_printf(task->mem, "%s-restoring", path)) > 0)

@@ -18,13 +18,18 @@ must_check enum err sqlite_inspect(struct task *task, const char *folder, int *r
                                    const char **ret_fault, const char **ret_notice);
 
 struct sqlite_restored {
-    const char *kept; /* where what was there is now; NULL: nothing was */
-    int version;      /* its schema */
-    int64_t users;
+    const char *kept;   /* where what was there is now; NULL: nothing was */
+    const char *log_is; /* what is wrong with the log, which was left out for that; NULL: nothing */
+    int version;        /* its schema */
+    int64_t users, last_ms; /* its last write; 0: none is known */
 };
 
-/* Puts a copy of `file` (a store, with its log if one lies beside it) in the place of the store in
- * `folder`, once it is found to be sound; what was there is kept beside it. ERR_STORE and the text
- * says why not; then nothing has changed. */
+/* What to do with a log beside the file. By itself it is applied; where the file is the store's own
+ * and may be another than the log's, both are tried. */
+enum sqlite_log { SQLITE_LOG_BY_ITSELF, SQLITE_LOG_APPLIED, SQLITE_LOG_LEFT };
+
+/* Puts a copy of `file` (a store) in the place of the store in `folder`, once it is found to be
+ * sound; what was there is kept beside it. ERR_STORE and the text says why not, such as that it is
+ * sound with and without its log, and holds what in each case; then nothing has changed. */
 must_check enum err sqlite_restore(struct task *task, const char *folder, const char *file,
-                                   struct sqlite_restored *ret);
+                                   enum sqlite_log log, struct sqlite_restored *ret);

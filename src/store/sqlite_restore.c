@@ -3,6 +3,8 @@
 #include "store/sqlite_parts.h"
 #include "store/sqlite_schema.h"
 
+#include "core/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -77,23 +79,25 @@ static bool is_same_file(const char *a, const char *b)
            of_a.st_ino == of_b.st_ino;
 }
 
-/* A log beside a copy is a part of it; one beside the store itself is what was there before. */
-static enum err copy_store(struct task *task, const struct restoring *r, const char *file)
-{
-    const char *log = mem_printf(task->mem, "%s-wal", file);
-    enum err e = copy_file(task, file, r->made);
-
-    if (e != OK || is_same_file(file, r->path) || access(log, F_OK) != 0)
-        return e;
-    return copy_file(task, log, mem_printf(task->mem, "%s-wal", r->made));
-}
-
 static void remove_made(const struct restoring *r)
 {
     auto_tree void *mem = mem_tree(512);
 
     for (size_t i = 0; i < count_of(parts); i++)
         unlink(mem_printf(mem, "%s%s", r->made, parts[i]));
+}
+
+static enum err copy_store(struct task *task, const struct restoring *r, const char *file,
+                           bool with_log)
+{
+    const char *log = mem_printf(task->mem, "%s-wal", file);
+    enum err e;
+
+    remove_made(r);
+    e = copy_file(task, file, r->made);
+    if (e != OK || !with_log || access(log, F_OK) != 0)
+        return e;
+    return copy_file(task, log, mem_printf(task->mem, "%s-wal", r->made));
 }
 
 static enum err count(struct task *task, struct sqlite_db *db, const char *sql, int64_t *ret)
@@ -109,6 +113,12 @@ static enum err count(struct task *task, struct sqlite_db *db, const char *sql, 
     sqlite3_finalize(statement);
     return e;
 }
+
+#define LAST_OF(column, table) "coalesce((SELECT max(" column ") FROM " table "), 0)"
+#define LAST_WRITE                                                                                 \
+    "SELECT max(" LAST_OF("at", "touched") ", " LAST_OF("at", "audit") ", " LAST_OF(               \
+        "updated_at", "users") ", " LAST_OF("last_login_at", "users") ", " LAST_OF("last_used_at", \
+                                                                                   "sessions") ")"
 
 static enum err examine(struct task *task, struct sqlite_db *db, struct sqlite_restored *ret)
 {
@@ -132,6 +142,8 @@ static enum err examine(struct task *task, struct sqlite_db *db, struct sqlite_r
                     mem_printf(task->mem, "it is damaged (%s): take another copy", fault));
     if (e == OK)
         e = count(task, db, "SELECT count(*) FROM users", &ret->users);
+    if (e == OK)
+        e = count(task, db, LAST_WRITE, &ret->last_ms);
     /* Its log becomes a part of it. */
     return e == OK ? sqlite_db_exec(task, db, "PRAGMA wal_checkpoint(TRUNCATE)") : e;
 }
@@ -209,8 +221,71 @@ static enum err put_in_place(struct task *task, const struct restoring *r, const
     return fsync(folder) == 0 ? OK : fail_path(task, "write", r->folder);
 }
 
+static const char *contents(void *mem, const struct sqlite_restored *found)
+{
+    char at[TEXT_TIME_SIZE];
+
+    text_time(at, found->last_ms);
+    return mem_printf(mem, "%lld users, last write %s", (long long)found->users, at);
+}
+
+static enum err ask(struct task *task, const char *file, const struct sqlite_restored *alone,
+                    const struct sqlite_restored *with)
+{
+    bool more = with->last_ms > alone->last_ms ||
+                (with->last_ms == alone->last_ms && with->users > alone->users);
+
+    return fail(task, ERR_STORE,
+                mem_printf(task->mem,
+                           "%s is sound with its log (%s) and without (%s): %s holds more, and "
+                           "nothing has changed yet; run manus restore --with-log %s, or manus "
+                           "restore --without-log %s if you have put a copy of another time there",
+                           file, contents(task->mem, with), contents(task->mem, alone),
+                           more ? "with it the store" : "without it the store", file, file));
+}
+
+/* Makes a copy of a file whose log may be another's: with it if that loses nothing, without it if
+ * it is sound only so. */
+static enum err try_both(struct task *task, const struct restoring *r, const char *file,
+                         struct sqlite_restored *ret)
+{
+    struct task trying = {.mem = task->mem, .job = task->job};
+    struct sqlite_restored alone = {0}, with = {0};
+    enum err e = copy_store(task, r, file, true), e_with = OK;
+
+    if (e == OK)
+        e_with = examine_made(&trying, r, file, &with);
+    if (e_with == ERR_STORE_FULL)
+        return fail(task, e_with, trying.text);
+    if (e == OK)
+        e = copy_store(task, r, file, false);
+    if (e != OK)
+        return e;
+    e = examine_made(task, r, file, &alone);
+    *ret = alone;
+    if (e_with != OK) {
+        ret->log_is = trying.text;
+        return e;
+    }
+    if (e == OK && (with.users != alone.users || with.last_ms != alone.last_ms))
+        return ask(task, file, &alone, &with);
+    e = copy_store(task, r, file, true);
+    return e == OK ? examine_made(task, r, file, ret) : e;
+}
+
+static enum err make_copy(struct task *task, const struct restoring *r, const char *file,
+                          enum sqlite_log log, struct sqlite_restored *ret)
+{
+    enum err e;
+
+    if (log == SQLITE_LOG_BY_ITSELF && is_same_file(file, r->path) && !sqlite_seal_fits(r->path))
+        return try_both(task, r, r->path, ret);
+    e = copy_store(task, r, file, log != SQLITE_LOG_LEFT);
+    return e == OK ? examine_made(task, r, file, ret) : e;
+}
+
 enum err sqlite_restore(struct task *task, const char *folder, const char *file,
-                        struct sqlite_restored *ret)
+                        enum sqlite_log log, struct sqlite_restored *ret)
 {
     struct restoring r = {
         .folder = folder,
@@ -226,10 +301,10 @@ enum err sqlite_restore(struct task *task, const char *folder, const char *file,
     e = sqlite_take_folder(task, folder, &lock_fd);
     if (e != OK)
         return e;
-    remove_made(&r);
-    e = copy_store(task, &r, file);
-    if (e == OK)
-        e = examine_made(task, &r, file, ret);
+    if (is_same_file(file, r.made))
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem, "%s would be overwritten: move it away first", file));
+    e = make_copy(task, &r, file, log, ret);
     if (e == OK)
         e = put_in_place(task, &r, &ret->kept);
     remove_made(&r);

@@ -164,11 +164,56 @@ def test_a_copy_that_was_put_beside_the_log_of_another_is_noticed_and_restore_ke
     checked = command(manus, "check")
     assert checked.returncode == 69 and told in checked.stdout, checked
     assert told in refused(manus)
+    assert "nothing is lost yet" in checked.stdout
     done = command(manus, "restore", str(path))
+    assert done.returncode == 69 and "with its log (2 users, last write 20" in done.stderr and "without (1 users, last write 20" in done.stderr, done
+    assert "with it the store holds more, and nothing has changed yet" in done.stderr and f"--without-log {path}" in done.stderr
+    assert told in refused(manus)
+    done = command(manus, "restore", "--without-log", str(path))
     assert done.returncode == 0, done
     assert command(manus, "check").returncode == 0
     manus.start()
     assert knows(manus, before) and not knows(manus, after)
+
+
+def test_a_store_that_a_tool_has_copied_a_part_of_loses_nothing_by_the_advice(killed):
+    """The file is sound without its log, holds less, and only its time is another."""
+    manus, _, before, after = killed
+    path = data_of(manus) / "manus.sqlite"
+    os.utime(path)
+    assert f"run: manus restore {path}" in refused(manus)
+    done = command(manus, "restore", str(path))
+    if done.returncode != 0:  # else it was sound in one way alone
+        assert f"manus restore --with-log {path}" in done.stderr, done
+        assert command(manus, "restore", "--with-log", str(path)).returncode == 0
+    manus.start()
+    assert knows(manus, before) and knows(manus, after)
+
+
+def test_a_store_that_is_sound_without_its_foreign_log_alone_is_restored_so(killed):
+    manus, copy, before, after = killed
+    path, log = data_of(manus) / "manus.sqlite", data_of(manus) / "manus.sqlite-wal"
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        assert db.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    shutil.copy(copy, path)
+    put_foreign_log(path, log, manus.folder / "other.db")
+    done = command(manus, "restore", str(path))
+    assert done.returncode == 0 and "its log was left out: with it, " in done.stdout, done
+    manus.start()
+    assert knows(manus, before) and not knows(manus, after)
+
+
+def put_foreign_log(path, log, other):
+    """A log of another store, of which one page alone was changed: over this file it makes no sense."""
+    shutil.copy(path, other)
+    with contextlib.closing(sqlite3.connect(other, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("CREATE TABLE filler(a)")
+        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO filler SELECT randomblob(3000) FROM n")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        db.execute("UPDATE filler SET a = 'b' WHERE rowid = 150")
+        shutil.copy(f"{other}-wal", log)
 
 
 def is_told_of_replacement(line):
