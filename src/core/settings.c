@@ -190,6 +190,25 @@ static const char *folder_of(void *mem, const char *file)
     return mem_copy(mem, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* Without "." and "..", where its folder is there; what the path itself names may be a link. */
+static const char *tidy(void *mem, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *found;
+    char *real;
+
+    if (slash == NULL || (strstr(path, "/./") == NULL && strstr(path, "/../") == NULL &&
+                          strcmp(slash, "/..") != 0 && strcmp(slash, "/.") != 0))
+        return path;
+    if (strcmp(slash, "/..") == 0 || strcmp(slash, "/.") == 0)
+        slash = path + strlen(path);
+    real = realpath(mem_copy(mem, path, slash == path ? 1 : (size_t)(slash - path)), NULL);
+    if (real == NULL)
+        return path;
+    found = mem_printf(mem, "%s%s", strcmp(real, "/") == 0 && *slash != '\0' ? "" : real, slash);
+    free(real);
+    return found;
+}
+
 /* Where a setting names a path, in the environment from the working folder, else from the file's:
  * so a command means the same store wherever it is run. */
 static const char *place(const struct loading *l, const char *origin, const char *path)
@@ -200,7 +219,7 @@ static const char *place(const struct loading *l, const char *origin, const char
         return path;
     if (from == NULL || (origin != NULL && strcmp(origin, "environment") == 0))
         from = working_folder(l->mem);
-    return absolute(l->mem, from, path);
+    return tidy(l->mem, absolute(l->mem, from, path));
 }
 
 static void warn_if_readable(struct loading *l)
@@ -875,13 +894,37 @@ static void wipe_given(struct loading *l)
     }
 }
 
+static bool holds_store(void *mem, const char *folder)
+{
+    struct stat st;
+
+    return stat(mem_printf(mem, "%s/manus.sqlite", folder), &st) == 0 && st.st_size > 0;
+}
+
+/* Where a store lies in the working folder, an empty one elsewhere is not what is meant. */
+static void check_place(struct loading *l, const char *given)
+{
+    const char *counts = l->settings->data_dir, *here;
+
+    if (given == NULL || *given == '\0' || *given == '/')
+        return;
+    here = tidy(l->mem, absolute(l->mem, working_folder(l->mem), given));
+    if (holds_store(l->mem, here) && !holds_store(l->mem, counts))
+        problem(l,
+                "DATA_DIR: %s counts from the folder of %s, and there is no store in %s, but there "
+                "is one in %s: set DATA_DIR=%s, or move it",
+                given, l->file, counts, here, here);
+}
+
 static void place_paths(struct loading *l)
 {
     struct settings *s = l->settings;
+    const char *given = s->data_dir;
 
     s->data_dir = place(l, s->sources[SETTING_INDEX_data_dir].origin, s->data_dir);
     s->plans_file = place(l, s->sources[SETTING_INDEX_plans_file].origin, s->plans_file);
     s->ca_file = place(l, s->sources[SETTING_INDEX_ca_file].origin, s->ca_file);
+    check_place(l, given);
 }
 
 static void derive_keys(void *mem, struct settings *s)

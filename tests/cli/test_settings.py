@@ -332,3 +332,21 @@ def test_the_old_systems_own_environment_starts_it(start):
 def test_in_production_addresses_are_confirmed_only_where_mail_can_be_sent(tmp_path, settings, status, said):
     done = run("settings", cwd=tmp_path, **{**DEFAULTS, "ENVIRONMENT": "production", **settings})
     assert done.returncode == status and said in done.stderr, done.stderr
+
+
+def test_a_store_in_the_working_folder_is_not_left_for_an_empty_one_beside_the_file_of_settings(tmp_path):
+    work, etc = tmp_path / "work", tmp_path / "etc"
+    for folder in (work, work / "data", etc):
+        folder.mkdir()
+    (work / "data" / "manus.sqlite").write_bytes(b"a store")
+    for line in ("", "DATA_DIR=data\n", "DATA_DIR=./data\n"):
+        (etc / "manus.env").write_text(f"JWT_SECRET_KEY={KEY}\n{line}")
+        (etc / "manus.env").chmod(0o600)
+        for command in ("serve", "check"):
+            done = run(command, "--env-file", "../etc/manus.env", cwd=work)
+            assert done.returncode == 78 and f"no store in {etc}/data, but there is one in {work}/data: set DATA_DIR={work}/data" in done.stderr, done
+    assert not (etc / "data").exists()
+    (etc / "data").mkdir()
+    (etc / "data" / "manus.sqlite").write_bytes(b"a store")
+    shown = run("check", "--env-file", "../etc/manus.env", cwd=work)
+    assert shown.returncode == 69 and f"SQLite in {etc}/data: " in shown.stdout and ".." not in shown.stdout, shown
