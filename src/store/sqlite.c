@@ -839,6 +839,25 @@ static const char *traces(void *mem, const char *folder)
     return count == 0 ? NULL : list.s;
 }
 
+/* The store that a restore moved away last; NULL: none. */
+static const char *set_aside(void *mem, const char *folder)
+{
+    static const char start[] = "manus.sqlite.before-";
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    const char *last = NULL;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, start, sizeof start - 1) == 0 &&
+            strstr(entry->d_name, "-wal") == NULL && strstr(entry->d_name, "-shm") == NULL &&
+            (last == NULL || strcmp(entry->d_name, last) > 0))
+            last = mem_string(mem, entry->d_name);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return last == NULL ? NULL : mem_printf(mem, "%s/%s", folder, last);
+}
+
 /* Looks at the files before SQLite does: it would apply a log to whatever file is there, and remove
  * one that has no file. */
 static enum err look_at_files(struct task *task, const char *folder, const char *path,
@@ -869,6 +888,13 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
                                "back, or run: manus restore FILE; to begin with an empty store, "
                                "move the log away",
                                path, path));
+    found = set_aside(task->mem, folder);
+    if (found != NULL)
+        return fail(task, ERR_STORE,
+                    mem_printf(task->mem,
+                               "%s is missing or empty, but a restore has set %s aside: run: manus "
+                               "restore %s; to begin with an empty store, move that away",
+                               path, found, found));
     found = traces(task->mem, folder);
     if (found != NULL)
         *ret_notice = mem_printf(task->mem,

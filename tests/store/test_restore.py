@@ -395,3 +395,21 @@ def test_a_log_that_another_program_has_copied_is_no_foreign_one(start):
         manus.kill()
         manus.start()
     assert knows(manus, account)
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_restore_that_was_interrupted_in_its_last_step_is_no_reason_for_an_empty_store(killed, is_made):
+    manus, copy, before, after = killed
+    aside = data_of(manus) / "manus.sqlite.before-20260101T000000Z"
+    for part in ("", "-wal", "-shm"):
+        os.rename(f"{data_of(manus)}/manus.sqlite{part}", f"{aside}{part}")
+    if is_made:
+        shutil.copy(copy, data_of(manus) / "manus.sqlite-restoring")
+    said = "a restore was interrupted" if is_made else f"run: manus restore {aside}"
+    assert said in refused(manus)
+    checked = command(manus, "check")
+    assert checked.returncode == 69 and said in checked.stdout, checked
+    assert not (data_of(manus) / "manus.sqlite").exists()
+    assert command(manus, "restore", str(aside)).returncode == 0
+    manus.start()
+    assert knows(manus, before) and knows(manus, after)
