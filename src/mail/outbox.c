@@ -53,6 +53,12 @@ static const char *link_in(struct task *task, const struct mail *mail)
     return at == NULL ? NULL : mem_copy(task->mem, at + 2, strcspn(at + 2, "\r"));
 }
 
+/* What letter.c composes for a server has no such part: its links lead to who is not here. */
+static bool is_readable(const struct mail *mail)
+{
+    return strstr(mail->content, "\r\nContent-Transfer-Encoding: 8bit\r\n") != NULL;
+}
+
 /* With the ends of lines that files have here. */
 static struct text as_file(struct task *task, const struct mail *mail)
 {
@@ -79,7 +85,10 @@ static const char *write_file(struct task *task, const struct settings *settings
         return "the folder of mails cannot be made";
     if (!file_replace(path, content.s, content.len))
         return "the file of a mail cannot be written";
-    log_info(task, "no mail server is configured: a mail was written to a file",
+    log_info(task,
+             letter_has_server(settings)
+                 ? "a mail from when no mail server was configured was written to a file"
+                 : "no mail server is configured: a mail was written to a file",
              LOG_S("path", path), LOG_S("link", is_private ? link_in(task, mail) : NULL));
     return NULL;
 }
@@ -100,6 +109,8 @@ static const char *deliver(struct task *task, const struct settings *settings, C
     *ret_for_good = false;
     if (*mail->to == '\0')
         return NULL;
+    if (is_readable(mail))
+        return write_file(task, settings, mail);
     if (letter_has_server(settings))
         return smtp_send(task->mem, curl, settings, letter_sender(task->mem, settings), mail->to,
                          mail->content, ret_for_good);

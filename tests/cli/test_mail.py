@@ -46,3 +46,18 @@ def test_a_mail_that_is_no_number_and_an_action_that_is_none_are_refused(manus):
         done = mail(manus, *words)
         assert done.returncode == 65 and text in done.stderr
     assert "list" in mail(manus).stderr and mail(manus).returncode == 64
+
+
+def test_a_mail_that_was_composed_as_a_file_goes_to_nobody_once_there_is_a_server(start):
+    manus = start(EMAIL_VERIFICATION="true")
+    outbox = manus.settings["DATA_DIR"] / "outbox"
+    outbox.write_text("in the way")
+    manus.register("ann@example.com")
+    manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not taken"), 15)
+    assert manus.stop() == 0
+    outbox.unlink()
+    manus.settings.update(UNREACHABLE, EMAIL_PORT=free_port())
+    manus.start()
+    assert mail(manus, "retry").returncode == 0
+    path = manus.wait_for_log(lambda line: line["msg"].startswith("a mail from when no mail server was configured"), 15)["path"]
+    assert "8bit" in open(path).read()
