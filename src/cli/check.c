@@ -23,6 +23,7 @@ static bool check_listening(void *mem, const struct settings *settings)
     const char *why;
     struct listeners *listeners = needs_listen(mem, settings, 1, &why);
     pid_t server = admin_socket_server(settings->data_dir);
+    bool by_systemd = listeners == NULL && strstr(why, "(systemd)") != NULL;
 
     if (listeners != NULL) {
         printf("listen     %s: free%s%s\n", listeners->shown,
@@ -32,10 +33,14 @@ static bool check_listening(void *mem, const struct settings *settings)
     } else if (server > 0) {
         printf("listen     http://%s:%d: the server that runs in %s has it (process %d)\n",
                settings->host, (int)settings->port, settings->data_dir, (int)server);
+    } else if (by_systemd) {
+        printf("listen     http://%s:%d: held by systemd, which hands it to manus if that is for "
+               "manus.socket\n",
+               settings->host, (int)settings->port);
     } else {
         printf("listen     http://%s:%d: %s\n", settings->host, (int)settings->port, why);
     }
-    return listeners != NULL || server > 0;
+    return listeners != NULL || server > 0 || by_systemd;
 }
 
 static int64_t free_mib(void *mem, const char *folder)

@@ -43,6 +43,22 @@ def test_a_taken_port(tmp_path):
         assert refused(tmp_path, PORT=port) in line
 
 
+def test_a_port_that_systemd_holds_for_the_socket_is_no_fault(tmp_path):
+    python = tmp_path / "systemd"
+    python.write_bytes(open(os.path.realpath(sys.executable), "rb").read())
+    python.chmod(0o755)
+    port = free_port()
+    holder = subprocess.Popen([python, "-c", f"import socket, time\ns = socket.create_server(('127.0.0.1', {port}))\nprint(flush=True)\ntime.sleep(300)"],
+                              stdout=subprocess.PIPE)
+    try:
+        holder.stdout.readline()
+        done = check(tmp_path, PORT=port)
+        assert done.returncode == 0 and f":{port}: held by systemd, which hands it to manus" in done.stdout, done
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
 @pytest.mark.parametrize("host, said", [("192.0.2.1", "is no address of this machine: mend HOST"), ("no-such-host.invalid", "HOST no-such-host.invalid is not known")])
 def test_a_wrong_host(tmp_path, host, said):
     line = wrong(check(tmp_path, HOST=host), "listen", said)
