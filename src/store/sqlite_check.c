@@ -12,7 +12,8 @@
 #include <sys/syscall.h>
 
 enum {
-    PAUSE_MS = 30000,   /* between two checks */
+    PAUSE_MS = 30000, /* between two checks */
+    LONGEST_PAUSE_MS = 86400000,
     LONGEST_MS = 60000, /* of one: it keeps the log from beginning anew */
     STEPS = 1000,       /* of SQLite's machine, between two looks at the clock */
     NICE = 10,
@@ -23,6 +24,7 @@ struct sqlite_checker {
     pthread_t thread;
     atomic_bool stopping, is_damaged;
     int64_t until_ms; /* of the check under way; its thread's */
+    int64_t pause_ms; /* behind it; its thread's */
 
     pthread_mutex_t lock;
     pthread_cond_t asked;
@@ -48,6 +50,13 @@ static bool expose(struct sqlite_checker *checker, sqlite3 *handle)
     checker->busy = stopping ? NULL : handle;
     pthread_mutex_unlock(&checker->lock);
     return !stopping;
+}
+
+int64_t sqlite_check_pause(int64_t last_ms, bool was_too_long)
+{
+    if (!was_too_long)
+        return PAUSE_MS;
+    return last_ms > LONGEST_PAUSE_MS / 2 ? LONGEST_PAUSE_MS : 2 * last_ms;
 }
 
 enum finding { SOUND, DAMAGED, UNKNOWN };
@@ -108,7 +117,8 @@ static void note(struct sqlite_checker *checker, enum finding finding, const cha
         log_info(NULL, "the store is sound again");
         atomic_store(&checker->is_damaged, false);
     } else if (finding == UNKNOWN && !atomic_load(&checker->stopping)) {
-        log_warning(NULL, "the store could not be checked whole", LOG_S("detail", fault));
+        log_warning(NULL, "the store could not be checked whole", LOG_S("detail", fault),
+                    LOG_I("again_in_s", checker->pause_ms / 1000));
     }
 }
 
@@ -119,6 +129,7 @@ static void check(struct sqlite_checker *checker)
     const char *fault;
     enum finding finding = look(&task, checker, &fault);
 
+    checker->pause_ms = sqlite_check_pause(checker->pause_ms, should_end(checker));
     note(checker, finding, fault);
     if (finding != SOUND)
         sqlite_checker_ask(checker);
@@ -127,7 +138,7 @@ static void check(struct sqlite_checker *checker)
 /* Under the lock. */
 static void pause_between(struct sqlite_checker *checker)
 {
-    struct timespec until = clock_deadline(PAUSE_MS);
+    struct timespec until = clock_deadline(checker->pause_ms);
     int wrong = 0;
 
     while (!atomic_load(&checker->stopping) && wrong == 0)
@@ -161,6 +172,7 @@ struct sqlite_checker *sqlite_checker_start(void *mem, const char *path)
     struct sqlite_checker *checker = mem_new(mem, struct sqlite_checker);
 
     checker->path = mem_string(checker, path);
+    checker->pause_ms = PAUSE_MS;
     pthread_mutex_init(&checker->lock, NULL);
     clock_condition(&checker->asked);
     if (thread_start(&checker->thread, check_when_asked, checker) != 0) {

@@ -18,3 +18,7 @@ void sqlite_checker_ask(struct sqlite_checker *checker);
 must_check enum err sqlite_checker_admit(struct task *task, struct sqlite_checker *checker);
 
 void sqlite_checker_stop(struct sqlite_checker *checker);
+
+/* How long to wait behind a check: one that takes too long keeps the log from beginning anew, so it
+ * is tried ever more rarely, but each day. */
+int64_t sqlite_check_pause(int64_t last_ms, bool was_too_long);

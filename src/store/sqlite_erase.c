@@ -5,11 +5,12 @@
  * Three marks say how far it is: `removed`, something was; `erasing`, since when a run lasts;
  * `erased`, when the last one began. What is removed during a run is the next one's. */
 #include "core/clock.h"
+#include "core/log.h"
 #include "store/sqlite_parts.h"
 
 #include <unistd.h>
 
-enum { TRIES = 5, LOOKS = 20, LOOK_US = 20000 };
+enum { TRIES = 5, LOOKS = 20, LOOK_US = 20000, TOLD_MS = 86400000 };
 
 #define REMOVED "removed"
 #define ERASING "erasing"
@@ -123,6 +124,16 @@ static bool empty_log(struct task *task, struct store *store, struct erase *eras
     return false;
 }
 
+static void tell_delay(struct task *task, const struct erase *erase)
+{
+    int64_t since_ms = clock_wall_ms() - erase->erasing_ms;
+
+    if (since_ms > TOLD_MS)
+        log_bounded(LOG_WARNING, task, "what was removed stays in the store's log",
+                    LOG_I("for_s", since_ms / 1000),
+                    LOG_S("mend", "end the program that reads the store from outside"));
+}
+
 enum err sqlite_erase(struct task *task, struct store *store, int64_t before_ms,
                       unsigned *ret_count)
 {
@@ -133,8 +144,10 @@ enum err sqlite_erase(struct task *task, struct store *store, int64_t before_ms,
     if (e != OK || !is_due(&erase))
         return e;
     e = sqlite_writing(task, store, merge_some, &erase);
-    if (e == OK && erase.merged && !empty_log(task, store, &erase))
+    if (e == OK && erase.merged && !empty_log(task, store, &erase)) {
+        tell_delay(task, &erase);
         return OK;
+    }
     *ret_count = e == OK;
     return e == OK && erase.merged ? sqlite_writing(task, store, conclude, &erase) : e;
 }

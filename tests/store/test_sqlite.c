@@ -7,9 +7,12 @@
 #include "sample.h"
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "store/sqlite.h"
+#include "store/sqlite_check.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_schema.h"
+#include "store/sqlite_seal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -1481,6 +1484,86 @@ static void test_a_session_of_nobody_is_not_opened(void **state)
     assert_false(sample_has_session(place->task, place->store, session.id));
 }
 
+static void test_a_check_that_takes_too_long_is_tried_ever_more_rarely_but_each_day(void **state)
+{
+    int64_t pause_ms = sqlite_check_pause(0, false), first_ms = pause_ms;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        assert_true(pause_ms >= first_ms && pause_ms <= 86400000);
+        pause_ms = sqlite_check_pause(pause_ms, true);
+    }
+    assert_int_equal(pause_ms, 86400000);
+    assert_int_equal(sqlite_check_pause(pause_ms, false), first_ms);
+}
+
+static void test_a_seal_that_could_not_be_written_once_is_set_again(void **state)
+{
+    struct place *place = *state;
+    const char *path = mem_printf(place->task->mem, "%s-alone", place->file);
+    const char *name = mem_printf(place->task->mem, "%s-seal", path);
+    struct rlimit was, none;
+    struct sqlite_seal *seal;
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fclose(file);
+    seal = sqlite_seal_open(place->task->mem, path);
+    sqlite_seal_set(seal);
+    assert_int_equal(access(name, F_OK), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    none = (struct rlimit){0, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    assert_true(sqlite_seal_break(seal));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    assert_int_not_equal(access(name, F_OK), 0);
+    sqlite_seal_set(seal);
+    assert_int_equal(access(name, F_OK), 0);
+    sqlite_seal_close(seal);
+}
+
+/* What the log says meanwhile. */
+static const char *log_of_erasing(const struct place *place)
+{
+    const char *path = mem_printf(place->task->mem, "%s/log", place->root);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char *said = mem_zero(place->task->mem, 4096);
+
+    assert_true(fd >= 0);
+    log_start(fd, LOG_JSON, LOG_INFO);
+    erase_all(place, INT64_MAX);
+    log_stop();
+    assert_true(pread(fd, said, 4095, 0) >= 0);
+    close(fd);
+    return said;
+}
+
+static void test_who_keeps_removed_names_in_the_log_for_a_day_is_told_of(void **state)
+{
+    struct audit audit = {SAMPLE_MS, "system:test", "user.delete", "x", "", ""};
+    struct place *place = *state;
+    struct login removed = put_named(place, "zebulon@quagmire.example", "Brobdingnag Lee");
+    enum user_changed changed;
+    sqlite3 *reader, *other;
+
+    assert_int_equal(sqlite3_open(place->file, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_open(place->file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM users", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(
+        store_user_delete(place->task, place->store, removed.user.id, NULL, &audit, &changed), OK);
+    assert_null(strstr(log_of_erasing(place), "what was removed stays"));
+    assert_int_equal(sqlite3_exec(other,
+                                  "UPDATE marks SET at = at - 90000000 WHERE name = 'erasing'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_non_null(strstr(log_of_erasing(place), "what was removed stays"));
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+}
+
 #define CLOSED(name) cmocka_unit_test_setup_teardown(name, begin, end)
 #define OPENED(name) cmocka_unit_test_setup_teardown(name, begin_open, end)
 
@@ -1511,6 +1594,9 @@ int main(void)
         OPENED(test_a_check_finds_a_row_that_its_index_lacks),
         OPENED(test_who_is_removed_and_what_they_were_called_leave_the_files),
         OPENED(test_who_reads_for_long_delays_the_erasing_and_nothing_else),
+        OPENED(test_who_keeps_removed_names_in_the_log_for_a_day_is_told_of),
+        CLOSED(test_a_check_that_takes_too_long_is_tried_ever_more_rarely_but_each_day),
+        CLOSED(test_a_seal_that_could_not_be_written_once_is_set_again),
         OPENED(test_nothing_is_acknowledged_before_it_is_synced),
         OPENED(test_writes_that_wait_together_share_a_sync),
         CLOSED(test_what_was_acknowledged_survives_kill_9),
