@@ -108,6 +108,25 @@ static enum err make_customer(struct task *task, struct billing *billing, const 
     return OK;
 }
 
+/* One of the user's own that they had before, with its credit; *ret_id NULL: there is none. */
+static enum err former_own(struct task *task, struct billing *billing, const char *user_id,
+                           const char **ret_id)
+{
+    struct other_customer *others;
+    size_t count;
+    enum err e = store_customers_other(task, billing->store, user_id, &others, &count);
+
+    *ret_id = NULL;
+    for (size_t i = 0; e == OK && i < count && others[i].is_own && *ret_id == NULL; i++) {
+        bool is_gone;
+
+        e = sync_is_gone(task, billing, others[i].customer_id, &is_gone);
+        if (e == OK && !is_gone)
+            *ret_id = others[i].customer_id;
+    }
+    return e;
+}
+
 /* The user's customer, made if there is none. What somebody else has stored at a foreign one, a
  * card perhaps, nobody else buys by. Under the user's lock. */
 static enum err customer_of(struct task *task, struct billing *billing, const struct user *user,
@@ -119,19 +138,23 @@ static enum err customer_of(struct task *task, struct billing *billing, const st
     *ret_id = subscription->customer_id;
     if (*ret_id != NULL && !subscription->customer_is_foreign)
         return OK;
-    e = make_customer(task, billing, user, subscription->generation, 1, ret_id, &burnt);
+    e = former_own(task, billing, user->id, ret_id);
+    if (e == OK && *ret_id == NULL)
+        e = make_customer(task, billing, user, subscription->generation, 1, ret_id, &burnt);
     /* A failure that Stripe has stored, or the address has changed since: another key. */
     if (e != OK && burnt)
         e = make_customer(task, billing, user, subscription->generation,
                           (unsigned)(clock_wall_ms() / 1000), ret_id, &burnt);
     if (e == OK)
-        e = store_customer_link(task, billing->store,
-                                &(struct customer_link){.user_id = user->id,
-                                                        .generation = subscription->generation,
-                                                        .former = subscription->customer_id,
-                                                        .customer_id = *ret_id,
-                                                        .now_ms = clock_wall_ms()},
-                                ret_id);
+        e = store_customer_link(
+            task, billing->store,
+            &(struct customer_link){.user_id = user->id,
+                                    .generation = subscription->generation,
+                                    .former = subscription->customer_id,
+                                    .customer_id = *ret_id,
+                                    .former_is_foreign = subscription->customer_is_foreign,
+                                    .now_ms = clock_wall_ms()},
+            ret_id);
     billing_forget(billing, user->id);
     if (e == OK && *ret_id == NULL)
         return fail(task, ERR_CONFLICT, "The account changes: try again");
@@ -541,20 +564,42 @@ static enum err is_own(struct task *task, struct billing *billing,
     return *ret ? OK : prove_own(task, billing, subscription, ret);
 }
 
+static enum err fail_foreign(struct task *task)
+{
+    return fail(task, ERR_CONFLICT,
+                "Your plan was paid with an e-mail address that is not the confirmed one of your "
+                "account: whoever paid manages it by Stripe's mails, or ask for help");
+}
+
 static enum err fail_unless_own(struct task *task, struct billing *billing,
                                 const struct subscription *subscription)
 {
     bool own;
     enum err e = is_own(task, billing, subscription, &own);
 
-    if (e != OK || own)
-        return e;
-    return fail(task, ERR_CONFLICT,
-                "Your plan was paid with an e-mail address that is not the confirmed one of your "
-                "account: whoever paid manages it by Stripe's mails, or ask for help");
+    return e != OK || own ? e : fail_foreign(task);
 }
 
 /* Portal and invoices */
+
+/* The customer whose card the user may manage: the one that is linked, else the one of their own
+ * that makes room for it meanwhile. *ret NULL: neither. */
+static enum err manageable(struct task *task, struct billing *billing,
+                           const struct subscription *subscription, const char **ret)
+{
+    struct other_customer *others;
+    bool own;
+    size_t count;
+    enum err e = is_own(task, billing, subscription, &own);
+
+    *ret = own ? subscription->customer_id : NULL;
+    if (e != OK || own)
+        return e;
+    e = store_customers_other(task, billing->store, subscription->user_id, &others, &count);
+    if (e == OK && count > 0 && others[0].is_own)
+        *ret = others[0].customer_id;
+    return e;
+}
 
 /* Stripe says that it knows no such customer. */
 static enum err look_whether_gone(struct task *task, struct billing *billing,
@@ -581,6 +626,7 @@ enum err checkout_portal(struct task *task, struct billing *billing,
     auto_call struct stripe_call call = {.method = "POST", .path = "/v1/billing_portal/sessions"};
     struct subscription subscription;
     struct text form = text_open(task->mem, 256);
+    const char *customer_id;
     enum err e;
 
     if (return_url != NULL && !return_url_is_allowed(settings, return_url))
@@ -593,11 +639,11 @@ enum err checkout_portal(struct task *task, struct billing *billing,
     if (subscription.customer_id == NULL)
         return fail(task, ERR_BAD_REQUEST,
                     mem_printf(task->mem, "No Stripe customer found for user: %s", user_id));
-    e = fail_unless_own(task, billing, &subscription);
-    if (e != OK)
-        return e;
-    stripe_put(&form, "customer", subscription.customer_id);
-    call.about = subscription.customer_id;
+    e = manageable(task, billing, &subscription, &customer_id);
+    if (e != OK || customer_id == NULL)
+        return e != OK ? e : fail_foreign(task);
+    stripe_put(&form, "customer", customer_id);
+    call.about = customer_id;
     stripe_put(&form, "return_url",
                return_url != NULL ? return_url : return_url_default(task->mem, settings));
     call.form = form.s;
@@ -616,18 +662,18 @@ enum err checkout_invoices(struct task *task, struct billing *billing, const cha
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/invoices"};
     struct subscription subscription;
     struct text query = text_open(task->mem, 96);
-    bool own = false;
+    const char *customer_id = NULL;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
     *ret = NULL;
     if (e == OK && subscription.customer_id != NULL)
-        e = is_own(task, billing, &subscription, &own);
-    if (e != OK || !own)
+        e = manageable(task, billing, &subscription, &customer_id);
+    if (e != OK || customer_id == NULL)
         return e;
-    stripe_put(&query, "customer", subscription.customer_id);
+    stripe_put(&query, "customer", customer_id);
     stripe_put_int(&query, "limit", INVOICES);
     call.form = query.s;
-    call.about = subscription.customer_id;
+    call.about = customer_id;
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call))
         return OK;

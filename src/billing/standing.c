@@ -135,7 +135,7 @@ static struct standing without_plan(const struct plans *plans, const struct sett
     struct subscription none = *sub;
 
     none.plan = PLAN_FREE;
-    none.status = "active";
+    none.status = sub->was_canceled ? "canceled" : "active";
     none.ends_ms = none.past_due_ms = none.unpaid_from_ms = 0;
     none.period_start_ms = none.period_end_ms = none.anchor_ms = 0;
     return standing_of(plans, settings, &none, now_ms);

@@ -425,19 +425,21 @@ static bool work_out(struct task *task, const struct billing *billing, const str
 {
     struct subscription base = *stored;
 
+    const char *none = stored->was_canceled ? "canceled" : "active";
+
     base.customer_id = outcome->customer_id;
     base.synced_ms = outcome->asked_ms;
     /* What others pay for somebody takes nothing away from them when it ends, no trial either. */
     if (stored->customer_is_foreign && answer->chosen != NULL &&
         !reading_gives(billing->plans, answer->chosen)) {
-        reading_take_nothing(&base, "active", ret);
+        reading_take_nothing(&base, none, ret);
         return true;
     }
     base.is_trial = stored->is_trial && (stored->customer_is_foreign ||
                                          !reading_ends_trial(answer->ours, stored->trial_start_ms));
     if (answer->chosen != NULL && (!base.is_trial || reading_is_live(answer->chosen)))
         return reading_take(billing->plans, answer->chosen, &answer->debt, &base, task->mem, ret);
-    reading_take_nothing(&base, "active", ret);
+    reading_take_nothing(&base, none, ret);
     return true;
 }
 
@@ -533,7 +535,11 @@ static enum err unlink_gone(struct task *task, struct billing *billing, struct s
     billing_forget(billing, ret->user_id);
     ret->found.customer_id = NULL;
     if (ret->found.stripe_id != NULL)
-        reading_take_nothing(&ret->found, "canceled", &ret->found);
+        reading_take_nothing(
+            &ret->found,
+            ret->found.customer_is_foreign && !ret->found.was_canceled ? "active" : "canceled",
+            &ret->found);
+    ret->found.customer_is_foreign = ret->found.was_canceled = false;
     return e;
 }
 
@@ -617,7 +623,7 @@ static enum err follow_subscription(struct task *task, struct billing *billing,
 struct stranger {
     const char *customer_id;
     bool is_gone, is_missing; /* deleted at Stripe; or Stripe does not know it */
-    bool is_made_here;        /* it names somebody itself */
+    bool is_own;              /* it names the user itself, or they have proved that it is theirs */
     const char *user_id;      /* whom it names, or what is paid, or a session; NULL: nobody */
     const char *paid_id; /* a live subscription of theirs, with a price of a plan; NULL: none */
     bool is_in_order;    /* one of them owes nothing: for what is not paid nobody makes room */
@@ -652,7 +658,22 @@ static enum err read_customer(struct task *task, struct billing *billing, struct
     if (e == OK)
         e = name_user(task, billing,
                       stripe_text(json_object_get(call.reply, "metadata"), "user_id"), stranger);
-    stranger->is_made_here = stranger->user_id != NULL;
+    stranger->is_own = stranger->is_own || stranger->user_id != NULL;
+    return e;
+}
+
+/* What was proved once holds on, whoever has taken the customer's place meanwhile. */
+static enum err read_noted(struct task *task, struct billing *billing, struct stranger *stranger)
+{
+    struct other_customer noted;
+    bool found;
+    enum err e = store_customer_other(task, billing->store, stranger->customer_id, &found, &noted);
+
+    if (e != OK || !found || !noted.is_own)
+        return e;
+    e = name_user(task, billing, noted.user_id, stranger);
+    stranger->is_own = stranger->is_own ||
+                       (stranger->user_id != NULL && strcmp(stranger->user_id, noted.user_id) == 0);
     return e;
 }
 
@@ -688,8 +709,8 @@ static enum err read_stranger(struct task *task, struct billing *billing,
     const json_t *one;
     bool missing;
     size_t i;
-    enum err e = list_known(task, billing, stranger->customer_id, NULL, stranger->is_made_here,
-                            &list, &missing);
+    enum err e = list_known(task, billing, stranger->customer_id, NULL, stranger->is_own, &list,
+                            &missing);
 
     json_array_foreach(list, i, one)
     {
@@ -735,6 +756,15 @@ static enum err has_live(struct task *task, struct billing *billing,
     return e;
 }
 
+static enum err note_other(struct task *task, struct billing *billing,
+                           const struct stranger *stranger)
+{
+    const struct other_customer other = {stranger->customer_id, stranger->user_id,
+                                         stranger->is_own};
+
+    return store_customer_note(task, billing->store, &other, clock_wall_ms());
+}
+
 /* Of a customer who makes room no page may be paid any more. */
 static enum err relink(struct task *task, struct billing *billing, const struct stranger *stranger,
                        const struct subscription *subscription)
@@ -743,7 +773,8 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
                                  .generation = subscription->generation,
                                  .former = subscription->customer_id,
                                  .customer_id = stranger->customer_id,
-                                 .is_foreign = !stranger->is_made_here,
+                                 .is_foreign = !stranger->is_own,
+                                 .former_is_foreign = subscription->customer_is_foreign,
                                  .now_ms = clock_wall_ms()};
     const char *linked = NULL;
     enum err e = OK;
@@ -758,14 +789,15 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
     if (e != OK || linked == NULL || strcmp(linked, stranger->customer_id) != 0)
         return e != OK ? e : fail(task, ERR_BUSY, "the customer changes at this moment");
     if (link.former != NULL)
-        log_warning(task, "a user has another customer at Stripe now, who pays",
+        log_warning(task, "a user has another customer at Stripe now",
                     LOG_S("user", stranger->user_id), LOG_S("customer", stranger->customer_id),
                     LOG_S("former", link.former));
     return OK;
 }
 
 /* Gives the stranger to the user whom it names. Under that user's lock. A customer by whom nothing
- * is had makes room; where both give, an operator has to say which one stays. */
+ * is had makes room, and a foreign one for one of the user's own that pays; where both give
+ * otherwise, an operator has to say which one stays. */
 static enum err adopt(struct task *task, struct billing *billing, const struct settings *settings,
                       const struct stranger *stranger, struct sync_outcome *ret)
 {
@@ -777,16 +809,14 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
         ret->result = stranger->paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
         return OK;
     }
-    if (e == OK)
+    if (e == OK && !(pays && stranger->is_own && subscription.customer_is_foreign))
         e = has_live(task, billing, settings, &subscription, &live);
     if (e != OK)
         return e;
-    if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_made_here))) {
+    if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_own))) {
         ret->result = live && pays ? SYNC_PAID_TWICE : SYNC_NOBODY;
         ret->named_id = stranger->user_id;
-        return live && pays ? store_customer_note(task, billing->store, stranger->user_id,
-                                                  stranger->customer_id, clock_wall_ms())
-                            : OK;
+        return live && pays ? note_other(task, billing, stranger) : OK;
     }
     e = relink(task, billing, stranger, &subscription);
     if (e == OK)
@@ -795,6 +825,23 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
 }
 
 /* Taking another's place */
+
+/* One by whom nothing is paid any more and that was made elsewhere is forgotten: what it buys anew
+ * comes by its events. */
+static enum err forget_other(struct task *task, struct billing *billing, struct stranger *stranger)
+{
+    const char *user_id = stranger->user_id;
+    enum err e;
+
+    stranger->user_id = NULL;
+    e = read_customer(task, billing, stranger);
+    stranger->is_own = stranger->user_id != NULL && strcmp(stranger->user_id, user_id) == 0;
+    stranger->user_id = user_id;
+    if (e != OK || stranger->is_missing)
+        return e;
+    return stranger->is_own ? note_other(task, billing, stranger)
+                            : store_customer_forget(task, billing->store, stranger->customer_id);
+}
 
 /* Whether the customer, whom the user has beside the linked one, pays for a plan of theirs. */
 static enum err look_at_other(struct task *task, struct billing *billing, struct stranger *stranger)
@@ -806,41 +853,79 @@ static enum err look_at_other(struct task *task, struct billing *billing, struct
     enum err e = store_subscription_by_customer(task, billing->store, stranger->customer_id,
                                                 &is_linked, &stored);
 
-    if (e != OK || is_linked)
+    if (e != OK || is_linked) {
+        stranger->is_own = false;
         return e;
+    }
     e = read_stranger(task, billing, &links, stranger);
+    if (e == OK && !stranger->is_own && stranger->paid_id == NULL && stranger->others_id == NULL)
+        return forget_other(task, billing, stranger);
     if (e != OK || !stranger->is_in_order)
         return e;
     stranger->user_id = NULL;
     e = read_customer(task, billing, stranger);
     names_other = stranger->user_id != NULL && strcmp(stranger->user_id, user_id) != 0;
     stranger->is_in_order = !names_other && !stranger->is_gone;
+    stranger->is_own = stranger->is_own && !names_other;
     stranger->user_id = user_id;
     return e;
+}
+
+static enum err compare_as(struct task *task, struct billing *billing,
+                           const struct settings *settings, const struct stranger *stranger,
+                           struct sync_outcome *ret)
+{
+    *ret = (struct sync_outcome){.user_id = stranger->user_id,
+                                 .customer_id = stranger->customer_id};
+    return compare_often(task, billing, settings, &(struct sync_links){0}, ret);
+}
+
+/* Once nothing is had any more by what others pay, the user's own customer is theirs again: with
+ * what it owes, and what it has credit for. */
+static enum err give_back(struct task *task, struct billing *billing,
+                          const struct settings *settings, struct stranger *own,
+                          struct sync_outcome *ret)
+{
+    struct subscription subscription;
+    enum err e = read_customer(task, billing, own);
+
+    if (e == OK && own->is_gone)
+        return store_customer_forget(task, billing->store, own->customer_id);
+    if (e == OK && !own->is_missing)
+        e = billing_subscription(task, billing, own->user_id, &subscription);
+    if (e == OK && !own->is_missing)
+        e = relink(task, billing, own, &subscription);
+    return e != OK || own->is_missing ? e : compare_as(task, billing, settings, own, ret);
 }
 
 /* Who has nothing by the linked customer has what another one of theirs pays. */
 static enum err take_other(struct task *task, struct billing *billing,
                            const struct settings *settings, struct sync_outcome *ret)
 {
-    const char **ids, *user_id = ret->user_id;
+    bool has_own = ret->found.customer_id != NULL && !ret->found.customer_is_foreign;
+    struct stranger own = {0};
+    struct other_customer *others;
     size_t count;
-    enum err e = store_customers_other(task, billing->store, user_id, &ids, &count);
+    enum err e = store_customers_other(task, billing->store, ret->user_id, &others, &count);
 
     for (size_t i = 0; e == OK && i < count; i++) {
-        struct stranger stranger = {.customer_id = ids[i], .user_id = user_id};
-        struct sync_outcome other = {.customer_id = ids[i]};
+        struct stranger stranger = {.customer_id = others[i].customer_id,
+                                    .user_id = ret->user_id,
+                                    .is_own = others[i].is_own};
+        struct sync_outcome other = {.customer_id = stranger.customer_id};
 
         e = look_at_other(task, billing, &stranger);
+        if (e == OK && stranger.is_own && own.customer_id == NULL)
+            own = stranger;
         if (e != OK || !stranger.is_in_order)
             continue;
         e = adopt(task, billing, settings, &stranger, &other);
-        if (e != OK || other.user_id == NULL)
-            continue;
-        *ret = other;
-        return compare_often(task, billing, settings, &(struct sync_links){0}, ret);
+        if (e == OK && other.user_id != NULL)
+            return compare_as(task, billing, settings, &stranger, ret);
     }
-    return e;
+    return e != OK || has_own || own.customer_id == NULL
+               ? e
+               : give_back(task, billing, settings, &own, ret);
 }
 
 static enum err compare_until_kept(struct task *task, struct billing *billing,
@@ -848,9 +933,9 @@ static enum err compare_until_kept(struct task *task, struct billing *billing,
                                    struct sync_outcome *ret)
 {
     enum err e = compare_often(task, billing, settings, links, ret);
-    bool has_nothing = ret->result == SYNC_DONE && strcmp(ret->found.plan, PLAN_FREE) == 0;
-
-    if (e != OK || ret->is_dry || ret->is_moved || ret->user_id == NULL || !has_nothing)
+    if (e != OK || ret->is_dry || ret->is_moved || ret->user_id == NULL ||
+        ret->result != SYNC_DONE ||
+        standing_of(billing->plans, settings, &ret->found, clock_wall_ms()).is_paid)
         return e;
     return take_other(task, billing, settings, ret);
 }
@@ -877,6 +962,8 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     struct stranger stranger = {.customer_id = links->customer_id};
     enum err e = read_customer(task, billing, &stranger);
 
+    if (e == OK && !stranger.is_gone)
+        e = read_noted(task, billing, &stranger);
     if (e != OK || stranger.is_gone) {
         ret->result = stranger.is_gone ? SYNC_GONE : SYNC_NOBODY;
         return e;
@@ -893,7 +980,7 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     if (stranger.user_id == NULL)
         ret->result = stranger.paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
     /* Nobody's customer is exchanged for what may be another product. */
-    else if (stranger.paid_id == NULL && stranger.has_unknown && !stranger.is_made_here)
+    else if (stranger.paid_id == NULL && stranger.has_unknown && !stranger.is_own)
         ret->result = SYNC_PRICE_UNKNOWN;
     if (e != OK || stranger.user_id == NULL || ret->result == SYNC_PRICE_UNKNOWN)
         return e;
@@ -1015,7 +1102,7 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
                     stranger.is_gone ? "this customer is deleted at Stripe"
                                      : "Stripe knows no such customer");
     stranger.user_id = user_id;
-    stranger.is_made_here = true;
+    stranger.is_own = true;
     if (e == OK)
         e = read_stranger(task, billing, &links, &stranger);
     if (e != OK)

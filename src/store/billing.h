@@ -33,6 +33,7 @@ struct subscription {
     int64_t generation; /* of the customer: grows when Stripe has lost it, or with another one */
     /* It was made elsewhere, by whoever paid: it gives its plan, and no say over who pays. */
     bool customer_is_foreign;
+    bool was_canceled; /* before a foreign customer was linked: so it is again once that is over */
 
     /* The trial of our own: trial_start_ms stays for ever, is_trial until something is bought. */
     bool is_trial;
@@ -147,6 +148,7 @@ struct customer_link {
     const char *former; /* NULL: none; may be the customer itself, for what is known of it now */
     const char *customer_id;
     bool is_foreign; /* customer_is_foreign, from now on */
+    bool former_is_foreign;
     int64_t now_ms;
 };
 
@@ -158,12 +160,23 @@ must_check enum err store_customer_link(struct task *task, struct store *store,
                                         const char **ret_customer);
 
 /* Customers beside the one that is linked to a user: former ones, and others that have paid for
- * them. They are said goodbye to with the user. Newest first, CUSTOMERS_OTHER at most. */
+ * them. They are said goodbye to with the user. */
+struct other_customer {
+    const char *customer_id, *user_id;
+    bool is_own; /* made here for the user, or proved to be theirs; stays so once it is noted */
+};
+must_check enum err store_customer_note(struct task *task, struct store *store,
+                                        const struct other_customer *other, int64_t now_ms);
+must_check enum err store_customer_forget(struct task *task, struct store *store,
+                                          const char *customer_id);
+must_check enum err store_customer_other(struct task *task, struct store *store,
+                                         const char *customer_id, bool *ret_found,
+                                         struct other_customer *ret);
+
+/* Those of a user: own ones first, then the newest, CUSTOMERS_OTHER at most. */
 enum { CUSTOMERS_OTHER = 8 };
-must_check enum err store_customer_note(struct task *task, struct store *store, const char *user_id,
-                                        const char *customer_id, int64_t now_ms);
 must_check enum err store_customers_other(struct task *task, struct store *store,
-                                          const char *user_id, const char ***ret,
+                                          const char *user_id, struct other_customer **ret,
                                           size_t *ret_count);
 
 /* The customer is gone, and what it had subscribed to: the user has neither, and the next
@@ -332,9 +345,13 @@ struct billing_operations {
                                    const struct mail *, int64_t, enum subscription_applied *);
     enum err (*customer_link)(struct task *, struct store *, const struct customer_link *,
                               const char **);
-    enum err (*customer_note)(struct task *, struct store *, const char *, const char *, int64_t);
-    enum err (*customers_other)(struct task *, struct store *, const char *, const char ***,
-                                size_t *);
+    enum err (*customer_note)(struct task *, struct store *, const struct other_customer *,
+                              int64_t);
+    enum err (*customer_forget)(struct task *, struct store *, const char *);
+    enum err (*customer_other)(struct task *, struct store *, const char *, bool *,
+                               struct other_customer *);
+    enum err (*customers_other)(struct task *, struct store *, const char *,
+                                struct other_customer **, size_t *);
     enum err (*customer_unlink)(struct task *, struct store *, const char *, int64_t);
     enum err (*subscription_give)(struct task *, struct store *, const char *, const char *,
                                   int64_t, int64_t, const struct audit *, bool *);

@@ -44,6 +44,7 @@ static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
         .stripe_anchor_ms = sqlite3_column_int64(s, 29),
         .customer_is_foreign = sqlite3_column_int(s, 30) != 0,
         .item_id = sqlite_db_text(task, s, 31),
+        .was_canceled = sqlite3_column_int(s, 32) != 0,
     };
 
     /* Such halves were once written when a customer was deleted: they are over. */
@@ -162,7 +163,7 @@ static enum err subscriptions(struct task *task, struct store *store,
                                .text = filter->status,
                                .row_size = sizeof(struct subscription),
                                .read_row = read_row,
-                               .number_column = 32};
+                               .number_column = 33};
     enum err e = sqlite_list(task, store, &list, page);
 
     *ret = list.rows;
@@ -496,15 +497,30 @@ static enum err run_about(struct task *task, struct sqlite_db *db, enum sqlite_s
     return sqlite_db_run(task, db, s, NULL);
 }
 
+static enum err note_other(struct task *task, struct sqlite_db *db,
+                           const struct other_customer *other, int64_t now_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_NOTE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, other->customer_id);
+        sqlite_bind(s, 2, other->user_id);
+        sqlite3_bind_int64(s, 3, now_ms);
+        sqlite3_bind_int(s, 4, other->is_own);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
 static enum err note_linked(struct task *task, struct sqlite_db *db,
                             const struct customer_link *link)
 {
-    enum err e = run_about(task, db, SQL_CUSTOMER_NOTED, link->customer_id, NULL, 0);
+    const struct other_customer former = {link->former, link->user_id, !link->former_is_foreign};
+    enum err e = run_about(task, db, SQL_CUSTOMER_FORGET, link->customer_id, NULL, 0);
 
     if (e == OK)
         e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, NULL, link->now_ms);
     if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
-        e = run_about(task, db, SQL_CUSTOMER_NOTE, link->former, link->user_id, link->now_ms);
+        e = note_other(task, db, &former, link->now_ms);
     return e;
 }
 
@@ -542,9 +558,10 @@ static enum err customer_link(struct task *task, struct store *store,
 }
 
 struct noted {
-    const char *user_id, *customer_id;
+    const struct other_customer *other;
+    const char *customer_id, *user_id;
     int64_t now_ms;
-    const char **ids;
+    struct other_customer *rows;
     size_t count;
 };
 
@@ -552,16 +569,59 @@ static enum err note_customer(struct task *task, struct sqlite_db *db, void *arg
 {
     const struct noted *noted = argument;
 
-    return run_about(task, db, SQL_CUSTOMER_NOTE, noted->customer_id, noted->user_id,
-                     noted->now_ms);
+    return note_other(task, db, noted->other, noted->now_ms);
 }
 
-static enum err customer_note(struct task *task, struct store *store, const char *user_id,
-                              const char *customer_id, int64_t now_ms)
+static enum err customer_note(struct task *task, struct store *store,
+                              const struct other_customer *other, int64_t now_ms)
 {
-    return sqlite_writing(
-        task, store, note_customer,
-        &(struct noted){.user_id = user_id, .customer_id = customer_id, .now_ms = now_ms});
+    return sqlite_writing(task, store, note_customer,
+                          &(struct noted){.other = other, .now_ms = now_ms});
+}
+
+static enum err forget_customer(struct task *task, struct sqlite_db *db, void *argument)
+{
+    const struct noted *noted = argument;
+
+    return run_about(task, db, SQL_CUSTOMER_FORGET, noted->customer_id, NULL, 0);
+}
+
+static enum err customer_forget(struct task *task, struct store *store, const char *customer_id)
+{
+    return sqlite_writing(task, store, forget_customer,
+                          &(struct noted){.customer_id = customer_id});
+}
+
+static struct other_customer read_other(struct task *task, sqlite3_stmt *s)
+{
+    return (struct other_customer){sqlite_db_text(task, s, 0), sqlite_db_text(task, s, 1),
+                                   sqlite3_column_int(s, 2) != 0};
+}
+
+static enum err find_other(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct noted *noted = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_OTHER);
+    bool found = false;
+    enum err e;
+
+    if (s != NULL)
+        sqlite_bind(s, 1, noted->customer_id);
+    e = sqlite_db_row(task, db, s, &found);
+    noted->count = found ? 1 : 0;
+    if (e == OK && found)
+        *noted->rows = read_other(task, s);
+    return e;
+}
+
+static enum err customer_other(struct task *task, struct store *store, const char *customer_id,
+                               bool *ret_found, struct other_customer *ret)
+{
+    struct noted noted = {.customer_id = customer_id, .rows = ret};
+    enum err e = sqlite_reading(task, store, find_other, &noted);
+
+    *ret_found = noted.count > 0;
+    return e;
 }
 
 static enum err read_others(struct task *task, struct sqlite_db *db, void *argument)
@@ -574,19 +634,19 @@ static enum err read_others(struct task *task, struct sqlite_db *db, void *argum
         return task->err;
     sqlite_bind(s, 1, noted->user_id);
     sqlite3_bind_int(s, 2, CUSTOMERS_OTHER);
-    noted->ids = mem_array(task->mem, const char *, CUSTOMERS_OTHER);
+    noted->rows = mem_array(task->mem, struct other_customer, CUSTOMERS_OTHER);
     while ((code = sqlite3_step(s)) == SQLITE_ROW)
-        noted->ids[noted->count++] = sqlite_db_text(task, s, 0);
+        noted->rows[noted->count++] = read_other(task, s);
     return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
 }
 
 static enum err customers_other(struct task *task, struct store *store, const char *user_id,
-                                const char ***ret, size_t *ret_count)
+                                struct other_customer **ret, size_t *ret_count)
 {
     struct noted noted = {.user_id = user_id};
     enum err e = sqlite_reading(task, store, read_others, &noted);
 
-    *ret = noted.ids;
+    *ret = noted.rows;
     *ret_count = noted.count;
     return e;
 }
@@ -838,6 +898,8 @@ const struct billing_operations sqlite_billing_operations = {
     .subscription_apply = subscription_apply,
     .customer_link = customer_link,
     .customer_note = customer_note,
+    .customer_forget = customer_forget,
+    .customer_other = customer_other,
     .customers_other = customers_other,
     .customer_unlink = customer_unlink,
     .subscription_give = subscription_give,

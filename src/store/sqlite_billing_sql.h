@@ -7,7 +7,7 @@
     " cancel_at_period_end, synced_at, customer_generation, is_trial, trial_start, trial_end,"     \
     " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
     " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor,"                \
-    " customer_foreign, stripe_item_id"
+    " customer_foreign, stripe_item_id, was_canceled"
 #define SQLITE_CHECKOUT_COLUMNS                                                                    \
     "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
     " expires_at, leased_until"
@@ -107,24 +107,31 @@
     X(CUSTOMER_LINK,                                                                               \
       "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
       " customer_generation = customer_generation + (?5 IS NOT NULL), customer_foreign = ?6,"      \
+      " was_canceled = iif(NOT ?6, 0, iif(customer_foreign, was_canceled,"                         \
+      " plan = 'free' AND status = 'canceled')),"                                                  \
       " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
       " AND stripe_customer_id IS ?5")                                                             \
-    X(CUSTOMER_NOTE, "INSERT INTO other_customers(customer_id, user_id, noted_at)"                 \
-                     " VALUES(?1, ?2, ?3) ON CONFLICT(customer_id) DO UPDATE"                      \
-                     " SET user_id = excluded.user_id, noted_at = excluded.noted_at")              \
-    X(CUSTOMER_NOTED, "DELETE FROM other_customers WHERE customer_id = ?1")                        \
-    X(CUSTOMERS_OTHER, "SELECT customer_id FROM other_customers WHERE user_id = ?1"                \
-                       " ORDER BY noted_at DESC LIMIT ?2")                                         \
+    X(CUSTOMER_NOTE, "INSERT INTO other_customers(customer_id, user_id, noted_at, own)"            \
+                     " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(customer_id) DO UPDATE"                  \
+                     " SET own = excluded.own OR (own AND user_id = excluded.user_id),"            \
+                     " user_id = excluded.user_id, noted_at = excluded.noted_at")                  \
+    X(CUSTOMER_FORGET, "DELETE FROM other_customers WHERE customer_id = ?1")                       \
+    X(CUSTOMER_OTHER, "SELECT customer_id, user_id, own FROM other_customers"                      \
+                      " WHERE customer_id = ?1")                                                   \
+    X(CUSTOMERS_OTHER, "SELECT customer_id, user_id, own FROM other_customers WHERE user_id = ?1"  \
+                       " ORDER BY own DESC, noted_at DESC LIMIT ?2")                               \
     X(CUSTOMERS_FORGET, "DELETE FROM other_customers WHERE user_id = ?1")                          \
     X(EVENTS_REVIVE,                                                                               \
       "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '',"               \
       " done_at = 0 WHERE customer_id = ?1 AND state = 'dead'"                                     \
       " AND (error LIKE 'paid twice%' OR error LIKE '%names no user%')")                           \
     X(CUSTOMER_UNLINK,                                                                             \
-      "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0,"                  \
+      "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0, was_canceled = "  \
+      "0,"                                                                                         \
       " plan = CASE WHEN stripe_subscription_id IS NULL THEN plan ELSE 'free' END,"                \
       " status = CASE WHEN stripe_subscription_id IS NULL THEN status"                             \
-      " WHEN is_trial THEN 'trialing' ELSE 'canceled' END,"                                        \
+      " WHEN is_trial THEN 'trialing' WHEN customer_foreign AND NOT was_canceled THEN 'active'"    \
+      " ELSE 'canceled' END,"                                                                      \
       " canceled_at = CASE WHEN stripe_subscription_id IS NULL THEN canceled_at ELSE ?2 END,"      \
       " stripe_subscription_id = NULL, stripe_price_id = NULL, current_period_start = 0,"          \
       " current_period_end = 0, past_due_at = 0, cancel_at_period_end = 0,"                        \

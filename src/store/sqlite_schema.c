@@ -237,6 +237,11 @@ static const char *const steps[] = {
     "  WHERE stripe_customer_id IS NOT NULL;"
     "DROP INDEX IF EXISTS events_dead;"
     "CREATE INDEX events_state ON events (state, number);",
+
+    "ALTER TABLE other_customers ADD COLUMN own INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX other_customers_user;"
+    "CREATE INDEX other_customers_user ON other_customers (user_id, own, noted_at);"
+    "ALTER TABLE subscriptions ADD COLUMN was_canceled INTEGER NOT NULL DEFAULT 0;",
 };
 
 int sqlite_schema_version(void)

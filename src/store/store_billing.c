@@ -62,14 +62,25 @@ enum err store_customer_link(struct task *task, struct store *store,
     return store->operations->billing->customer_link(task, store, link, ret_customer);
 }
 
-enum err store_customer_note(struct task *task, struct store *store, const char *user_id,
-                             const char *customer_id, int64_t now_ms)
+enum err store_customer_note(struct task *task, struct store *store,
+                             const struct other_customer *other, int64_t now_ms)
 {
-    return store->operations->billing->customer_note(task, store, user_id, customer_id, now_ms);
+    return store->operations->billing->customer_note(task, store, other, now_ms);
+}
+
+enum err store_customer_forget(struct task *task, struct store *store, const char *customer_id)
+{
+    return store->operations->billing->customer_forget(task, store, customer_id);
+}
+
+enum err store_customer_other(struct task *task, struct store *store, const char *customer_id,
+                              bool *ret_found, struct other_customer *ret)
+{
+    return store->operations->billing->customer_other(task, store, customer_id, ret_found, ret);
 }
 
 enum err store_customers_other(struct task *task, struct store *store, const char *user_id,
-                               const char ***ret, size_t *ret_count)
+                               struct other_customer **ret, size_t *ret_count)
 {
     return store->operations->billing->customers_other(task, store, user_id, ret, ret_count);
 }

@@ -334,3 +334,93 @@ def test_a_goodbye_leaves_what_a_session_says_is_somebody_elses(world):
     becomes(world, mine, "canceled")
     time.sleep(0.5)
     assert bought["status"] == "active" and not world.stripe.things[person.customer].get("deleted")
+
+
+# What is one's own, beside what a stranger pays
+
+def unpaid(world, person):
+    with world.stripe.lock:
+        world.stripe.change(person.live(), "customer.subscription.updated", status="unpaid")
+    tell(world, person)
+
+
+def ends(world, person):
+    person.cancels_now()
+    tell(world, person)
+
+
+def linked_to(world, user):
+    return rows(world.manus, "SELECT stripe_customer_id FROM subscriptions WHERE user_id = ?", user["id"])[0][0]
+
+
+def test_an_own_credit_is_had_again_once_what_a_stranger_paid_is_over(world):
+    user, mine = world.subscriber()
+    with world.stripe.lock:
+        world.stripe.things[mine.customer]["balance"] = -3000
+    ends(world, mine)
+    payer = by_a_stranger(world, user, world.basic)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    ends(world, payer)
+    assert linked_to(world, user) == mine.customer
+    again, session = world.checkout(user)
+    assert again.customer == mine.customer and again.pay(session) and balance(world, mine) == -1100
+
+
+def test_an_own_debt_is_reached_beside_what_a_stranger_pays_and_comes_first_once_it_is_paid(world):
+    user, mine = world.subscriber("pro")
+    unpaid(world, mine)
+    payer = by_a_stranger(world, user, world.basic)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+    assert world.stripe.asked("POST /v1/billing_portal/sessions")[-1]["params"]["customer"] == mine.customer
+    assert [one["amount_due"] for one in world.get(user, "invoices").json()["invoices"]] == [4900]
+    with world.stripe.lock:
+        world.stripe.change(mine.live(), "customer.subscription.updated", status="active")
+    tell(world, mine)
+    assert plan_of(world, user) == ("pro", "active", 5000) and linked_to(world, user) == mine.customer
+    assert payer.subscription["status"] == "active"
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_what_a_stranger_paid_for_a_while_makes_no_free_plan_of_one_that_was_over(world, is_deleted):
+    user, mine = world.subscriber()
+    if is_deleted:
+        mine.is_deleted()
+        tell(world, mine)
+    else:
+        ends(world, mine)
+    before = plan_of(world, user)
+    assert before[1] == "canceled" and runs(world, user)[0] == 402
+    payer = by_a_stranger(world, user, world.basic)
+    assert runs(world, user)[0] == 200
+    ends(world, payer)
+    assert plan_of(world, user) == before and runs(world, user)[0] == 402
+
+
+def test_a_proof_outlives_that_another_customer_takes_the_place(world):
+    user = world.user()
+    confirm(world, user)
+    proved = by_a_stranger(world, user, world.basic, user["email"])
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+    unpaid(world, proved)
+    payer = by_a_stranger(world, user, world.pro)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    rows(world.manus, "UPDATE users SET verified_at = 0 WHERE user_id = ?", user["id"])
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+    ends(world, payer)
+    assert linked_to(world, user) == proved.customer
+    assert world.subscription(user)["status"] == "unpaid" and runs(world, user)[0] == 402
+    assert world.post(user, "create-portal-session", {}).status_code == 200
+
+
+def test_strangers_who_pay_nothing_any_more_are_asked_about_once(world):
+    user = world.user()
+    for _ in range(3):
+        ends(world, by_a_stranger(world, user, world.basic))
+    world.checkout(user)
+    command(world, "sync", "--user", user["email"])
+    asked = len(world.stripe.asked())
+    command(world, "sync", "--user", user["email"])
+    asked = [f"{one['method']} {one['path']} {one['query']}" for one in world.stripe.asked()[asked:]]
+    assert len(asked) == 1, asked
+    assert rows(world.manus, "SELECT customer_id FROM other_customers") == []

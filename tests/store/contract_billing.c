@@ -329,7 +329,7 @@ static void test_a_customer_takes_the_place_of_another_only_while_that_is_linked
     assert_true(now.revision > stored.revision + 1);
 }
 
-static size_t others_of(struct task *task, const char *user_id, const char ***ret)
+static size_t others_of(struct task *task, const char *user_id, struct other_customer **ret)
 {
     size_t count;
 
@@ -341,20 +341,50 @@ static void test_a_former_customer_and_a_second_one_are_remembered_until_one_is_
 {
     struct task *task = *state;
     struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
-    const char *former = said.customer_id, **others, *user_id = stored.user_id;
+    const char *former = said.customer_id, *user_id = stored.user_id;
+    struct other_customer *others;
     const char *next = mem_printf(task->mem, "%s_next", former);
     const char *second = mem_printf(task->mem, "%s_second", former);
 
     assert_int_equal(apply(task, &said), APPLIED);
-    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS + 1), OK);
-    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS + 1), OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_customer_note(task, store,
+                                             &(struct other_customer){second, user_id, i == 0},
+                                             SAMPLE_MS + i),
+                         OK);
     assert_string_equal(link_for(task, user_id, said.generation, former, next), next);
     assert_int_equal(others_of(task, user_id, &others), 2);
-    assert_string_equal(others[0], second);
-    assert_string_equal(others[1], former);
+    assert_string_equal(others[0].customer_id, second);
+    assert_string_equal(others[1].customer_id, former);
+    assert_true(others[0].is_own && others[1].is_own);
     assert_string_equal(link_for(task, user_id, said.generation + 1, next, second), second);
     assert_int_equal(others_of(task, user_id, &others), 2);
-    assert_true(strcmp(others[0], second) != 0 && strcmp(others[1], second) != 0);
+    assert_true(strcmp(others[0].customer_id, second) != 0 &&
+                strcmp(others[1].customer_id, second) != 0);
+}
+
+static void
+test_of_other_customers_own_ones_come_first_and_each_is_known_and_forgotten(void **state)
+{
+    struct task *task = *state;
+    const char *user_id = open_for(task, person(task)).user_id;
+    struct other_customer of[] = {{mem_printf(task->mem, "cus_%s_a", user_id), user_id, true},
+                                  {mem_printf(task->mem, "cus_%s_b", user_id), user_id, false}};
+    struct other_customer *others, found;
+    bool is_found;
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_customer_note(task, store, &of[i], SAMPLE_MS + i), OK);
+    assert_int_equal(others_of(task, user_id, &others), 2);
+    assert_string_equal(others[0].customer_id, of[0].customer_id);
+    assert_false(others[1].is_own);
+    assert_int_equal(store_customer_other(task, store, of[0].customer_id, &is_found, &found), OK);
+    assert_true(is_found && found.is_own);
+    assert_string_equal(found.user_id, user_id);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_customer_forget(task, store, of[i].customer_id), OK);
+    assert_int_equal(store_customer_other(task, store, of[0].customer_id, &is_found, &found), OK);
+    assert_false(is_found);
 }
 
 static void test_a_customer_is_foreign_from_its_link_until_another_word_or_its_end(void **state)
@@ -367,18 +397,21 @@ static void test_a_customer_is_foreign_from_its_link_until_another_word_or_its_e
         .customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem)),
         .is_foreign = true,
         .now_ms = SAMPLE_MS};
-    const char *linked, **others;
+    struct other_customer *others;
+    const char *linked;
 
+    stored.status = "canceled";
+    assert_int_equal(apply(task, &stored), APPLIED);
     assert_int_equal(store_customer_link(task, store, &link, &linked), OK);
     now = read_of(task, stored.user_id);
-    assert_true(now.customer_is_foreign);
+    assert_true(now.customer_is_foreign && now.was_canceled);
     now.plan = "basic";
     assert_int_equal(apply(task, &now), APPLIED);
     now = read_of(task, stored.user_id);
     assert_true(now.customer_is_foreign);
     link_for(task, stored.user_id, now.generation, link.customer_id, link.customer_id);
     now = read_of(task, stored.user_id);
-    assert_false(now.customer_is_foreign);
+    assert_false(now.customer_is_foreign || now.was_canceled);
     assert_string_equal(now.plan, "basic");
     assert_int_equal(others_of(task, stored.user_id, &others), 0);
 }
@@ -1351,7 +1384,8 @@ static void test_of_a_customer_that_is_linked_the_dead_events_wait_again(void **
 static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(void **state)
 {
     struct task *task = *state;
-    const char *user_id = person(task), *other = person(task), *said, **others;
+    const char *user_id = person(task), *other = person(task), *said;
+    struct other_customer *others;
     const char *second = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
     struct subscription stored = open_for(task, user_id), state_now = paid(task, &stored);
     struct usage usage = usage_of(&stored, 10);
@@ -1370,7 +1404,9 @@ static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(
     apply(task, &state_now);
     event.customer_id = state_now.customer_id;
     put(task, &event, &said);
-    assert_int_equal(store_customer_note(task, store, user_id, second, SAMPLE_MS), OK);
+    assert_int_equal(store_customer_note(
+                         task, store, &(struct other_customer){second, user_id, false}, SAMPLE_MS),
+                     OK);
     assert_int_equal(store_user_delete(task, store, user_id, NULL, &audit, &changed), OK);
     assert_int_equal(changed, USER_CHANGED);
     assert_false(has_subscription(task, user_id));
@@ -1410,6 +1446,7 @@ int contract_billing_run(struct store *of)
         TEST(test_anothers_customer_is_not_linked),
         TEST(test_a_former_customer_and_a_second_one_are_remembered_until_one_is_linked),
         TEST(test_of_a_customer_that_is_linked_the_dead_events_wait_again),
+        TEST(test_of_other_customers_own_ones_come_first_and_each_is_known_and_forgotten),
         TEST(test_a_customer_is_foreign_from_its_link_until_another_word_or_its_end),
         TEST(test_of_many_trials_begun_at_once_one_is),
         TEST(test_a_trial_keeps_what_was_used_and_is_had_once_for_ever),

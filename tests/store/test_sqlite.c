@@ -431,7 +431,8 @@ static void test_an_empty_file_is_brought_to_the_newest_schema(void **state)
 static void undo_events(struct place *place)
 {
     sql(place, "DROP TABLE other_customers;"
-               "ALTER TABLE subscriptions DROP COLUMN customer_foreign");
+               "ALTER TABLE subscriptions DROP COLUMN customer_foreign;"
+               "ALTER TABLE subscriptions DROP COLUMN was_canceled");
     sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
                "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
