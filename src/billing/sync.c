@@ -1020,10 +1020,16 @@ enum err sync_subscription(struct task *task, struct billing *billing,
                            struct sync_outcome *ret)
 {
     struct sync_links links = *given;
+    bool is_user = false;
     enum err e = OK;
 
     if (!stripe_is_id(links.customer_id, "cus_"))
         e = follow_subscription(task, billing, &links);
+    /* Other programs put in their own names. */
+    if (e == OK && links.user_id != NULL)
+        e = look_for_user(task, billing, links.user_id, &is_user);
+    if (!is_user)
+        links.user_id = NULL;
     *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = links.customer_id};
     if (e != OK || !stripe_is_id(links.customer_id, "cus_"))
         return e;
