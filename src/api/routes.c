@@ -214,15 +214,18 @@ static const struct refusal portal_refusals[] = {{400, "No Stripe customer found
                                                  {409, PAID_BY_OTHERS},
                                                  STRIPE_REFUSALS};
 static const struct refusal invoices_refusals[] = {STRIPE_REFUSALS};
-static const struct refusal change_refusals[] = {{400, "Invalid plan: NAME"},
-                                                 {400, "This is your plan already"},
-                                                 {400, "There is no subscription to change"},
-                                                 {402, PAYMENT_FAILS, "Advice"},
-                                                 {409, PAID_BY_OTHERS},
-                                                 {409,
-                                                  "Your subscription ends on 2030-01-31: take that "
-                                                  "back first (resume), then change the plan"},
-                                                 STRIPE_REFUSALS};
+static const struct refusal change_refusals[] = {
+    {400, "Invalid plan: NAME"},
+    {400, "This is your plan already"},
+    {400, "There is no subscription to change"},
+    {402, PAYMENT_FAILS, "Advice"},
+    {409, PAID_BY_OTHERS},
+    {409, "Your subscription ends on 2030-01-31: take that "
+          "back first (resume), then change the plan"},
+    {409, "Your trial is over, and your subscription "
+          "paused: resume it first, then change the plan, "
+          "or cancel it and buy another one"},
+    STRIPE_REFUSALS};
 static const struct refusal webhook_refusals[] = {
     {400, "Missing Stripe-Signature header"},
     {400, "Webhook processing failed: this is no event"},

@@ -76,6 +76,8 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
     billing->plans = plans;
     billing->stripe = stripe_open(billing, settings);
     open_locks(billing);
+    for (size_t i = 0; i < BILLING_HELD; i++)
+        billing->held_runs[i] = -1;
     talloc_set_destructor(billing, close_billing);
     billing->subscriptions = recall_open(billing, copy_remembered);
     return billing;
@@ -122,15 +124,58 @@ bool billing_lock_soon(struct billing *billing, const char *user_id)
     return place != NULL;
 }
 
+static bool is_held(const struct billing *billing, size_t i, const char *user_id)
+{
+    return billing->held[i] != NULL && strcmp(billing->held[i], user_id) == 0;
+}
+
+static void set_runs(struct billing *billing, size_t i, int64_t runs)
+{
+    atomic_fetch_add(&billing->holding, (runs >= 0) - (billing->held_runs[i] >= 0));
+    billing->held_runs[i] = runs;
+}
+
 void billing_unlock(struct billing *billing, const char *user_id)
 {
     pthread_mutex_lock(&billing->lock);
     for (size_t i = 0; i < BILLING_HELD; i++) {
-        if (billing->held[i] != NULL && strcmp(billing->held[i], user_id) == 0)
-            billing->held[i] = NULL;
+        if (!is_held(billing, i, user_id))
+            continue;
+        billing->held[i] = NULL;
+        set_runs(billing, i, -1);
     }
     pthread_cond_broadcast(&billing->released);
     pthread_mutex_unlock(&billing->lock);
+}
+
+void billing_hold_runs(struct billing *billing, const char *user_id, int64_t runs)
+{
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (is_held(billing, i, user_id))
+            set_runs(billing, i, runs);
+    }
+    pthread_mutex_unlock(&billing->lock);
+}
+
+/* What is held of the limit, by a switch that is under way. */
+static void apply_hold(struct billing *billing, const char *user_id, struct standing *standing)
+{
+    int64_t runs = -1;
+
+    if (atomic_load(&billing->holding) == 0)
+        return;
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD; i++) {
+        if (is_held(billing, i, user_id))
+            runs = billing->held_runs[i];
+    }
+    pthread_mutex_unlock(&billing->lock);
+    if (runs < 0 || (standing->limit >= 0 && standing->limit <= runs))
+        return;
+    standing->limit = runs;
+    if (standing->used >= runs)
+        standing->verdict = STANDING_EXHAUSTED;
 }
 
 bool billing_enter(struct billing *billing, const char *user_id)
@@ -260,6 +305,8 @@ enum err billing_consume(struct task *task, struct billing *billing,
         if (e != OK)
             return e;
         *ret = standing_of(billing->plans, settings, known, now_ms);
+        if (ret->verdict == STANDING_GOOD)
+            apply_hold(billing, user_id, ret);
         if (ret->verdict != STANDING_GOOD)
             return OK;
         e = charge(task, billing, known, now_ms, ret, &outdated);

@@ -29,6 +29,8 @@ struct billing {
     pthread_mutex_t lock;
     pthread_cond_t released;
     const char *held[BILLING_HELD];
+    int64_t held_runs[BILLING_HELD];  /* billing_hold_runs(); -1: nothing */
+    atomic_int holding;               /* how many of those there are */
     const char *asking[BILLING_HELD]; /* whose requests are in work; NULL: none */
     atomic_int waiting;               /* for somebody else's checkout */
 };
@@ -45,6 +47,10 @@ void billing_lock(struct billing *billing, const char *user_id);
  * user who asks much at once does not keep the lane from the others. */
 bool billing_lock_soon(struct billing *billing, const char *user_id);
 void billing_unlock(struct billing *billing, const char *user_id);
+
+/* While the caller holds the user no run begins beyond so many in the period; -1: as the plan says.
+ * A count that is read after that stands, but for what is charged at that very moment. */
+void billing_hold_runs(struct billing *billing, const char *user_id, int64_t runs);
 
 /* Around each request that asks Stripe. False, and nothing to leave: as many of this user's are in
  * work as may be, so that somebody whom Stripe answers slowly does not keep all threads from the

@@ -688,7 +688,8 @@ enum err checkout_invoices(struct task *task, struct billing *billing, const cha
 static enum err read_live(struct task *task, struct billing *billing,
                           const struct subscription *subscription, json_t **ret)
 {
-    auto_call struct stripe_call call = {.method = "GET", .about = subscription->customer_id};
+    auto_call struct stripe_call call = {
+        .method = "GET", .form = "expand[0]=latest_invoice", .about = subscription->customer_id};
     enum err e;
 
     if (!is_subscribed(subscription) || !stripe_is_id(subscription->stripe_id, "sub_"))
@@ -803,6 +804,10 @@ static enum err may_switch(struct task *task, const struct billing *billing, con
     const char *status = stripe_text(live, "status");
     const struct plan *now;
 
+    if (reading_is_paused(live))
+        return fail(task, ERR_CONFLICT,
+                    "Your trial is over, and your subscription paused: resume it first, then "
+                    "change the plan, or cancel it and buy another one");
     if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0)
         return fail_payment(task, advice_payment_due);
     if (*stripe_text(json_object_get(live, "pause_collection"), "behavior") != '\0')
@@ -969,10 +974,15 @@ static enum err switch_plan(struct task *task, struct billing *billing,
         e = fail_unless_own(task, billing, ret);
     if (e == OK)
         e = may_switch(task, billing, live, ret, plan, &items);
+    /* What is credited is not used while Stripe is asked. */
+    if (e == OK)
+        billing_hold_runs(billing, user_id, plan->runs);
     if (e == OK)
         e = choose_proration(task, billing, settings, ret, live, plan, &credits);
     if (e != OK)
         return e;
+    if (!credits)
+        billing_hold_runs(billing, user_id, -1);
     put_items(task, &form, "items", &items, plan_price(plan));
     stripe_put(&form, "proration_behavior", credits ? "always_invoice" : "none");
     stripe_put(&form, "payment_behavior", "error_if_incomplete");
@@ -1085,10 +1095,11 @@ static enum err mark_end(struct task *task, struct billing *billing,
     return e == OK ? change(task, billing, settings, ret, &call, ret) : e;
 }
 
-/* It goes on once its invoice is paid. */
+/* What was owed when it was resumed before is paid, and no second invoice made. */
 static enum err unpause(struct task *task, struct billing *billing, const struct settings *settings,
-                        struct subscription *ret)
+                        const json_t *live, struct subscription *ret)
 {
+    const char *invoice_id = reading_owes(live) ? stripe_id_of(live, "latest_invoice") : "";
     const struct stripe_call declined = {
         .status = 402, .code = "", .decline_code = "", .param = "", .message = ""};
     auto_call struct stripe_call call = {
@@ -1096,11 +1107,28 @@ static enum err unpause(struct task *task, struct billing *billing, const struct
         .path = mem_printf(task->mem, "/v1/subscriptions/%s/resume", ret->stripe_id),
         .form = "billing_cycle_anchor=now",
         .key = mem_printf(task->mem, "manus:unpause:%s", crypto_id(task->mem))};
-    enum err e = change(task, billing, settings, ret, &call, ret);
+    enum err e;
 
+    if (stripe_is_id(invoice_id, "in_")) {
+        call.path = mem_printf(task->mem, "/v1/invoices/%s/pay", invoice_id);
+        call.form = NULL;
+    }
+    e = change(task, billing, settings, ret, &call, ret);
     if (e == OK && strcmp(ret->status, "canceled") == 0)
         return fail_payment(task, advice_for(&declined));
     return e;
+}
+
+/* Nothing of what is paused is paid: it need not run out. */
+static enum err end_paused(struct task *task, struct billing *billing,
+                           const struct settings *settings, struct subscription *ret)
+{
+    auto_call struct stripe_call call = {
+        .method = "DELETE",
+        .path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id),
+        .form = "prorate=false"};
+
+    return change(task, billing, settings, ret, &call, ret);
 }
 
 static enum err set_end(struct task *task, struct billing *billing, const struct settings *settings,
@@ -1121,7 +1149,9 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
     if (e != OK)
         return e;
     item = reading_plan_item(billing->plans, live, ret, &plan);
-    is_paused = !ends && reading_is_paused(live);
+    is_paused = reading_is_paused(live);
+    if (ends && is_paused)
+        return end_paused(task, billing, settings, ret);
     if (!ends)
         e = fail_if_agreed(task, live, item);
     if (e != OK)
@@ -1135,7 +1165,7 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
         e = mark_end(task, billing, settings, live, form, ends, ret);
     else if (!is_paused)
         e = read_again(task, billing, settings, ret, ret);
-    return e == OK && is_paused ? unpause(task, billing, settings, ret) : e;
+    return e == OK && is_paused ? unpause(task, billing, settings, live, ret) : e;
 }
 
 enum err checkout_cancel(struct task *task, struct billing *billing,

@@ -135,8 +135,11 @@ class Invoices:
 
     def forgive(self, invoice, sub):
         """The newest invoice decides: older ones may stay open."""
-        if sub["status"] in ("incomplete", "past_due", "unpaid") and invoice["id"] == sub["latest_invoice"]:
+        resumes = sub["status"] == "paused" and invoice["status"] != "void"
+        if (resumes or sub["status"] in ("incomplete", "past_due", "unpaid")) and invoice["id"] == sub["latest_invoice"]:
             self.change(sub, "customer.subscription.updated", status="active")
+            if resumes:
+                self.emit("customer.subscription.resumed", sub)
 
     def payments_of(self, invoice):
         return listed(list(reversed(self.every("invoice_payment", invoice=invoice["id"]))), f"/v1/invoice_payments?invoice={invoice['id']}")

@@ -444,7 +444,7 @@ class State(Invoices, Changes):
             raise Refused(400, "Only paused subscriptions can be resumed.")
         before = copied(sub)
         self.anew(sub, self.now())
-        if self.invoice(sub, "subscription_update"):
+        if self.invoice(sub, "subscription_update") and sub["status"] == "paused":
             sub["status"] = "active"
             self.emit("customer.subscription.updated", sub, before)
             self.emit("customer.subscription.resumed", sub)

@@ -424,3 +424,71 @@ def test_strangers_who_pay_nothing_any_more_are_asked_about_once(world):
     asked = [f"{one['method']} {one['path']} {one['query']}" for one in world.stripe.asked()[asked:]]
     assert len(asked) == 1, asked
     assert rows(world.manus, "SELECT customer_id FROM other_customers") == []
+
+
+# What is paused, and what is under way
+
+def paused(world):
+    """(user, person) whose trial at Stripe is over, without a card."""
+    user = world.user()
+    person, _ = world.checkout(user)
+    with world.stripe.lock:
+        world.stripe.start_subscription(person.customer, [(world.basic, 1)], trial_end=world.stripe.now() + 5 * 86400,
+                                        settings={"end_behavior": {"missing_payment_method": "pause"}})
+    world.stripe.cards[person.customer] = None
+    world.stripe.pass_time(6 * 86400)
+    tell(world, person)
+    assert person.subscription["status"] == "paused" and runs(world, user)[0] == 402
+    return user, person
+
+
+def invoices_of(world, person, status):
+    return [one["id"] for one in world.stripe.every("invoice", customer=person.customer, status=status) if one["amount_due"]]
+
+
+def test_who_tries_again_to_resume_pays_the_same_invoice(world):
+    user, person = paused(world)
+    person.card_fails()
+    for _ in range(3):
+        assert world.post(user, "resume").status_code == 402
+        assert len(invoices_of(world, person, "open")) == 1
+    due = invoices_of(world, person, "open")
+    person.card_works()
+    reply = world.post(user, "resume")
+    assert (reply.status_code, reply.json()["status"]) == (200, "active"), reply.text
+    assert invoices_of(world, person, "open") == [] and invoices_of(world, person, "paid") == due
+
+
+def test_who_is_paused_is_told_the_way_to_another_plan(world):
+    user, person = paused(world)
+    reply = world.post(user, "change-plan", {"plan": "pro"})
+    assert reply.status_code == 409 and "resume" in reply.json()["msg"], reply.text
+    assert world.post(user, "cancel").json()["status"] == "canceled"
+    assert person.subscription["status"] == "canceled" and balance(world, person) == 0
+    other, session = world.checkout(user, "pro")
+    assert other.pay(session) and world.post(user, f"checkout-sessions/{session}/fulfil").json()["status"] == "complete"
+
+
+def test_while_a_switch_is_under_way_no_more_runs_begin_than_the_smaller_plan_has(world):
+    user, person = world.subscriber("pro")
+    rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 997, usage_period = current_period_start + 1, revision = revision + 1 WHERE user_id = ?", user["id"])
+    seen = []
+    world.stripe.meanwhile(lambda: seen.extend(runs(world, user)[0] for _ in range(6)), "POST /v1/subscriptions/.*")
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code == 200
+    assert seen == [200] * 3 + [402] * 3
+    assert balance(world, person) < -2900 and runs(world, user)[0] == 402
+
+
+def test_after_a_switch_that_fails_the_plan_is_whole(world):
+    user, person = world.subscriber("pro")
+    rows(world.manus, "UPDATE subscriptions SET monthly_agent_runs = 1000, usage_period = current_period_start + 1, revision = revision + 1 WHERE user_id = ?", user["id"])
+    world.stripe.refuses("POST /v1/subscriptions/.*", 400, "no")
+    assert world.post(user, "change-plan", {"plan": "basic"}).status_code >= 400
+    assert runs(world, user)[0] == 200
+
+
+def test_another_products_page_of_another_program_alarms_nobody(world):
+    user, person = world.subscriber()
+    person.checks_out(world.newsletter, "news-42")
+    tell(world, person)
+    assert not dead(world) and plan_of(world, user) == ("basic", "active", 1000)
