@@ -334,8 +334,9 @@ static enum err finish(struct task *task, struct billing *billing, const struct 
                                   outcome->mail, clock_wall_ms());
 
     metric_add(METRIC_events_applied, 1);
+    /* What concerns somebody else is told by its own event. */
     if (e == OK && outcome->user_id != NULL && outcome->customer_id != NULL &&
-        outcome->asked_ms != 0)
+        outcome->asked_ms != 0 && !outcome->has_others)
         e = store_events_done(task, billing->store, outcome->customer_id, outcome->asked_ms,
                               outcome->user_id, clock_wall_ms(), &settled);
     metric_add(METRIC_events_applied, settled);

@@ -461,6 +461,22 @@ static const json_t *find_others(const struct billing *billing, const struct ans
     return NULL;
 }
 
+/* A live one with a plan that is another user's. */
+static bool has_others(const struct billing *billing, const struct answer *answer,
+                       const struct subscription *stored)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(answer->list, i, one)
+    {
+        if (reading_is_paid_plan(billing->plans, one) &&
+            !reading_is_ours(billing->plans, one, stored))
+            return true;
+    }
+    return false;
+}
+
 /* The session's subscription gives a plan, or gave it and is over. Another plan than its own is
  * not what was bought, unless it stays in its place. */
 static bool is_given(const struct billing *billing, const struct answer *answer,
@@ -513,6 +529,7 @@ static enum err take_over(struct task *task, struct billing *billing,
         ret->named_id = mem_string(task->mem,
                                    stripe_text(json_object_get(others, "metadata"), "user_id"));
     }
+    ret->has_others = has_others(billing, answer, stored);
     ret->is_given = is_given(billing, answer, links->subscription_id, &state);
     ret->differs = !is_same(stored, &state);
     ret->found = ret->is_dry ? *stored : state;

@@ -43,6 +43,7 @@ struct sync_outcome {
     bool is_dry;                 /* nothing was changed */
     bool is_moved;               /* the user has another customer by now: nothing was done */
     bool has_duplicate;          /* a second live subscription could not be ended */
+    bool has_others;             /* the customer pays for somebody else too, whom an event names */
     const char *note;            /* for the operator, kept with the event; NULL: nothing */
     const struct mail *mail;     /* to go out once what led here is finished; NULL: none */
     struct subscription found;   /* as stored now */

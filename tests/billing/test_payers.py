@@ -10,7 +10,7 @@ from stripe_double import Stripe
 from stripe_person import Person
 from test_meanings import dead, pays_a_link, plan_of, runs, tell
 from test_operating import command
-from world import World
+from world import World, events_of
 
 COMMANDS = [("change-plan", {"plan": "pro"}), ("change-plan/preview", {"plan": "pro"}), ("create-portal-session", {}), ("resume", None)]
 
@@ -492,3 +492,24 @@ def test_another_products_page_of_another_program_alarms_nobody(world):
     person.checks_out(world.newsletter, "news-42")
     tell(world, person)
     assert not dead(world) and plan_of(world, user) == ("basic", "active", 1000)
+
+
+# In a backlog
+
+def test_in_a_backlog_what_is_paid_for_somebody_else_is_told_all_the_same(world):
+    user, person = world.subscriber("pro")
+    other = world.user()
+    with world.stripe.lock:
+        world.stripe.start_subscription(person.customer, [(world.basic, 1)], metadata={"user_id": other["id"]})
+    world.stripe.fails(500, "GET /v1/subscriptions", times=1000)
+    world.deliver(person)
+    rows(world.manus, "UPDATE events SET next_at = ?, received_at = received_at - 1000 WHERE state = 'waiting'", int(time.time() + 3000) * 1000)
+    world.stripe.honest()
+    before = len(events_of(world.stripe, person))
+    with world.stripe.lock:
+        mine = next(one for one in world.stripe.every("subscription", customer=person.customer) if one["metadata"].get("user_id") == user["id"])
+        world.stripe.change(mine, "customer.subscription.updated", description="mine")
+    world.deliver(person, before)
+    rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
+    tell(world, person)
+    assert dead(world) and {who for _, who in dead(world)} == {other["id"]}, rows(world.manus, "SELECT type, state, error FROM events")
