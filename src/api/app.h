@@ -10,7 +10,6 @@
 struct inbox;
 struct pages;
 struct limits;
-struct limit_counts;
 struct limiter;
 
 struct app {
@@ -18,7 +17,6 @@ struct app {
         settings; /* in force; replaced on SIGHUP, never freed before the end */
     _Atomic(const struct limits *) limits; /* of these settings; lives as long as they */
     struct limiter *limiter;
-    struct limit_counts *limit_counts;
     struct store *store;
     struct accounts accounts;
     struct billing *billing;

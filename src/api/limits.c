@@ -6,6 +6,7 @@
 #include "core/crypto.h"
 #include "core/email.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "http/reply.h"
 #include "limit/limiter.h"
 
@@ -15,70 +16,6 @@ enum {
     HASH_BYTES = 16, /* of an address or account, in keys */
     PLAN_MS = 1000,  /* that a request waits for the caller's plan */
 };
-
-struct limit_count {
-    _Atomic(int64_t) admitted, refused;
-};
-
-struct limit_counts {
-    size_t rows, stride; /* entries of a loop; the last row is that of failed logins */
-    unsigned loops;
-    struct limit_count *of;
-};
-
-enum { CACHE_LINE = 64 / sizeof(struct limit_count) };
-
-struct limit_counts *limit_counts_new(void *mem, const struct route *rows, unsigned loops)
-{
-    struct limit_counts *counts = mem_new(mem, struct limit_counts);
-
-    while (rows[counts->rows].method != NULL)
-        counts->rows++;
-    counts->stride = counts->rows + 1 + CACHE_LINE;
-    counts->loops = loops;
-    counts->of = mem_array(mem, struct limit_count, (loops + 1) * counts->stride);
-    return counts;
-}
-
-static void count(const struct request *req, size_t row, bool admitted)
-{
-    const struct limit_counts *counts = app_of(req)->limit_counts;
-    const struct loop *loop = loop_current();
-    size_t which = loop == NULL ? counts->loops : loop_index(loop);
-    struct limit_count *one = &counts->of[which * counts->stride + row];
-
-    atomic_fetch_add_explicit(admitted ? &one->admitted : &one->refused, 1, memory_order_relaxed);
-}
-
-static void print_count(const struct limit_counts *counts, size_t row, const char *name,
-                        struct text *out)
-{
-    int64_t admitted = 0, refused = 0;
-
-    for (unsigned i = 0; i <= counts->loops; i++) {
-        admitted += atomic_load_explicit(&counts->of[i * counts->stride + row].admitted,
-                                         memory_order_relaxed);
-        refused += atomic_load_explicit(&counts->of[i * counts->stride + row].refused,
-                                        memory_order_relaxed);
-    }
-    text_printf(out,
-                "manus_limit_requests_total{route=\"%s\",answer=\"admitted\"} %lld\n"
-                "manus_limit_requests_total{route=\"%s\",answer=\"refused\"} %lld\n",
-                name, (long long)admitted, name, (long long)refused);
-}
-
-void limits_print_metrics(const struct request *req, struct text *out)
-{
-    const struct limits *limits = atomic_load_explicit(&app_of(req)->limits, memory_order_acquire);
-    const struct limit_counts *counts = app_of(req)->limit_counts;
-
-    limiter_print_metrics(app_of(req)->limiter, out);
-    text_printf(out, "# HELP manus_limit_requests_total What the rate limits said.\n"
-                     "# TYPE manus_limit_requests_total counter\n");
-    for (size_t i = 0; i < counts->rows; i++)
-        print_count(counts, i, limits->of[i].name, out);
-    print_count(counts, counts->rows, limits->failures.name, out);
-}
 
 /* Telling */
 
@@ -239,7 +176,8 @@ static enum limits_answer settle(struct request *req, const struct route_limits 
         return LIMITS_ANSWERED;
     }
     tell(req, limits, verdict);
-    count(req, limits->number, verdict->admitted);
+    metric_add_of(METRIC_limit_requests, limits->number,
+                  verdict->admitted ? ANSWER_ADMITTED : ANSWER_REFUSED, 1);
     if (verdict->admitted)
         return LIMITS_ADMITTED;
     if (req->settings->rate_limit_dry_run) {
@@ -486,7 +424,7 @@ bool limits_charge_failure(struct request *req, const char *name, struct limit_c
     limiter_ask_waiting(app_of(req)->limiter, &ask);
     *ret = (struct limit_charge){ask.keys[0], ask.verdict, ask.verdict.admitted};
     if (ask.verdict.admitted) {
-        count(req, limits->number, true);
+        metric_add_of(METRIC_limit_requests, limits->number, ANSWER_ADMITTED, 1);
         return true;
     }
     req->reply.head.len = 0;

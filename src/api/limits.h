@@ -21,14 +21,9 @@ const struct limits *limits_compile(void *mem, const struct settings *settings,
 /* The names of the routes for the limiter, by their number; the last is that of failed logins. */
 const char *const *limits_names(void *mem, const struct route *rows, size_t *ret_count);
 
-/* How often each route admitted and refused, since the program began. One for each loop, so that
- * counting costs no loop the other's cache, and one for all other threads. */
-struct limit_counts;
-
-struct limit_counts *limit_counts_new(void *mem, const struct route *rows, unsigned loops);
-
-/* As /metrics tells them. */
-void limits_print_metrics(const struct request *req, struct text *out);
+/* The same names for /metrics: of the routes, behind "none" for requests that have none, and of
+ * their limits. */
+void limits_name_metrics(void *mem, const struct route *rows);
 
 /* RATE_LIMIT_AUTH_LOGIN. The second and later routes of one path have their method in it. */
 const char *limits_setting_name(void *mem, const struct route *rows, const struct route *row);

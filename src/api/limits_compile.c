@@ -2,11 +2,14 @@
 
 #include "account/bound.h"
 #include "core/clock.h"
+#include "core/metrics.h"
 #include "limit/script.h"
 
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
+
+#define LOGIN_FAILURES "login_failures"
 
 static const char *path_name(void *mem, const char *path)
 {
@@ -193,7 +196,7 @@ static const struct route_limits *compile_for_plan(void *mem, const struct limit
 static bool compile_failures(void *mem, const struct settings *settings, struct limits *limits,
                              const char **ret_wrong)
 {
-    limits->failures.name = "login_failures";
+    limits->failures.name = LOGIN_FAILURES;
     *ret_wrong = rule_parse(settings->rate_limit_failures, &limits->failures.rule);
     if (*ret_wrong != NULL)
         *ret_wrong = mem_printf(mem, "RATE_LIMIT_LOGIN_FAILURES: %s", *ret_wrong);
@@ -283,7 +286,23 @@ const char *const *limits_names(void *mem, const struct route *rows, size_t *ret
         if (rows[i].limited_by == LIMITED_BY_CLIENT_AND_EMAIL)
             names[i] = mem_printf(mem, "{%s}", names[i]);
     }
-    names[count] = "login_failures";
+    names[count] = LOGIN_FAILURES;
     *ret_count = count + 1;
     return names;
+}
+
+void limits_name_metrics(void *mem, const struct route *rows)
+{
+    const char **names;
+    unsigned count = 0;
+
+    while (rows[count].method != NULL)
+        count++;
+    names = mem_array(mem, const char *, count + 2);
+    names[0] = "none";
+    for (unsigned i = 0; i < count; i++)
+        names[i + 1] = route_name(mem, rows, &rows[i]);
+    names[count + 1] = LOGIN_FAILURES;
+    metric_name_values(LABEL_route, names, count + 1);
+    metric_name_values(LABEL_limit, names + 1, count + 1);
 }

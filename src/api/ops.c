@@ -71,7 +71,6 @@ enum err ops_metrics(struct request *req)
     struct text body = text_open(req->task.mem, 4096);
 
     metrics_print(&body);
-    limits_print_metrics(req, &body);
     reply_json_text(req, 200, body.s, body.len);
     req->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
     return OK;

@@ -4,6 +4,8 @@
 #include "api/openapi.h"
 #include "api/routes.h"
 #include "cli/cli.h"
+#include "cli/labels.h"
+#include "core/metrics.h"
 #include "core/settings_print.h"
 
 #include <stdio.h>
@@ -44,6 +46,16 @@ int command_errors(const struct arguments *arguments)
 
     (void)arguments;
     fputs(errors_as_markdown(mem), stdout);
+    return EX_OK;
+}
+
+int command_metrics(const struct arguments *arguments)
+{
+    auto_tree void *mem = mem_tree(0);
+
+    (void)arguments;
+    labels_name(mem, 0);
+    fputs(metrics_as_markdown(mem), stdout);
     return EX_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "billing/reconcile.h"
 #include "cli/admin_socket.h"
 #include "cli/control.h"
+#include "cli/labels.h"
 #include "cli/needs.h"
 #include "core/log.h"
 #include "limit/limiter.h"
@@ -68,12 +69,14 @@ static void open_lanes(struct program *p)
 {
     unsigned cores = processors();
     const struct lane_settings lanes[LANE_COUNT] = {
-        [LANE_STORE] = {"store", 32, QUEUED, QUEUED_MS, 0},
-        [LANE_WRITE] = {"write", 32, QUEUED, QUEUED_MS, 0},
-        [LANE_HASH] = {"hash", cores, QUEUED, QUEUED_MS, HASH_NICE},
-        [LANE_REMOTE] = {"remote", 16, QUEUED, QUEUED_MS, 0},
-        [LANE_EVENT] = {"event", 16, QUEUED, QUEUED_MS, 0},
-        [LANE_JOB] = {"job", 2, QUEUED, QUEUED_MS, 0},
+        [LANE_STORE] = {lane_names[LANE_STORE], 32, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_STORE)},
+        [LANE_WRITE] = {lane_names[LANE_WRITE], 32, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_WRITE)},
+        [LANE_HASH] = {lane_names[LANE_HASH], cores, QUEUED, QUEUED_MS, HASH_NICE,
+                       LANE_LABEL(LANE_HASH)},
+        [LANE_REMOTE] = {lane_names[LANE_REMOTE], 16, QUEUED, QUEUED_MS, 0,
+                         LANE_LABEL(LANE_REMOTE)},
+        [LANE_EVENT] = {lane_names[LANE_EVENT], 16, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_EVENT)},
+        [LANE_JOB] = {lane_names[LANE_JOB], 2, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_JOB)},
     };
 
     for (int i = 0; i < LANE_COUNT; i++) {
@@ -235,6 +238,7 @@ static void open_limiter(struct program *p)
 
     settings.names = limits_names(p->mem, routes, &settings.name_count);
     p->app.limiter = limiter_open(p->mem, &settings);
+    limiter_show_metrics(p->app.limiter);
     limiter_set_fallback(p->app.limiter, (enum fallback)p->settings->rate_limit_fallback);
 }
 
@@ -261,6 +265,7 @@ static int serve(struct program *p)
     p->loop_count = p->settings->threads == 0 ? processors() : (unsigned)p->settings->threads;
     if (p->loop_count > MAX_LOOPS)
         p->loop_count = MAX_LOOPS;
+    labels_name(p->mem, p->loop_count);
     listeners = needs_listen(p->mem, p->settings, p->loop_count, &why);
     if (listeners == NULL)
         return cannot(why);
@@ -284,7 +289,6 @@ static int serve(struct program *p)
     p->app.billing = billing_open(p->mem, p->app.store, p->settings, p->plans);
     control = control_open(p);
     atomic_init(&p->app.settings, p->settings);
-    p->app.limit_counts = limit_counts_new(p->mem, routes, p->loop_count);
     open_limiter(p);
     open_lanes(p);
     p->app.ready = ready_open(p->mem, p->settings, p->redis, limit_probe, p->app.store,

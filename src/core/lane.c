@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 #include "core/thread.h"
 
 #include <pthread.h>
@@ -51,19 +52,24 @@ static struct job *pop(struct lane *lane)
 
 static bool has_waited_too_long(const struct lane *lane, const struct job *job)
 {
-    return clock_mono_ms() - job->queued_ms > lane->settings.max_wait_ms;
+    return clock_mono_us() - job->queued_us > lane->settings.max_wait_ms * 1000;
 }
 
 static void run_job(struct lane *lane, struct job *job)
 {
+    int64_t began_us = clock_mono_us();
     enum err outcome = OK;
 
+    metric_observe(METRIC_lane_wait_seconds, lane->settings.label, began_us - job->queued_us);
     if (atomic_load(&job->gone))
         outcome = ERR_GONE;
     else if (has_waited_too_long(lane, job))
         outcome = ERR_EXPIRED;
     else
         job->run(job);
+    if (outcome == OK)
+        metric_observe(METRIC_lane_run_seconds, lane->settings.label, clock_mono_us() - began_us);
+    metric_add_of(METRIC_lane_refused, lane->settings.label, 0, outcome == ERR_EXPIRED);
     finish(job, outcome);
 }
 
@@ -118,7 +124,7 @@ enum err lane_submit(struct lane *lane, struct job *job)
 
     job->home = loop_current();
     job->next = NULL;
-    job->queued_ms = clock_mono_ms();
+    job->queued_us = clock_mono_us();
     pthread_mutex_lock(&lane->lock);
     if (lane->closing || lane->queued >= lane->settings.max_queued ||
         (lane->first != NULL && has_waited_too_long(lane, lane->first))) {
@@ -130,6 +136,7 @@ enum err lane_submit(struct lane *lane, struct job *job)
         pthread_cond_signal(&lane->filled);
     }
     pthread_mutex_unlock(&lane->lock);
+    metric_add_of(METRIC_lane_refused, lane->settings.label, 0, e != OK);
     return e;
 }
 
@@ -147,6 +154,7 @@ void lane_expire(struct lane *lane)
 
     for (struct job *job = expired; job != NULL; job = next) {
         next = job->next;
+        metric_add_of(METRIC_lane_refused, lane->settings.label, 0, 1);
         finish(job, ERR_EXPIRED);
     }
 }

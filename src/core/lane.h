@@ -25,7 +25,7 @@ struct job {
     struct job *next; /* from here on: the lane's own */
     struct loop *home;
     struct post post;
-    int64_t queued_ms;
+    int64_t queued_us;
     enum err outcome;
 };
 
@@ -34,7 +34,8 @@ struct lane_settings {
     unsigned threads;
     unsigned max_queued;
     int64_t max_wait_ms;
-    int nice; /* added to the threads' niceness: work that may wait behind the loops */
+    int nice;       /* added to the threads' niceness: work that may wait behind the loops */
+    unsigned label; /* in core/metrics.def */
 };
 
 struct lane *lane_open(void *mem, const struct lane_settings *settings);

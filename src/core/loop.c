@@ -1,16 +1,22 @@
 #include "core/loop.h"
 
+#include "core/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "core/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 
+enum { LAG_EVERY_MS = 250 };
+
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_check_t after_poll; /* hands the log lines of one turn over together */
+    uv_timer_t lag;        /* how late it runs tells how long others wait */
+    int64_t lag_due_ms;    /* by the loop's clock */
     pthread_t thread;
     unsigned index;
 
@@ -43,6 +49,7 @@ static void run_posts(uv_async_t *wake)
     if (stopping && !uv_is_closing((uv_handle_t *)wake)) {
         uv_close((uv_handle_t *)wake, NULL);
         uv_close((uv_handle_t *)&loop->after_poll, NULL);
+        uv_close((uv_handle_t *)&loop->lag, NULL);
     }
 }
 
@@ -50,6 +57,23 @@ static void hand_lines_over(uv_check_t *check)
 {
     (void)check;
     log_hand_over();
+}
+
+static void measure_lag(uv_timer_t *lag)
+{
+    struct loop *loop = lag->data;
+
+    metric_observe(METRIC_loop_lag_seconds, loop->index, clock_mono_us() - loop->lag_due_ms * 1000);
+    loop->lag_due_ms = (int64_t)uv_now(&loop->uv) + LAG_EVERY_MS;
+    uv_timer_start(lag, measure_lag, LAG_EVERY_MS, 0);
+}
+
+static void begin_lag(struct loop *loop)
+{
+    loop->lag.data = loop;
+    loop->lag_due_ms = (int64_t)uv_now(&loop->uv) + LAG_EVERY_MS;
+    uv_timer_init(&loop->uv, &loop->lag);
+    uv_timer_start(&loop->lag, measure_lag, LAG_EVERY_MS, 0);
 }
 
 static void *run(void *arg)
@@ -61,6 +85,7 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), name);
     current = loop;
     log_gather();
+    begin_lag(loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     log_gather_end();
     return NULL;

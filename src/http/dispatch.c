@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "http/client.h"
 #include "http/reply.h"
 
@@ -350,12 +351,24 @@ struct text dispatch_reply_head(struct worker *worker, struct request *req, bool
     return out;
 }
 
+/* Who has no route is counted by 0. */
+static void count_request(const struct request *req, int status, int64_t took_us)
+{
+    const struct route *route = req->match.route;
+    unsigned number = route == NULL ? 0 : (unsigned)(route - router_rows(req->server->router)) + 1;
+
+    metric_add_of(METRIC_requests, number, STATUS_2XX + (unsigned)(status / 100 - 2), 1);
+    metric_observe(METRIC_request_seconds, number, took_us);
+}
+
 void dispatch_log(const struct request *req, int status, size_t bytes)
 {
     const char *path = req->match.path;
+    int64_t took_us = clock_mono_us() - req->started_us;
 
+    count_request(req, status, took_us);
     log_info(&req->task, "request", LOG_S("method", req->method == NULL ? "-" : req->method),
              LOG_S("route", path == NULL ? "-" : path), LOG_I("status", status),
-             LOG_I("duration_us", clock_mono_us() - req->started_us), LOG_I("bytes", bytes),
+             LOG_I("duration_us", took_us), LOG_I("bytes", bytes),
              LOG_S("client", req->client_text));
 }

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "limit/limiter_parts.h"
 
 #include <string.h>
@@ -130,7 +131,7 @@ void limiter_decide_share(struct limiter *limiter, struct limiter_ask *ask)
 
 void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask)
 {
-    atomic_fetch_add_explicit(&limiter->decided_here, 1, memory_order_relaxed);
+    metric_add(METRIC_limit_local, 1);
     switch (fallback_of(limiter, ask->rule)) {
     case FALLBACK_OPEN:
         ask->verdict = everything(ask->rule);

@@ -103,8 +103,8 @@ struct bans *limiter_list_bans(struct limiter *limiter, void *mem);
 /* Who asks most of this process: at most `most`, first who asks most. */
 size_t limiter_top(struct limiter *limiter, struct limit_talker *talkers, size_t most);
 
-/* In the text format of Prometheus. */
-void limiter_print_metrics(struct limiter *limiter, struct text *out);
+/* Lets /metrics read its gauges, for as long as the program runs. */
+void limiter_show_metrics(const struct limiter *limiter);
 
 /* The number of the route that a text begins with, up to the colon; false if there is none. Braces
  * may be left out. */

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "remote/mend.h"
 
 #include <errno.h>
@@ -437,7 +438,7 @@ void limiter_on_changed(void *arg, struct redis_link *redis, const char *why)
     (void)redis;
     limiter_has_looked(link);
     if (why != NULL) {
-        atomic_fetch_add_explicit(&link->failures, 1, memory_order_relaxed);
+        metric_add(METRIC_limit_redis_failures, 1);
         if (link->was_up)
             atomic_fetch_sub(&limiter->up, 1);
         link->was_up = false;

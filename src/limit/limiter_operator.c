@@ -1,6 +1,7 @@
 #include "limit/limiter_parts.h"
 
 #include "core/clock.h"
+#include "core/metrics.h"
 
 #include <string.h>
 
@@ -210,48 +211,44 @@ size_t limiter_top(struct limiter *limiter, struct limit_talker *talkers, size_t
     return memory_limiter_top(limiter->memory, talkers, most, clock_mono_us());
 }
 
-static void print_redis_metrics(struct limiter *limiter, struct text *out)
+static int64_t keys_now(const void *arg, unsigned value)
 {
-    int64_t calls = 0, call_us = 0, failures = 0;
+    const struct limiter *limiter = arg;
 
-    for (unsigned i = 0; i < limiter->link_count; i++) {
-        calls += atomic_load_explicit(&limiter->links[i].calls, memory_order_relaxed);
-        call_us += atomic_load_explicit(&limiter->links[i].call_us, memory_order_relaxed);
-        failures += atomic_load_explicit(&limiter->links[i].failures, memory_order_relaxed);
-    }
-    text_printf(out,
-                "# HELP manus_limit_fallback Whether limits are counted in this process because "
-                "Redis is away.\n# TYPE manus_limit_fallback gauge\nmanus_limit_fallback %d\n"
-                "# HELP manus_limit_redis_links Connections to Redis: open ones, and ones that the "
-                "circuit breaker holds back.\n# TYPE manus_limit_redis_links gauge\n"
-                "manus_limit_redis_links{state=\"up\"} %u\n"
-                "manus_limit_redis_links{state=\"down\"} %u\n",
-                atomic_load(&limiter->up) < limiter->link_count, atomic_load(&limiter->up),
-                limiter->link_count - atomic_load(&limiter->up));
-    text_printf(
-        out,
-        "# HELP manus_limit_instances Instances that count together.\n"
-        "# TYPE manus_limit_instances gauge\nmanus_limit_instances %u\n"
-        "# HELP manus_limit_redis_failures_total Times that a connection to Redis failed or "
-        "could not be made.\n# TYPE manus_limit_redis_failures_total counter\n"
-        "manus_limit_redis_failures_total %lld\n"
-        "# HELP manus_limit_local_total Requests that this process decided because Redis "
-        "was away.\n# TYPE manus_limit_local_total counter\nmanus_limit_local_total %lld\n",
-        atomic_load(&limiter->live), (long long)failures,
-        (long long)atomic_load(&limiter->decided_here));
-    text_printf(out,
-                "# HELP manus_limit_redis_seconds Time that Redis took to decide, and the way "
-                "there.\n# TYPE manus_limit_redis_seconds summary\n"
-                "manus_limit_redis_seconds_sum %.6f\nmanus_limit_redis_seconds_count %lld\n",
-                (double)call_us / 1e6, (long long)calls);
+    (void)value;
+    return (int64_t)memory_limiter_keys(limiter->memory);
 }
 
-void limiter_print_metrics(struct limiter *limiter, struct text *out)
+static int64_t links_now(const void *arg, unsigned value)
 {
-    text_printf(out,
-                "# HELP manus_limit_keys Clients and users, times routes, that are counted.\n"
-                "# TYPE manus_limit_keys gauge\nmanus_limit_keys %zu\n",
-                memory_limiter_keys(limiter->memory));
-    if (limiter->settings.target != NULL)
-        print_redis_metrics(limiter, out);
+    const struct limiter *limiter = arg;
+    unsigned up = atomic_load(&limiter->up);
+
+    if (limiter->settings.target == NULL)
+        return METRIC_UNKNOWN;
+    return value == STATE_UP_NOW ? up : limiter->link_count - up;
+}
+
+static int64_t fallback_now(const void *arg, unsigned value)
+{
+    int64_t down = links_now(arg, STATE_DOWN_NOW);
+
+    (void)value;
+    return down == METRIC_UNKNOWN ? METRIC_UNKNOWN : down > 0;
+}
+
+static int64_t instances_now(const void *arg, unsigned value)
+{
+    const struct limiter *limiter = arg;
+
+    (void)value;
+    return limiter->settings.target == NULL ? METRIC_UNKNOWN : atomic_load(&limiter->live);
+}
+
+void limiter_show_metrics(const struct limiter *limiter)
+{
+    metric_read_by(METRIC_limit_keys, keys_now, limiter);
+    metric_read_by(METRIC_limit_redis_links, links_now, limiter);
+    metric_read_by(METRIC_limit_fallback, fallback_now, limiter);
+    metric_read_by(METRIC_limit_instances, instances_now, limiter);
 }

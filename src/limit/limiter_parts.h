@@ -51,8 +51,6 @@ struct limiter_link {
     struct post start, stop, banned;
     struct bans *bans;                 /* in force on this loop; malloc */
     _Atomic(struct bans *) fresh_bans; /* on their way here */
-
-    _Atomic(int64_t) calls, call_us, failures;
 };
 
 struct limiter {
@@ -72,10 +70,9 @@ struct limiter {
     pthread_cond_t looked;
     unsigned have_looked; /* links, of which the first outcome is known; under start_lock */
 
-    _Atomic(int64_t) sure_us; /* since then every reset was heard of; 0: not yet */
-    atomic_uint up;           /* links */
-    atomic_bool is_away;      /* it was said so */
-    _Atomic(int64_t) decided_here;
+    _Atomic(int64_t) sure_us;  /* since then every reset was heard of; 0: not yet */
+    atomic_uint up;            /* links */
+    atomic_bool is_away;       /* it was said so */
     _Atomic(uint32_t) handing; /* what is on its way to Redis */
 
     pthread_mutex_t lock;

@@ -3,6 +3,8 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
+#include "remote/peers.h"
 
 #include <string.h>
 
@@ -221,10 +223,10 @@ void limiter_flush(void *arg, struct redis_link *redis)
 
 /* What an answer means */
 
-static void count_call(struct limiter_link *link, int64_t us)
+static void count_call(int64_t us)
 {
-    atomic_fetch_add_explicit(&link->calls, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&link->call_us, us, memory_order_relaxed);
+    metric_observe(METRIC_limit_redis_seconds, 0, us);
+    metric_observe(METRIC_remote_seconds, PEER_REDIS, us);
 }
 
 /* Times that Redis must hold and does not: were they reset, or lost? */
@@ -409,7 +411,7 @@ static void on_answer(void *arg, const redisReply *reply)
 
     script_open_reply(reply, &parts);
     if (reply != NULL)
-        count_call(ask->link, clock_mono_us() - ask->asked_us);
+        count_call(clock_mono_us() - ask->asked_us);
     for (; ask != NULL; ask = next) {
         next = ask->next;
         take(ask, reply, &parts, alone);

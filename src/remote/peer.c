@@ -2,7 +2,7 @@
 
 #include "core/clock.h"
 #include "core/crypto.h"
-#include "core/log.h"
+#include "core/metrics.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -230,6 +230,7 @@ static bool run_try(struct task *task, const struct peer_rules *rules, struct pe
     talloc_free(transfer->reply.s);
     (void)!transfer_run(task->mem, transfer);
     call->took_ms = clock_mono_ms() - started_ms;
+    metric_observe(METRIC_remote_seconds, rules->name, call->took_ms * 1000);
     *ret = rules->judge == NULL ? judge_by_status(call) : rules->judge(task, call);
     return true;
 }

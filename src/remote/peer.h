@@ -11,6 +11,7 @@
 #pragma once
 
 #include "core/task.h"
+#include "remote/peers.h"
 #include "remote/transfer.h"
 
 struct peer;
@@ -25,7 +26,7 @@ enum peer_verdict {
 
 /* What sets one peer apart from the others. */
 struct peer_rules {
-    const char *name;                       /* for logs: "stripe" */
+    enum peer_name name;                    /* for metrics */
     int tries;                              /* at most, for one call */
     int64_t connect_ms;                     /* until a connection is there */
     int64_t try_ms;                         /* for one try; the task's deadline may come before */

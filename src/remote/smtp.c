@@ -1,8 +1,11 @@
 #include "remote/smtp.h"
 
 #include "core/address.h"
+#include "core/clock.h"
 #include "core/email.h"
+#include "core/metrics.h"
 #include "core/text.h"
+#include "remote/peers.h"
 
 #include <string.h>
 #include <strings.h>
@@ -214,6 +217,7 @@ const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, c
     const char *url = smtp_shown(mem, settings), *wire = email_wire(mem, to), *wrong;
     struct curl_slist *recipients;
     struct upload upload = {.at = content, .left = strlen(content)};
+    int64_t began_us = clock_mono_us();
     CURLcode code;
     long status = 0;
 
@@ -229,6 +233,7 @@ const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, c
     curl_easy_reset(*curl);
     set_up(*curl, settings, url, mem_printf(mem, "<%s>", from), recipients, &upload);
     code = curl_easy_perform(*curl);
+    metric_observe(METRIC_remote_seconds, PEER_MAIL, clock_mono_us() - began_us);
     curl_easy_getinfo(*curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(recipients);
     if (code == CURLE_OK)

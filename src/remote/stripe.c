@@ -386,7 +386,7 @@ static bool answers(struct task *task, const void *owner, int64_t timeout_ms)
 
 /* The waits are those of Stripe's libraries. */
 static const struct peer_rules rules = {
-    .name = "stripe",
+    .name = PEER_STRIPE,
     .tries = 4,
     .connect_ms = 3000,
     .try_ms = 6000,

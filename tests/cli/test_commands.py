@@ -20,7 +20,7 @@ from manus import BINARY, KEY, ROOT, SLOW, environment, free_port, run
 sys.path.insert(0, str(ROOT / "tests" / "mail"))
 from mailpit import Mailpit
 
-COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "restore", "settings", "routes", "errors", "openapi", "version", "help"]
+COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "restore", "settings", "routes", "errors", "metrics", "openapi", "version", "help"]
 
 
 def test_help_lists_every_command_and_explains_each(tmp_path):
@@ -361,7 +361,7 @@ def test_init_says_which_file_it_wrote(tmp_path):
     assert run("init", cwd=tmp_path).stdout == f"manus: wrote {tmp_path}/.env with a random key\n"
 
 
-@pytest.mark.parametrize("command", [["settings", "--env"], ["routes"], ["errors"], ["openapi"], ["version"], ["help"]])
+@pytest.mark.parametrize("command", [["settings", "--env"], ["routes"], ["errors"], ["metrics"], ["openapi"], ["version"], ["help"]])
 def test_what_cannot_be_printed_is_told(tmp_path, command):
     with open("/dev/full", "w") as full:
         done = subprocess.run([str(BINARY), *command], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=30)

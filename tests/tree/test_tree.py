@@ -39,6 +39,19 @@ def test_the_docs_hold_what_the_tables_print():
         "run: build/manus settings --markdown > docs/settings.md"
     assert prints("routes") in (ROOT / "docs" / "routes.md").read_text(), "put what build/manus routes prints into docs/routes.md"
     assert prints("errors") == (ROOT / "docs" / "errors.md").read_text(), "run: build/manus errors > docs/errors.md"
+    assert prints("metrics") == (ROOT / "docs" / "metrics.md").read_text(), "run: build/manus metrics > docs/metrics.md"
+
+
+def test_one_table_names_every_metric_and_one_module_prints_them():
+    names = set(re.findall(r'"(manus_\w+)"', (ROOT / "src" / "core" / "metrics.def").read_text()))
+    assert len(names) > 40
+    for path in SOURCES:
+        text = path.read_text()
+        assert path.name == "metrics.def" or not [name for name in names if re.search(rf"\b{name}\b", text)], path
+        assert path.name == "metrics.c" or "# TYPE" not in text, path
+    for path in {*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")} - {ROOT / "docs" / "metrics.md"}:
+        told = set(re.findall(r"`(manus_\w+)", path.read_text()))
+        assert {name for name in told if re.sub(r"_(bucket|sum|count)$", "", name) not in names} == set(), path
 
 
 def test_folders_depend_on_each_other_one_way():
