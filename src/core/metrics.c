@@ -225,7 +225,8 @@ static void put_label(struct text *out, const struct label *label, unsigned valu
     if (label->name == NULL)
         return;
     text_char(out, out->len > 0 && out->s[out->len - 1] == '"' ? ',' : '{');
-    text_printf(out, "%s=\"", label->name);
+    text_add(out, label->name);
+    text_add(out, "=\"");
     put_escaped(out, label->values[value], "\\\"");
     text_char(out, '"');
 }
@@ -236,11 +237,15 @@ static void put_series(struct text *out, const struct row *row, const char *suff
 {
     const struct label *label = &labels[row->label], *second = &labels[row->second];
 
-    text_printf(out, "%s%s", row->name, suffix);
+    text_add(out, row->name);
+    text_add(out, suffix);
     put_label(out, label, series / second->count);
     put_label(out, second, series % second->count);
-    if (le != NULL)
-        text_printf(out, "%sle=\"%s\"", out->s[out->len - 1] == '"' ? "," : "{", le);
+    if (le != NULL) {
+        text_add(out, out->s[out->len - 1] == '"' ? ",le=\"" : "{le=\"");
+        text_add(out, le);
+        text_char(out, '"');
+    }
     text_add(out, out->s[out->len - 1] == '"' ? "} " : " ");
 }
 
