@@ -79,6 +79,7 @@
                    " CROSS JOIN users ON number = found")                                          \
     X(MERGE_BEGIN, "INSERT INTO users_words(users_words, rank) VALUES('merge', -16)")              \
     X(MERGE_ON, "INSERT INTO users_words(users_words, rank) VALUES('merge', 16)")                  \
+    X(MERGE_SOME, "INSERT INTO users_words(users_words, rank) VALUES('merge', ?1)")                \
     X(AUDIT_INSERT, "INSERT INTO audit(at, actor, action, subject, address, detail)"               \
                     " VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                             \
     X(AUDIT_OLDEST, "SELECT at FROM audit WHERE at <= ?1 ORDER BY number LIMIT 1")                 \

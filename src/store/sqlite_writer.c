@@ -27,6 +27,8 @@ enum {
     PROVEN_MS = 5000,           /* what was written so lately can be written */
     WAIT_MS = 30000,            /* of a task that has no deadline */
     LEAST_MS = 250,             /* of one whose deadline is over */
+    MERGE_PAGES = 8,            /* of the search index, with each group */
+    MERGE_REST = 8,             /* groups, where there was nothing to merge, or it failed */
 };
 
 struct write {
@@ -58,7 +60,8 @@ struct sqlite_writer {
 
     _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
 
-    int log_pages;     /* the writer's thread only, and the next */
+    int merge_pages, merge_rest; /* the writer's thread only, and the next two */
+    int log_pages;
     int asked_pages;   /* when it last asked for copying */
     atomic_int copied; /* pages of the log that are in the file */
     _Atomic(enum sqlite_emptying) emptying;
@@ -135,6 +138,37 @@ static bool apply_all(struct sqlite_writer *writer, struct write *group)
     return true;
 }
 
+static enum err merge_some(struct task *task, struct sqlite_db *db, void *argument)
+{
+    struct sqlite_writer *writer = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MERGE_SOME);
+    int before = sqlite3_total_changes(db->handle);
+    enum err e;
+
+    if (s != NULL)
+        sqlite3_bind_int(s, 1, writer->merge_pages);
+    e = sqlite_db_run(task, db, s, NULL);
+    if (e == OK && sqlite3_total_changes(db->handle) - before > 1)
+        writer->merge_rest = 0; /* there may be more */
+    return e;
+}
+
+/* Each name that is written is a piece of the search index of its own. Pieces are merged in steps
+ * that nobody notices, more of them where more is written. Behind a failure as little as can be is
+ * written, so that it gets through. False: the transaction is gone. */
+static bool merge_words(struct sqlite_writer *writer, struct task *task, const struct write *group)
+{
+    struct write merging = {.task = task, .apply = merge_some, .argument = writer};
+
+    if (writer->merge_rest-- > 0)
+        return true;
+    writer->merge_rest = MERGE_REST;
+    writer->merge_pages = MERGE_PAGES;
+    for (const struct write *w = group; w != NULL && w->next != NULL; w = w->next->next)
+        writer->merge_pages++;
+    return apply_one(writer, &merging);
+}
+
 static void roll_back(struct sqlite_writer *writer, struct task *task)
 {
     if (!sqlite3_get_autocommit(writer->db.handle))
@@ -177,7 +211,7 @@ static enum err commit(struct sqlite_writer *writer, struct task *task, struct w
 {
     if (group == NULL)
         return sqlite_db_simple(task, &writer->db, SQL_ROLLBACK);
-    if (!apply_all(writer, group))
+    if (!apply_all(writer, group) || !merge_words(writer, task, group))
         return sqlite_db_fail(task, &writer->db);
     return sqlite_db_simple(task, &writer->db, SQL_COMMIT);
 }
@@ -189,6 +223,7 @@ static void clean_up(struct sqlite_writer *writer, struct task *task, enum err e
     if (writer->db.handle == NULL)
         return;
     code = sqlite3_errcode(writer->db.handle) & 0xff;
+    writer->merge_rest = MERGE_REST;
     roll_back(writer, task);
     if (e == ERR_STORE && (code == SQLITE_IOERR || code == SQLITE_CORRUPT)) {
         sqlite_db_close(&writer->db);

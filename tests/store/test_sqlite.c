@@ -979,6 +979,50 @@ static void test_who_reads_for_long_delays_the_erasing_and_nothing_else(void **s
     assert_false(is_anywhere(place, "zebulon"));
 }
 
+/* So many that the index has levels whose merge takes hundreds of pages. */
+static void put_users(const struct place *place, int from, int count)
+{
+    sql(place,
+        mem_printf(place->task->mem,
+                   "INSERT INTO users(user_id, email, fullname, role, is_active, created_at,"
+                   " updated_at) WITH RECURSIVE n(i) AS (VALUES(%d) UNION ALL SELECT i + 1 FROM n"
+                   " WHERE i < %d) SELECT printf('%%022d', i), hex(randomblob(5)) || i ||"
+                   " '@example.com', hex(randomblob(4)) || ' Lee', 'user', 1, 1, 1 FROM n",
+                   from, from + count - 1));
+}
+
+static void test_no_write_pays_for_the_merging_of_the_search_index(void **state)
+{
+    enum { USERS = 3000, PIECES = 5, PUTS = 400, MOST_BYTES = 128 * 4096 };
+    struct place *place = *state;
+    const char *log = mem_printf(place->task->mem, "%s-wal", place->file);
+    off_t most = 0, before = 0;
+    sqlite3 *reader;
+
+    shut(place);
+    for (int i = 0; i < PIECES; i++)
+        put_users(place, 1 + i * USERS, USERS);
+    open_again(place);
+    /* While somebody reads, the log grows by what is written. */
+    assert_int_equal(sqlite3_open(place->file, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM users", NULL, NULL, NULL),
+                     SQLITE_OK);
+    for (int i = 0; i < PUTS; i++) {
+        struct stat st;
+
+        put_new(place);
+        assert_int_equal(stat(log, &st), 0);
+        most = i > 0 && st.st_size - before > most ? st.st_size - before : most;
+        before = st.st_size;
+    }
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    if (most > MOST_BYTES)
+        fail_msg("a write of %lld bytes", (long long)most);
+    /* What was put one by one is merged all the same. */
+    assert_in_range(sql(place, "SELECT count(DISTINCT segid) FROM users_words_idx"), 1, 40);
+    assert_sound(place);
+}
+
 /* Durability */
 
 static void test_nothing_is_acknowledged_before_it_is_synced(void **state)
@@ -1594,6 +1638,7 @@ int main(void)
         OPENED(test_a_check_reads_the_disk_and_not_its_memory),
         OPENED(test_a_check_finds_a_row_that_its_index_lacks),
         OPENED(test_who_is_removed_and_what_they_were_called_leave_the_files),
+        OPENED(test_no_write_pays_for_the_merging_of_the_search_index),
         OPENED(test_who_reads_for_long_delays_the_erasing_and_nothing_else),
         OPENED(test_who_keeps_removed_names_in_the_log_for_a_day_is_told_of),
         CLOSED(test_a_check_that_takes_too_long_is_tried_ever_more_rarely_but_each_day),

@@ -124,7 +124,7 @@ static bool probe(struct task *task, const void *owner, int64_t timeout_ms)
     return is_there;
 }
 
-static const struct peer_rules quick = {.name = "test",
+static const struct peer_rules quick = {.name = PEER_STRIPE,
                                         .tries = 4,
                                         .connect_ms = 1000,
                                         .try_ms = 5000,
