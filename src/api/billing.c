@@ -447,6 +447,10 @@ static void put_event(struct text *out, const struct event *event)
     put_string(out, "type", event->type);
     put_string(out, "state", event->state);
     put_string(out, "error", event->error);
+    if (event_reason_word(event->reason) != NULL)
+        put_string(out, "reason", event_reason_word(event->reason));
+    else
+        text_add(out, "\"reason\":null,");
     if (event->user_id != NULL)
         put_string(out, "user_id", event->user_id);
     else

@@ -317,12 +317,14 @@ static enum err put_off(struct task *task, struct billing *billing, const struct
 
 /* An operator looks at it, and is told by mail if one is set: once for each customer and reason. */
 static enum err give_up(struct task *task, struct billing *billing, const struct settings *settings,
-                        const struct event *event, const char *user_id, const char *why)
+                        const struct event *event, enum event_reason reason, const char *user_id,
+                        const char *why)
 {
     metric_add(METRIC_events_dead, 1);
     log_error(task, "an event was given up: see manus billing inbox", LOG_S("event", event->id),
-              LOG_S("type", event->type), LOG_S("user", user_id), LOG_S("detail", why));
-    return store_event_done(task, billing->store, event->id, EVENT_DEAD, user_id, why,
+              LOG_S("type", event->type), LOG_S("reason", event_reason_word(reason)),
+              LOG_S("user", user_id), LOG_S("detail", why));
+    return store_event_done(task, billing->store, event->id, EVENT_DEAD, reason, user_id, why,
                             notice_for_operator(task, settings, event, why), clock_wall_ms());
 }
 
@@ -330,8 +332,8 @@ static enum err finish(struct task *task, struct billing *billing, const struct 
                        const char *state, const struct sync_outcome *outcome, const char *why)
 {
     unsigned settled = 0;
-    enum err e = store_event_done(task, billing->store, event->id, state, outcome->user_id, why,
-                                  outcome->mail, clock_wall_ms());
+    enum err e = store_event_done(task, billing->store, event->id, state, REASON_NONE,
+                                  outcome->user_id, why, outcome->mail, clock_wall_ms());
 
     metric_add(METRIC_events_applied, 1);
     /* What concerns somebody else is told by its own event. */
@@ -356,7 +358,7 @@ static enum err settle_failure(struct task *task, struct billing *billing,
     /* A goodbye is all that stands between who is gone and being billed on. */
     if (clock_wall_ms() - event->received_ms > GIVE_UP_MS &&
         strcmp(event->type, STORE_EVENT_GOODBYE) != 0)
-        return give_up(task, billing, settings, event, NULL, why);
+        return give_up(task, billing, settings, event, REASON_FAILED, NULL, why);
     /* What has failed for one of the customer's would now fail for the others. */
     return store_event_postpone(task, billing->store, event->id, clock_wall_ms(), true, why);
 }
@@ -368,14 +370,14 @@ static enum err settle_unplaced(struct task *task, struct billing *billing,
 {
     metric_add(METRIC_payments_unplaced, 1);
     if (outcome->result == SYNC_PAID_TWICE)
-        return give_up(task, billing, settings, event, outcome->named_id,
+        return give_up(task, billing, settings, event, REASON_PAID_TWICE, outcome->named_id,
                        mem_printf(task->mem,
                                   "paid twice: %s of the customer %s, by the user %s who pays as "
                                   "another customer; cancel and refund one of them",
                                   outcome->subscription_id, outcome->customer_id,
                                   outcome->named_id));
     if (outcome->named_id != NULL)
-        return give_up(task, billing, settings, event, outcome->named_id,
+        return give_up(task, billing, settings, event, REASON_PAID_FOR_ANOTHER, outcome->named_id,
                        mem_printf(task->mem,
                                   "%s pays for a plan of the user %s, as the customer %s of the "
                                   "user %s: sell it to a customer of their own, and cancel and "
@@ -385,7 +387,7 @@ static enum err settle_unplaced(struct task *task, struct billing *billing,
     if (event->attempts < UNPLACED_TRIES)
         return put_off(task, billing, event, "a plan is paid, and nobody is known to have paid it");
     return give_up(
-        task, billing, settings, event, NULL,
+        task, billing, settings, event, REASON_NAMES_NOBODY, NULL,
         mem_printf(task->mem,
                    "%s of the customer %s pays for a plan, and names no user here: say whose "
                    "it is by manus billing link USER %s, or cancel and refund it",
@@ -406,7 +408,7 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
         return settle_unplaced(task, billing, settings, event, outcome);
     case SYNC_PRICE_UNKNOWN:
         ret->result = EVENT_LATER;
-        return give_up(task, billing, settings, event, outcome->user_id,
+        return give_up(task, billing, settings, event, REASON_PRICE_UNKNOWN, outcome->user_id,
                        "its price stands in no plan: add it to PLANS_FILE or STRIPE_PRICE_ID_…, "
                        "then replay this");
     default:
@@ -494,6 +496,7 @@ static enum err keep_unreadable(struct task *task, struct inbox *inbox, const ch
     struct event event = {.type = "unreadable",
                           .state = EVENT_DEAD,
                           .error = "it is no event of Stripe's",
+                          .reason = REASON_UNREADABLE,
                           .received_ms = clock_wall_ms()};
     struct event_kept kept;
 

@@ -154,7 +154,8 @@ struct customer_link {
 
 /* Links a customer in place of the former one, which begins the next generation, if the user still
  * has that one and the generation is still this one. The former one is remembered, and dead events
- * of the new one wait again. *ret_customer: the one that is linked now; NULL: none. */
+ * of the new one that this settles (EVENT_REASONS) wait again. *ret_customer: the one that is
+ * linked now; NULL: none. */
 must_check enum err store_customer_link(struct task *task, struct store *store,
                                         const struct customer_link *link,
                                         const char **ret_customer);
@@ -227,6 +228,22 @@ must_check enum err store_checkout_release(struct task *task, struct store *stor
 must_check enum err store_checkout_close(struct task *task, struct store *store,
                                          const char *key_or_session);
 
+/* Why an event was given up: X(name, its word, whether linking its customer settles it). The
+ * numbers are stored: new ones stand at the end. */
+#define EVENT_REASONS(X)                                                                           \
+    X(NONE, NULL, false)                                                                           \
+    X(FAILED, "failed", false)                                                                     \
+    X(PAID_TWICE, "paid_twice", true)                                                              \
+    X(PAID_FOR_ANOTHER, "paid_for_another", false)                                                 \
+    X(NAMES_NOBODY, "names_nobody", true)                                                          \
+    X(PRICE_UNKNOWN, "price_unknown", false)                                                       \
+    X(UNREADABLE, "unreadable", false)
+enum event_reason {
+#define ROW(name, word, by_link) REASON_##name,
+    EVENT_REASONS(ROW)
+#undef ROW
+};
+
 /* An event, kept until it is applied, and for a while after. */
 struct event {
     int64_t number; /* given by the store */
@@ -236,7 +253,8 @@ struct event {
     const char *user_id;     /* likewise, once that is known */
     const char *payload;     /* as it came */
     const char *state;       /* one of those below */
-    const char *error;       /* of the last attempt; may be empty */
+    const char *error;       /* of the last attempt, for people; may be empty */
+    enum event_reason reason;
     int64_t received_ms, next_ms, done_ms;
     unsigned attempts;
     unsigned waits; /* how often it was put off, for itself or with others of its customer */
@@ -271,8 +289,12 @@ must_check enum err store_event_take(struct task *task, struct store *store, int
 /* A waiting one has come to `state`, and with that the mail is put (NULL: none): once. One of the
  * same customer that is dead for the same reason has had its mail. */
 must_check enum err store_event_done(struct task *task, struct store *store, const char *id,
-                                     const char *state, const char *user_id, const char *error,
+                                     const char *state, enum event_reason reason,
+                                     const char *user_id, const char *error,
                                      const struct mail *mail, int64_t now_ms);
+
+/* The word of a reason; NULL: there is none. */
+const char *event_reason_word(enum event_reason reason);
 
 /* The waiting events of the customer that were received before `before_ms` are done, if they are of
  * those that say only that something has changed: of invoices, and of subscriptions, but for
@@ -364,8 +386,9 @@ struct billing_operations {
     enum err (*event_put)(struct task *, struct store *, const struct event *, int64_t,
                           struct event_kept *);
     enum err (*event_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct event *);
-    enum err (*event_done)(struct task *, struct store *, const char *, const char *, const char *,
-                           const char *, const struct mail *, int64_t);
+    enum err (*event_done)(struct task *, struct store *, const char *, const char *,
+                           enum event_reason, const char *, const char *, const struct mail *,
+                           int64_t);
     enum err (*events_done)(struct task *, struct store *, const char *, int64_t, const char *,
                             int64_t, unsigned *);
     enum err (*event_postpone)(struct task *, struct store *, const char *, int64_t, bool,

@@ -511,6 +511,25 @@ static enum err note_other(struct task *task, struct sqlite_db *db,
     return sqlite_db_run(task, db, s, NULL);
 }
 
+/* Of the customer's dead events those wait again that are settled by whose it is. */
+static enum err revive_events(struct task *task, struct sqlite_db *db, const char *customer_id,
+                              int64_t now_ms)
+{
+    static const int64_t settled = 0
+#define ROW(name, word, by_link) | ((int64_t)(by_link) << REASON_##name)
+        EVENT_REASONS(ROW)
+#undef ROW
+        ;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENTS_REVIVE);
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, customer_id);
+        sqlite3_bind_int64(s, 2, now_ms);
+        sqlite3_bind_int64(s, 3, settled);
+    }
+    return sqlite_db_run(task, db, s, NULL);
+}
+
 static enum err note_linked(struct task *task, struct sqlite_db *db,
                             const struct customer_link *link)
 {
@@ -518,7 +537,7 @@ static enum err note_linked(struct task *task, struct sqlite_db *db,
     enum err e = run_about(task, db, SQL_CUSTOMER_FORGET, link->customer_id, NULL, 0);
 
     if (e == OK)
-        e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, NULL, link->now_ms);
+        e = revive_events(task, db, link->customer_id, link->now_ms);
     if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
         e = note_other(task, db, &former, link->now_ms);
     return e;

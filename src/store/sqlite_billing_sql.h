@@ -13,7 +13,7 @@
     " expires_at, leased_until"
 #define SQLITE_EVENT_COLUMNS                                                                       \
     "number, event_id, type, customer_id, user_id, state, error, received_at, next_at, done_at,"   \
-    " attempts, waits"
+    " attempts, waits, reason"
 
 /* What is further ahead than it can be was written by a clock that was ahead, and is over, as
  * clock_holds() has it (core/clock.h). The longest are, in ms: of a wait for the next try, of a
@@ -122,9 +122,8 @@
                        " ORDER BY own DESC, noted_at DESC LIMIT ?2")                               \
     X(CUSTOMERS_FORGET, "DELETE FROM other_customers WHERE user_id = ?1")                          \
     X(EVENTS_REVIVE,                                                                               \
-      "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '',"               \
-      " done_at = 0 WHERE customer_id = ?1 AND state = 'dead'"                                     \
-      " AND (error LIKE 'paid twice%' OR error LIKE '%names no user%')")                           \
+      "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '', reason = 0,"   \
+      " done_at = 0 WHERE customer_id = ?1 AND state = 'dead' AND (?3 >> reason) & 1")             \
     X(CUSTOMER_UNLINK,                                                                             \
       "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0, was_canceled = "  \
       "0,"                                                                                         \
@@ -155,9 +154,9 @@
       "UPDATE checkouts SET leased_until = 0 WHERE key = ?1 AND session_id IS NULL")               \
     X(CHECKOUT_CLOSE, "DELETE FROM checkouts WHERE key = ?1 OR session_id = ?1")                   \
     X(EVENT_PUT, "INSERT INTO events(event_id, type, customer_id, user_id, payload, state, error," \
-                 " received_at, next_at, done_at, attempts, leased_until)"                         \
+                 " received_at, next_at, done_at, attempts, leased_until, reason)"                 \
                  " SELECT ?2, ?3, customer_id, ?5, ?6, ?7, ?8, ?1, ?1 + taken * ?10, ?9, taken,"   \
-                 " taken * (?1 + ?10) FROM (SELECT customer_id,"                                   \
+                 " taken * (?1 + ?10), ?11 FROM (SELECT customer_id,"                              \
                  " ?7 = 'waiting' AND ?10 > 0 AND NOT " SQLITE_IN_WORK " AS taken"                 \
                  " FROM (SELECT ?4 AS customer_id) AS e)"                                          \
                  " WHERE true ON CONFLICT(event_id) DO NOTHING RETURNING attempts")                \
@@ -171,8 +170,9 @@
     X(EVENT_TAKE_ONE,                                                                              \
       "UPDATE events AS e SET next_at = ?2, leased_until = ?2, attempts = attempts + 1"            \
       " WHERE event_id = ?3 AND state = 'waiting' AND " SQLITE_IS_FREE " RETURNING attempts")      \
-    X(EVENT_DONE, "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"     \
-                  " done_at = ?5, leased_until = 0 WHERE event_id = ?1 AND state = 'waiting'")     \
+    X(EVENT_DONE,                                                                                  \
+      "UPDATE events SET state = ?2, user_id = coalesce(?3, user_id), error = ?4,"                 \
+      " done_at = ?5, leased_until = 0, reason = ?6 WHERE event_id = ?1 AND state = 'waiting'")    \
     X(EVENT_TOLD, "SELECT 1 FROM events AS other JOIN events AS one USING (customer_id, error)"    \
                   " WHERE one.event_id = ?1 AND one.state = 'dead' AND other.state = 'dead'"       \
                   " AND other.event_id <> ?1")                                                     \
@@ -189,7 +189,7 @@
       " waits = waits + 1 WHERE customer_id = ?1 AND state = 'waiting' AND next_at < ?3"           \
       " AND (leased_until <= ?2 OR leased_until > ?2 + " SQLITE_LONGEST_LEASE ")")                 \
     X(EVENT_REPLAY, "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = ''," \
-                    " done_at = 0, waits = 0 WHERE event_id = ?1")                                 \
+                    " done_at = 0, waits = 0, reason = 0 WHERE event_id = ?1")                     \
     X(EVENT_BY_ID, "SELECT " SQLITE_EVENT_COLUMNS ", payload FROM events WHERE event_id = ?1")     \
     X(EVENTS, "SELECT " SQLITE_EVENT_COLUMNS " FROM events"                                        \
               " WHERE number < ?1 ORDER BY number DESC LIMIT ?2")                                  \

@@ -18,6 +18,7 @@ static struct event read_event(struct task *task, sqlite3_stmt *s)
         .done_ms = sqlite3_column_int64(s, 9),
         .attempts = (unsigned)sqlite3_column_int(s, 10),
         .waits = (unsigned)sqlite3_column_int(s, 11),
+        .reason = (enum event_reason)sqlite3_column_int(s, 12),
     };
 }
 
@@ -25,7 +26,7 @@ static struct event read_whole(struct task *task, sqlite3_stmt *s)
 {
     struct event event = read_event(task, s);
 
-    event.payload = sqlite_db_text(task, s, 12);
+    event.payload = sqlite_db_text(task, s, 13);
     return event;
 }
 
@@ -80,6 +81,7 @@ static enum err insert_event(struct task *task, struct sqlite_db *db, const stru
         sqlite_bind(s, 8, event->error == NULL ? "" : event->error);
         sqlite3_bind_int64(s, 9, event->done_ms);
         sqlite3_bind_int64(s, 10, put->lease_ms);
+        sqlite3_bind_int(s, 11, (int)event->reason);
     }
     e = sqlite_db_row(task, db, s, &put->ret->is_new);
     if (e != OK || !put->ret->is_new)
@@ -150,6 +152,7 @@ struct settle_event {
     const char *id, *state, *user_id, *error;
     int64_t at_ms;
     const struct mail *mail;
+    enum event_reason reason;
     int changes;
 };
 
@@ -177,6 +180,7 @@ static enum err finish_event(struct task *task, struct sqlite_db *db, void *argu
         sqlite_bind(s, 3, settle->user_id);
         sqlite_bind(s, 4, settle->error);
         sqlite3_bind_int64(s, 5, settle->at_ms);
+        sqlite3_bind_int(s, 6, (int)settle->reason);
     }
     e = sqlite_db_run(task, db, s, &changes);
     if (e != OK || changes == 0 || settle->mail == NULL)
@@ -186,12 +190,12 @@ static enum err finish_event(struct task *task, struct sqlite_db *db, void *argu
 }
 
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
-                           const char *state, const char *user_id, const char *error,
-                           const struct mail *mail, int64_t now_ms)
+                           const char *state, enum event_reason reason, const char *user_id,
+                           const char *error, const struct mail *mail, int64_t now_ms)
 {
-    return sqlite_writing(
-        task, store, finish_event,
-        &(struct settle_event){id, state, user_id, error == NULL ? "" : error, now_ms, mail, 0});
+    return sqlite_writing(task, store, finish_event,
+                          &(struct settle_event){id, state, user_id, error == NULL ? "" : error,
+                                                 now_ms, mail, reason, 0});
 }
 
 struct finish_events {

@@ -151,8 +151,8 @@ enum err sqlite_event_put(struct task *task, struct store *store, const struct e
 enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                            bool *ret_found, struct event *ret);
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,
-                           const char *state, const char *user_id, const char *error,
-                           const struct mail *mail, int64_t now_ms);
+                           const char *state, enum event_reason reason, const char *user_id,
+                           const char *error, const struct mail *mail, int64_t now_ms);
 enum err sqlite_events_done(struct task *task, struct store *store, const char *customer_id,
                             int64_t before_ms, const char *user_id, int64_t now_ms,
                             unsigned *ret_count);

@@ -247,6 +247,14 @@ static const char *const steps[] = {
      * hundreds of pages in one write, or thousands where a level has 16 pieces. */
     "INSERT INTO users_words(users_words, rank) VALUES('automerge', 0);"
     "INSERT INTO users_words(users_words, rank) VALUES('crisismerge', 256);",
+
+    /* By the texts of before: the numbers are those of EVENT_REASONS. */
+    "ALTER TABLE events ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE events SET reason = CASE WHEN error LIKE 'paid twice%' THEN 2"
+    "  WHEN error LIKE '%pays for a plan of the user%' THEN 3"
+    "  WHEN error LIKE '%names no user here%' THEN 4"
+    "  WHEN error LIKE 'its price stands in no plan%' THEN 5"
+    "  WHEN type = 'unreadable' THEN 6 ELSE 1 END WHERE state = 'dead';",
 };
 
 int sqlite_schema_version(void)

@@ -155,11 +155,22 @@ enum err store_event_take(struct task *task, struct store *store, int64_t now_ms
 }
 
 enum err store_event_done(struct task *task, struct store *store, const char *id, const char *state,
-                          const char *user_id, const char *error, const struct mail *mail,
-                          int64_t now_ms)
+                          enum event_reason reason, const char *user_id, const char *error,
+                          const struct mail *mail, int64_t now_ms)
 {
     return OPERATION(event_done, store->operations->billing->event_done(
-                                     task, store, id, state, user_id, error, mail, now_ms));
+                                     task, store, id, state, reason, user_id, error, mail, now_ms));
+}
+
+const char *event_reason_word(enum event_reason reason)
+{
+    static const char *const words[] = {
+#define ROW(name, word, by_link) word,
+        EVENT_REASONS(ROW)
+#undef ROW
+    };
+
+    return (size_t)reason < count_of(words) ? words[reason] : NULL;
 }
 
 enum err store_events_done(struct task *task, struct store *store, const char *customer_id,

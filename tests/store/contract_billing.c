@@ -973,8 +973,9 @@ static struct event event_of(struct task *task, const char *id)
 
 static void finish(struct task *task, const char *id, const char *event_state)
 {
-    assert_int_equal(store_event_done(task, store, id, event_state, "ann", "", NULL, SAMPLE_MS + 5),
-                     OK);
+    assert_int_equal(
+        store_event_done(task, store, id, event_state, REASON_NONE, "ann", "", NULL, SAMPLE_MS + 5),
+        OK);
 }
 
 static void test_an_event_is_accepted_once_and_tells_what_became_of_it(void **state)
@@ -1009,8 +1010,8 @@ static void test_the_mail_of_an_event_is_put_when_it_ends_and_once(void **state)
     put(task, &event, &said);
     assert_int_equal(store_mail_count(task, store, &before), OK);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(store_event_done(task, store, event.id, EVENT_DONE, "ann", "", &mail,
-                                          SAMPLE_MS + 5 + i),
+        assert_int_equal(store_event_done(task, store, event.id, EVENT_DONE, REASON_NONE, "ann", "",
+                                          &mail, SAMPLE_MS + 5 + i),
                          OK);
     assert_int_equal(store_mail_count(task, store, &after), OK);
     assert_int_equal(after, before + 1);
@@ -1361,24 +1362,44 @@ static void test_a_mark_is_kept_under_its_name(void **state)
 
 /* Who goes */
 
-static void test_of_a_customer_that_is_linked_the_dead_events_wait_again(void **state)
+static void
+test_of_a_customer_that_is_linked_the_dead_events_that_this_settles_wait_again(void **state)
 {
     struct task *task = *state;
     struct subscription stored = open_for(task, person(task));
-    struct event event = event_at(task, SAMPLE_MS), found;
-    const char *said;
+    static const struct {
+        enum event_reason reason;
+        const char *error; /* for people: what it says decides nothing */
+        const char *state;
+    } of[] = {{REASON_PAID_TWICE, "a", EVENT_WAITING},
+              {REASON_NAMES_NOBODY, "b", EVENT_WAITING},
+              {REASON_FAILED, "paid twice: it names no user here", EVENT_DEAD},
+              {REASON_PRICE_UNKNOWN, "c", EVENT_DEAD}};
+    const char *customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem)), *said;
+    struct event events[count_of(of)], found;
     bool is_found;
 
-    event.customer_id = mem_printf(task->mem, "cus_%s", crypto_id(task->mem));
-    put(task, &event, &said);
-    assert_int_equal(
-        store_event_done(task, store, event.id, EVENT_DEAD, NULL, "paid twice: a", NULL, SAMPLE_MS),
-        OK);
-    link_for(task, stored.user_id, stored.generation, NULL, event.customer_id);
-    assert_int_equal(store_event_by_id(task, store, event.id, &is_found, &found), OK);
-    assert_string_equal(found.state, EVENT_WAITING);
-    assert_int_equal(found.attempts, 0);
-    finish(task, event.id, EVENT_DONE);
+    for (size_t i = 0; i < count_of(of); i++) {
+        events[i] = event_at(task, SAMPLE_MS);
+        events[i].customer_id = customer_id;
+        put(task, &events[i], &said);
+        assert_int_equal(store_event_done(task, store, events[i].id, EVENT_DEAD, of[i].reason, NULL,
+                                          of[i].error, NULL, SAMPLE_MS),
+                         OK);
+        assert_int_equal(event_of(task, events[i].id).reason, of[i].reason);
+    }
+    link_for(task, stored.user_id, stored.generation, NULL, customer_id);
+    for (size_t i = 0; i < count_of(of); i++) {
+        bool waits = strcmp(of[i].state, EVENT_WAITING) == 0;
+
+        found = event_of(task, events[i].id);
+        assert_string_equal(found.state, of[i].state);
+        assert_int_equal(found.reason, waits ? REASON_NONE : of[i].reason);
+        if (!waits)
+            assert_int_equal(store_event_replay(task, store, events[i].id, SAMPLE_MS, &is_found),
+                             OK);
+        finish(task, events[i].id, EVENT_DONE);
+    }
 }
 
 static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(void **state)
@@ -1445,7 +1466,7 @@ int contract_billing_run(struct store *of)
         TEST(test_a_subscription_without_a_customer_is_read_as_over),
         TEST(test_anothers_customer_is_not_linked),
         TEST(test_a_former_customer_and_a_second_one_are_remembered_until_one_is_linked),
-        TEST(test_of_a_customer_that_is_linked_the_dead_events_wait_again),
+        TEST(test_of_a_customer_that_is_linked_the_dead_events_that_this_settles_wait_again),
         TEST(test_of_other_customers_own_ones_come_first_and_each_is_known_and_forgotten),
         TEST(test_a_customer_is_foreign_from_its_link_until_another_word_or_its_end),
         TEST(test_of_many_trials_begun_at_once_one_is),

@@ -435,6 +435,7 @@ static void undo_events(struct place *place)
                "ALTER TABLE subscriptions DROP COLUMN was_canceled");
     sql(place, "DROP INDEX events_first; DROP INDEX events_again; DROP INDEX events_in_work;"
                "ALTER TABLE events DROP COLUMN leased_until; ALTER TABLE events DROP COLUMN waits;"
+               "ALTER TABLE events DROP COLUMN reason;"
                "CREATE INDEX events_due ON events (next_at) WHERE state = 'waiting'");
     sql(place, "DROP TRIGGER mails_come; DROP TRIGGER mails_go; DROP TABLE tallies;"
                "DROP TABLE devices; DROP INDEX mails_recipient; DROP INDEX codes_email;"
@@ -459,11 +460,21 @@ static void test_events_that_waited_before_are_tried_again_and_not_first(void **
     sql(place, "INSERT INTO events(event_id, type, payload, state, received_at, next_at, attempts)"
                " VALUES('evt_1', 'invoice.paid', '{}', 'waiting', 1, 2, 5),"
                " ('evt_2', 'invoice.paid', '{}', 'done', 1, 2, 1)");
+    sql(place, "INSERT INTO events(event_id, type, payload, state, error, received_at, next_at,"
+               " attempts) VALUES('evt_3', 'invoice.paid', '{}', 'dead', 'paid twice: a', 1, 2, 0),"
+               " ('evt_4', 'invoice.paid', '{}', 'dead', 'a of b pays for a plan, and names no user"
+               " here: say', 1, 2, 0), ('evt_5', 'invoice.paid', '{}', 'dead', 'x', 1, 2, 0)");
     sql(place, "PRAGMA user_version = 7");
     open_again(place);
     shut(place);
     assert_int_equal(sql(place, "SELECT waits FROM events WHERE event_id = 'evt_1'"), 5);
     assert_int_equal(sql(place, "SELECT sum(waits) FROM events"), 5);
+    assert_int_equal(sql(place, "SELECT reason FROM events WHERE event_id = 'evt_3'"),
+                     REASON_PAID_TWICE);
+    assert_int_equal(sql(place, "SELECT reason FROM events WHERE event_id = 'evt_4'"),
+                     REASON_NAMES_NOBODY);
+    assert_int_equal(sql(place, "SELECT reason FROM events WHERE event_id = 'evt_5'"),
+                     REASON_FAILED);
 }
 
 static void test_what_was_over_before_goes_and_its_device_stays_known(void **state)
