@@ -211,8 +211,8 @@ struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct 
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     talloc_set_destructor(s, close_descriptors);
     if (s->stop_fd < 0 || !listen_in(s) || thread_start(&s->thread, serve, s) != 0) {
-        log_warning(NULL, "manus admin will not reach this server",
-                    LOG_S("error", strerror(errno)));
+        log_warning(NULL, "manus admin will not reach this server", LOG_S("error", strerror(errno)),
+                    LOG_S("mend", "move DATA_DIR/admin.sock away, and start again"));
         talloc_free(s);
         return NULL;
     }

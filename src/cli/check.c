@@ -12,7 +12,9 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 enum { HASHES = 3, PROBE_MS = 3000, MAIL_MS = 10000 };
 
@@ -124,6 +126,26 @@ static bool check_mail(void *mem, const struct settings *settings)
     return report("mail", smtp_shown(mem, settings), wrong, started_ms);
 }
 
+/* What lies where a thing of another kind will be made. */
+static bool check_places(void *mem, const struct settings *settings)
+{
+    const char *socket = mem_printf(mem, "%s/admin.sock", settings->data_dir);
+    const char *outbox = mem_printf(mem, "%s/outbox", settings->data_dir);
+    bool good = true;
+    struct stat st;
+
+    if (lstat(socket, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        printf("admin      %s is no socket: move it away\n", socket);
+        good = false;
+    }
+    if (letter_is_file(settings) && stat(outbox, &st) == 0 &&
+        (!S_ISDIR(st.st_mode) || access(outbox, W_OK | X_OK) != 0)) {
+        printf("outbox     %s: %s\n", outbox, mend_of("mail", "the file of a mail"));
+        good = false;
+    }
+    return good;
+}
+
 static bool check_redis(const struct redis_target *redis)
 {
     int64_t started_ms = clock_mono_ms();
@@ -167,6 +189,7 @@ int command_check(const struct arguments *arguments)
     good = check_redis(needs.redis) && good;
     good = check_stripe(settings) && good;
     good = check_mail(mem, settings) && good;
+    good = check_places(mem, settings) && good;
     puts(good ? "all is well" : "something is wrong: see above");
     return good ? EX_OK : EX_UNAVAILABLE;
 }

@@ -84,7 +84,8 @@ static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to,
         return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text, of,
                           of_host);
     default:
-        return mem_printf(mem, "cannot listen on %s port %u: %s", host, port, strerror(wrong));
+        return mem_printf(mem, "cannot listen on %s port %u: %s: correct HOST and PORT", host, port,
+                          strerror(wrong));
     }
 }
 

@@ -724,8 +724,25 @@ static const struct store_operations operations = {
     .close = close_store,
 };
 
+/* Such as a link to where something is not mounted. */
+static enum err fail_if_dangling(struct task *task, const char *folder)
+{
+    struct stat st;
+
+    if (lstat(folder, &st) != 0 || access(folder, F_OK) == 0 || errno != ENOENT)
+        return OK;
+    return fail(
+        task, ERR_STORE,
+        mem_printf(task->mem,
+                   "%s leads to nothing: mount or make what it leads to, or set DATA_DIR to "
+                   "a folder",
+                   folder));
+}
+
 static enum err make_folder(struct task *task, const char *folder)
 {
+    if (fail_if_dangling(task, folder) != OK)
+        return task->err;
     if ((mkdir(folder, 0700) == 0 && file_sync_folder(folder)) || errno == EEXIST)
         return OK;
     return fail(task, ERR_STORE,
@@ -781,6 +798,14 @@ static enum err lock_folder(struct task *task, const char *folder, int *ret_fd)
     return OK;
 }
 
+/* What is no file cannot become one; the lock must not be elsewhere either. */
+static bool is_in_the_way(const char *path, bool may_be_link)
+{
+    struct stat st;
+
+    return (may_be_link ? stat(path, &st) : lstat(path, &st)) == 0 && !S_ISREG(st.st_mode);
+}
+
 /* Some command may have been run by another user before. */
 static enum err may_use_files(struct task *task, const char *folder)
 {
@@ -790,6 +815,12 @@ static enum err may_use_files(struct task *task, const char *folder)
     for (size_t i = 0; i < count_of(names); i++) {
         const char *path = mem_printf(task->mem, "%s/%s", folder, names[i]);
 
+        if (is_in_the_way(path, i > 0))
+            return fail(task, ERR_STORE,
+                        mem_printf(task->mem,
+                                   "%s is no file: move it away, or set DATA_DIR to "
+                                   "another folder",
+                                   path));
         if (access(path, R_OK | W_OK) != 0 && errno != ENOENT)
             return fail(task, ERR_STORE,
                         mem_printf(task->mem,
@@ -916,6 +947,8 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
         e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
     if (e == OK)
         e = sqlite_schema_migrate(task, ret);
+    if (e == OK)
+        e = sqlite_db_prove(task, ret);
     if (e != OK) {
         if (sqlite_db_is_damaged(ret) && !sqlite_db_is_readable(ret))
             fail(task, ERR_STORE, SQLITE_UNREADABLE);
@@ -996,6 +1029,8 @@ static enum err may_be_written(struct task *task, const char *folder)
     struct stat st;
     const char *place = is_there ? folder : dirname(mem_string(task->mem, folder));
 
+    if (fail_if_dangling(task, folder) != OK)
+        return task->err;
     if (is_there && stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
         return fail(task, ERR_STORE,
                     mem_printf(task->mem, "%s is no folder: set DATA_DIR to one", folder));
@@ -1048,6 +1083,8 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
         e = sqlite_schema_read(task, &db, ret_version);
     if (e == OK)
         e = sqlite_schema_accept(task, &db);
+    if (e == OK && *ret_version == sqlite_schema_version())
+        e = sqlite_db_prove(task, &db);
     if (e == OK)
         e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
     if ((*ret_fault != NULL || (e != OK && sqlite_db_is_damaged(&db))) &&

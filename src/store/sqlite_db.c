@@ -215,6 +215,22 @@ sqlite3_stmt *sqlite_db_statement(struct task *task, struct sqlite_db *db,
     return db->statements[which];
 }
 
+enum err sqlite_db_prove(struct task *task, struct sqlite_db *db)
+{
+    for (int i = 0; i < SQL_COUNT; i++) {
+        if (sqlite_db_statement(task, db, (enum sqlite_statement)i) != NULL)
+            continue;
+        return (sqlite3_errcode(db->handle) & 0xff) != SQLITE_ERROR
+                   ? task->err
+                   : fail(task, ERR_STORE,
+                          mem_printf(task->mem,
+                                     "the store is damaged (%s): stop manus and restore a backup: "
+                                     "manus restore FILE",
+                                     sqlite3_errmsg(db->handle)));
+    }
+    return OK;
+}
+
 void sqlite_db_done(sqlite3_stmt **statement)
 {
     if (*statement != NULL) {

@@ -211,6 +211,9 @@ must_check enum err sqlite_db_open(struct task *task, const char *path, int flag
                                    struct sqlite_db *ret);
 void sqlite_db_close(struct sqlite_db *db);
 
+/* Prepares every statement: ERR_STORE if the file lacks a table or column that one needs. */
+must_check enum err sqlite_db_prove(struct task *task, struct sqlite_db *db);
+
 /* Runs statements that return no rows. */
 must_check enum err sqlite_db_exec(struct task *task, struct sqlite_db *db, const char *sql);
 
