@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { CONSUME_TRIES = 4, LOCK_MS = 1000 };
+enum { CONSUME_TRIES = 4, LOCK_MS = 1000, LONGEST_MS = 30000 };
 
 #define DAY_MS INT64_C(86400000)
 
@@ -97,20 +97,8 @@ static const char **free_place(struct billing *billing, const char *user_id)
     return place;
 }
 
-void billing_lock(struct billing *billing, const char *user_id)
+static bool lock_until(struct billing *billing, const char *user_id, int64_t until_ms)
 {
-    const char **place;
-
-    pthread_mutex_lock(&billing->lock);
-    while ((place = free_place(billing, user_id)) == NULL)
-        pthread_cond_wait(&billing->released, &billing->lock);
-    *place = user_id;
-    pthread_mutex_unlock(&billing->lock);
-}
-
-bool billing_lock_soon(struct billing *billing, const char *user_id)
-{
-    int64_t until_ms = clock_mono_ms() + LOCK_MS;
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     const char **place;
     int waited = 0;
@@ -122,6 +110,20 @@ bool billing_lock_soon(struct billing *billing, const char *user_id)
         *place = user_id;
     pthread_mutex_unlock(&billing->lock);
     return place != NULL;
+}
+
+enum err billing_lock(struct task *task, struct billing *billing, const char *user_id)
+{
+    int64_t until_ms = task->deadline_ms == 0 ? clock_mono_ms() + LONGEST_MS : task->deadline_ms;
+
+    return lock_until(billing, user_id, until_ms)
+               ? OK
+               : fail(task, ERR_BUSY, "somebody else asks Stripe about this user");
+}
+
+bool billing_lock_soon(struct billing *billing, const char *user_id)
+{
+    return lock_until(billing, user_id, clock_mono_ms() + LOCK_MS);
 }
 
 static bool is_held(const struct billing *billing, size_t i, const char *user_id)

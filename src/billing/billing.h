@@ -40,8 +40,8 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
                              const struct plans *plans);
 
 /* Held until billing_unlock(), and `user_id` with it; while Stripe is asked, so for seconds. Nobody
- * else is kept waiting. */
-void billing_lock(struct billing *billing, const char *user_id);
+ * else is kept waiting. ERR_BUSY: not to be had by the task's deadline. */
+must_check enum err billing_lock(struct task *task, struct billing *billing, const char *user_id);
 
 /* The same for somebody who asked for it: false if it is not to be had within a second, so that one
  * user who asks much at once does not keep the lane from the others. */

@@ -366,6 +366,33 @@ static bool wait_for_other(struct task *task, struct billing *billing, int64_t u
     return may;
 }
 
+static enum err close_other_locked(struct task *task, struct billing *billing, const char *user_id,
+                                   const struct checkout *other)
+{
+    enum err e = billing_lock(task, billing, user_id);
+
+    if (e != OK)
+        return e;
+    e = close_other(task, billing, user_id, other);
+    billing_unlock(billing, user_id);
+    return e;
+}
+
+static enum err make_locked(struct task *task, struct billing *billing,
+                            const struct settings *settings, const struct user *user,
+                            const struct checkout *checkout, struct checkout_session *ret,
+                            enum made *ret_made)
+{
+    enum err e = billing_lock(task, billing, user->id);
+
+    *ret_made = MADE_NOT;
+    if (e != OK)
+        return e;
+    e = make_reserved(task, billing, settings, user, checkout, ret, ret_made);
+    billing_unlock(billing, user->id);
+    return e;
+}
+
 static enum err begin(struct task *task, struct billing *billing, const struct settings *settings,
                       const struct user *user, struct checkout *wanted,
                       struct checkout_session *ret)
@@ -393,14 +420,10 @@ static enum err begin(struct task *task, struct billing *billing, const struct s
         if (reserved == CHECKOUT_OPEN) {
             e = reuse(task, billing, settings, user, &checkout, ret, &again);
         } else if (reserved == CHECKOUT_OTHER) {
-            billing_lock(billing, user->id);
-            e = close_other(task, billing, user->id, &checkout);
-            billing_unlock(billing, user->id);
+            e = close_other_locked(task, billing, user->id, &checkout);
             again = e == OK;
         } else {
-            billing_lock(billing, user->id);
-            e = make_reserved(task, billing, settings, user, &checkout, ret, &made);
-            billing_unlock(billing, user->id);
+            e = make_locked(task, billing, settings, user, &checkout, ret, &made);
             if (e != OK)
                 settle_failure(task, billing, &checkout, e, made, &again);
         }
@@ -609,7 +632,9 @@ static enum err look_whether_gone(struct task *task, struct billing *billing,
     struct sync_outcome outcome;
     enum err e;
 
-    billing_lock(billing, subscription->user_id);
+    e = billing_lock(task, billing, subscription->user_id);
+    if (e != OK)
+        return e;
     e = sync_locked(task, billing, settings, subscription->user_id, subscription->customer_id,
                     &outcome);
     billing_unlock(billing, subscription->user_id);

@@ -14,7 +14,8 @@ enum {
     STRIPE_PAGES = 10000, /* a day */
     IN_ROW = 3,           /* that Stripe does not answer: then it is down */
     PAGE_MS = 60000,
-    PACE_MS = 50, /* between two of the daily comparison: Stripe's rates are for customers */
+    ONE_MS = 15000, /* whoever waits for the same user waits for this */
+    PACE_MS = 50,   /* between two of the daily comparison: Stripe's rates are for customers */
     HOUR_MS = 3600 * 1000,
     DAY_MS = 24 * HOUR_MS,
     TOLD_MS = 3 * DAY_MS, /* before a trial ends */
@@ -59,12 +60,17 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
                        struct reconcile_counts *counts)
 {
     struct sync_outcome outcome;
+    int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + ONE_MS;
     enum err e;
 
-    billing_lock(billing, subscription->user_id);
-    e = sync_compare(task, billing, settings, subscription->user_id, subscription->customer_id, dry,
-                     &outcome);
-    billing_unlock(billing, subscription->user_id);
+    task->deadline_ms = deadline_ms == 0 || soon_ms < deadline_ms ? soon_ms : deadline_ms;
+    e = billing_lock(task, billing, subscription->user_id);
+    if (e == OK) {
+        e = sync_compare(task, billing, settings, subscription->user_id, subscription->customer_id,
+                         dry, &outcome);
+        billing_unlock(billing, subscription->user_id);
+    }
+    task->deadline_ms = deadline_ms;
     counts->compared++;
     if (e != OK) {
         counts->failed++;
@@ -99,7 +105,7 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
         e = reconcile_one(task, billing, settings, &rows[i], dry, out, counts);
         in_row = e == ERR_STRIPE_DOWN ? in_row + 1 : 0;
         /* This one alone, unless nobody is answered. */
-        if (e == ERR_STRIPE || (in_row > 0 && in_row < IN_ROW && in_row < count))
+        if (e == ERR_STRIPE || e == ERR_BUSY || (in_row > 0 && in_row < IN_ROW && in_row < count))
             e = OK;
     }
     return e;

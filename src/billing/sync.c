@@ -1001,7 +1001,9 @@ static enum err place(struct task *task, struct billing *billing, const struct s
         ret->result = SYNC_PRICE_UNKNOWN;
     if (e != OK || stranger.user_id == NULL || ret->result == SYNC_PRICE_UNKNOWN)
         return e;
-    billing_lock(billing, stranger.user_id);
+    e = billing_lock(task, billing, stranger.user_id);
+    if (e != OK)
+        return e;
     e = adopt(task, billing, settings, &stranger, ret);
     if (e == OK && ret->user_id != NULL)
         e = compare_until_kept(task, billing, settings, links, ret);
@@ -1026,7 +1028,9 @@ static enum err sync_customer(struct task *task, struct billing *billing,
     if (!found)
         return place(task, billing, settings, links, ret);
     ret->user_id = subscription.user_id;
-    billing_lock(billing, ret->user_id);
+    e = billing_lock(task, billing, ret->user_id);
+    if (e != OK)
+        return e;
     e = compare_until_kept(task, billing, settings, links, ret);
     billing_unlock(billing, subscription.user_id);
     return e;
@@ -1130,7 +1134,9 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
         e = read_stranger(task, billing, &links, &stranger);
     if (e != OK)
         return e;
-    billing_lock(billing, user_id);
+    e = billing_lock(task, billing, user_id);
+    if (e != OK)
+        return e;
     if (found)
         e = keep_linked(task, billing, customer_id, ret);
     else

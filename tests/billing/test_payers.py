@@ -513,3 +513,18 @@ def test_in_a_backlog_what_is_paid_for_somebody_else_is_told_all_the_same(world)
     rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
     tell(world, person)
     assert dead(world) and {who for _, who in dead(world)} == {other["id"]}, rows(world.manus, "SELECT type, state, error FROM events")
+
+
+@pytest.mark.parametrize("had", [True, False])
+def test_a_strangers_customer_that_is_deleted_takes_nothing_along(world, had):
+    user, mine = world.subscriber() if had else (world.user(), None)
+    if had:
+        ends(world, mine)
+    before = plan_of(world, user)
+    payer = by_a_stranger(world, user, world.basic)
+    assert plan_of(world, user) == ("basic", "active", 1000)
+    payer.is_deleted()
+    tell(world, payer)
+    assert plan_of(world, user) == before and runs(world, user)[0] == (402 if had else 200)
+    again, session = world.checkout(user)
+    assert again.customer != payer.customer and (not had or again.customer == mine.customer)

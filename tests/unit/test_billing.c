@@ -21,7 +21,7 @@ static void test_who_holds_a_user_keeps_no_other_user_waiting(void **state)
 {
     struct billing *billing = opened(*state);
 
-    billing_lock(billing, "slow");
+    assert_true(billing_lock_soon(billing, "slow"));
     for (int i = 0; i < OTHERS; i++) {
         const char *other = mem_printf(*state, "user-%d", i);
 
@@ -31,12 +31,27 @@ static void test_who_holds_a_user_keeps_no_other_user_waiting(void **state)
     billing_unlock(billing, "slow");
 }
 
+static void test_who_waits_for_a_user_leaves_at_the_deadline(void **state)
+{
+    struct billing *billing = opened(*state);
+    struct task task = {.mem = *state, .deadline_ms = clock_mono_ms() + 60000};
+
+    assert_int_equal(billing_lock(&task, billing, "ann"), OK);
+    task.deadline_ms = clock_mono_ms() + 50;
+    assert_int_equal(billing_lock(&task, billing, "ann"), ERR_BUSY);
+    assert_int_equal(billing_lock(&task, billing, "bob"), OK);
+    billing_unlock(billing, "ann");
+    assert_int_equal(billing_lock(&task, billing, "ann"), OK);
+    billing_unlock(billing, "ann");
+    billing_unlock(billing, "bob");
+}
+
 static void test_a_user_who_is_held_is_waited_for_a_second_and_no_longer(void **state)
 {
     struct billing *billing = opened(*state);
     int64_t started_ms = clock_mono_ms(), took_ms;
 
-    billing_lock(billing, "ann");
+    assert_true(billing_lock_soon(billing, "ann"));
     assert_false(billing_lock_soon(billing, "ann"));
     took_ms = clock_mono_ms() - started_ms;
     assert_in_range(took_ms, 900, 5000);
@@ -53,9 +68,10 @@ struct racer {
 static void *race(void *argument)
 {
     struct racer *racer = argument;
+    struct task task = {.deadline_ms = clock_mono_ms() + 120000};
 
     for (int i = 0; i < 200; i++) {
-        billing_lock(racer->billing, "ann");
+        assert_int_equal(billing_lock(&task, racer->billing, "ann"), OK);
         assert_int_equal(++*racer->inside, 1);
         if (i % 50 == 0)
             usleep(100);
@@ -82,6 +98,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         UNIT(test_who_holds_a_user_keeps_no_other_user_waiting),
+        UNIT(test_who_waits_for_a_user_leaves_at_the_deadline),
         UNIT(test_a_user_who_is_held_is_waited_for_a_second_and_no_longer),
         UNIT(test_one_at_a_time_holds_a_user),
     };
