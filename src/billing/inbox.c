@@ -409,8 +409,10 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
     case SYNC_PRICE_UNKNOWN:
         ret->result = EVENT_LATER;
         return give_up(task, billing, settings, event, REASON_PRICE_UNKNOWN, outcome->user_id,
-                       "its price stands in no plan: add it to PLANS_FILE or STRIPE_PRICE_ID_…, "
-                       "then replay this");
+                       mem_printf(task->mem,
+                                  "its price stands in no plan: add that of %s to PLANS_FILE or "
+                                  "STRIPE_PRICE_ID_…, then replay this",
+                                  outcome->subscription_id));
     default:
         ret->result = EVENT_APPLIED;
         ret->user_id = outcome->user_id;

@@ -523,6 +523,8 @@ static enum err take_over(struct task *task, struct billing *billing,
     if (!work_out(task, billing, answer, stored, ret, &state))
         unknown = answer->chosen;
     ret->result = unknown == NULL ? SYNC_DONE : SYNC_PRICE_UNKNOWN;
+    if (unknown != NULL)
+        ret->subscription_id = mem_string(task->mem, stripe_text(unknown, "id"));
     if (others != NULL) {
         ret->result = SYNC_UNPLACED;
         ret->subscription_id = mem_string(task->mem, stripe_text(others, "id"));
@@ -645,7 +647,7 @@ struct stranger {
     const char *paid_id; /* a live subscription of theirs, with a price of a plan; NULL: none */
     bool is_in_order;    /* one of them owes nothing: for what is not paid nobody makes room */
     const char *others_id, *others_user_id; /* one that names somebody else, and whom; NULL: none */
-    bool has_unknown;                       /* something was bought here that stands in no plan */
+    const char *unknown_id; /* one that was bought here and stands in no plan; NULL: none */
 };
 
 /* The first who is a user here. */
@@ -741,7 +743,7 @@ static enum err read_stranger(struct task *task, struct billing *billing,
         return e;
     weigh_stranger(task, billing, list, stranger);
     one = find_unknown(billing, list, stranger->user_id, links);
-    stranger->has_unknown = one != NULL;
+    stranger->unknown_id = one == NULL ? NULL : mem_string(task->mem, stripe_text(one, "id"));
     if (one != NULL && stranger->paid_id == NULL)
         tell_unknown(task, stranger->user_id, one);
     return OK;
@@ -997,8 +999,10 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     if (stranger.user_id == NULL)
         ret->result = stranger.paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
     /* Nobody's customer is exchanged for what may be another product. */
-    else if (stranger.paid_id == NULL && stranger.has_unknown && !stranger.is_own)
+    else if (stranger.paid_id == NULL && stranger.unknown_id != NULL && !stranger.is_own) {
         ret->result = SYNC_PRICE_UNKNOWN;
+        ret->subscription_id = stranger.unknown_id;
+    }
     if (e != OK || stranger.user_id == NULL || ret->result == SYNC_PRICE_UNKNOWN)
         return e;
     e = billing_lock(task, billing, stranger.user_id);

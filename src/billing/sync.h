@@ -35,7 +35,8 @@ struct sync_outcome {
     const char *user_id;         /* with SYNC_DONE and SYNC_PRICE_UNKNOWN */
     const char *named_id;        /* the user, with SYNC_PAID_TWICE; with SYNC_UNPLACED if it is
                                     another one than the customer's; else NULL */
-    const char *subscription_id; /* with SYNC_UNPLACED and SYNC_PAID_TWICE: what is paid */
+    const char *subscription_id; /* with SYNC_UNPLACED, SYNC_PAID_TWICE and SYNC_PRICE_UNKNOWN: what
+                                    is paid */
     const char *customer_id;     /* whom it led to; NULL: none */
     int64_t asked_ms;            /* what was heard before is in the answer */
     bool differs;                /* from what was stored */

@@ -528,3 +528,12 @@ def test_a_strangers_customer_that_is_deleted_takes_nothing_along(world, had):
     assert plan_of(world, user) == before and runs(world, user)[0] == (402 if had else 200)
     again, session = world.checkout(user)
     assert again.customer != payer.customer and (not had or again.customer == mine.customer)
+
+
+def test_each_purchase_by_a_price_of_no_plan_is_told_by_itself(world):
+    user, person = world.subscriber()
+    for name in ("a", "b"):
+        person.checks_out(world.stripe.plan(name, 900), reference=user["id"])
+        tell(world, person)
+    found = {error for error, _ in dead(world)}
+    assert len(found) == 2 and all(any(one["id"] in error for error in found) for one in world.stripe.every("subscription", customer=person.customer)[:2]), found
