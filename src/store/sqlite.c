@@ -718,6 +718,10 @@ static const struct store_operations operations = {
     .session_refresh = session_refresh,
     .session_sweep = session_sweep,
     .erase = sqlite_erase,
+    .lease_take = sqlite_lease_take,
+    .lease_renew = sqlite_lease_renew,
+    .lease_release = sqlite_lease_release,
+    .leases = sqlite_leases,
     .billing = &sqlite_billing_operations,
     .ping = ping,
     .check = check,
@@ -949,6 +953,8 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
         e = sqlite_schema_migrate(task, ret);
     if (e == OK)
         e = sqlite_db_prove(task, ret);
+    if (e == OK)
+        e = sqlite_db_simple(task, ret, SQL_LEASES_VOID);
     if (e != OK) {
         if (sqlite_db_is_damaged(ret) && !sqlite_db_is_readable(ret))
             fail(task, ERR_STORE, SQLITE_UNREADABLE);

@@ -13,6 +13,7 @@
     " last_login_at, valid_from, language, verified_at, spared_at"
 #define SQLITE_MAIL_COLUMNS                                                                        \
     "number, recipient, content, created_at, next_at, attempts, error, expires_at"
+#define SQLITE_LEASE_COLUMNS "name, holder, fence, until, taken_at, succeeded_at"
 #define SQLITE_SESSION_COLUMNS                                                                     \
     "session_id, user_id, created_at, last_used_at, expires_at, ended_at, address, user_agent,"    \
     " chain, device"
@@ -182,6 +183,17 @@
     X(SESSION_CHAIN, "UPDATE sessions SET chain = ?2, last_used_at = ?3 WHERE session_id = ?1")    \
     X(SESSION_SWEEP, "DELETE FROM sessions WHERE session_id IN"                                    \
                      " (SELECT session_id FROM sessions WHERE expires_at < ?1 LIMIT 200)")         \
+    X(LEASE, "SELECT " SQLITE_LEASE_COLUMNS " FROM leases WHERE name = ?1")                        \
+    X(LEASES, "SELECT " SQLITE_LEASE_COLUMNS " FROM leases ORDER BY name")                         \
+    X(LEASE_TAKE, "INSERT INTO leases(name, holder, fence, until, taken_at)"                       \
+                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(name) DO UPDATE SET"                    \
+                  " holder = excluded.holder, fence = excluded.fence, until = excluded.until,"     \
+                  " taken_at = excluded.taken_at")                                                 \
+    X(LEASE_RENEW, "UPDATE leases SET until = ?4 WHERE name = ?1 AND fence = ?2 AND until > ?3")   \
+    X(LEASE_RELEASE, "UPDATE leases SET until = 0, holder = '',"                                   \
+                     " succeeded_at = iif(?3 > 0, ?3, succeeded_at)"                               \
+                     " WHERE name = ?1 AND fence = ?2")                                            \
+    X(LEASES_VOID, "UPDATE leases SET until = 0 WHERE until > 0")                                  \
     SQLITE_BILLING_STATEMENTS(X)
 
 /* For the connection that writes: durable at every commit, one file of log. The schema's triggers

@@ -178,6 +178,17 @@ enum err sqlite_event_sweep(struct task *task, struct store *store, int64_t befo
 enum err sqlite_erase(struct task *task, struct store *store, int64_t before_ms,
                       unsigned *ret_count);
 
+/* In sqlite_leases.c. */
+enum err sqlite_lease_take(struct task *task, struct store *store, const char *name,
+                           const char *holder, int64_t lease_ms, int64_t known_ms,
+                           enum lease_taken *ret, struct lease *ret_lease);
+enum err sqlite_lease_renew(struct task *task, struct store *store, const char *name, int64_t fence,
+                            int64_t lease_ms, bool *ret_held);
+enum err sqlite_lease_release(struct task *task, struct store *store, const char *name,
+                              int64_t fence, bool succeeded);
+enum err sqlite_leases(struct task *task, struct store *store, struct lease **ret,
+                       size_t *ret_count);
+
 /* In sqlite_audit.c. */
 enum err sqlite_audit_count(struct task *task, struct store *store, int64_t *ret);
 enum err sqlite_audit_sweep(struct task *task, struct store *store, int64_t before_ms,

@@ -255,6 +255,15 @@ static const char *const steps[] = {
     "  WHEN error LIKE '%names no user here%' THEN 4"
     "  WHEN error LIKE 'its price stands in no plan%' THEN 5"
     "  WHEN type = 'unreadable' THEN 6 ELSE 1 END WHERE state = 'dead';",
+
+    "CREATE TABLE leases ("
+    "  name TEXT PRIMARY KEY,"
+    "  holder TEXT NOT NULL,"
+    "  fence INTEGER NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  taken_at INTEGER NOT NULL,"
+    "  succeeded_at INTEGER NOT NULL DEFAULT 0"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 int sqlite_schema_version(void)

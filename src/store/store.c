@@ -118,6 +118,31 @@ enum err store_erase(struct task *task, struct store *store, int64_t before_ms, 
     return OPERATION(erase, store->operations->erase(task, store, before_ms, ret_count));
 }
 
+enum err store_lease_take(struct task *task, struct store *store, const char *name,
+                          const char *holder, int64_t lease_ms, int64_t known_ms,
+                          enum lease_taken *ret, struct lease *ret_lease)
+{
+    return store->operations->lease_take(task, store, name, holder, lease_ms, known_ms, ret,
+                                         ret_lease);
+}
+
+enum err store_lease_renew(struct task *task, struct store *store, const char *name, int64_t fence,
+                           int64_t lease_ms, bool *ret_held)
+{
+    return store->operations->lease_renew(task, store, name, fence, lease_ms, ret_held);
+}
+
+enum err store_lease_release(struct task *task, struct store *store, const char *name,
+                             int64_t fence, bool succeeded)
+{
+    return store->operations->lease_release(task, store, name, fence, succeeded);
+}
+
+enum err store_leases(struct task *task, struct store *store, struct lease **ret, size_t *ret_count)
+{
+    return store->operations->leases(task, store, ret, ret_count);
+}
+
 enum err store_ping(struct task *task, struct store *store)
 {
     return OPERATION(ping, store->operations->ping(task, store));

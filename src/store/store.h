@@ -11,6 +11,7 @@
 #include "core/task.h"
 #include "store/billing.h"
 #include "store/chain.h"
+#include "store/lease.h"
 
 struct store;
 
@@ -359,6 +360,28 @@ must_check enum err store_session_sweep(struct task *task, struct store *store, 
 must_check enum err store_erase(struct task *task, struct store *store, int64_t before_ms,
                                 unsigned *ret_count);
 
+/* Takes the lease of this name for `lease_ms`, unless somebody has it, or it was taken after
+ * `known_ms` (0: ever) by who gave it back. `holder` names this process. *ret_lease: as it is now,
+ * whoever has it. */
+must_check enum err store_lease_take(struct task *task, struct store *store, const char *name,
+                                     const char *holder, int64_t lease_ms, int64_t known_ms,
+                                     enum lease_taken *ret, struct lease *ret_lease);
+
+/* It lasts for `lease_ms` from now. *ret_held false: it was over, or is another's; whoever had it
+ * must not go on. */
+must_check enum err store_lease_renew(struct task *task, struct store *store, const char *name,
+                                      int64_t fence, int64_t lease_ms, bool *ret_held);
+
+/* Gives it back. Changes nothing if it is another's by now. */
+must_check enum err store_lease_release(struct task *task, struct store *store, const char *name,
+                                        int64_t fence, bool succeeded);
+
+enum { STORE_LEASES = 100 };
+
+/* All that were ever taken, by name; STORE_LEASES at most. */
+must_check enum err store_leases(struct task *task, struct store *store, struct lease **ret,
+                                 size_t *ret_count);
+
 /* Can it be read and written? It is written to, unless a write of the last seconds has shown it. */
 must_check enum err store_ping(struct task *task, struct store *store);
 
@@ -434,6 +457,11 @@ struct store_operations {
                                 struct chain_link *);
     enum err (*session_sweep)(struct task *, struct store *, int64_t, unsigned *);
     enum err (*erase)(struct task *, struct store *, int64_t, unsigned *);
+    enum err (*lease_take)(struct task *, struct store *, const char *, const char *, int64_t,
+                           int64_t, enum lease_taken *, struct lease *);
+    enum err (*lease_renew)(struct task *, struct store *, const char *, int64_t, int64_t, bool *);
+    enum err (*lease_release)(struct task *, struct store *, const char *, int64_t, bool);
+    enum err (*leases)(struct task *, struct store *, struct lease **, size_t *);
     const struct billing_operations *billing;
     enum err (*ping)(struct task *, struct store *);
     enum err (*check)(struct task *, struct store *, const char **);

@@ -905,6 +905,116 @@ static void everybody_reads_what_they_have_written(struct store *store)
     assert_int_equal(race.won, THREADS * ROUNDS);
 }
 
+enum { LEASE_MS = 60000 };
+
+static enum lease_taken take_lease(struct store *store, const char *name, const char *holder,
+                                   int64_t lease_ms, int64_t known_ms, struct lease *ret)
+{
+    enum lease_taken taken;
+
+    assert_int_equal(
+        store_lease_take(new_task(), store, name, holder, lease_ms, known_ms, &taken, ret), OK);
+    return taken;
+}
+
+static bool renew_lease(struct store *store, const char *name, int64_t fence, int64_t lease_ms)
+{
+    bool held;
+
+    assert_int_equal(store_lease_renew(new_task(), store, name, fence, lease_ms, &held), OK);
+    return held;
+}
+
+static void a_lease_is_one_holders_until_it_is_given_back(struct store *store)
+{
+    struct lease one, other, *all;
+    size_t count;
+
+    assert_int_equal(take_lease(store, "a", "first", LEASE_MS, 0, &one), LEASE_TAKEN);
+    assert_true(one.fence > 0 && one.until_ms == one.taken_ms + LEASE_MS);
+    assert_int_equal(take_lease(store, "a", "second", LEASE_MS, LEASE_ANYHOW, &other), LEASE_HELD);
+    assert_string_equal(other.holder, "first");
+    assert_int_equal(other.until_ms, one.until_ms);
+    assert_int_equal(take_lease(store, "b", "second", LEASE_MS, 0, &other), LEASE_TAKEN);
+    assert_true(renew_lease(store, "a", one.fence, LEASE_MS));
+    assert_false(renew_lease(store, "a", one.fence + 1, LEASE_MS));
+    assert_false(renew_lease(store, "c", 1, LEASE_MS));
+
+    assert_int_equal(store_lease_release(new_task(), store, "a", one.fence, true), OK);
+    assert_false(renew_lease(store, "a", one.fence, LEASE_MS));
+    assert_int_equal(store_leases(new_task(), store, &all, &count), OK);
+    assert_int_equal(count, 2);
+    assert_string_equal(all[0].name, "a");
+    assert_string_equal(all[0].holder, "");
+    assert_int_equal(all[0].taken_ms, one.taken_ms);
+    assert_true(all[0].succeeded_ms >= one.taken_ms);
+    assert_string_equal(all[1].holder, "second");
+    assert_int_equal(all[1].succeeded_ms, 0);
+}
+
+static void what_was_done_meanwhile_is_not_done_again(struct store *store)
+{
+    struct lease one, other;
+
+    assert_int_equal(take_lease(store, "a", "first", LEASE_MS, 0, &one), LEASE_TAKEN);
+    assert_int_equal(store_lease_release(new_task(), store, "a", one.fence, false), OK);
+    assert_int_equal(take_lease(store, "a", "second", LEASE_MS, one.taken_ms - 1, &other),
+                     LEASE_NEWER);
+    assert_int_equal(other.taken_ms, one.taken_ms);
+    assert_int_equal(take_lease(store, "a", "second", LEASE_MS, one.taken_ms, &other), LEASE_TAKEN);
+    assert_true(other.fence > one.fence);
+    assert_int_equal(other.succeeded_ms, 0);
+}
+
+static void a_lease_that_was_not_renewed_is_anybodys_and_its_holder_knows(struct store *store)
+{
+    struct lease one, other, third;
+
+    assert_int_equal(take_lease(store, "a", "first", 1, 0, &one), LEASE_TAKEN);
+    usleep(5000);
+    assert_false(renew_lease(store, "a", one.fence, LEASE_MS));
+    /* Its holder has not done the work, whenever that was begun. */
+    assert_int_equal(take_lease(store, "a", "second", LEASE_MS, 0, &other), LEASE_TAKEN);
+    assert_true(other.fence > one.fence);
+    assert_false(renew_lease(store, "a", one.fence, LEASE_MS));
+    assert_int_equal(store_lease_release(new_task(), store, "a", one.fence, true), OK);
+    assert_int_equal(take_lease(store, "a", "third", LEASE_MS, LEASE_ANYHOW, &third), LEASE_HELD);
+    assert_string_equal(third.holder, "second");
+    assert_int_equal(third.succeeded_ms, 0);
+}
+
+static void a_lease_of_a_clock_that_was_ahead_holds_nobody_up(struct store *store)
+{
+    struct lease one, other;
+
+    clock_shift_wall_ms(10 * LEASE_MS);
+    assert_int_equal(take_lease(store, "a", "first", LEASE_MS, 0, &one), LEASE_TAKEN);
+    clock_shift_wall_ms(0);
+    assert_int_equal(take_lease(store, "a", "second", LEASE_MS, 0, &other), LEASE_TAKEN);
+    assert_true(other.fence > one.fence);
+}
+
+static void *race_for_a_lease(void *argument)
+{
+    struct race *race = argument;
+    int number = race->number++;
+    struct lease lease;
+
+    if (take_lease(race->store, "a", mem_printf(new_task()->mem, "%d", number), LEASE_MS, 0,
+                   &lease) == LEASE_TAKEN)
+        race->won += (int)lease.fence;
+    return NULL;
+}
+
+static void of_many_who_take_a_lease_one_has_it(struct store *store)
+{
+    struct race race = {.store = store};
+
+    run_race(&race, race_for_a_lease);
+    assert_true(renew_lease(store, "a", race.won, LEASE_MS));
+    assert_int_equal(race.won, 1); /* the first fence, and no other was given */
+}
+
 #define TEST(name)                                                                                 \
     {                                                                                              \
         #name, name                                                                                \
@@ -941,5 +1051,10 @@ const struct contract_test contract_tests[] = {
     TEST(a_session_that_was_ended_stays_ended_whatever_refreshes_it),
     TEST(administrators_who_step_down_at_once_leave_one),
     TEST(everybody_reads_what_they_have_written),
+    TEST(a_lease_is_one_holders_until_it_is_given_back),
+    TEST(what_was_done_meanwhile_is_not_done_again),
+    TEST(a_lease_that_was_not_renewed_is_anybodys_and_its_holder_knows),
+    TEST(a_lease_of_a_clock_that_was_ahead_holds_nobody_up),
+    TEST(of_many_who_take_a_lease_one_has_it),
     {0},
 };

@@ -104,7 +104,7 @@ def test_the_store_of_an_older_version_is_brought_along(start):
         for table, column in (("users", "language"), ("users", "verified_at"), ("sessions", "device"), ("users", "spared_at"), ("mails", "expires_at")):
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("DROP INDEX audit_others")
-        for table in ("subscriptions", "usage_days", "checkouts", "events", "mail_counts", "audit_kept", "keys", "trials", "marks", "other_customers", "devices", "tallies"):
+        for table in ("subscriptions", "usage_days", "checkouts", "events", "mail_counts", "audit_kept", "keys", "trials", "marks", "other_customers", "devices", "tallies", "leases"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 1")
     manus.start()

@@ -441,7 +441,7 @@ static void undo_events(struct place *place)
                "DROP TABLE devices; DROP INDEX mails_recipient; DROP INDEX codes_email;"
                "DROP INDEX audit_others; DROP INDEX subscriptions_status;"
                "DROP INDEX subscriptions_sold; DROP INDEX events_state");
-    sql(place, "DROP TABLE marks");
+    sql(place, "DROP TABLE marks; DROP TABLE leases");
     sql(place, "ALTER TABLE subscriptions DROP COLUMN billing_anchor;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_anchor;"
                "ALTER TABLE subscriptions DROP COLUMN stripe_item_id;"
@@ -511,6 +511,8 @@ static const char *const scans[][2] = {
     {"AUDIT_SINCE", "one row"},
     {"AUDIT_SINCE_SET", "one row"},
     {"AUDIT_SWEEP", "200 rows"},
+    {"LEASES", "a row for each recurring job"},
+    {"LEASES_VOID", "a row for each recurring job"},
     {"MAILS", "a page, in the order of the index"},
     {"SESSIONS_EVER", "the sessions of a user"},
     {"SESSIONS_OF", "the sessions of a user"},
