@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/json_writer.h"
 #include "core/text.h"
 
 #include <string.h>
@@ -175,35 +176,29 @@ struct token_claims *token_verify(void *mem, const struct settings *settings, co
     return by_pair == is_for_others(settings, claims->type) ? claims : NULL;
 }
 
-static void put_text(struct text *out, const char *name, const char *value)
-{
-    text_printf(out, "\"%s\":", name);
-    text_json(out, value, strlen(value));
-    text_char(out, ',');
-}
-
 static const char *payload_of(void *mem, const struct settings *settings,
                               const struct token_claims *claims, const struct user *user)
 {
     bool full = settings->jwt_claims == JWT_CLAIMS_FULL;
     struct text payload = text_open(mem, 512);
+    struct json_writer w = json_write(&payload);
 
-    text_char(&payload, '{');
-    put_text(&payload, "sub", claims->user_id);
+    put_object(&w, NULL);
+    put_string(&w, "sub", claims->user_id);
     if (full)
-        put_text(&payload, "fullname", claims->fullname);
+        put_string(&w, "fullname", claims->fullname);
     if (claims->type == TOKEN_ACCESS) {
         if (full)
-            put_text(&payload, "email", user->email);
-        put_text(&payload, "role", user->is_admin ? "admin" : "user");
-        text_printf(&payload, "\"is_active\":%s,", user->is_active ? "true" : "false");
+            put_string(&w, "email", user->email);
+        put_string(&w, "role", user->is_admin ? "admin" : "user");
+        put_boolean(&w, "is_active", user->is_active);
     }
-    text_printf(&payload, "\"iat\":%lld,\"exp\":%lld,", (long long)claims->issued_s,
-                (long long)claims->expires_s);
-    put_text(&payload, "type", claims->type == TOKEN_ACCESS ? "access" : "refresh");
-    put_text(&payload, "jti", claims->id);
-    put_text(&payload, "sid", claims->session_id);
-    payload.s[payload.len - 1] = '}';
+    put_number(&w, "iat", claims->issued_s);
+    put_number(&w, "exp", claims->expires_s);
+    put_string(&w, "type", claims->type == TOKEN_ACCESS ? "access" : "refresh");
+    put_string(&w, "jti", claims->id);
+    put_string(&w, "sid", claims->session_id);
+    put_end(&w);
     return text_base64url(mem, payload.s, payload.len);
 }
 

@@ -14,15 +14,16 @@
 static enum err reply_login(struct request *req, const struct user *user,
                             const struct tokens *tokens)
 {
-    struct text body = reply_begin_ok(req);
+    struct text body;
+    struct json_writer w = reply_begin_ok(req, &body);
 
-    text_add(&body, "{\"user\":");
-    put_user(&body, user);
-    text_char(&body, ',');
-    put_string(&body, "access_token", tokens->access);
-    put_string(&body, "refresh_token", tokens->refresh);
-    text_add(&body, "\"token_type\":\"bearer\"}");
-    return reply_end_ok(req, &body);
+    put_object(&w, "data");
+    put_user(&w, "user", user);
+    put_string(&w, "access_token", tokens->access);
+    put_string(&w, "refresh_token", tokens->refresh);
+    put_string(&w, "token_type", "bearer");
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 void warn_if_common(struct request *req, bool is_common)
@@ -103,10 +104,11 @@ enum err auth_logout(struct request *req)
 
 enum err auth_me(struct request *req)
 {
-    struct text body = reply_begin_ok(req);
+    struct text body;
+    struct json_writer w = reply_begin_ok(req, &body);
 
-    put_user(&body, req->user);
-    return reply_end_ok(req, &body);
+    put_user(&w, "data", req->user);
+    return reply_end_ok(req, &w);
 }
 
 bool auth_me_fast(struct request *req)

@@ -29,17 +29,13 @@ static int64_t number_of(const struct request *req, const char *name)
     return text == NULL ? 0 : strtoll(text, NULL, 10);
 }
 
-static enum err reply_text(struct request *req, const struct text *body)
-{
-    return reply_json_text(req, 200, body->s, body->len);
-}
-
 static enum err reply_subscription(struct request *req, const struct subscription *subscription)
 {
     struct text body = text_open(req->task.mem, 640);
+    struct json_writer w = json_write(&body);
 
-    put_subscription(&body, billing_of(req)->plans, req->settings, subscription);
-    return reply_text(req, &body);
+    put_subscription(&w, NULL, billing_of(req)->plans, req->settings, subscription);
+    return reply_json_text(req, 200, body.s, body.len);
 }
 
 /* A fresh portal session as a reply's data, within a while; NULL if it is not to be had. What has
@@ -49,15 +45,16 @@ static const char *portal_data(struct request *req)
     struct task task = req->task;
     int64_t soon_ms = clock_mono_ms() + PORTAL_MS;
     struct text data = text_open(task.mem, 256);
+    struct json_writer w = json_write(&data);
     const char *url;
 
     task.deadline_ms = soon_ms < task.deadline_ms ? soon_ms : task.deadline_ms;
     if (checkout_portal(&task, billing_of(req), req->settings, req->user->id, NULL, &url) != OK ||
         *url == '\0')
         return NULL;
-    text_add(&data, "{\"portal_url\":");
-    text_json(&data, url, strlen(url));
-    text_char(&data, '}');
+    put_object(&w, NULL);
+    put_string(&w, "portal_url", url);
+    put_end(&w);
     return data.s;
 }
 
@@ -86,56 +83,57 @@ enum err billing_own_subscription(struct request *req)
 enum err billing_activate_trial(struct request *req)
 {
     struct subscription subscription;
+    struct json_writer w;
     struct text body;
     enum err e = billing_start_trial(&req->task, billing_of(req), req->user->id, &subscription);
 
     if (e != OK)
         return e;
-    body = text_open(req->task.mem, 160);
-    text_add(&body, "{\"message\":\"Trial activated successfully\",");
-    put_time(&body, "trial_end", subscription.trial_end_ms);
-    text_printf(&body, "\"runs_limit\":%lld}", (long long)billing_of(req)->plans->trial_runs);
-    return reply_text(req, &body);
+    w = reply_begin(req, &body);
+    put_string(&w, "message", "Trial activated successfully");
+    put_time(&w, "trial_end", subscription.trial_end_ms);
+    put_number(&w, "runs_limit", billing_of(req)->plans->trial_runs);
+    return reply_end(req, 200, &w);
 }
 
-static void put_plan(struct text *out, const struct plan *plan)
+static void put_plan(struct json_writer *w, const struct plan *plan)
 {
-    text_char(out, '{');
-    put_string(out, "name", plan->name);
-    text_printf(out, "\"runs\":%lld,", (long long)plan->runs);
+    put_object(w, NULL);
+    put_string(w, "name", plan->name);
+    put_number(w, "runs", plan->runs);
     if (plan->amount < 0)
-        text_add(out, "\"amount\":null,");
+        put_null(w, "amount");
     else
-        text_printf(out, "\"amount\":%lld,", (long long)plan->amount);
-    put_string(out, "interval", plan->interval);
-    put_string(out, "currency", plan->currency);
-    text_printf(out, "\"can_be_bought\":%s,\"features\":[",
-                plan_price(plan) == NULL ? "false" : "true");
-    for (size_t i = 0; i < plan->features.count; i++) {
-        if (i > 0)
-            text_char(out, ',');
-        text_json(out, plan->features.of[i], strlen(plan->features.of[i]));
-    }
-    text_add(out, "]}");
+        put_number(w, "amount", plan->amount);
+    put_string(w, "interval", plan->interval);
+    put_string(w, "currency", plan->currency);
+    put_boolean(w, "can_be_bought", plan_price(plan) != NULL);
+    put_list(w, "features");
+    for (size_t i = 0; i < plan->features.count; i++)
+        put_string(w, NULL, plan->features.of[i]);
+    put_end(w);
+    put_end(w);
 }
 
 enum err billing_plans(struct request *req)
 {
     const struct plans *plans = billing_of(req)->plans;
-    struct text body = text_open(req->task.mem, 1024);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"plans\":[");
-    for (size_t i = 0; i < plans->count; i++) {
-        if (i > 0)
-            text_char(&body, ',');
-        put_plan(&body, &plans->of[i]);
+    put_list(&w, "plans");
+    for (size_t i = 0; i < plans->count; i++)
+        put_plan(&w, &plans->of[i]);
+    put_end(&w);
+    if (plans->trial_days == 0) {
+        put_null(&w, "trial");
+        return reply_end(req, 200, &w);
     }
-    if (plans->trial_days == 0)
-        text_add(&body, "],\"trial\":null}");
-    else
-        text_printf(&body, "],\"trial\":{\"days\":%lld,\"runs\":%lld}}",
-                    (long long)plans->trial_days, (long long)plans->trial_runs);
-    return reply_text(req, &body);
+    put_object(&w, "trial");
+    put_number(&w, "days", plans->trial_days);
+    put_number(&w, "runs", plans->trial_runs);
+    put_end(&w);
+    return reply_end(req, 200, &w);
 }
 
 /* Buying */
@@ -172,6 +170,7 @@ static enum err fulfil(struct request *req)
     struct subscription subscription;
     struct sync_outcome outcome;
     const char *status;
+    struct json_writer w;
     struct text body;
     enum err e = checkout_fulfil(&req->task, billing_of(req), req->settings,
                                  request_param(req, "session_id"), req->user->id, &status,
@@ -181,11 +180,10 @@ static enum err fulfil(struct request *req)
         e = billing_subscription(&req->task, billing_of(req), req->user->id, &subscription);
     if (e != OK)
         return advise(req, e);
-    body = text_open(req->task.mem, 700);
-    text_printf(&body, "{\"status\":\"%s\",\"subscription\":", status);
-    put_subscription(&body, billing_of(req)->plans, req->settings, &subscription);
-    text_char(&body, '}');
-    return reply_text(req, &body);
+    w = reply_begin(req, &body);
+    put_string(&w, "status", status);
+    put_subscription(&w, "subscription", billing_of(req)->plans, req->settings, &subscription);
+    return reply_end(req, 200, &w);
 }
 
 static enum err open_portal(struct request *req)
@@ -200,75 +198,67 @@ static enum err open_portal(struct request *req)
     return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : advise(req, e);
 }
 
-static void put_text(struct text *out, const json_t *object, const char *name)
+static void put_text(struct json_writer *w, const json_t *object, const char *name)
 {
     const char *value = stripe_text(object, name);
 
-    if (*value == '\0')
-        text_printf(out, "\"%s\":null,", name);
-    else
-        put_string(out, name, value);
+    put_string(w, name, *value == '\0' ? NULL : value);
 }
 
-static void put_invoice(struct text *out, const json_t *invoice)
+static void put_invoice(struct json_writer *w, const json_t *invoice)
 {
-    text_char(out, '{');
-    put_string(out, "id", stripe_text(invoice, "id"));
-    put_text(out, invoice, "number");
-    put_text(out, invoice, "status");
-    text_printf(out, "\"amount_due\":%lld,\"amount_paid\":%lld,",
-                (long long)stripe_int(invoice, "amount_due"),
-                (long long)stripe_int(invoice, "amount_paid"));
-    put_string(out, "currency", stripe_text(invoice, "currency"));
-    put_time(out, "created_at", stripe_time_ms(invoice, "created"));
-    put_text(out, invoice, "hosted_invoice_url");
-    put_text(out, invoice, "invoice_pdf");
-    out->s[out->len - 1] = '}';
+    put_object(w, NULL);
+    put_string(w, "id", stripe_text(invoice, "id"));
+    put_text(w, invoice, "number");
+    put_text(w, invoice, "status");
+    put_number(w, "amount_due", stripe_int(invoice, "amount_due"));
+    put_number(w, "amount_paid", stripe_int(invoice, "amount_paid"));
+    put_string(w, "currency", stripe_text(invoice, "currency"));
+    put_time(w, "created_at", stripe_time_ms(invoice, "created"));
+    put_text(w, invoice, "hosted_invoice_url");
+    put_text(w, invoice, "invoice_pdf");
+    put_end(w);
 }
 
 static enum err list_invoices(struct request *req)
 {
     auto_json json_t *invoices = NULL;
-    struct text body = text_open(req->task.mem, 1024);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
     const json_t *invoice;
     size_t i;
     enum err e = checkout_invoices(&req->task, billing_of(req), req->user->id, &invoices);
 
     if (e != OK)
         return advise(req, e);
-    text_add(&body, "{\"invoices\":[");
-    json_array_foreach(invoices, i, invoice)
-    {
-        if (i > 0)
-            text_char(&body, ',');
-        put_invoice(&body, invoice);
-    }
-    text_add(&body, "]}");
-    return reply_text(req, &body);
+    put_list(&w, "invoices");
+    json_array_foreach(invoices, i, invoice) put_invoice(&w, invoice);
+    put_end(&w);
+    return reply_end(req, 200, &w);
 }
 
-static void put_lines(struct text *out, const json_t *invoice)
+static void put_lines(struct json_writer *w, const json_t *invoice)
 {
     const json_t *lines = json_object_get(json_object_get(invoice, "lines"), "data"), *line;
     size_t i;
 
-    text_add(out, "\"lines\":[");
+    put_list(w, "lines");
     json_array_foreach(lines, i, line)
     {
-        const char *description = stripe_text(line, "description");
-
-        text_add(out, i > 0 ? ",{\"description\":" : "{\"description\":");
-        text_json(out, description, strlen(description));
-        text_printf(out, ",\"amount\":%lld}", (long long)stripe_int(line, "amount"));
+        put_object(w, NULL);
+        put_string(w, "description", stripe_text(line, "description"));
+        put_number(w, "amount", stripe_int(line, "amount"));
+        put_end(w);
     }
-    text_char(out, ']');
+    put_end(w);
 }
 
 static enum err preview(struct request *req)
 {
     const char *name = request_str(req, "plan");
     auto_json json_t *invoice = NULL;
-    struct text body = text_open(req->task.mem, 512);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
     int64_t date_s;
     enum err e;
 
@@ -278,16 +268,13 @@ static enum err preview(struct request *req)
                          &invoice);
     if (e != OK)
         return advise(req, e);
-    text_char(&body, '{');
-    put_string(&body, "plan", plans_by_name(billing_of(req)->plans, name)->name);
-    text_printf(&body, "\"amount_due\":%lld,\"total\":%lld,",
-                (long long)stripe_int(invoice, "amount_due"),
-                (long long)stripe_int(invoice, "total"));
-    put_string(&body, "currency", stripe_text(invoice, "currency"));
-    text_printf(&body, "\"proration_date\":%lld,", (long long)date_s);
-    put_lines(&body, invoice);
-    text_char(&body, '}');
-    return reply_text(req, &body);
+    put_string(&w, "plan", plans_by_name(billing_of(req)->plans, name)->name);
+    put_number(&w, "amount_due", stripe_int(invoice, "amount_due"));
+    put_number(&w, "total", stripe_int(invoice, "total"));
+    put_string(&w, "currency", stripe_text(invoice, "currency"));
+    put_number(&w, "proration_date", date_s);
+    put_lines(&w, invoice);
+    return reply_end(req, 200, &w);
 }
 
 static enum err change_plan(struct request *req)
@@ -383,6 +370,7 @@ enum err billing_subscriptions(struct request *req)
                               .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
     struct subscription_filter filter = {.status = request_query(req, "status")};
     struct subscription *rows;
+    struct json_writer w;
     struct text body;
     size_t count;
     int64_t next;
@@ -391,16 +379,15 @@ enum err billing_subscriptions(struct request *req)
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_add(&body, "{\"subscriptions\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_char(&body, ',');
-        put_managed_subscription(&body, billing_of(req)->plans, req->settings, &rows[i]);
-    }
-    text_add(&body, "],");
-    put_next(&body, next);
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_object(&w, "data");
+    put_list(&w, "subscriptions");
+    for (size_t i = 0; i < count; i++)
+        put_managed_subscription(&w, NULL, billing_of(req)->plans, req->settings, &rows[i]);
+    put_end(&w);
+    put_next(&w, next);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 /* "enterprise, 500 runs, 30 days"; "nothing" takes it away. */
@@ -429,34 +416,30 @@ enum err billing_set_plan(struct request *req)
                           .detail = describe(req, plan, runs, days)};
     int64_t until_ms = days == 0 ? 0 : audit.at_ms + days * DAY_MS;
     struct subscription subscription;
+    struct json_writer w;
     struct text body;
     enum err e = billing_give(&req->task, billing_of(req), user_id, plan, runs, until_ms, &audit,
                               &subscription);
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    put_managed_subscription(&body, billing_of(req)->plans, req->settings, &subscription);
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_managed_subscription(&w, "data", billing_of(req)->plans, req->settings, &subscription);
+    return reply_end_ok(req, &w);
 }
 
-static void put_event(struct text *out, const struct event *event)
+static void put_event(struct json_writer *w, const struct event *event)
 {
-    text_char(out, '{');
-    put_string(out, "id", event->id);
-    put_string(out, "type", event->type);
-    put_string(out, "state", event->state);
-    put_string(out, "error", event->error);
-    if (event_reason_word(event->reason) != NULL)
-        put_string(out, "reason", event_reason_word(event->reason));
-    else
-        text_add(out, "\"reason\":null,");
-    if (event->user_id != NULL)
-        put_string(out, "user_id", event->user_id);
-    else
-        text_add(out, "\"user_id\":null,");
-    put_time(out, "received_at", event->received_ms);
-    text_printf(out, "\"attempts\":%u}", event->attempts);
+    put_object(w, NULL);
+    put_string(w, "id", event->id);
+    put_string(w, "type", event->type);
+    put_string(w, "state", event->state);
+    put_string(w, "error", event->error);
+    put_string(w, "reason", event_reason_word(event->reason));
+    put_string(w, "user_id", event->user_id);
+    put_time(w, "received_at", event->received_ms);
+    put_number(w, "attempts", event->attempts);
+    put_end(w);
 }
 
 enum err billing_events(struct request *req)
@@ -464,6 +447,7 @@ enum err billing_events(struct request *req)
     struct store_page page = {.before = request_query_number(req, "cursor", 0),
                               .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
     struct event *events;
+    struct json_writer w;
     struct text body;
     size_t count;
     int64_t next;
@@ -472,16 +456,15 @@ enum err billing_events(struct request *req)
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_add(&body, "{\"events\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_char(&body, ',');
-        put_event(&body, &events[i]);
-    }
-    text_add(&body, "],");
-    put_next(&body, next);
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_object(&w, "data");
+    put_list(&w, "events");
+    for (size_t i = 0; i < count; i++)
+        put_event(&w, &events[i]);
+    put_end(&w);
+    put_next(&w, next);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 enum err billing_replay_event(struct request *req)

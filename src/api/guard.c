@@ -145,12 +145,11 @@ static bool may_ask(const struct request *req)
 
 static enum err deny(struct request *req, int status, const char *detail)
 {
-    struct text body = text_open(req->task.mem, 128);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"detail\":");
-    text_json(&body, detail, strlen(detail));
-    text_char(&body, '}');
-    return reply_json_text(req, status, body.s, body.len);
+    put_string(&w, "detail", detail);
+    return reply_end(req, status, &w);
 }
 
 /* All of the headers, so that whatever a client has sent by these names is overwritten. */
@@ -172,18 +171,20 @@ static enum err deny_stranger(struct request *req)
 static enum err deny_payment(struct request *req, const struct standing *standing)
 {
     const char *why = standing_reason(req->task.mem, standing);
-    struct text body = text_open(req->task.mem, 480);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"code\":402,");
-    put_string(&body, "msg", why);
-    put_string(&body, "detail", why);
-    put_string(&body, "error_code", "SUBSCRIPTION_LIMIT_REACHED");
-    text_add(&body, "\"subscription\":{");
-    put_string(&body, "plan", standing->plan_name);
-    put_string(&body, "status", standing->status);
-    text_printf(&body, "\"monthly_runs\":%lld,\"monthly_runs_limit\":%lld}}",
-                (long long)standing->used, (long long)standing->limit);
-    return reply_json_text(req, 402, body.s, body.len);
+    put_number(&w, "code", 402);
+    put_string(&w, "msg", why);
+    put_string(&w, "detail", why);
+    put_string(&w, "error_code", "SUBSCRIPTION_LIMIT_REACHED");
+    put_object(&w, "subscription");
+    put_string(&w, "plan", standing->plan_name);
+    put_string(&w, "status", standing->status);
+    put_number(&w, "monthly_runs", standing->used);
+    put_number(&w, "monthly_runs_limit", standing->limit);
+    put_end(&w);
+    return reply_end(req, 402, &w);
 }
 
 /* What needs nobody's identity. True: answered. */

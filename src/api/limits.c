@@ -59,7 +59,8 @@ static void tell(struct request *req, const struct route_limits *limits,
 
 static void refuse_for(struct request *req, int64_t wait_s)
 {
-    struct text body = text_open(req->task.mem, 160);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
     if (wait_s < 1)
         wait_s = 1;
@@ -67,12 +68,10 @@ static void refuse_for(struct request *req, int64_t wait_s)
     text_add(&req->reply.head, "Retry-After: ");
     text_int(&req->reply.head, wait_s);
     text_add(&req->reply.head, "\r\n");
-    text_add(&body,
-             "{\"error\":\"Rate limit exceeded\",\"message\":\"Too many requests. Please try "
-             "again later.\",\"retry_after\":");
-    text_int(&body, wait_s);
-    text_char(&body, '}');
-    reply_json_text(req, 429, body.s, body.len);
+    put_string(&w, "error", "Rate limit exceeded");
+    put_string(&w, "message", "Too many requests. Please try again later.");
+    put_number(&w, "retry_after", wait_s);
+    reply_end(req, 429, &w);
 }
 
 /* Asking */

@@ -45,20 +45,22 @@ static struct keep keep_of(const struct request *req)
 
 static enum err reply_user(struct request *req, const struct user *user)
 {
-    struct text body = reply_begin_ok(req);
+    struct text body;
+    struct json_writer w = reply_begin_ok(req, &body);
 
-    put_user(&body, user);
-    return reply_end_ok(req, &body);
+    put_user(&w, "data", user);
+    return reply_end_ok(req, &w);
 }
 
 static enum err reply_preferences(struct request *req, const struct user *user)
 {
-    struct text body = reply_begin_ok(req);
+    struct text body;
+    struct json_writer w = reply_begin_ok(req, &body);
 
-    text_char(&body, '{');
-    put_preferences(&body, user);
-    text_char(&body, '}');
-    return reply_end_ok(req, &body);
+    put_object(&w, "data");
+    put_preferences(&w, user);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 static enum err reply_nothing(struct request *req, enum err e)
@@ -131,32 +133,33 @@ static enum err read_sessions(struct request *req, struct session_record **ret, 
                              ret_count);
 }
 
-static void put_sessions(struct text *out, const struct request *req,
+static void put_sessions(struct json_writer *w, const struct request *req,
                          const struct session_record *sessions, size_t count)
 {
-    text_add(out, "\"sessions\":[");
+    put_list(w, "sessions");
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_char(out, ',');
-        put_session(out, &sessions[i], own_session(req));
+        put_object(w, NULL);
+        put_session(w, &sessions[i], own_session(req));
+        put_end(w);
     }
-    text_char(out, ']');
+    put_end(w);
 }
 
 enum err manage_own_sessions(struct request *req)
 {
     struct session_record *sessions;
+    struct json_writer w;
     struct text body;
     size_t count;
     enum err e = read_sessions(req, &sessions, &count);
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_char(&body, '{');
-    put_sessions(&body, req, sessions, count);
-    text_char(&body, '}');
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_object(&w, "data");
+    put_sessions(&w, req, sessions, count);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 enum err manage_own_session_end(struct request *req)
@@ -195,61 +198,51 @@ static struct store_page page_of(struct request *req)
     };
 }
 
-static void put_trail(struct text *out, const struct audit *trail, size_t count)
+static void put_trail(struct json_writer *w, const struct audit *trail, size_t count)
 {
-    text_add(out, "\"audit\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_char(out, ',');
-        put_audit(out, &trail[i]);
-    }
-    text_char(out, ']');
+    for (size_t i = 0; i < count; i++)
+        put_audit(w, NULL, &trail[i]);
 }
 
 typedef enum err read_trail(struct task *, struct store *, const char *, const struct store_page *,
                             struct audit **, size_t *, int64_t *);
 
-static enum err put_page(struct task *task, struct request *req, struct spool *out,
-                         read_trail *read, const char *key, struct store_page *page, bool *first)
+static enum err put_page(struct task *task, struct request *req, struct json_writer *w,
+                         read_trail *read, const char *key, struct store_page *page)
 {
     struct audit *trail;
     size_t count;
     enum err e = read(task, app_of(req)->store, key, page, &trail, &count, &page->before);
 
-    for (size_t i = 0; e == OK && i < count; i++) {
-        if (!*first)
-            text_char(&out->text, ',');
-        *first = false;
-        put_audit(&out->text, &trail[i]);
-    }
+    if (e == OK)
+        put_trail(w, trail, count);
     return e;
 }
 
 /* Page by page, each in memory of its own: a trail may be of any length. */
-static enum err put_whole_trail(struct request *req, struct spool *out, const char *member,
-                                read_trail *read, const char *key)
+static enum err put_whole_trail(struct request *req, struct spool *out, struct json_writer *w,
+                                const char *member, read_trail *read, const char *key)
 {
     struct store_page page = {0, EXPORT_PAGE};
-    bool first = true;
     enum err e = OK;
 
-    text_printf(&out->text, "\"%s\":[", member);
+    put_list(w, member);
     do {
         auto_tree void *mem = mem_tree(EXPORT_PAGE_BYTES);
         struct task task = req->task;
 
         task.mem = mem;
-        e = put_page(&task, req, out, read, key, &page, &first);
+        e = put_page(&task, req, w, read, key, &page);
         if (e != OK)
             return fail(&req->task, e, mem_string(req->task.mem, task.text));
         e = spool_flush(&req->task, out);
     } while (e == OK && page.before != 0);
-    text_char(&out->text, ']');
+    put_end(w);
     return e;
 }
 
 /* The members "subscription" and "usage". */
-static enum err put_billing(struct request *req, struct text *out)
+static enum err put_billing(struct request *req, struct json_writer *w)
 {
     struct subscription subscription;
     struct usage_day *days;
@@ -261,102 +254,104 @@ static enum err put_billing(struct request *req, struct text *out)
         e = store_usage_days(&req->task, app_of(req)->store, req->user->id, &days, &count);
     if (e != OK)
         return e;
-    text_add(out, "\"subscription\":");
-    put_managed_subscription(out, app_of(req)->billing->plans, req->settings, &subscription);
-    text_add(out, ",\"usage\":[");
+    put_managed_subscription(w, "subscription", app_of(req)->billing->plans, req->settings,
+                             &subscription);
+    put_list(w, "usage");
     for (size_t i = 0; i < count; i++) {
         char at[TEXT_TIME_SIZE];
 
         text_time(at, days[i].day * 86400000);
-        text_printf(out, "%s{\"day\":\"%.10s\",\"runs\":%lld}", i > 0 ? "," : "", at,
-                    (long long)days[i].runs);
+        at[strlen("2026-03-01")] = '\0';
+        put_object(w, NULL);
+        put_string(w, "day", at);
+        put_number(w, "runs", days[i].runs);
+        put_end(w);
     }
-    text_char(out, ']');
+    put_end(w);
     return OK;
 }
 
-static void put_held_sessions(struct text *out, const struct holdings *held, const char *current_id)
+static void put_held_sessions(struct json_writer *w, const struct holdings *held,
+                              const char *current_id)
 {
-    text_add(out, "\"sessions\":[");
+    put_list(w, "sessions");
     for (size_t i = 0; i < held->session_count; i++) {
-        if (i > 0)
-            text_char(out, ',');
-        put_session(out, &held->sessions[i], current_id);
-        out->len--; /* its brace */
-        text_char(out, ',');
-        put_string(out, "device_id", held->sessions[i].device);
-        put_time(out, "ended_at", held->sessions[i].ended_ms);
-        out->s[out->len - 1] = '}';
+        put_object(w, NULL);
+        put_session(w, &held->sessions[i], current_id);
+        put_string(w, "device_id", held->sessions[i].device);
+        put_time(w, "ended_at", held->sessions[i].ended_ms);
+        put_end(w);
     }
-    text_add(out, "],");
+    put_end(w);
 }
 
-static void put_devices(struct text *out, const struct holdings *held)
+static void put_devices(struct json_writer *w, const struct holdings *held)
 {
-    text_add(out, "\"devices\":[");
+    put_list(w, "devices");
     for (size_t i = 0; i < held->device_count; i++) {
-        text_add(out, i > 0 ? ",{" : "{");
-        put_string(out, "device_id", held->devices[i].device);
-        put_time(out, "known_until", held->devices[i].until_ms);
-        out->s[out->len - 1] = '}';
+        put_object(w, NULL);
+        put_string(w, "device_id", held->devices[i].device);
+        put_time(w, "known_until", held->devices[i].until_ms);
+        put_end(w);
     }
-    text_add(out, "],");
+    put_end(w);
 }
 
 /* What they hold serves who has the mailbox, and nobody else. */
-static void put_held_mails(struct text *out, const struct holdings *held)
+static void put_held_mails(struct json_writer *w, const struct holdings *held)
 {
-    text_add(out, "\"mails\":[");
+    put_list(w, "mails");
     for (size_t i = 0; i < held->mail_count; i++) {
-        text_add(out, i > 0 ? ",{" : "{");
-        put_time(out, "created_at", held->mails[i].created_ms);
-        put_time(out, "next_at", held->mails[i].next_ms);
-        text_printf(out, "\"attempts\":%u}", held->mails[i].attempts);
+        put_object(w, NULL);
+        put_time(w, "created_at", held->mails[i].created_ms);
+        put_time(w, "next_at", held->mails[i].next_ms);
+        put_number(w, "attempts", held->mails[i].attempts);
+        put_end(w);
     }
-    text_add(out, "],\"codes\":[");
+    put_end(w);
+    put_list(w, "codes");
     for (size_t i = 0; i < held->code_count; i++) {
-        text_add(out, i > 0 ? ",{" : "{");
-        put_string(out, "purpose", held->codes[i].purpose);
-        put_time(out, "created_at", held->codes[i].created_ms);
-        put_time(out, "expires_at", held->codes[i].expires_ms);
-        out->s[out->len - 1] = '}';
+        put_object(w, NULL);
+        put_string(w, "purpose", held->codes[i].purpose);
+        put_time(w, "created_at", held->codes[i].created_ms);
+        put_time(w, "expires_at", held->codes[i].expires_ms);
+        put_end(w);
     }
-    text_add(out, "],");
+    put_end(w);
 }
 
 /* What is short, and written in one piece. */
-static void put_held(struct text *out, struct request *req, const struct holdings *held)
+static void put_held(struct json_writer *w, struct request *req, const struct holdings *held)
 {
-    text_add(out, "{\"user\":");
-    put_user(out, req->user);
-    text_char(out, ',');
-    put_preferences(out, req->user);
-    text_char(out, ',');
-    put_held_sessions(out, held, own_session(req));
-    put_devices(out, held);
-    put_held_mails(out, held);
+    put_user(w, "user", req->user);
+    put_preferences(w, req->user);
+    put_held_sessions(w, held, own_session(req));
+    put_devices(w, held);
+    put_held_mails(w, held);
 }
 
 enum err manage_own_export(struct request *req)
 {
     const char *id = req->user->id, *actor = mem_printf(req->task.mem, "user:%s", id);
     struct spool body = spool_open(&req->task, req->settings->data_dir);
+    struct json_writer w;
     struct holdings held;
     enum err e = store_holdings(&req->task, app_of(req)->store, req->user, &held);
 
     if (e != OK)
         return e;
-    body.text = reply_begin_ok(req);
-    put_held(&body.text, req, &held);
-    e = put_whole_trail(req, &body, "audit", store_audit_trail, id);
-    text_char(&body.text, ',');
+    w = reply_begin_ok(req, &body.text);
+    put_object(&w, "data");
+    put_held(&w, req, &held);
+    e = put_whole_trail(req, &body, &w, "audit", store_audit_trail, id);
     if (e == OK)
-        e = put_billing(req, &body.text);
-    text_char(&body.text, ',');
+        e = put_billing(req, &w);
     if (e == OK)
-        e = put_whole_trail(req, &body, "done_to_others", store_audit_by, actor);
-    text_char(&body.text, '}');
-    return e == OK ? reply_end_spool(req, &body) : e;
+        e = put_whole_trail(req, &body, &w, "done_to_others", store_audit_by, actor);
+    if (e != OK)
+        return e;
+    put_end(&w);
+    return reply_end_spool(req, &body, &w);
 }
 
 /* Administrators */
@@ -374,6 +369,7 @@ enum err manage_users(struct request *req)
 {
     struct store_page page = page_of(req);
     struct user *users;
+    struct json_writer w;
     struct text body;
     size_t count;
     int64_t next;
@@ -382,22 +378,22 @@ enum err manage_users(struct request *req)
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_add(&body, "{\"users\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            text_char(&body, ',');
-        put_user(&body, &users[i]);
-    }
-    text_add(&body, "],");
-    put_next(&body, next);
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_object(&w, "data");
+    put_list(&w, "users");
+    for (size_t i = 0; i < count; i++)
+        put_user(&w, NULL, &users[i]);
+    put_end(&w);
+    put_next(&w, next);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 enum err manage_audit(struct request *req)
 {
     struct store_page page = page_of(req);
     struct audit *trail;
+    struct json_writer w;
     struct text body;
     size_t count;
     int64_t next;
@@ -406,12 +402,14 @@ enum err manage_audit(struct request *req)
 
     if (e != OK)
         return e;
-    body = reply_begin_ok(req);
-    text_char(&body, '{');
-    put_trail(&body, trail, count);
-    text_char(&body, ',');
-    put_next(&body, next);
-    return reply_end_ok(req, &body);
+    w = reply_begin_ok(req, &body);
+    put_object(&w, "data");
+    put_list(&w, "audit");
+    put_trail(&w, trail, count);
+    put_end(&w);
+    put_next(&w, next);
+    put_end(&w);
+    return reply_end_ok(req, &w);
 }
 
 static enum err set_active(struct request *req, bool is_active, const char *action)

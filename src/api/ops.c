@@ -8,38 +8,34 @@
 
 #include <string.h>
 
-static void put_timestamp(struct text *out)
+static void put_timestamp(struct json_writer *w)
 {
-    char now[TEXT_TIME_SIZE];
-
-    text_time(now, clock_wall_ms());
-    text_add(out, ",\"timestamp\":\"");
-    text_add(out, now);
-    text_char(out, '"');
+    put_time(w, "timestamp", clock_wall_ms());
 }
 
 enum err ops_health(struct request *req)
 {
-    const char *service = req->settings->service_name;
-    struct text body = text_open(req->task.mem, 160);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"status\":\"healthy\"");
-    put_timestamp(&body);
-    text_add(&body, ",\"service\":");
-    text_json(&body, service, strlen(service));
-    text_char(&body, '}');
-    return reply_json_text(req, 200, body.s, body.len);
+    put_string(&w, "status", "healthy");
+    put_timestamp(&w);
+    put_string(&w, "service", req->settings->service_name);
+    return reply_end(req, 200, &w);
 }
 
 enum err ops_live(struct request *req)
 {
     int64_t up_ms = clock_mono_ms() - app_of(req)->started_ms;
-    struct text body = text_open(req->task.mem, 160);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"status\":\"alive\"");
-    put_timestamp(&body);
-    text_printf(&body, ",\"uptime\":%lld.%03d}", (long long)(up_ms / 1000), (int)(up_ms % 1000));
-    return reply_json_text(req, 200, body.s, body.len);
+    put_string(&w, "status", "alive");
+    put_timestamp(&w);
+    put_json(
+        &w, "uptime",
+        mem_printf(req->task.mem, "%lld.%03d", (long long)(up_ms / 1000), (int)(up_ms % 1000)));
+    return reply_end(req, 200, &w);
 }
 
 enum err ops_version(struct request *req)
@@ -54,16 +50,16 @@ enum err ops_keys(struct request *req)
 {
     const struct settings *settings = req->settings;
     size_t count = settings->jwt_algorithm == JWT_EDDSA ? settings->signing_key_count : 0;
-    struct text body = text_open(req->task.mem, 512);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"keys\":[");
+    put_list(&w, "keys");
     for (size_t i = 0; i < count; i++)
-        text_printf(&body, "%s%s", i == 0 ? "" : ",",
-                    signing_public_jwk(req->task.mem, settings->signing_keys[i]));
-    text_add(&body, "]}");
+        put_json(&w, NULL, signing_public_jwk(req->task.mem, settings->signing_keys[i]));
+    put_end(&w);
     req->reply.cacheable = true;
     reply_header(req, "Cache-Control", "public, max-age=300");
-    return reply_json_text(req, 200, body.s, body.len);
+    return reply_end(req, 200, &w);
 }
 
 enum err ops_metrics(struct request *req)
@@ -87,32 +83,31 @@ enum err ops_limits_top(struct request *req)
     return reply_ok(req, limits_top(app_of(req), (unsigned)request_query_number(req, "limit", 20)));
 }
 
-static void put_check(struct text *out, enum check_name name, const struct check *check)
+static void put_check(struct json_writer *w, enum check_name name, const struct check *check)
 {
-    text_printf(out, "\"%s\":{\"status\":\"%s\",\"message\":", check_name(name),
-                check_status_name(check->status));
-    text_json(out, check->message, strlen(check->message));
-    text_printf(out, ",\"latency_ms\":%lld}", (long long)check->latency_ms);
+    put_object(w, check_name(name));
+    put_string(w, "status", check_status_name(check->status));
+    put_string(w, "message", check->message);
+    put_number(w, "latency_ms", check->latency_ms);
+    put_end(w);
 }
 
 static enum err reply_report(struct request *req, struct ready_report *report)
 {
     static const char *const names[] = {
         [READY] = "ready", [READY_DEGRADED] = "degraded", [READY_NOT] = "not_ready"};
-    struct text body = text_open(req->task.mem, 640);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
     if (server_is_stopping(app_of(req)->server))
         report->readiness = READY_NOT;
-    text_printf(&body, "{\"status\":\"%s\"", names[report->readiness]);
-    put_timestamp(&body);
-    text_add(&body, ",\"checks\":{");
-    for (int name = 0; name < CHECKS; name++) {
-        if (name > 0)
-            text_char(&body, ',');
-        put_check(&body, (enum check_name)name, &report->checks[name]);
-    }
-    text_add(&body, "}}");
-    return reply_json_text(req, report->readiness == READY_NOT ? 503 : 200, body.s, body.len);
+    put_string(&w, "status", names[report->readiness]);
+    put_timestamp(&w);
+    put_object(&w, "checks");
+    for (int name = 0; name < CHECKS; name++)
+        put_check(&w, (enum check_name)name, &report->checks[name]);
+    put_end(&w);
+    return reply_end(req, report->readiness == READY_NOT ? 503 : 200, &w);
 }
 
 enum err ops_ready(struct request *req)

@@ -2,96 +2,47 @@
 
 #include "core/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
-void put_string(struct text *out, const char *name, const char *value)
+void put_next(struct json_writer *w, int64_t next)
 {
-    text_char(out, '"');
-    text_add(out, name);
-    text_add(out, "\":");
-    text_json(out, value, strlen(value));
-    text_char(out, ',');
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)next);
+    put_string(w, "next", next == 0 ? NULL : text);
 }
 
-void put_time(struct text *out, const char *name, int64_t ms)
+void put_user(struct json_writer *w, const char *name, const struct user *user)
 {
-    char text[TEXT_TIME_SIZE];
-
-    if (ms != 0) {
-        text_time(text, ms);
-        put_string(out, name, text);
-    } else {
-        text_printf(out, "\"%s\":null,", name);
-    }
+    put_object(w, name);
+    put_string(w, "id", user->id);
+    put_string(w, "fullname", user->fullname);
+    put_string(w, "email", user->email);
+    put_string(w, "role", user->is_admin ? "admin" : "user");
+    put_boolean(w, "is_active", user->is_active);
+    put_time(w, "created_at", user->created_ms);
+    put_time(w, "updated_at", user->updated_ms);
+    put_time(w, "last_login_at", user->last_login_ms);
+    put_end(w);
 }
 
-void put_next(struct text *out, int64_t next)
+void put_preferences(struct json_writer *w, const struct user *user)
 {
-    if (next == 0)
-        text_add(out, "\"next\":null}");
-    else
-        text_printf(out, "\"next\":\"%lld\"}", (long long)next);
+    put_boolean(w, "email_verified", user->verified_ms != 0);
+    put_string(w, "language", user->language);
 }
 
-static void end_object(struct text *out)
+void put_session(struct json_writer *w, const struct session_record *session,
+                 const char *current_id)
 {
-    out->s[out->len - 1] = '}';
-}
-
-void put_user(struct text *out, const struct user *user)
-{
-    text_char(out, '{');
-    put_string(out, "id", user->id);
-    put_string(out, "fullname", user->fullname);
-    put_string(out, "email", user->email);
-    put_string(out, "role", user->is_admin ? "admin" : "user");
-    text_add(out, user->is_active ? "\"is_active\":true," : "\"is_active\":false,");
-    put_time(out, "created_at", user->created_ms);
-    put_time(out, "updated_at", user->updated_ms);
-    put_time(out, "last_login_at", user->last_login_ms);
-    end_object(out);
-}
-
-void put_preferences(struct text *out, const struct user *user)
-{
-    text_add(out,
-             user->verified_ms != 0 ? "\"email_verified\":true," : "\"email_verified\":false,");
-    if (user->language == NULL)
-        text_add(out, "\"language\":null");
-    else
-        text_printf(out, "\"language\":\"%s\"", user->language);
-}
-
-void put_session(struct text *out, const struct session_record *session, const char *current_id)
-{
-    bool is_current = current_id != NULL && strcmp(session->id, current_id) == 0;
-
-    text_char(out, '{');
-    put_string(out, "id", session->id);
-    put_string(out, "device", session->agent);
-    put_string(out, "address", session->address);
-    put_time(out, "created_at", session->created_ms);
-    put_time(out, "last_used_at", session->last_used_ms);
-    put_time(out, "expires_at", session->expires_ms);
-    text_add(out, is_current ? "\"current\":true}" : "\"current\":false}");
-}
-
-static void put_string_or_null(struct text *out, const char *name, const char *value)
-{
-    if (value != NULL)
-        put_string(out, name, value);
-    else
-        text_printf(out, "\"%s\":null,", name);
-}
-
-static void put_boolean(struct text *out, const char *name, bool value)
-{
-    text_printf(out, "\"%s\":%s,", name, value ? "true" : "false");
-}
-
-static void put_number(struct text *out, const char *name, int64_t value)
-{
-    text_printf(out, "\"%s\":%lld,", name, (long long)value);
+    put_string(w, "id", session->id);
+    put_string(w, "device", session->agent);
+    put_string(w, "address", session->address);
+    put_time(w, "created_at", session->created_ms);
+    put_time(w, "last_used_at", session->last_used_ms);
+    put_time(w, "expires_at", session->expires_ms);
+    put_boolean(w, "current", current_id != NULL && strcmp(session->id, current_id) == 0);
 }
 
 /* When access ends by what was asked for; 0: it goes on. */
@@ -111,60 +62,60 @@ static int64_t shown_period_end_ms(const struct subscription *subscription)
                                                                : subscription->period_end_ms;
 }
 
-static void put_standing(struct text *out, const struct standing *standing,
+static void put_standing(struct json_writer *w, const struct standing *standing,
                          const struct subscription *subscription)
 {
-    put_string(out, "id", subscription->id);
-    put_string(out, "user_id", subscription->user_id);
-    put_string(out, "plan", standing->plan_name);
-    put_string(out, "status", standing->status);
-    put_number(out, "monthly_agent_runs", standing->used);
-    put_number(out, "monthly_agent_runs_limit", standing->limit);
-    put_time(out, "current_period_end", standing->is_paid ? shown_period_end_ms(subscription) : 0);
-    put_boolean(out, "cancel_at_period_end", subscription->cancel_at_period_end);
-    put_time(out, "ends_at", standing->is_paid ? ends_ms(subscription) : 0);
-    put_boolean(out, "is_trial", standing->in_trial);
-    put_time(out, "trial_end", subscription->trial_end_ms);
-    put_string_or_null(out, "stripe_customer_id", subscription->customer_id);
-    put_time(out, "created_at", subscription->created_ms);
-    put_time(out, "updated_at", subscription->updated_ms);
+    put_string(w, "id", subscription->id);
+    put_string(w, "user_id", subscription->user_id);
+    put_string(w, "plan", standing->plan_name);
+    put_string(w, "status", standing->status);
+    put_number(w, "monthly_agent_runs", standing->used);
+    put_number(w, "monthly_agent_runs_limit", standing->limit);
+    put_time(w, "current_period_end", standing->is_paid ? shown_period_end_ms(subscription) : 0);
+    put_boolean(w, "cancel_at_period_end", subscription->cancel_at_period_end);
+    put_time(w, "ends_at", standing->is_paid ? ends_ms(subscription) : 0);
+    put_boolean(w, "is_trial", standing->in_trial);
+    put_time(w, "trial_end", subscription->trial_end_ms);
+    put_string(w, "stripe_customer_id", subscription->customer_id);
+    put_time(w, "created_at", subscription->created_ms);
+    put_time(w, "updated_at", subscription->updated_ms);
 }
 
-void put_subscription(struct text *out, const struct plans *plans, const struct settings *settings,
-                      const struct subscription *subscription)
+void put_subscription(struct json_writer *w, const char *name, const struct plans *plans,
+                      const struct settings *settings, const struct subscription *subscription)
 {
     struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
 
-    text_char(out, '{');
-    put_standing(out, &standing, subscription);
-    end_object(out);
+    put_object(w, name);
+    put_standing(w, &standing, subscription);
+    put_end(w);
 }
 
-void put_managed_subscription(struct text *out, const struct plans *plans,
+void put_managed_subscription(struct json_writer *w, const char *name, const struct plans *plans,
                               const struct settings *settings,
                               const struct subscription *subscription)
 {
     struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
 
-    text_char(out, '{');
-    put_standing(out, &standing, subscription);
-    put_string_or_null(out, "stripe_subscription_id", subscription->stripe_id);
-    put_string_or_null(out, "stripe_price_id", subscription->price_id);
-    put_string_or_null(out, "given_plan", subscription->gift_plan);
-    put_time(out, "given_until", subscription->gift_until_ms);
-    put_string_or_null(out, "stripe_notes", subscription->notes);
-    put_time(out, "synced_at", subscription->synced_ms);
-    end_object(out);
+    put_object(w, name);
+    put_standing(w, &standing, subscription);
+    put_string(w, "stripe_subscription_id", subscription->stripe_id);
+    put_string(w, "stripe_price_id", subscription->price_id);
+    put_string(w, "given_plan", subscription->gift_plan);
+    put_time(w, "given_until", subscription->gift_until_ms);
+    put_string(w, "stripe_notes", subscription->notes);
+    put_time(w, "synced_at", subscription->synced_ms);
+    put_end(w);
 }
 
-void put_audit(struct text *out, const struct audit *audit)
+void put_audit(struct json_writer *w, const char *name, const struct audit *audit)
 {
-    text_char(out, '{');
-    put_time(out, "at", audit->at_ms);
-    put_string(out, "actor", audit->actor);
-    put_string(out, "action", audit->action);
-    put_string(out, "subject", audit->subject);
-    put_string(out, "address", audit->address);
-    put_string(out, "detail", audit->detail);
-    end_object(out);
+    put_object(w, name);
+    put_time(w, "at", audit->at_ms);
+    put_string(w, "actor", audit->actor);
+    put_string(w, "action", audit->action);
+    put_string(w, "subject", audit->subject);
+    put_string(w, "address", audit->address);
+    put_string(w, "detail", audit->detail);
+    put_end(w);
 }

@@ -18,14 +18,13 @@ static enum err refuse(struct request *req, int status, const char *msg)
 
 static enum err say(struct request *req, const char *status, const char *name, const char *value)
 {
-    struct text body = text_open(req->task.mem, 96);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_char(&body, '{');
-    put_string(&body, "status", status);
+    put_string(&w, "status", status);
     if (value != NULL)
-        put_string(&body, name, value);
-    body.s[body.len - 1] = '}';
-    return reply_json_text(req, 200, body.s, body.len);
+        put_string(&w, name, value);
+    return reply_end(req, 200, &w);
 }
 
 static enum err answer(struct request *req, const struct event_verdict *verdict)

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/json.h"
+#include "core/json_writer.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/unicode.h"
@@ -288,20 +289,26 @@ static enum err do_deed(struct task *task, struct billing *billing, const struct
 enum err inbox_put_found(struct task *task, struct store *store, const char *customer_id,
                          const char *subscription_id)
 {
+    struct text payload = text_open(task->mem, 96);
+    struct json_writer w = json_write(&payload);
     struct event event = {
         .id = mem_printf(task->mem, "found_%s", subscription_id),
         .type = INBOX_EVENT_FOUND,
         .customer_id = customer_id,
-        .payload = mem_printf(task->mem, "{\"customer\":\"%s\",\"subscription\":\"%s\"}",
-                              customer_id, subscription_id),
         .state = EVENT_WAITING,
         .error = "",
         .received_ms = clock_wall_ms(),
     };
     struct event_kept kept;
     bool found;
-    enum err e = store_event_put(task, store, &event, 0, &kept);
+    enum err e;
 
+    put_object(&w, NULL);
+    put_string(&w, "customer", customer_id);
+    put_string(&w, "subscription", subscription_id);
+    put_end(&w);
+    event.payload = payload.s;
+    e = store_event_put(task, store, &event, 0, &kept);
     if (e != OK || kept.is_new || strcmp(kept.state, EVENT_WAITING) == 0)
         return e;
     return store_event_replay(task, store, event.id, clock_wall_ms(), &found);

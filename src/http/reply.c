@@ -30,43 +30,60 @@ enum err reply_ok(struct request *req, json_t *data)
                       json_pack("{s:i,s:s,s:o}", "code", 0, "msg", "success", "data", data));
 }
 
-struct text reply_begin_ok(struct request *req)
+struct json_writer reply_begin_ok(struct request *req, struct text *body)
 {
-    struct text body = text_open(req->task.mem, 480);
+    struct json_writer w;
 
-    text_add(&body, "{\"code\":0,\"msg\":\"success\",\"data\":");
-    return body;
+    *body = text_open(req->task.mem, 480);
+    w = json_write(body);
+    put_object(&w, NULL);
+    put_number(&w, "code", 0);
+    put_string(&w, "msg", "success");
+    return w;
 }
 
-enum err reply_end_ok(struct request *req, struct text *body)
+enum err reply_end_ok(struct request *req, struct json_writer *w)
 {
-    text_char(body, '}');
-    return reply_json_text(req, 200, body->s, body->len);
+    return reply_end(req, 200, w);
 }
 
-enum err reply_end_spool(struct request *req, struct spool *body)
+struct json_writer reply_begin(struct request *req, struct text *body)
+{
+    struct json_writer w;
+
+    *body = text_open(req->task.mem, 480);
+    w = json_write(body);
+    put_object(&w, NULL);
+    return w;
+}
+
+enum err reply_end(struct request *req, int status, struct json_writer *w)
+{
+    put_end(w);
+    assert(w->depth == 0);
+    return reply_json_text(req, status, w->out->s, w->out->len);
+}
+
+enum err reply_end_spool(struct request *req, struct spool *body, struct json_writer *w)
 {
     const char *bytes;
     size_t len;
     enum err e;
 
-    text_char(&body->text, '}');
+    put_end(w);
     e = spool_end(&req->task, body, &bytes, &len);
     return e == OK ? reply_json_text(req, 200, bytes, len) : e;
 }
 
 static enum err reply_error_with(struct request *req, int status, const char *msg, const char *data)
 {
-    struct text body = text_open(req->task.mem, 96);
+    struct text body;
+    struct json_writer w = reply_begin(req, &body);
 
-    text_add(&body, "{\"code\":");
-    text_int(&body, status);
-    text_add(&body, ",\"msg\":");
-    text_json(&body, msg, strlen(msg));
-    text_add(&body, ",\"data\":");
-    text_add(&body, data);
-    text_char(&body, '}');
-    return reply_json_text(req, status, body.s, body.len);
+    put_number(&w, "code", status);
+    put_string(&w, "msg", msg);
+    put_json(&w, "data", data);
+    return reply_end(req, status, &w);
 }
 
 enum err reply_error(struct request *req, int status, const char *msg)

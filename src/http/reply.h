@@ -2,6 +2,7 @@
  * handler ends in `return reply_…`. Whoever owns the request may call them. */
 #pragma once
 
+#include "core/json_writer.h"
 #include "core/spool.h"
 #include "http/request.h"
 
@@ -14,10 +15,14 @@ enum err reply_json_text(struct request *req, int status, const char *body, size
 /* The envelope {"code":0,"msg":"success","data":…}; takes over `data`. */
 enum err reply_ok(struct request *req, json_t *data);
 
-/* The same for data that is written as text: between the two calls. */
-struct text reply_begin_ok(struct request *req);
-enum err reply_end_ok(struct request *req, struct text *body);
-enum err reply_end_spool(struct request *req, struct spool *body);
+/* An object whose members are put between the two calls. */
+struct json_writer reply_begin(struct request *req, struct text *body);
+enum err reply_end(struct request *req, int status, struct json_writer *w);
+
+/* The envelope; its member "data" is put between the two calls. */
+struct json_writer reply_begin_ok(struct request *req, struct text *body);
+enum err reply_end_ok(struct request *req, struct json_writer *w);
+enum err reply_end_spool(struct request *req, struct spool *body, struct json_writer *w);
 
 /* The envelope {"code":status,"msg":…,"data":null}. */
 enum err reply_error(struct request *req, int status, const char *msg);
