@@ -20,7 +20,7 @@ enum {
     SWEEP_MS = 10 * 60 * 1000,
     FIRST_SWEEP_MS = 2000, /* also where nothing runs for ten minutes */
     SWEEP_ROUNDS = 100,
-    ERASE_MS = 6 * 60 * 60 * 1000, /* docs/operations.md promises a day */
+    ERASE_MS = 6 * 60 * 60 * 1000, /* docs/backup.md promises a day */
     HANG_MS = 1000,                /* for connections to close after they were aborted */
     RETIRED_MS = 10 * 60 * 1000,   /* longer than any request lives */
     RETIRED = 64,

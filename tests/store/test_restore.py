@@ -67,7 +67,7 @@ def test_restore_puts_a_copy_in_place_and_its_undoing_brings_back_what_was(kille
 
 
 def test_the_commands_of_the_docs_copy_and_restore(start):
-    *copying, restoring = re.findall(r"^    (sqlite3 .+|manus restore .+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
+    *copying, restoring = re.findall(r"^    (sqlite3 .+|manus restore .+)$", (ROOT / "docs" / "backup.md").read_text(), re.M)
     manus = start()
     before = manus.register()
 
