@@ -54,6 +54,11 @@ def test_one_table_names_every_metric_and_one_module_prints_them():
         assert {name for name in told if re.sub(r"_(bucket|sum|count)$", "", name) not in names} == set(), path
 
 
+def test_the_page_of_examples_is_made_from_the_openapi_document():
+    made = subprocess.run([ROOT / "scripts" / "api-examples"], input=prints("openapi"), capture_output=True, text=True, check=True).stdout
+    assert made == (ROOT / "docs" / "api.md").read_text(), "run: build/manus openapi | scripts/api-examples > docs/api.md"
+
+
 def test_folders_depend_on_each_other_one_way():
     wrong = []
     for path in SOURCES:
