@@ -154,3 +154,17 @@ def test_the_docs_follow_the_colours_of_the_reader(manus, browser, scheme):
     assert (browser.run(brightness) < 80) == (scheme == "dark")
     colour = "getComputedStyle(document.querySelector('.swagger-ui .info .title')).color.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3"
     assert (browser.run(colour) > 150) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize("zoom", [1, 4])
+def test_nothing_leaves_a_screen_of_320_pixels_however_long_a_name_is(confirming, browser, language, zoom):
+    """At 400 % a window of 1280 pixels has as many."""
+    browser.call("Emulation.setDeviceMetricsOverride", width=320, height=640 // zoom, deviceScaleFactor=zoom, mobile=False)
+    for path in ("/nowhere", "/verify-email", "/"):
+        browser.open(f"{confirming.base}{path}?lang={language}")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth"), path
+    person = {**PERSON, "fullname": "Ann" * 30, "email": f"{'a' * 60}@{'subdomain.' * 5}example.com"}
+    browser.fill("#register", **person)
+    browser.wait("document.getElementById('me-email').checkVisibility()")
+    assert browser.text("#me-email") == person["email"] and browser.run("document.documentElement.scrollWidth <= innerWidth")
