@@ -223,12 +223,74 @@ static bool deny_unverified(struct request *req, const struct user *user)
     return true;
 }
 
-static struct standing stand(const struct request *req, const struct subscription *subscription)
+static enum err cannot_judge(struct request *req, enum err e)
 {
-    return standing_of(app_of(req)->billing->plans, req->settings, subscription, clock_wall_ms());
+    log_bounded(LOG_WARNING, &req->task, "the guard cannot judge",
+                LOG_S("error", err_info(e)->name), LOG_S("detail", req->task.text));
+    if (e == ERR_NOT_FOUND)
+        return deny_stranger(req);
+    reply_header(req, "Retry-After", "1");
+    return deny(req, 503, "Service temporarily unavailable, please try again");
 }
 
-/* On the loop: all that memory can answer. */
+static struct standing stand(const struct request *req, const struct subscription *subscription,
+                             int64_t now_ms)
+{
+    return standing_of(app_of(req)->billing->plans, req->settings, subscription, now_ms);
+}
+
+/* A run that is charged while its request waits on the loop. */
+struct run {
+    struct billing_charge charge;
+    struct request *req;
+    const struct user *user;
+    enum err outcome;
+};
+
+static void on_charged(struct billing_charge *charge, enum err e)
+{
+    struct run *run = container_of(charge, struct run, charge);
+
+    run->outcome = e;
+    request_go_on(run->req);
+}
+
+static void begin_run(struct request *req, const struct user *user,
+                      const struct subscription *known, const struct standing *standing,
+                      int64_t now_ms)
+{
+    struct run *run = mem_new(req->task.mem, struct run);
+    enum err e;
+
+    *run = (struct run){
+        {.done = on_charged, .gone = &req->job.gone, .standing = *standing}, req, user, OK};
+    req->task.user_id = user->id;
+    e = billing_consume_later(&req->task, app_of(req)->billing, known, now_ms, &run->charge);
+    if (e != OK) {
+        cannot_judge(req, e);
+        return;
+    }
+    req->writing = run;
+    req->waits = true;
+}
+
+/* False: what was remembered is out of date, and what is stored must be read. */
+static bool end_run(struct request *req, const struct run *run)
+{
+    const struct standing *standing = &run->charge.standing;
+
+    if (run->outcome != OK)
+        cannot_judge(req, run->outcome);
+    else if (run->charge.is_outdated)
+        return false;
+    else if (standing->verdict == STANDING_GOOD)
+        allow(req, run->user, standing);
+    else
+        deny_payment(req, standing);
+    return true;
+}
+
+/* On the loop: all that memory can answer, and the charge of a run for whom it knows. */
 bool guard_fast(struct request *req)
 {
     struct app *app = app_of(req);
@@ -238,8 +300,11 @@ bool guard_fast(struct request *req)
     enum identity_answer answer;
     enum guard_path path;
     struct standing standing;
+    int64_t now_ms;
     struct user *user;
 
+    if (req->writing != NULL)
+        return end_run(req, take_ptr(req->writing));
     if (answer_path(req, &path))
         return true;
     req->writes = path == GUARD_METERED;
@@ -256,21 +321,15 @@ bool guard_fast(struct request *req)
     known = billing_peek(app->billing, req->task.mem, user->id, within_ms);
     if (known == NULL)
         return false;
-    standing = stand(req, known);
-    if (path == GUARD_FREE) {
+    now_ms = clock_wall_ms();
+    standing = stand(req, known, now_ms);
+    if (path == GUARD_FREE)
         allow(req, user, &standing);
-        return true;
-    }
-    if (standing.verdict == STANDING_GOOD)
-        return false; /* a run is charged where one may wait for the disk */
-    deny_payment(req, &standing);
+    else if (standing.verdict != STANDING_GOOD)
+        deny_payment(req, &standing);
+    else
+        begin_run(req, user, known, &standing, now_ms);
     return true;
-}
-
-static enum err unavailable(struct request *req)
-{
-    reply_header(req, "Retry-After", "1");
-    return deny(req, 503, "Service temporarily unavailable, please try again");
 }
 
 static enum err judge(struct request *req, enum guard_path path, const struct user *user)
@@ -296,7 +355,7 @@ static enum err judge(struct request *req, enum guard_path path, const struct us
     }
     if (e != OK)
         return e;
-    standing = stand(req, known);
+    standing = stand(req, known, clock_wall_ms());
     return allow(req, user, &standing);
 }
 
@@ -328,7 +387,5 @@ enum err guard(struct request *req)
     }
     if (e == OK)
         return OK;
-    log_bounded(LOG_WARNING, &req->task, "the guard cannot judge",
-                LOG_S("error", err_info(e)->name), LOG_S("detail", req->task.text));
-    return e == ERR_NOT_FOUND ? deny_stranger(req) : unavailable(req);
+    return cannot_judge(req, e);
 }

@@ -263,30 +263,41 @@ enum err billing_start_trial(struct task *task, struct billing *billing, const c
     return billing_subscription(task, billing, user_id, ret);
 }
 
+static struct usage usage_of(const struct subscription *subscription,
+                             const struct standing *standing, int64_t now_ms)
+{
+    return (struct usage){.user_id = subscription->user_id,
+                          .revision = subscription->revision,
+                          .period_ms = standing->period_ms,
+                          .limit = standing->limit,
+                          .day = now_ms / DAY_MS};
+}
+
+static void note_charged(struct billing *billing, const struct usage *usage,
+                         enum usage_consumed consumed, int64_t runs, struct standing *standing)
+{
+    standing->used = runs;
+    metric_add(consumed == USAGE_CONSUMED ? METRIC_runs_consumed : METRIC_runs_refused, 1);
+    if (consumed == USAGE_EXHAUSTED) {
+        standing->verdict = STANDING_EXHAUSTED;
+        billing_forget(billing, usage->user_id);
+    }
+}
+
 /* One attempt; *ret_outdated: the subscription has changed meanwhile. */
 static enum err charge(struct task *task, struct billing *billing,
                        const struct subscription *subscription, int64_t now_ms,
                        struct standing *standing, bool *ret_outdated)
 {
-    struct usage usage = {.user_id = subscription->user_id,
-                          .revision = subscription->revision,
-                          .period_ms = standing->period_ms,
-                          .limit = standing->limit,
-                          .day = now_ms / DAY_MS};
+    struct usage usage = usage_of(subscription, standing, now_ms);
     enum usage_consumed consumed;
     int64_t runs;
     enum err e = store_usage_consume(task, billing->store, &usage, &consumed, &runs);
 
     *ret_outdated = e == OK && consumed == USAGE_OUTDATED;
-    if (e != OK || *ret_outdated)
-        return e;
-    standing->used = runs;
-    metric_add(consumed == USAGE_CONSUMED ? METRIC_runs_consumed : METRIC_runs_refused, 1);
-    if (consumed == USAGE_EXHAUSTED) {
-        standing->verdict = STANDING_EXHAUSTED;
-        billing_forget(billing, subscription->user_id);
-    }
-    return OK;
+    if (e == OK && !*ret_outdated)
+        note_charged(billing, &usage, consumed, runs, standing);
+    return e;
 }
 
 enum err billing_consume(struct task *task, struct billing *billing,
@@ -316,6 +327,30 @@ enum err billing_consume(struct task *task, struct billing *billing,
             return e;
     }
     return fail(task, ERR_BUSY, "the subscription changes all the time");
+}
+
+static void on_charged(struct store_later *later, enum err e)
+{
+    struct billing_charge *charge = container_of(later, struct billing_charge, later);
+
+    charge->is_outdated = e == OK && charge->consumed == USAGE_OUTDATED;
+    if (charge->is_outdated)
+        billing_forget(charge->billing, charge->usage.user_id);
+    else if (e == OK)
+        note_charged(charge->billing, &charge->usage, charge->consumed, charge->runs,
+                     &charge->standing);
+    charge->done(charge, e);
+}
+
+enum err billing_consume_later(struct task *task, struct billing *billing,
+                               const struct subscription *known, int64_t now_ms,
+                               struct billing_charge *charge)
+{
+    charge->billing = billing;
+    charge->usage = usage_of(known, &charge->standing, now_ms);
+    charge->later = (struct store_later){on_charged, charge->gone};
+    return store_usage_consume_later(task, billing->store, &charge->usage, &charge->consumed,
+                                     &charge->runs, &charge->later);
 }
 
 enum err billing_give(struct task *task, struct billing *billing, const char *user_id,

@@ -78,6 +78,27 @@ must_check enum err billing_consume(struct task *task, struct billing *billing,
                                     const struct settings *settings, const char *user_id,
                                     const struct subscription *known, struct standing *ret);
 
+/* The same on a loop, which does not wait (store/later.h): one attempt, of what is remembered. */
+struct billing_charge {
+    /* On that loop. OK: as above, unless `is_outdated`: the subscription has changed, and nothing
+     * was charged. */
+    void (*done)(struct billing_charge *charge, enum err e);
+    const atomic_bool *gone;
+    struct standing standing;
+    bool is_outdated;
+
+    struct billing *billing; /* from here on: its own */
+    struct usage usage;
+    enum usage_consumed consumed;
+    int64_t runs;
+    struct store_later later;
+};
+
+/* `charge->standing` is of `known` at `now_ms`, and good. */
+must_check enum err billing_consume_later(struct task *task, struct billing *billing,
+                                          const struct subscription *known, int64_t now_ms,
+                                          struct billing_charge *charge);
+
 /* Gives a plan by hand, or takes it away again (NULL). ERR_NOT_FOUND, ERR_BAD_REQUEST with their
  * texts. */
 must_check enum err billing_give(struct task *task, struct billing *billing, const char *user_id,

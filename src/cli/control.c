@@ -331,6 +331,7 @@ static void on_tick(uv_timer_t *timer)
         if (c->program->lanes[i] != NULL)
             lane_expire(c->program->lanes[i]);
     }
+    store_expire(c->program->app.store);
     feed_watchdog(c);
     if (c->stopping_ms == 0)
         look_at_terminal(c);

@@ -14,9 +14,11 @@ enum { LAG_EVERY_MS = 250 };
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
-    uv_check_t after_poll; /* hands the log lines of one turn over together */
+    uv_check_t after_poll; /* hands over together what one turn has gathered */
+    uv_idle_t hurry;       /* while `behind` waits, so that the poll does not */
     uv_timer_t lag;        /* how late it runs tells how long others wait */
     int64_t lag_due_ms;    /* by the loop's clock */
+    struct post *behind, **behind_last;
     pthread_t thread;
     unsigned index;
 
@@ -27,35 +29,54 @@ struct loop {
 
 static __thread struct loop *current;
 
+static void run_list(struct post *post)
+{
+    for (struct post *next; post != NULL; post = next) {
+        next = post->next;
+        post->run(post);
+    }
+}
+
+static void run_behind(struct loop *loop)
+{
+    struct post *first = loop->behind;
+
+    if (first == NULL)
+        return;
+    loop->behind = NULL;
+    loop->behind_last = &loop->behind;
+    uv_idle_stop(&loop->hurry);
+    run_list(first);
+}
+
 /* uv_async_send() coalesces, so the queue under the lock is the truth. */
 static void run_posts(uv_async_t *wake)
 {
     struct loop *loop = wake->data;
-    struct post *post, *next;
+    struct post *first;
     bool stopping;
 
     pthread_mutex_lock(&loop->lock);
-    post = loop->first;
+    first = loop->first;
     loop->first = NULL;
     loop->last = &loop->first;
     stopping = loop->stopping;
     loop->ended = stopping;
     pthread_mutex_unlock(&loop->lock);
 
-    for (; post != NULL; post = next) {
-        next = post->next;
-        post->run(post);
-    }
+    run_list(first);
     if (stopping && !uv_is_closing((uv_handle_t *)wake)) {
+        run_behind(loop);
         uv_close((uv_handle_t *)wake, NULL);
         uv_close((uv_handle_t *)&loop->after_poll, NULL);
         uv_close((uv_handle_t *)&loop->lag, NULL);
+        uv_close((uv_handle_t *)&loop->hurry, NULL);
     }
 }
 
-static void hand_lines_over(uv_check_t *check)
+static void hand_over(uv_check_t *check)
 {
-    (void)check;
+    run_behind(check->data);
     log_hand_over();
 }
 
@@ -74,6 +95,11 @@ static void begin_lag(struct loop *loop)
     loop->lag_due_ms = (int64_t)uv_now(&loop->uv) + LAG_EVERY_MS;
     uv_timer_init(&loop->uv, &loop->lag);
     uv_timer_start(&loop->lag, measure_lag, LAG_EVERY_MS, 0);
+}
+
+static void keep_turning(uv_idle_t *hurry)
+{
+    (void)hurry;
 }
 
 static void *run(void *arg)
@@ -104,33 +130,50 @@ struct loop *loop_start(void *mem, unsigned index)
 
     loop->index = index;
     loop->last = &loop->first;
-    loop->wake.data = loop;
+    loop->behind_last = &loop->behind;
+    loop->wake.data = loop->after_poll.data = loop;
     pthread_mutex_init(&loop->lock, NULL);
     talloc_set_destructor(loop, free_loop);
     if (uv_loop_init(&loop->uv) != 0 || uv_async_init(&loop->uv, &loop->wake, run_posts) != 0 ||
         uv_check_init(&loop->uv, &loop->after_poll) != 0 ||
-        uv_check_start(&loop->after_poll, hand_lines_over) != 0 ||
-        thread_start(&loop->thread, run, loop) != 0) {
+        uv_check_start(&loop->after_poll, hand_over) != 0 ||
+        uv_idle_init(&loop->uv, &loop->hurry) != 0 || thread_start(&loop->thread, run, loop) != 0) {
         fputs("manus: cannot start an event loop: too few descriptors or threads\n", stderr);
         abort();
     }
     return loop;
 }
 
-bool loop_post(struct loop *loop, struct post *post)
+bool loop_post_all(struct loop *loop, struct post *first)
 {
+    struct post *last = first;
     bool runs;
 
-    post->next = NULL;
+    while (last->next != NULL)
+        last = last->next;
     pthread_mutex_lock(&loop->lock);
     runs = !loop->ended;
     if (runs) {
-        *loop->last = post;
-        loop->last = &post->next;
+        *loop->last = first;
+        loop->last = &last->next;
         uv_async_send(&loop->wake);
     }
     pthread_mutex_unlock(&loop->lock);
     return runs;
+}
+
+bool loop_post(struct loop *loop, struct post *post)
+{
+    post->next = NULL;
+    return loop_post_all(loop, post);
+}
+
+void loop_post_behind(struct loop *loop, struct post *post)
+{
+    post->next = NULL;
+    *loop->behind_last = post;
+    loop->behind_last = &post->next;
+    uv_idle_start(&loop->hurry, keep_turning);
 }
 
 void loop_stop(struct loop *loop)

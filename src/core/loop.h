@@ -24,6 +24,13 @@ struct loop *loop_start(void *mem, unsigned index);
  * it never runs. */
 bool loop_post(struct loop *loop, struct post *post);
 
+/* The same of a list of them, linked by `next`, for one wake-up. */
+bool loop_post_all(struct loop *loop, struct post *first);
+
+/* On the loop's own thread: runs `post` behind all that this turn has to do, so that what many
+ * requests ask for is handed on together. */
+void loop_post_behind(struct loop *loop, struct post *post);
+
 /* Asks the loop to end; its thread ends once every handle of others on it is closed. */
 void loop_stop(struct loop *loop);
 void loop_join(struct loop *loop);

@@ -33,7 +33,7 @@ static const enum connection_state waiting_states[] = {
     CONNECTION_LINGER, CONNECTION_IDLE, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WRITE};
 
 /* Who has the request under way, until it comes back. */
-enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_LANE };
+enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_WRITE, HOLDER_LANE };
 
 struct connection {
     uv_tcp_t tcp;
@@ -258,7 +258,7 @@ static void close_now(struct connection *c)
 
     if (c->state == CONNECTION_CLOSED)
         return;
-    if (c->holder == HOLDER_LANE)
+    if (c->holder == HOLDER_LANE || c->holder == HOLDER_WRITE)
         atomic_store(&c->req->job.gone, true);
     else if (c->holder == HOLDER_NONE && c->req != NULL && c->req->method != NULL && !c->replied)
         dispatch_log(c->req, 499, 0);
@@ -552,6 +552,8 @@ static void take_message(struct connection *c, enum dispatched dispatched)
 {
     if (dispatched == DISPATCH_WAITS)
         hold(c, c->req->waits ? HOLDER_ADMIT : HOLDER_LANE);
+    else if (dispatched == DISPATCH_WRITES)
+        hold(c, HOLDER_WRITE);
     else
         send_reply(c);
 }
@@ -570,15 +572,17 @@ static void on_message(struct connection *c)
 void request_go_on(struct request *req)
 {
     struct connection *c = req->connection;
-    bool at_gate = c->holder == HOLDER_GATE;
+    enum holder holder = c->holder;
 
     if (!take_back(c))
         return;
-    if (at_gate) {
+    if (holder == HOLDER_GATE) {
         enter(c, CONNECTION_HEAD);
         take_head(c, dispatch_gate(c->worker, req), c->pending_len > 0);
-    } else {
+    } else if (holder == HOLDER_ADMIT) {
         take_message(c, dispatch_admit(c->worker, req, on_job_done));
+    } else {
+        take_message(c, dispatch_start(c->worker, req, on_job_done));
     }
     resume(c);
 }

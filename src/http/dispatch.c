@@ -229,13 +229,14 @@ static void run(struct job *job)
     settle(req, e);
 }
 
-static enum dispatched start(struct worker *worker, struct request *req,
-                             void (*done)(struct job *job, enum err outcome))
+enum dispatched dispatch_start(struct worker *worker, struct request *req,
+                               void (*done)(struct job *job, enum err outcome))
 {
     const struct route *row = req->match.route;
 
+    req->waits = false;
     if (row->fast != NULL && row->fast(req))
-        return DISPATCH_ANSWERED;
+        return req->waits ? DISPATCH_WRITES : DISPATCH_ANSWERED;
     if (row->lane == LANE_LOOP) {
         settle(req, row->handle(req));
         return DISPATCH_ANSWERED;
@@ -259,7 +260,7 @@ enum dispatched dispatch_admit(struct worker *worker, struct request *req,
         return DISPATCH_WAITS;
     if (e != OK)
         reply_failure(req, e);
-    return req->reply.status != 0 ? DISPATCH_ANSWERED : start(worker, req, done);
+    return req->reply.status != 0 ? DISPATCH_ANSWERED : dispatch_start(worker, req, done);
 }
 
 enum dispatched dispatch_body(struct worker *worker, struct request *req,

@@ -8,6 +8,7 @@ enum dispatched {
     DISPATCH_GOES_ON,
     DISPATCH_ANSWERED, /* the reply is set; a body that is still to come is not wanted */
     DISPATCH_WAITS,    /* for request_go_on() if the request `waits`, else for its job */
+    DISPATCH_WRITES,   /* waits for request_go_on() in its fast handler */
 };
 
 /* Names the request and its client; routes it, answers OPTIONS, asks the gate, checks the size of
@@ -27,6 +28,10 @@ enum dispatched dispatch_body(struct worker *worker, struct request *req,
 
 /* From the last question on, after a wait there. */
 enum dispatched dispatch_admit(struct worker *worker, struct request *req,
+                               void (*done)(struct job *job, enum err outcome));
+
+/* From the fast handler on, after a wait there. */
+enum dispatched dispatch_start(struct worker *worker, struct request *req,
                                void (*done)(struct job *job, enum err outcome));
 
 /* The reply to a request that is malformed, or has not come in time. */

@@ -109,8 +109,9 @@ struct request {
     bool credentials_read;
     bool plan_sought; /* that of the caller, for the limits */
     void *asked;      /* the application's, while it waits for an answer */
-    bool waits;       /* set by a hook: the same hook is called again after request_go_on() */
-    bool writes;      /* set by a fast handler: what is left to the lane is a write */
+    bool waits;  /* set by a hook or a fast handler, which is called again after request_go_on() */
+    bool writes; /* set by a fast handler: what is left to the lane is a write */
+    void *writing; /* a fast handler's own, while its write is under way */
 
     /* What a handler adds to the failure that it returns. */
     struct {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/task.h"
+#include "store/later.h"
 
 struct store;
 struct audit;
@@ -119,6 +120,9 @@ enum usage_consumed {
 must_check enum err store_usage_consume(struct task *task, struct store *store,
                                         const struct usage *usage, enum usage_consumed *ret,
                                         int64_t *ret_runs);
+must_check enum err store_usage_consume_later(struct task *task, struct store *store,
+                                              const struct usage *usage, enum usage_consumed *ret,
+                                              int64_t *ret_runs, struct store_later *later);
 
 struct usage_day {
     int64_t day; /* since the epoch */
@@ -280,6 +284,9 @@ struct event_kept {
 must_check enum err store_event_put(struct task *task, struct store *store,
                                     const struct event *event, int64_t lease_ms,
                                     struct event_kept *ret);
+must_check enum err store_event_put_later(struct task *task, struct store *store,
+                                          const struct event *event, int64_t lease_ms,
+                                          struct event_kept *ret, struct store_later *later);
 
 /* Takes the waiting event that is due longest, of those that were never put off before the others.
  * Nobody else gets it for `lease_ms`. */
@@ -361,6 +368,8 @@ struct billing_operations {
                            bool *);
     enum err (*usage_consume)(struct task *, struct store *, const struct usage *,
                               enum usage_consumed *, int64_t *);
+    enum err (*usage_consume_later)(struct task *, struct store *, const struct usage *,
+                                    enum usage_consumed *, int64_t *, struct store_later *);
     enum err (*usage_days)(struct task *, struct store *, const char *, struct usage_day **,
                            size_t *);
     enum err (*subscription_apply)(struct task *, struct store *, const struct subscription *,
@@ -385,6 +394,8 @@ struct billing_operations {
     enum err (*checkout_close)(struct task *, struct store *, const char *);
     enum err (*event_put)(struct task *, struct store *, const struct event *, int64_t,
                           struct event_kept *);
+    enum err (*event_put_later)(struct task *, struct store *, const struct event *, int64_t,
+                                struct event_kept *, struct store_later *);
     enum err (*event_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct event *);
     enum err (*event_done)(struct task *, struct store *, const char *, const char *,
                            enum event_reason, const char *, const char *, const struct mail *,

@@ -101,6 +101,17 @@ enum err sqlite_writing(struct task *task, struct store *store, sqlite_write *wr
     return sqlite_writer_run(task, sqlite_of(store)->writer, write, argument);
 }
 
+enum err sqlite_writing_later(struct task *task, struct store *store, sqlite_write *write,
+                              void *argument, struct store_later *later)
+{
+    return sqlite_writer_begin(task, sqlite_of(store)->writer, write, argument, later);
+}
+
+static void expire(struct store *store)
+{
+    sqlite_writer_expire(sqlite_of(store)->writer);
+}
+
 static enum err take(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct sqlite_take *take = argument;
@@ -725,6 +736,7 @@ static const struct store_operations operations = {
     .billing = &sqlite_billing_operations,
     .ping = ping,
     .check = check,
+    .expire = expire,
     .close = close_store,
 };
 

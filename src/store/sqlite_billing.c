@@ -381,6 +381,17 @@ static enum err usage_consume(struct task *task, struct store *store, const stru
     return sqlite_writing(task, store, consume_usage, &(struct consume){usage, ret, ret_runs});
 }
 
+static enum err usage_consume_later(struct task *task, struct store *store,
+                                    const struct usage *usage, enum usage_consumed *ret,
+                                    int64_t *ret_runs, struct store_later *later)
+{
+    struct consume *consume = mem_new(task->mem, struct consume);
+
+    *ret_runs = 0;
+    *consume = (struct consume){usage, ret, ret_runs};
+    return sqlite_writing_later(task, store, consume_usage, consume, later);
+}
+
 struct days {
     const char *user_id;
     struct usage_day *rows;
@@ -913,6 +924,7 @@ const struct billing_operations sqlite_billing_operations = {
     .trials_ending = trials_ending,
     .trial_told = trial_told,
     .usage_consume = usage_consume,
+    .usage_consume_later = usage_consume_later,
     .usage_days = usage_days,
     .subscription_apply = subscription_apply,
     .customer_link = customer_link,
@@ -927,6 +939,7 @@ const struct billing_operations sqlite_billing_operations = {
     .checkout_release = checkout_release,
     .checkout_close = checkout_close,
     .event_put = sqlite_event_put,
+    .event_put_later = sqlite_event_put_later,
     .event_take = sqlite_event_take,
     .event_done = sqlite_event_done,
     .events_done = sqlite_events_done,

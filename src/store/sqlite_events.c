@@ -135,6 +135,15 @@ enum err sqlite_event_put(struct task *task, struct store *store, const struct e
     return sqlite_writing(task, store, put_event, &(struct put_event){event, lease_ms, ret});
 }
 
+enum err sqlite_event_put_later(struct task *task, struct store *store, const struct event *event,
+                                int64_t lease_ms, struct event_kept *ret, struct store_later *later)
+{
+    struct put_event *put = mem_new(task->mem, struct put_event);
+
+    *put = (struct put_event){event, lease_ms, ret};
+    return sqlite_writing_later(task, store, put_event, put, later);
+}
+
 static void read_taken(struct task *task, sqlite3_stmt *s, void *row)
 {
     *(struct event *)row = read_whole(task, s);

@@ -13,6 +13,9 @@ must_check enum err sqlite_reading(struct task *task, struct store *store,
 /* Runs `write` on the writer's connection, inside a savepoint of its own. */
 must_check enum err sqlite_writing(struct task *task, struct store *store, sqlite_write *write,
                                    void *argument);
+must_check enum err sqlite_writing_later(struct task *task, struct store *store,
+                                         sqlite_write *write, void *argument,
+                                         struct store_later *later);
 
 /* Work that waits for its turn, taken by one worker: the statement leases the first row that is due
  * at ?1 until ?2 and returns it. A write. */
@@ -148,6 +151,9 @@ extern const struct billing_operations sqlite_billing_operations;
 /* In sqlite_events.c. */
 enum err sqlite_event_put(struct task *task, struct store *store, const struct event *event,
                           int64_t lease_ms, struct event_kept *ret);
+enum err sqlite_event_put_later(struct task *task, struct store *store, const struct event *event,
+                                int64_t lease_ms, struct event_kept *ret,
+                                struct store_later *later);
 enum err sqlite_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,
                            bool *ret_found, struct event *ret);
 enum err sqlite_event_done(struct task *task, struct store *store, const char *id,

@@ -2,10 +2,12 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "core/thread.h"
 #include "store/sqlite_check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libgen.h>
 #include <pthread.h>
@@ -29,6 +31,7 @@ enum {
     LEAST_MS = 250,             /* of one whose deadline is over */
     MERGE_PAGES = 8,            /* of the search index, with each group */
     MERGE_REST = 8,             /* groups, where there was nothing to merge, or it failed */
+    LATER_MOST = 1024,          /* writes that nobody waits for, of those that wait */
 };
 
 struct write {
@@ -38,8 +41,16 @@ struct write {
     void *argument;
     enum err outcome;
     bool taken; /* by the writer's thread: it happens, or fails, whoever waits */
-    /* Its outcome is known. Each has its own, so that a commit wakes those who were part of it
-     * alone. ThreadSanitizer does not know sem_clockwait(): the flag is its order of events. */
+
+    /* Of one that is told of on a loop; it lies in its task's memory. */
+    struct store_later *later; /* NULL: a thread waits */
+    struct loop *home;
+    struct post post;
+    int64_t until_ms; /* it leaves the queue unless it is taken, monotonic */
+
+    /* Of the others. Its outcome is known. Each has its own, so that a commit wakes those who were
+     * part of it alone. ThreadSanitizer does not know sem_clockwait(): the flag is its order of
+     * events. */
     sem_t woken;
     atomic_bool is_known;
 };
@@ -57,6 +68,7 @@ struct sqlite_writer {
     bool stopping;
     bool failing;
     bool copying_due;
+    atomic_uint later_count; /* that wait, or are about to */
 
     _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
 
@@ -107,6 +119,8 @@ static bool make_space(const struct sqlite_writer *writer)
     copy_all(writer, SQLITE_CHECKPOINT_TRUNCATE);
     return sqlite_has_space(writer->folder);
 }
+
+static const char no_time[] = "the store had no time for the write";
 
 static void fail_all(struct write *group, enum err e, const char *why)
 {
@@ -296,29 +310,103 @@ static void care_for_log(struct sqlite_writer *writer)
 static struct write *take_group(struct sqlite_writer *writer)
 {
     struct write *group = NULL, **last = &group;
+    unsigned later_count = 0;
 
     pthread_mutex_lock(&writer->lock);
     for (int i = 0; i < GROUP && writer->first != NULL; i++) {
         *last = writer->first;
         writer->first = take_ptr((*last)->next);
         (*last)->taken = true;
+        later_count += (*last)->later != NULL;
         last = &(*last)->next;
     }
+    atomic_fetch_sub(&writer->later_count, later_count);
     if (writer->first == NULL)
         writer->last = &writer->first;
     pthread_mutex_unlock(&writer->lock);
     return group;
 }
 
+static void report(struct post *post)
+{
+    struct write *w = container_of(post, struct write, post);
+
+    w->later->done(w->later, w->outcome);
+}
+
+/* Those of one loop together, so that it wakes once. Where done() is called they are gone. */
+static void send_home(struct write *group)
+{
+    while (group != NULL) {
+        struct loop *home = group->home;
+        struct post *posts = NULL, **last = &posts;
+
+        for (struct write **at = &group, *w; (w = *at) != NULL;) {
+            if (w->home != home) {
+                at = &w->next;
+                continue;
+            }
+            *at = w->next;
+            w->post = (struct post){.run = report};
+            *last = &w->post;
+            last = &w->post.next;
+        }
+        if (home != NULL) {
+            loop_post_all(home, posts);
+            continue;
+        }
+        for (struct post *next; posts != NULL; posts = next) {
+            next = posts->next;
+            report(posts);
+        }
+    }
+}
+
 static void finish_group(struct write *group)
 {
-    struct write *next;
+    struct write *later = NULL, **last = &later, *next;
 
     for (struct write *w = group; w != NULL; w = next) {
         next = w->next; /* once it is woken, its owner may take it away */
+        if (w->later != NULL) {
+            w->next = NULL;
+            *last = w;
+            last = &w->next;
+            continue;
+        }
         atomic_store(&w->is_known, true);
         sem_post(&w->woken);
     }
+    send_home(later);
+}
+
+/* Of a write that no thread waits for: it is too late for it. */
+static bool is_over(const struct write *w, int64_t now_ms)
+{
+    return w->later != NULL && (atomic_load(w->later->gone) || now_ms > w->until_ms);
+}
+
+static void fail_late(struct write *w)
+{
+    w->outcome = fail(w->task, atomic_load(w->later->gone) ? ERR_GONE : ERR_BUSY, no_time);
+}
+
+/* Takes those for which it is too late out of the list: they do not happen. */
+static struct write *take_late(struct write **at, int64_t now_ms)
+{
+    struct write *late = NULL, **last = &late, *w;
+
+    while ((w = *at) != NULL) {
+        if (!is_over(w, now_ms)) {
+            at = &w->next;
+            continue;
+        }
+        *at = take_ptr(w->next);
+        fail_late(w);
+        *last = w;
+        last = &w->next;
+    }
+    return late;
 }
 
 /* Who waits may leave until the transaction has begun, since another program may be in its way. */
@@ -327,8 +415,10 @@ static void write_group(struct sqlite_writer *writer)
     auto_tree void *mem = mem_tree(1024);
     struct task task = {.mem = mem, .job = "sqlite writer"};
     enum err e = begin(writer, &task);
-    struct write *group = take_group(writer);
+    struct write *group = take_group(writer), *late = take_late(&group, clock_mono_ms());
     const char *why;
+
+    finish_group(late);
 
     if (e == OK)
         e = commit(writer, &task, group);
@@ -499,11 +589,13 @@ static void leave_queue(struct sqlite_writer *writer, const struct write *w)
 }
 
 /* What is over its deadline may tell of what has happened elsewhere: it is tried all the same. */
-static struct timespec patience(const struct task *task)
+static int64_t patience_ms(const struct task *task)
 {
-    int64_t left_ms = task->deadline_ms == 0 ? WAIT_MS : task->deadline_ms - clock_mono_ms();
+    int64_t now_ms = clock_mono_ms(), least_ms = now_ms + LEAST_MS;
 
-    return clock_deadline(left_ms < LEAST_MS ? LEAST_MS : left_ms);
+    if (task->deadline_ms == 0)
+        return now_ms + WAIT_MS;
+    return task->deadline_ms < least_ms ? least_ms : task->deadline_ms;
 }
 
 /* False: its time was over before it was taken, and it does not happen. Once it is taken its
@@ -528,24 +620,99 @@ static bool await(struct sqlite_writer *writer, struct write *w, const struct ti
     return taken && atomic_load(&w->is_known);
 }
 
+static void put_in_queue(struct sqlite_writer *writer, struct write *first, struct write **last)
+{
+    bool was_empty;
+
+    pthread_mutex_lock(&writer->lock);
+    was_empty = writer->first == NULL;
+    *writer->last = first;
+    writer->last = last;
+    pthread_mutex_unlock(&writer->lock);
+    if (was_empty)
+        pthread_cond_signal(&writer->queued);
+}
+
 enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
                            void *argument)
 {
     struct write w = {.task = task, .apply = apply, .argument = argument};
-    struct timespec until = patience(task);
-    bool done, was_empty;
+    int64_t until_ms = patience_ms(task);
+    struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
+    bool done;
 
     sem_init(&w.woken, 0, 0);
-    pthread_mutex_lock(&writer->lock);
-    was_empty = writer->first == NULL;
-    *writer->last = &w;
-    writer->last = &w.next;
-    pthread_mutex_unlock(&writer->lock);
-    if (was_empty)
-        pthread_cond_signal(&writer->queued);
+    put_in_queue(writer, &w, &w.next);
     done = await(writer, &w, &until);
     sem_destroy(&w.woken);
-    return done ? w.outcome : fail(task, ERR_BUSY, "the store had no time for the write");
+    return done ? w.outcome : fail(task, ERR_BUSY, no_time);
+}
+
+/* What this turn of the loop has begun. */
+static __thread struct gathered {
+    struct post post;
+    struct sqlite_writer *writer; /* NULL: nothing */
+    struct write *first, **last;
+} gathered;
+
+static void hand_over(struct post *post)
+{
+    struct gathered *g = container_of(post, struct gathered, post);
+
+    put_in_queue(g->writer, g->first, g->last);
+    g->writer = NULL;
+}
+
+static void gather(struct sqlite_writer *writer, struct write *w)
+{
+    if (gathered.writer == NULL) {
+        gathered = (struct gathered){{.run = hand_over}, writer, w, &w->next};
+        loop_post_behind(w->home, &gathered.post);
+        return;
+    }
+    assert(gathered.writer == writer && "a loop serves one store");
+    *gathered.last = w;
+    gathered.last = &w->next;
+}
+
+enum err sqlite_writer_begin(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
+                             void *argument, struct store_later *later)
+{
+    struct write *w;
+
+    if (atomic_fetch_add(&writer->later_count, 1) >= LATER_MOST) {
+        atomic_fetch_sub(&writer->later_count, 1);
+        return fail(task, ERR_BUSY, no_time);
+    }
+    w = mem_new(task->mem, struct write);
+    w->task = task;
+    w->apply = apply;
+    w->argument = argument;
+    w->later = later;
+    w->home = loop_current();
+    w->until_ms = patience_ms(task);
+    if (w->home == NULL)
+        put_in_queue(writer, w, &w->next);
+    else
+        gather(writer, w);
+    return OK;
+}
+
+void sqlite_writer_expire(struct sqlite_writer *writer)
+{
+    struct write *late, **last = &writer->first;
+    unsigned count = 0;
+
+    pthread_mutex_lock(&writer->lock);
+    late = take_late(&writer->first, clock_mono_ms());
+    for (struct write *w = late; w != NULL; w = w->next)
+        count++;
+    while (*last != NULL)
+        last = &(*last)->next;
+    writer->last = last;
+    pthread_mutex_unlock(&writer->lock);
+    atomic_fetch_sub(&writer->later_count, count);
+    finish_group(late);
 }
 
 void sqlite_writer_want_empty_log(struct sqlite_writer *writer)

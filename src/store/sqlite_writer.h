@@ -7,6 +7,7 @@
  * that. */
 #pragma once
 
+#include "store/later.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_seal.h"
 
@@ -25,6 +26,15 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
  * before the writer did, and it does not happen. */
 must_check enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer,
                                       sqlite_write *write, void *argument);
+
+/* The same without waiting, by the rules of store/later.h. What one turn of a loop begins is handed
+ * over together, and told of together. */
+must_check enum err sqlite_writer_begin(struct task *task, struct sqlite_writer *writer,
+                                        sqlite_write *write, void *argument,
+                                        struct store_later *later);
+
+/* Ends those whose deadline came before the writer did. */
+void sqlite_writer_expire(struct sqlite_writer *writer);
 
 /* Once, behind the next write, the log is to be emptied, if all of it can be brought into the file:
  * it is kept when somebody reads from it. */

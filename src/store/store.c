@@ -158,6 +158,11 @@ const char *store_name(const struct store *store)
     return store->name;
 }
 
+void store_expire(struct store *store)
+{
+    store->operations->expire(store);
+}
+
 void store_close(struct store *store)
 {
     store->operations->close(store);

@@ -4,7 +4,8 @@
  * Outcomes are not failures: a taken address is an outcome, a broken disk a failure.
  * Durability: what returned OK survives kill -9 and power loss. A write that fails with ERR_STORE
  * may have happened all the same; one that fails with ERR_STORE_FULL has not.
- * Threads: any but an event loop's; every call may wait for a disk or a server.
+ * Threads: any but an event loop's; every call may wait for a disk or a server, but for those that
+ * are named …_later() (store/later.h).
  * Memory: what is read is in the task's memory. Times: ms since the epoch, 0 is "never". */
 #pragma once
 
@@ -391,6 +392,10 @@ must_check enum err store_check(struct task *task, struct store *store, const ch
 /* The name of the implementation for people: "SQLite in /srv/manus". */
 const char *store_name(const struct store *store);
 
+/* Ends the writes of store/later.h whose time is over although the store came to none. To be called
+ * a few times a second. */
+void store_expire(struct store *store);
+
 /* Waits for the writes under way. */
 void store_close(struct store *store);
 
@@ -465,6 +470,7 @@ struct store_operations {
     const struct billing_operations *billing;
     enum err (*ping)(struct task *, struct store *);
     enum err (*check)(struct task *, struct store *, const char **);
+    void (*expire)(struct store *);
     void (*close)(struct store *);
 };
 

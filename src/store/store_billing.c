@@ -47,6 +47,14 @@ enum err store_usage_consume(struct task *task, struct store *store, const struc
                      store->operations->billing->usage_consume(task, store, usage, ret, ret_runs));
 }
 
+enum err store_usage_consume_later(struct task *task, struct store *store,
+                                   const struct usage *usage, enum usage_consumed *ret,
+                                   int64_t *ret_runs, struct store_later *later)
+{
+    return store->operations->billing->usage_consume_later(task, store, usage, ret, ret_runs,
+                                                           later);
+}
+
 enum err store_usage_days(struct task *task, struct store *store, const char *user_id,
                           struct usage_day **ret, size_t *ret_count)
 {
@@ -145,6 +153,12 @@ enum err store_event_put(struct task *task, struct store *store, const struct ev
 {
     return OPERATION(event_put,
                      store->operations->billing->event_put(task, store, event, lease_ms, ret));
+}
+
+enum err store_event_put_later(struct task *task, struct store *store, const struct event *event,
+                               int64_t lease_ms, struct event_kept *ret, struct store_later *later)
+{
+    return store->operations->billing->event_put_later(task, store, event, lease_ms, ret, later);
 }
 
 enum err store_event_take(struct task *task, struct store *store, int64_t now_ms, int64_t lease_ms,

@@ -1,7 +1,13 @@
 """The guard: which request a proxy may let through, and what a run costs."""
+import collections
 import datetime
 import resource
+import select
+import socket
+import sqlite3
+import struct
 import threading
+import time
 
 import pytest
 import requests
@@ -254,3 +260,38 @@ def test_a_store_that_cannot_write_admits_no_run(start):
     assert ask(manus, "GET", SESSIONS, ann["access_token"]).status_code == 200
     resource.prlimit(manus.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert ask(manus, "PUT", SESSIONS, ann["access_token"]).status_code == 200
+
+
+def test_runs_that_the_store_has_no_time_for_are_refused_and_not_charged(start):
+    """As many as may wait do, the others are told at once; a request whose client leaves begins no run."""
+    manus = start(CLIENT_CONNECTIONS="0", GATE_STALENESS="60")
+    ann = manus.register()
+    change(manus, ann, "gift_plan = 'enterprise', gift_runs = 0")
+    question = (f"GET {API}/gate HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ann['access_token']}\r\n"
+                f"X-Original-Method: PUT\r\nX-Original-URI: {SESSIONS}\r\n\r\n").encode()
+    wires = [manus.connect(timeout=30 * SLOW) for _ in range(1200)]
+    assert ask(manus, "PUT", SESSIONS, ann["access_token"]).status_code == 200  # from now on the server knows their plan
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for wire in wires:
+            wire.sendall(question)
+        told = select.poll()
+        for wire in wires:
+            told.register(wire, select.POLLIN)
+        numbers = {number for number, _ in told.poll(4000)}  # the store itself gives up after five seconds
+        ready = [wire for wire in wires if wire.fileno() in numbers]
+        assert ready, "nobody was refused at once"
+        for wire in ready:
+            assert wire.recv(4096).startswith(b"HTTP/1.1 503 ")
+        waiting = [wire for wire in wires if wire not in ready]
+        for wire in waiting[:100]:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.close()
+        time.sleep(0.3 * SLOW)
+        other.execute("ROLLBACK")
+    other.close()
+    answers = collections.Counter(wire.recv(4096).split(b" ", 2)[1] for wire in waiting[100:])
+    for wire in waiting[100:]:
+        wire.close()
+    assert set(answers) <= {b"200", b"503"} and answers[b"200"] > 0
+    assert used(manus, ann) == 1 + answers[b"200"]

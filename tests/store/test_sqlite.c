@@ -7,7 +7,9 @@
 #include "sample.h"
 
 #include "core/clock.h"
+#include "core/crypto.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "store/sqlite.h"
 #include "store/sqlite_check.h"
 #include "store/sqlite_db.h"
@@ -20,6 +22,7 @@
 #include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1345,6 +1348,204 @@ static void test_a_write_that_is_under_way_at_its_deadline_has_its_outcome_told(
     assert_true(has(place, &slow));
 }
 
+/* Writes that are handed over */
+
+enum { HANDED = 50, HANDED_MOST = 1024 };
+
+/* An event that is put without waiting, on a loop or on this thread. */
+struct handed {
+    struct store_later later;
+    struct post post;
+    const struct place *place;
+    struct loop *loop, *told_on;
+    struct task task;
+    struct event event;
+    struct event_kept kept;
+    enum err begun, outcome;
+    atomic_bool gone;
+    sem_t *ended;
+};
+
+static void on_handed(struct store_later *later, enum err e)
+{
+    struct handed *handed = container_of(later, struct handed, later);
+
+    handed->outcome = e;
+    handed->told_on = loop_current();
+    sem_post(handed->ended);
+}
+
+static void hand(struct handed *handed)
+{
+    handed->begun = store_event_put_later(&handed->task, handed->place->store, &handed->event, 0,
+                                          &handed->kept, &handed->later);
+}
+
+static void hand_on_loop(struct post *post)
+{
+    hand(container_of(post, struct handed, post));
+}
+
+static struct handed *new_handed(const struct place *place, size_t count, sem_t *ended)
+{
+    struct handed *handed = mem_array(place->task->mem, struct handed, count);
+
+    sem_init(ended, 0, 0);
+    for (size_t i = 0; i < count; i++) {
+        handed[i].later = (struct store_later){on_handed, &handed[i].gone};
+        handed[i].post.run = hand_on_loop;
+        handed[i].place = place;
+        handed[i].ended = ended;
+        handed[i].outcome = ERR_INTERNAL;
+        handed[i].task.mem = mem_tree(512);
+        talloc_steal(place->task->mem, handed[i].task.mem);
+        handed[i].event = (struct event){
+            .id = mem_printf(place->task->mem, "evt_%s", crypto_id(place->task->mem)),
+            .type = "invoice.paid",
+            .payload = "{}",
+            .state = EVENT_WAITING,
+            .received_ms = 1};
+    }
+    return handed;
+}
+
+static bool is_stored(const struct handed *handed)
+{
+    struct event event;
+    bool found;
+
+    assert_int_equal(store_event_by_id(handed->place->task, handed->place->store, handed->event.id,
+                                       &found, &event),
+                     OK);
+    return found;
+}
+
+/* Nobody writes to the store until let_write(). */
+static sqlite3 *keep_from_writing(const struct place *place)
+{
+    sqlite3 *other;
+
+    assert_int_equal(sqlite3_open(place->file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return other;
+}
+
+static void let_write(sqlite3 *other)
+{
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+}
+
+static void test_what_loops_hand_over_is_durable_when_they_are_told(void **state)
+{
+    struct place *place = *state;
+    struct loop *loops[2] = {loop_start(place->task->mem, 0), loop_start(place->task->mem, 1)};
+    sem_t ended;
+    struct handed *handed = new_handed(place, HANDED, &ended);
+    int commits;
+
+    put_new(place);
+    atomic_store(&syncs.calls, 0);
+    for (int i = 0; i < HANDED; i++) {
+        handed[i].loop = loops[i % 2];
+        assert_true(loop_post(handed[i].loop, &handed[i].post));
+    }
+    for (int i = 0; i < HANDED; i++)
+        sem_wait(&ended);
+    commits = atomic_load(&syncs.calls);
+    assert_in_range(commits, 1, HANDED);
+    for (int i = 0; i < HANDED; i++) {
+        assert_int_equal(handed[i].begun, OK);
+        assert_int_equal(handed[i].outcome, OK);
+        assert_true(handed[i].kept.is_new && handed[i].told_on == handed[i].loop);
+        assert_true(is_stored(&handed[i]));
+    }
+    for (int i = 0; i < 2; i++)
+        loop_stop(loops[i]);
+    for (int i = 0; i < 2; i++)
+        loop_join(loops[i]);
+}
+
+static void test_what_is_handed_over_and_not_taken_in_time_never_happens(void **state)
+{
+    struct place *place = *state;
+    sqlite3 *other = keep_from_writing(place);
+    sem_t ended;
+    struct handed *late = new_handed(place, 1, &ended);
+
+    late->task.deadline_ms = clock_mono_ms() + 300;
+    hand(late);
+    assert_int_equal(late->begun, OK);
+    store_expire(place->store);
+    assert_int_equal(sem_trywait(&ended), -1);
+    while (sem_trywait(&ended) != 0) {
+        store_expire(place->store);
+        usleep(10000);
+    }
+    assert_int_equal(late->outcome, ERR_BUSY);
+    let_write(other);
+    put_new(place);
+    assert_false(is_stored(late));
+}
+
+static void test_what_nobody_wants_any_more_never_happens(void **state)
+{
+    struct place *place = *state;
+    sqlite3 *other = keep_from_writing(place);
+    sem_t ended;
+    struct handed *handed = new_handed(place, 2, &ended);
+
+    hand(&handed[0]);
+    hand(&handed[1]);
+    atomic_store(&handed[0].gone, true);
+    let_write(other);
+    sem_wait(&ended);
+    sem_wait(&ended);
+    assert_int_equal(handed[0].outcome, ERR_GONE);
+    assert_int_equal(handed[1].outcome, OK);
+    assert_false(is_stored(&handed[0]));
+    assert_true(is_stored(&handed[1]));
+}
+
+static void test_more_than_may_wait_are_refused_at_once_and_never_happen(void **state)
+{
+    struct place *place = *state;
+    sqlite3 *other = keep_from_writing(place);
+    sem_t ended;
+    struct handed *handed = new_handed(place, HANDED_MOST + HANDED, &ended);
+
+    for (int i = 0; i < HANDED_MOST + HANDED; i++)
+        hand(&handed[i]);
+    let_write(other);
+    for (int i = 0; i < HANDED_MOST; i++)
+        sem_wait(&ended);
+    for (int i = 0; i < HANDED_MOST + HANDED; i++) {
+        assert_int_equal(handed[i].begun, i < HANDED_MOST ? OK : ERR_BUSY);
+        assert_int_equal(is_stored(&handed[i]), i < HANDED_MOST);
+    }
+    hand(&handed[HANDED_MOST]);
+    sem_wait(&ended);
+    assert_int_equal(handed[HANDED_MOST].outcome, OK);
+}
+
+static void test_a_commit_that_fails_is_told_to_all_who_handed_over(void **state)
+{
+    struct place *place = *state;
+    sem_t ended;
+    struct handed *handed = new_handed(place, 2, &ended);
+
+    put_new(place);
+    arm(&syncs, 1, 1, EIO);
+    hand(&handed[0]);
+    sem_wait(&ended);
+    disarm(&syncs);
+    assert_int_equal(handed[0].outcome, ERR_STORE);
+    hand(&handed[1]);
+    sem_wait(&ended);
+    assert_int_equal(handed[1].outcome, OK);
+    assert_true(is_stored(&handed[1]));
+}
+
 /* For each write to a file in turn: it fails, and what was asked happened whole or not at all. */
 static void fail_each_write(struct place *place, int error, enum err expected)
 {
@@ -1666,6 +1867,11 @@ int main(void)
         OPENED(test_a_check_that_finds_damage_stops_writing_and_not_reading),
         OPENED(test_a_write_that_the_store_has_no_time_for_never_happens),
         OPENED(test_a_write_that_is_under_way_at_its_deadline_has_its_outcome_told),
+        OPENED(test_what_loops_hand_over_is_durable_when_they_are_told),
+        OPENED(test_what_is_handed_over_and_not_taken_in_time_never_happens),
+        OPENED(test_what_nobody_wants_any_more_never_happens),
+        OPENED(test_more_than_may_wait_are_refused_at_once_and_never_happen),
+        OPENED(test_a_commit_that_fails_is_told_to_all_who_handed_over),
         OPENED(test_a_write_that_finds_no_space_changes_nothing),
         OPENED(test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all),
         OPENED(test_a_store_that_cannot_write_still_reads_and_says_so),
