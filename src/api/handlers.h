@@ -25,6 +25,7 @@ handler billing_create_checkout, billing_fulfil, billing_create_portal, billing_
 handler billing_preview, billing_change_plan, billing_cancel, billing_resume;
 head_check billing_webhook_head;
 handler billing_webhook, billing_events, billing_replay_event;
+fast_handler billing_webhook_fast;
 handler billing_subscriptions, billing_set_plan;
 
 handler guard;

@@ -777,6 +777,7 @@ const struct route routes[] = {
      .lane = LANE_EVENT,
      .max_body = 1 << 20,
      .check_head = billing_webhook_head,
+     .fast = billing_webhook_fast,
      .handle = billing_webhook,
      .summary = "For Stripe: receive an event, which Stripe-Signature signs.",
      .tag = "Billing",

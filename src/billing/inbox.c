@@ -607,6 +607,41 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
     return e;
 }
 
+static void on_stored(struct store_later *later, enum err e)
+{
+    struct inbox_delivery *delivery = container_of(later, struct inbox_delivery, later);
+    bool skipped = delivery->event.error != NULL;
+
+    if (e == OK) {
+        metric_add(METRIC_webhook_events, delivery->kept.is_new);
+        delivery->is_settled = skipped || strcmp(delivery->kept.state, EVENT_WAITING) == 0;
+        delivery->verdict.result = skipped ? EVENT_SKIPPED : EVENT_LATER;
+    }
+    delivery->done(delivery, e);
+}
+
+/* What is to be applied while Stripe waits is none of it, unless enough of that is under way. */
+enum err inbox_accept_later(struct task *task, struct inbox *inbox, const struct settings *settings,
+                            const char *body, size_t len, struct inbox_delivery *delivery,
+                            bool *ret_begun)
+{
+    struct json_problem problem;
+    auto_json json_t *json = json_read_mended(body, len, &problem);
+    struct event *event = &delivery->event;
+    enum err e;
+
+    *ret_begun = false;
+    *event = (struct event){.received_ms = clock_wall_ms(), .payload = body};
+    if (!read_event(task, settings, json, event, &delivery->verdict) ||
+        (event->error == NULL && atomic_load(&inbox->inlined) < INLINE))
+        return OK;
+    delivery->later = (struct store_later){on_stored, delivery->gone};
+    e = store_event_put_later(task, inbox->billing->store, event, 0, &delivery->kept,
+                              &delivery->later);
+    *ret_begun = e == OK;
+    return e;
+}
+
 enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings *settings,
                    const json_t *event, bool *ret_new)
 {

@@ -46,6 +46,24 @@ must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
                                  const struct settings *settings, const char *body, size_t len,
                                  struct event_verdict *ret);
 
+/* The same on a loop, which does not wait (store/later.h), of what is only to be stored. */
+struct inbox_delivery {
+    void (*done)(struct inbox_delivery *delivery, enum err e); /* on that loop */
+    const atomic_bool *gone;
+    struct event_verdict verdict;
+    bool is_settled; /* else it is stored, and inbox_accept() knows what became of it */
+
+    struct event event; /* from here on: its own */
+    struct event_kept kept;
+    struct store_later later;
+};
+
+/* *ret_begun false: it is for inbox_accept(), and nothing was done. `body` lives until done(). */
+must_check enum err inbox_accept_later(struct task *task, struct inbox *inbox,
+                                       const struct settings *settings, const char *body,
+                                       size_t len, struct inbox_delivery *delivery,
+                                       bool *ret_begun);
+
 /* Stores an event that Stripe has told when it was asked, by the rules of a delivery, to be applied
  * soon. *ret_new false: it was here before, or is no event. */
 must_check enum err inbox_put(struct task *task, struct inbox *inbox,

@@ -235,8 +235,13 @@ enum dispatched dispatch_start(struct worker *worker, struct request *req,
     const struct route *row = req->match.route;
 
     req->waits = false;
-    if (row->fast != NULL && row->fast(req))
-        return req->waits ? DISPATCH_WRITES : DISPATCH_ANSWERED;
+    if (row->fast != NULL && row->fast(req)) {
+        if (req->waits)
+            return DISPATCH_WRITES;
+        if (req->reply.status == 0)
+            settle(req, req->task.err);
+        return DISPATCH_ANSWERED;
+    }
     if (row->lane == LANE_LOOP) {
         settle(req, row->handle(req));
         return DISPATCH_ANSWERED;

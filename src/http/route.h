@@ -49,9 +49,9 @@ enum lane_id {
 /* Answers the request by one of the reply_* functions and returns OK, or fails. */
 typedef enum err handler(struct request *req);
 
-/* Tries the same on the loop, without waiting for anything; false leaves it to the lane. True with
- * `waits` set: it is called again after request_go_on(); job.gone is set if nobody waits any more.
- */
+/* Tries the same on the loop, without waiting for anything; false leaves it to the lane. True
+ * without an answer: the task has failed; with `waits` set: it is called again after
+ * request_go_on(), and job.gone is set if nobody waits any more. */
 typedef bool fast_handler(struct request *req);
 
 /* A member of the query. Absent, it has no value; present, it must be what its row says. */
