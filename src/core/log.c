@@ -253,11 +253,27 @@ static void put_field(struct text *line, const struct log_field *field)
         put_text(line, field->name, field);
 }
 
+/* Many lines are of one second, of which only the milliseconds differ. */
+static const char *time_now(void)
+{
+    static __thread char time[TEXT_TIME_SIZE];
+    static __thread int64_t second = -1;
+    int64_t now_ms = clock_wall_ms();
+
+    if (now_ms < 0 || now_ms / 1000 != second) {
+        second = now_ms / 1000;
+        text_time(time, now_ms);
+        return time;
+    }
+    for (int at = 22, left = (int)(now_ms % 1000); at >= 20; at--, left /= 10)
+        time[at] = (char)('0' + left % 10);
+    return time;
+}
+
 static void put_start(struct text *line, enum log_level level, const char *message)
 {
-    char time[TEXT_TIME_SIZE];
+    const char *time = time_now();
 
-    text_time(time, clock_wall_ms());
     if (sink.format == LOG_JSON) {
         text_add(line, "{\"time\":\"");
         text_put(line, time, TEXT_TIME_SIZE - 1);
