@@ -301,7 +301,7 @@ def test_what_was_put_into_the_background_goes_on_without_its_terminal(tmp_path)
         os.chdir(tmp_path)
         os.execve("/bin/bash", ["bash", "-c", f"set -m; {BINARY} serve & disown; echo started $!; sleep 2"], settings)
     said = b""
-    while b"Optional" not in said or b"started" not in said:
+    while b"optional" not in said or b"started" not in said:
         said += os.read(terminal, 4096)
     server = int(re.search(rb"started (\d+)", said)[1])
     os.close(terminal)
