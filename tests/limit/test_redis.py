@@ -157,7 +157,8 @@ def test_instances_that_are_killed_with_all_they_know_refill_nothing(redis, inst
 def test_a_start_while_redis_is_away_takes_the_share_of_one_of_as_many_as_there_were(redis, instances):
     one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
     for server in (one, two):
-        wait_until(lambda: (server.folder / "data" / "instances").read_text() == "2\n")
+        written = server.folder / "data" / "instances"
+        wait_until(lambda: written.exists() and written.read_text() == "2\n")
     redis.kill()
     for server in (one, two):
         server.kill()
