@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from manus import API, KEY, SLOW, run
+from manus import API, KEY, ROOT, SLOW, run
 from redis_server import Redis
 
 
@@ -62,6 +62,19 @@ def test_redis_that_answers_but_cannot_be_used_is_told(start, tmp_path, redis, c
     assert (reply.status_code, reply.json()["status"]) == (503, "not_ready")
     done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, **settings)
     assert done.returncode == 69 and re.search(rf"^redis      \S+: {re.escape(told)} \(", done.stdout, re.M) and "all is well" not in done.stdout
+
+
+def test_the_rights_that_the_docs_list_are_enough(start, tmp_path, redis):
+    (line,) = re.findall(r"^ACL SETUSER .*$", (ROOT / "docs" / "rate-limits.md").read_text(), re.M)
+    assert redis.command(*line.replace("PASSWORD", "secret").split()) == "OK"
+    settings = {**redis.settings(), "REDIS_USERNAME": "manus", "REDIS_PASSWORD": "secret"}
+    manus = start(RATE_LIMIT_ENABLED="true", RATE_LIMIT_VERSION="2/hour", **settings)
+    assert [manus.get(f"{API}/version").status_code for _ in range(3)] == [200, 200, 429]
+    for command in (["ban", "203.0.113.0/24", "--for", "1h"], ["unban", "203.0.113.0/24"], ["reset", "version:ip:127.0.0.1"], ["show", "version:ip:127.0.0.1"]):
+        assert run("limits", *command, cwd=tmp_path, JWT_SECRET_KEY=KEY, **settings).returncode == 0
+    assert manus.get(f"{API}/version").status_code == 200
+    assert run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, **settings).returncode == 0
+    assert redis.command("ACL", "LOG").strip() in ("", "(empty array)")
 
 
 def test_looking_leaves_no_heap_of_keys(start, redis):
