@@ -322,7 +322,8 @@ bool guard_fast(struct request *req)
     if (known == NULL)
         return false;
     now_ms = clock_wall_ms();
-    standing = stand(req, known, now_ms);
+    standing = path == GUARD_FREE ? stand(req, known, now_ms)
+                                  : billing_standing(app->billing, req->settings, known, now_ms);
     if (path == GUARD_FREE)
         allow(req, user, &standing);
     else if (standing.verdict != STANDING_GOOD)

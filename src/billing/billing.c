@@ -300,6 +300,16 @@ static enum err charge(struct task *task, struct billing *billing,
     return e;
 }
 
+struct standing billing_standing(struct billing *billing, const struct settings *settings,
+                                 const struct subscription *known, int64_t now_ms)
+{
+    struct standing standing = standing_of(billing->plans, settings, known, now_ms);
+
+    if (standing.verdict == STANDING_GOOD)
+        apply_hold(billing, known->user_id, &standing);
+    return standing;
+}
+
 enum err billing_consume(struct task *task, struct billing *billing,
                          const struct settings *settings, const char *user_id,
                          const struct subscription *known, struct standing *ret)
@@ -317,9 +327,7 @@ enum err billing_consume(struct task *task, struct billing *billing,
         }
         if (e != OK)
             return e;
-        *ret = standing_of(billing->plans, settings, known, now_ms);
-        if (ret->verdict == STANDING_GOOD)
-            apply_hold(billing, user_id, ret);
+        *ret = billing_standing(billing, settings, known, now_ms);
         if (ret->verdict != STANDING_GOOD)
             return OK;
         e = charge(task, billing, known, now_ms, ret, &outdated);

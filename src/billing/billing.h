@@ -72,6 +72,11 @@ void billing_forget(struct billing *billing, const char *user_id);
 must_check enum err billing_start_trial(struct task *task, struct billing *billing,
                                         const char *user_id, struct subscription *ret);
 
+/* Whether a run may begin now: standing_of(), less what a switch under way holds back. On any
+ * thread; does not wait. */
+struct standing billing_standing(struct billing *billing, const struct settings *settings,
+                                 const struct subscription *known, int64_t now_ms);
+
 /* Charges a run, durably, if ret->verdict is STANDING_GOOD afterwards; else nothing. `known` is
  * what is remembered of the subscription; NULL: nothing. */
 must_check enum err billing_consume(struct task *task, struct billing *billing,
@@ -94,7 +99,7 @@ struct billing_charge {
     struct store_later later;
 };
 
-/* `charge->standing` is of `known` at `now_ms`, and good. */
+/* `charge->standing` is billing_standing() of `known` at `now_ms`, and good. */
 must_check enum err billing_consume_later(struct task *task, struct billing *billing,
                                           const struct subscription *known, int64_t now_ms,
                                           struct billing_charge *charge);
