@@ -203,7 +203,7 @@ static void act(struct task *task, unsigned what)
         e = checkout_invoices(task, billing, user.id, &list);
         break;
     case 4:
-        e = checkout_preview(task, billing, user.id, "pro", &date_s, &list);
+        e = checkout_preview(task, billing, &settings, user.id, "pro", &date_s, &list);
         break;
     case 5:
         e = checkout_change_plan(task, billing, &settings, user.id, "pro", 0, &found);
