@@ -143,10 +143,11 @@ static bool is_reference(const char *text)
 /* $NAME and what follows, $env:NAME; a hash in PHC form begins with a small letter or a digit. */
 static bool is_variable(const char *text)
 {
-    size_t name = 1 + name_len(text + 1), capitals = 1;
+    size_t name, capitals = 1;
 
     if (*text != '$' || strncmp(text, "$env:", 5) == 0)
         return *text == '$';
+    name = 1 + name_len(text + 1);
     while (isupper((unsigned char)text[capitals]) || text[capitals] == '_' ||
            isdigit((unsigned char)text[capitals]))
         capitals++;
