@@ -122,8 +122,8 @@ const struct command_row cli_commands[] = {
      .summary = "Show Stripe's events, compare users with Stripe, check its setup.",
      .details = "Works through the running server, or directly on the store if no server runs.",
      .options = {ENV_FILE,
-                 {"user", "WHO", "For sync: one user, by e-mail address or id."},
-                 {"all", NULL, "For sync: all users who have a customer at Stripe."},
+                 {"user", "WHO", "For sync: one user, by e-mail address or id.", 1},
+                 {"all", NULL, "For sync: all users who have a customer at Stripe.", 1},
                  {"dry-run", NULL, "For sync: only report what differs."}},
      .actions = billing_actions,
      .examples = {{"manus billing doctor", "Check the setup, or find out why billing fails."},
@@ -142,17 +142,17 @@ const struct command_row cli_commands[] = {
          "takes what is sound in one way only; otherwise it prints what each way holds and asks "
          "for --with-log or --without-log.",
      .options = {ENV_FILE,
-                 {"with-log", NULL, "Apply the log FILE-wal."},
-                 {"without-log", NULL, "Leave the log FILE-wal out."}},
+                 {"with-log", NULL, "Apply the log FILE-wal.", 1},
+                 {"without-log", NULL, "Leave the log FILE-wal out.", 1}},
      .examples = {{"manus restore copy.db", "Restore copy.db while the server is stopped."}},
      .run = command_restore},
     {.name = "settings",
      .summary = "Print the current settings and the source of each.",
      .details = "Secrets are never printed.",
      .options = {ENV_FILE,
-                 {"env", NULL, "Print all settings in the format of .env.example."},
-                 {"json", NULL, "Print all settings with their current values as JSON."},
-                 {"markdown", NULL, "Print all settings in the format of docs/settings.md."}},
+                 {"env", NULL, "Print all settings in the format of .env.example.", 1},
+                 {"json", NULL, "Print all settings with their current values as JSON.", 1},
+                 {"markdown", NULL, "Print all settings in the format of docs/settings.md.", 1}},
      .examples = {{"manus settings", "Show each value and whether .env or a default set it."}},
      .run = command_settings},
     {.name = "routes",
@@ -165,7 +165,7 @@ const struct command_row cli_commands[] = {
      .run = command_errors},
     {.name = "metrics",
      .summary = "Print every metric with its labels and what it is.",
-     .details = "As docs/metrics.md holds it.",
+     .details = "The output is docs/metrics.md.",
      .run = command_metrics},
     {.name = "openapi",
      .summary = "Print the OpenAPI 3.1 document of the API.",
@@ -179,10 +179,10 @@ const struct command_row cli_commands[] = {
      .words = {"COMMAND"},
      .summary = "Explain a command, or list all commands.",
      .details = "",
-     .options = {{"man", NULL, "Print the man page."},
-                 {"completion", NULL, "Print the completion script for bash."},
-                 {"completion-zsh", NULL, "Print the completion script for zsh."},
-                 {"completion-fish", NULL, "Print the completion script for fish."}},
+     .options = {{"man", NULL, "Print the man page.", 1},
+                 {"completion", NULL, "Print the completion script for bash.", 1},
+                 {"completion-zsh", NULL, "Print the completion script for zsh.", 1},
+                 {"completion-fish", NULL, "Print the completion script for fish.", 1}},
      .examples = {{"manus help limits", "Explain one command."},
                   {"manus help --completion >~/.local/share/bash-completion/completions/manus",
                    "Install completion in bash for this user."}},
@@ -289,6 +289,25 @@ static int parse_word(struct arguments *a, const char *word)
     return EX_OK;
 }
 
+/* What contradicts itself is refused: nobody knows which one was meant. */
+static int check_choices(const struct arguments *a)
+{
+    const struct option_row *option, *other;
+
+    for (size_t i = 0; (option = cli_option(a->row, i)) != NULL; i++) {
+        for (size_t j = 0; j < i; j++) {
+            other = cli_option(a->row, j);
+            if (option->choice == 0 || option->choice != other->choice || a->values[i] == NULL ||
+                a->values[j] == NULL)
+                continue;
+            fprintf(stderr, "manus %s: give --%s or --%s, not both; run: manus help %s\n",
+                    a->row->name, other->name, option->name, a->row->name);
+            return EX_USAGE;
+        }
+    }
+    return EX_OK;
+}
+
 static int parse(struct arguments *a, char **argv)
 {
     bool words_only = false;
@@ -309,7 +328,7 @@ static int parse(struct arguments *a, char **argv)
         if (status != EX_OK)
             return status;
     }
-    return EX_OK;
+    return check_choices(a);
 }
 
 static void print(const struct text *out)

@@ -11,6 +11,7 @@ struct option_row {
     const char *name;  /* without its dashes */
     const char *value; /* what the value is called; NULL: it takes none */
     const char *help;
+    unsigned choice; /* of those with one number only one may be given; 0: it stands by itself */
 };
 
 struct action_row {

@@ -43,6 +43,16 @@ def test_a_wrong_command_line_says_what_to_run_and_ends_with_64(tmp_path, argume
     assert "manus help" in done.stderr or done.stdout.startswith("usage:")
 
 
+@pytest.mark.parametrize("command", [
+    "settings --env --json", "settings --markdown --env", "restore x.db --with-log --without-log", "restore --without-log --with-log x.db",
+    "help --man --completion-zsh", "billing sync --all --user someone@example.com"])
+def test_options_that_contradict_each_other_are_refused_and_nothing_is_done(tmp_path, command):
+    done = run(*command.split(), cwd=tmp_path)
+    one, other = re.search(r"give (--\S+) or (--\S+), not both", done.stderr).groups()
+    assert (done.returncode, done.stdout) == (64, "") and {one, other} < set(command.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_version(tmp_path):
     assert re.fullmatch(r"manus \d+\.\d+\.\d+ \(commit \S+ of \S+\)\n", run("version", cwd=tmp_path).stdout)
     assert run("--version", cwd=tmp_path).stdout == run("version", cwd=tmp_path).stdout
