@@ -906,13 +906,20 @@ static const char *set_aside(void *mem, const char *folder)
 }
 
 /* Looks at the files before SQLite does: it would apply a log to whatever file is there, and remove
- * one that has no file. */
+ * one that has no file. *ret_notice: what is to be told if the store turns out to be empty; NULL:
+ * nothing. */
 static enum err look_at_files(struct task *task, const char *folder, const char *path,
                               const char **ret_notice)
 {
-    const char *found;
+    const char *found = traces(task->mem, folder);
 
-    *ret_notice = NULL;
+    *ret_notice = found == NULL
+                      ? NULL
+                      : mem_printf(task->mem,
+                                   "there was no store in %s, so an empty one is made, but there "
+                                   "is %s: if users are missing, look at DATA_DIR, or run: manus "
+                                   "restore FILE",
+                                   folder, found);
     if (size_of(path) > 0 && !sqlite_seal_fits(path))
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
@@ -942,23 +949,19 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
                                "%s is missing or empty, but a restore has set %s aside: run: manus "
                                "restore %s; to begin with an empty store, move that away",
                                path, found, found));
-    found = traces(task->mem, folder);
-    if (found != NULL)
-        *ret_notice = mem_printf(task->mem,
-                                 "there was no store in %s, so an empty one is made, but there is "
-                                 "%s: if users are missing, look at DATA_DIR, or run: manus "
-                                 "restore FILE",
-                                 folder, found);
     return OK;
 }
 
-static enum err open_once(struct task *task, const char *path, struct sqlite_db *ret)
+static enum err open_once(struct task *task, const char *path, int *ret_version,
+                          struct sqlite_db *ret)
 {
     enum err e = sqlite_db_open(task, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret);
 
     if (e != OK)
         return e;
-    e = sqlite_schema_accept(task, ret);
+    e = sqlite_schema_read(task, ret, ret_version);
+    if (e == OK)
+        e = sqlite_schema_accept(task, ret);
     if (e == OK)
         e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
     if (e == OK)
@@ -976,12 +979,13 @@ static enum err open_once(struct task *task, const char *path, struct sqlite_db 
 }
 
 /* Once more, since a disk may fail once; what is refused is so again. */
-static enum err open_file(struct task *task, const char *path, struct sqlite_db *ret)
+static enum err open_file(struct task *task, const char *path, int *ret_version,
+                          struct sqlite_db *ret)
 {
-    enum err e = open_once(task, path, ret);
+    enum err e = open_once(task, path, ret_version, ret);
 
     if (e != OK)
-        e = open_once(task, path, ret);
+        e = open_once(task, path, ret_version, ret);
     if (e != OK)
         task->text = mem_printf(task->mem, "cannot open the store %s: %s", path, task->text);
     return e;
@@ -997,13 +1001,14 @@ static void make_file(const char *path)
 }
 
 /* The store's file changes before there is a writer. */
-static enum err open_sealed(struct task *task, struct sqlite *sqlite, struct sqlite_db *ret)
+static enum err open_sealed(struct task *task, struct sqlite *sqlite, int *ret_version,
+                            struct sqlite_db *ret)
 {
     enum err e;
 
     sqlite->seal = sqlite_seal_open(sqlite, sqlite->path);
     make_file(sqlite->path);
-    e = open_file(task, sqlite->path, ret);
+    e = open_file(task, sqlite->path, ret_version, ret);
     sqlite_seal_set(sqlite->seal);
     return e;
 }
@@ -1019,6 +1024,7 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
 {
     struct sqlite *sqlite = mem_new(mem, struct sqlite);
     const char *notice = NULL;
+    int version = 0; /* of what was there */
     struct sqlite_db db;
 
     sqlite->lock_fd = -1;
@@ -1027,7 +1033,7 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
     sqlite->path = mem_printf(sqlite, "%s/manus.sqlite", folder);
     if (sqlite_take_folder(task, folder, &sqlite->lock_fd) != OK ||
         look_at_files(task, folder, sqlite->path, &notice) != OK ||
-        open_sealed(task, sqlite, &db) != OK) {
+        open_sealed(task, sqlite, &version, &db) != OK) {
         sqlite_seal_close(sqlite->seal);
         if (sqlite->lock_fd >= 0)
             close(sqlite->lock_fd);
@@ -1035,7 +1041,8 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
         return NULL;
     }
     pthread_mutex_init(&sqlite->lock, NULL);
-    sqlite->store.notice = notice == NULL ? NULL : mem_string(sqlite, notice);
+    if (version == 0 && notice != NULL)
+        sqlite->store.notice = mem_string(sqlite, notice);
     sqlite->writer = sqlite_writer_start(sqlite, sqlite->path, &db, sqlite->seal);
     return &sqlite->store;
 }
@@ -1099,6 +1106,8 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     e = sqlite_db_exec(task, &db, "PRAGMA wal_autocheckpoint = 0");
     if (e == OK)
         e = sqlite_schema_read(task, &db, ret_version);
+    if (e == OK && *ret_version > 0)
+        *ret_notice = NULL;
     if (e == OK)
         e = sqlite_schema_accept(task, &db);
     if (e == OK && *ret_version == sqlite_schema_version())

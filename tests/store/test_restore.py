@@ -325,6 +325,28 @@ def test_an_empty_file_in_place_of_the_store_is_told(start, tmp_path):
     assert "manus.sqlite" in manus.wait_for_log(lambda line: line["msg"] == "the store is new")["detail"]
 
 
+@pytest.mark.parametrize("log", [None, b"", b"x" * 50000], ids=["gone", "empty", "no log"])
+def test_a_young_store_that_has_lost_its_log_is_told_to_be_empty(start, log):
+    manus = start()  # all that it holds is in the log
+    manus.register()
+    manus.kill()
+    path = data_of(manus) / "manus.sqlite-wal"
+    path.unlink() if log is None else path.write_bytes(log)
+    checked = command(manus, "check")
+    assert checked.returncode == 69 and "there was no store in" in checked.stdout
+    manus.start()
+    assert "manus.sqlite-seal" in manus.wait_for_log(lambda line: line["msg"] == "the store is new")["detail"]
+
+
+def test_a_young_store_with_its_log_is_not_told_to_be_empty(start):
+    manus = start()
+    account = manus.register()
+    manus.kill()
+    assert "there was no store in" not in command(manus, "check").stdout
+    manus.start()
+    assert knows(manus, account) and not [line for line in manus.log() if line["msg"] == "the store is new"]
+
+
 def test_check_beside_the_server_leaves_the_copying_of_the_log_to_it(start):
     """Its own write would otherwise copy a long log into the file, behind the server's back."""
     manus = start()
