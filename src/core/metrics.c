@@ -165,11 +165,12 @@ void metric_observe(enum metric metric, unsigned value, int64_t us)
     struct block *block = own_block();
     const struct row *row = &rows[metric];
     const struct bounds *bounds = row->bounds;
-    _Atomic(int64_t) *cells = &block->cells[first_cells[metric] + value * cells_of(row)];
+    _Atomic(int64_t) *cells;
     unsigned bucket = 0;
 
     if (value >= labels[row->label].count)
         return;
+    cells = &block->cells[first_cells[metric] + value * cells_of(row)];
     if (us < 0)
         us = 0;
     while (bucket < bounds->count && us > bounds->us[bucket])
@@ -381,12 +382,12 @@ char *metrics_as_markdown(void *mem)
     struct text out = text_open(mem, 8192);
 
     text_add(&out,
-             "# Metrics\n\nMade from the table of metrics by `manus metrics`. `/metrics` prints "
-             "them in the text format of Prometheus, version 0.0.4, for administrators and "
-             "who has `METRICS_TOKEN`. Which of them to alert on: "
-             "[operations.md](operations.md#metrics).\n\nThey are those of one process, since "
-             "it began. A gauge is absent while its value is not known, and a histogram for "
-             "those values of its label of which nothing has been counted.\n\n"
+             "# Metrics\n\n`manus metrics` makes this page from the table of metrics. `/metrics` "
+             "prints them in the text format of Prometheus, version 0.0.4, for administrators and "
+             "for the holder of `METRICS_TOKEN`. Which ones to alert on: "
+             "[monitoring](monitoring.md#what-to-alert-on).\n\nThe values are those of one "
+             "process since its start. A gauge is absent while its value is unknown. A histogram "
+             "is absent for label values that have not been counted yet.\n\n"
              "| name | type | labels | what it is |\n|---|---|---|---|\n");
     for (size_t i = 0; i < METRIC_COUNT; i++)
         put_metric_row(&out, &rows[i]);

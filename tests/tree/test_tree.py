@@ -123,8 +123,11 @@ def test_lines_fit_a_screen():
 
 def test_every_relative_link_of_the_docs_leads_somewhere():
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-            assert (path.parent / pathlib.Path(link.strip("\u200e"))).exists(), f"{path}: {link}"
+        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", path.read_text()):
+            target = path.parent / pathlib.Path(link.strip("\u200e")) if link else path
+            assert target.exists(), f"{path}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M) if anchor else []
+            assert not anchor or anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, f"{path}: {link}#{anchor}"
 
 
 def test_every_text_with_which_a_request_is_refused_is_told_to_people():
