@@ -205,21 +205,30 @@ static bool has_tag(const char *list, const char *etag)
     return list != NULL && (strcmp(list, "*") == 0 || strstr(list, etag) != NULL);
 }
 
+/* Whether a weight in an element of a list, whose end is `end`, is more than 0; 1 if it has none.
+ */
+static bool has_weight(const char *element, const char *end)
+{
+    while ((element = memchr(element, ';', (size_t)(end - element))) != NULL) {
+        element += 1 + strspn(element + 1, " \t");
+        if (strncasecmp(element, "q=", 2) == 0)
+            return strtod(element + 2, NULL) > 0;
+    }
+    return true;
+}
+
 /* RFC 9110 sections 12.5.1 and 12.5.3, as far as clients differ: whether `name` is in the list
  * (NULL: none was sent), and not with q=0. */
 static bool takes(const char *accepted, const char *name)
 {
     size_t len, name_len = strlen(name);
-    const char *quality;
 
     for (; accepted != NULL && *accepted != '\0'; accepted += len) {
         accepted += strspn(accepted, ", \t");
         len = strcspn(accepted, ",");
-        if (strncasecmp(accepted, name, name_len) != 0 ||
-            strchr(",; \t", accepted[name_len]) == NULL)
-            continue;
-        quality = memmem(accepted, len, "q=", 2);
-        return quality == NULL || strtod(quality + 2, NULL) > 0;
+        if (strncasecmp(accepted, name, name_len) == 0 &&
+            strchr(",; \t", accepted[name_len]) != NULL)
+            return has_weight(accepted, accepted + len);
     }
     return false;
 }

@@ -92,9 +92,14 @@ def test_a_reader_of_a_page_that_is_not_there_is_shown_a_page(manus, language, t
     assert text in reply.text and reply.headers["Cache-Control"] == "no-store" and "script-src 'self'" in reply.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("accept", ["text/html;freq=0", "TEXT/HTML", ", text/html;level=2;q=0.001", "a/b;q=0,text/html"])
+def test_a_reader_is_known_by_the_weight_of_the_page_alone(manus, accept):
+    assert manus.get("/nowhere", headers={"Accept": accept}).headers["Content-Type"] == "text/html; charset=utf-8"
+
+
 def test_who_is_no_reader_gets_the_apis_404(manus):
     for path, headers in (("/nowhere", {}), ("/api/v1/nowhere", READER), ("/nowhere", {"Accept": "application/json"}),
-                          ("/nowhere", {"Accept": "text/html;q=0, application/json"}), ("/nowhere", {"Accept": "text/htmlx"}), ("/nowhere", {"Accept": ""})):
+                          ("/nowhere", {"Accept": "text/html;q=0, application/json"}), ("/nowhere", {"Accept": "text/htmlx"}), ("/nowhere", {"Accept": "text/html;level=1 ; Q=0.0"}), ("/nowhere", {"Accept": ""})):
         assert manus.get(path, headers=headers).json() == {"code": 404, "msg": "Not Found", "data": None}
     assert manus.request("POST", "/nowhere", headers=READER).headers["Content-Type"] == "application/json"
     assert manus.get("/api/v1/auth/logout", headers=READER).status_code == 405
