@@ -56,7 +56,7 @@ static struct token_claims *anonymous(struct request *req)
 
     claims->type = TOKEN_ACCESS;
     claims->user_id = PROVIDER_NONE_ID;
-    claims->issued_s = clock_wall_ms() / 1000 + 1;
+    claims->issued_s = clock_turn_wall_ms() / 1000 + 1;
     return claims;
 }
 
@@ -73,7 +73,7 @@ static enum err read_claims(struct request *req, struct token_claims **ret)
     if (token == NULL)
         return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication required");
     *ret = identity_claims(app->accounts.sessions.identity, req->task.mem, req->settings, token,
-                           clock_wall_ms() / 1000);
+                           clock_turn_wall_ms() / 1000);
     if (*ret != NULL && (*ret)->type == TOKEN_ACCESS)
         return OK;
     *ret = NULL;

@@ -53,7 +53,7 @@ static void tell(struct request *req, const struct route_limits *limits,
     text_add(head, "\r\nX-RateLimit-Remaining: ");
     text_int(head, verdict->remaining[window]);
     text_add(head, "\r\nX-RateLimit-Reset: ");
-    text_int(head, limits_seconds_up(clock_wall_ms() * 1000 + reset_us));
+    text_int(head, limits_seconds_up(clock_turn_wall_ms() * 1000 + reset_us));
     text_add(head, "\r\n");
 }
 

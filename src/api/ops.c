@@ -10,7 +10,7 @@
 
 static void put_timestamp(struct json_writer *w)
 {
-    put_time(w, "timestamp", clock_wall_ms());
+    put_time(w, "timestamp", clock_turn_wall_ms());
 }
 
 enum err ops_health(struct request *req)

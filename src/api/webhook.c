@@ -60,7 +60,7 @@ const struct refusal *billing_webhook_head(const struct request *req)
         return NULL;
     if (req->headers[HEADER_STRIPE_SIGNATURE].count == 0)
         return &missing;
-    if (header == NULL || !signature_may_be_right(header, clock_wall_ms() / 1000))
+    if (header == NULL || !signature_may_be_right(header, clock_turn_wall_ms() / 1000))
         return &wrong;
     return NULL;
 }
@@ -112,8 +112,9 @@ static bool is_signed(const struct request *req)
 {
     const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
 
-    return header != NULL && signature_is_right(&req->settings->stripe_webhook_secret, header,
-                                                req->body, req->body_len, clock_wall_ms() / 1000);
+    return header != NULL &&
+           signature_is_right(&req->settings->stripe_webhook_secret, header, req->body,
+                              req->body_len, clock_turn_wall_ms() / 1000);
 }
 
 /* On the loop: what is only to be stored. Who cannot sign is counted where one may wait for that.

@@ -83,11 +83,31 @@ struct address address_client(const struct address *address)
     return address_is_v4(&client) ? client : address_network(&client, address_networks[0].bits);
 }
 
+static char *put_octet(char *out, unsigned octet)
+{
+    if (octet >= 100)
+        *out++ = (char)('0' + octet / 100);
+    if (octet >= 10)
+        *out++ = (char)('0' + octet / 10 % 10);
+    *out++ = (char)('0' + octet % 10);
+    return out;
+}
+
+/* Each request asks for one; inet_ntop() takes a tenth of a microsecond for each octet. */
+static void put_v4(char out[ADDRESS_TEXT_SIZE], const uint8_t octets[4])
+{
+    for (int i = 0; i < 4; i++) {
+        out = put_octet(out, octets[i]);
+        *out++ = i < 3 ? '.' : '\0';
+    }
+}
+
 void address_text(char out[ADDRESS_TEXT_SIZE], const struct address *address)
 {
-    bool v4 = address_is_v4(address);
-
-    inet_ntop(v4 ? AF_INET : AF_INET6, address->bytes + (v4 ? 12 : 0), out, ADDRESS_TEXT_SIZE);
+    if (address_is_v4(address))
+        put_v4(out, address->bytes + 12);
+    else
+        inet_ntop(AF_INET6, address->bytes, out, ADDRESS_TEXT_SIZE);
 }
 
 static bool bit(const struct address *address, unsigned i)

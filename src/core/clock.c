@@ -28,6 +28,36 @@ int64_t clock_mono_ms(void)
     return clock_mono_us() / 1000;
 }
 
+/* 0: not asked yet. */
+static __thread struct {
+    bool is_loop;
+    int64_t wall_ms, mono_us;
+} turn;
+
+void clock_turn_begin(void)
+{
+    turn.is_loop = true;
+    turn.wall_ms = turn.mono_us = 0;
+}
+
+int64_t clock_turn_wall_ms(void)
+{
+    if (!turn.is_loop)
+        return clock_wall_ms();
+    if (turn.wall_ms == 0)
+        turn.wall_ms = clock_wall_ms();
+    return turn.wall_ms;
+}
+
+int64_t clock_turn_mono_us(void)
+{
+    if (!turn.is_loop)
+        return clock_mono_us();
+    if (turn.mono_us == 0)
+        turn.mono_us = clock_mono_us();
+    return turn.mono_us;
+}
+
 void clock_shift_wall_ms(int64_t shift)
 {
     atomic_store(&wall_shift_ms, shift);

@@ -11,6 +11,15 @@ int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 
+/* For what each request asks: on a loop's thread the time at which this turn first asked, which is
+ * one reading for all that the turn serves; on any other thread the time now. What is measured ends
+ * with clock_mono_us(). */
+int64_t clock_turn_wall_ms(void);
+int64_t clock_turn_mono_us(void);
+
+/* The loop's: another turn begins on this thread. */
+void clock_turn_begin(void);
+
 /* The ms of a time in seconds since the epoch that others say, brought into the years 1970 to 9999.
  */
 #define CLOCK_LAST_S INT64_C(253402300799)

@@ -94,5 +94,8 @@ void put_time(struct json_writer *w, const char *name, int64_t ms)
         return;
     }
     text_time(text, ms);
-    put_string(w, name, text);
+    begin(w, name);
+    text_char(w->out, '"');
+    text_put(w->out, text, sizeof text - 1);
+    text_char(w->out, '"');
 }

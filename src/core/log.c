@@ -208,10 +208,10 @@ bool log_wants(enum log_level level)
     return (int)level >= atomic_load_explicit(&lowest_level, memory_order_acquire);
 }
 
-static void put_json(struct text *line, const char *name, const struct log_field *field)
+static void put_json(struct text *line, const struct log_field *field)
 {
     text_add(line, ",\"");
-    text_add(line, name);
+    text_put(line, field->name, field->name_len);
     text_add(line, "\":");
     if (field->is_text)
         text_json(line, field->text, strlen(field->text));
@@ -230,10 +230,10 @@ static bool is_plain_word(const char *text)
     return true;
 }
 
-static void put_text(struct text *line, const char *name, const struct log_field *field)
+static void put_text(struct text *line, const struct log_field *field)
 {
     text_char(line, ' ');
-    text_add(line, name);
+    text_put(line, field->name, field->name_len);
     text_char(line, '=');
     if (!field->is_text)
         text_int(line, field->number);
@@ -248,32 +248,16 @@ static void put_field(struct text *line, const struct log_field *field)
     if (field->is_text && field->text == NULL)
         return;
     if (sink.format == LOG_JSON)
-        put_json(line, field->name, field);
+        put_json(line, field);
     else
-        put_text(line, field->name, field);
-}
-
-/* Many lines are of one second, of which only the milliseconds differ. */
-static const char *time_now(void)
-{
-    static __thread char time[TEXT_TIME_SIZE];
-    static __thread int64_t second = -1;
-    int64_t now_ms = clock_wall_ms();
-
-    if (now_ms < 0 || now_ms / 1000 != second) {
-        second = now_ms / 1000;
-        text_time(time, now_ms);
-        return time;
-    }
-    for (int at = 22, left = (int)(now_ms % 1000); at >= 20; at--, left /= 10)
-        time[at] = (char)('0' + left % 10);
-    return time;
+        put_text(line, field);
 }
 
 static void put_start(struct text *line, enum log_level level, const char *message)
 {
-    const char *time = time_now();
+    char time[TEXT_TIME_SIZE];
 
+    text_time(time, clock_turn_wall_ms());
     if (sink.format == LOG_JSON) {
         text_add(line, "{\"time\":\"");
         text_put(line, time, TEXT_TIME_SIZE - 1);

@@ -15,17 +15,19 @@ enum log_format { LOG_JSON, LOG_TEXT };
 
 struct log_field {
     const char *name;
+    size_t name_len;
     const char *text; /* NULL: the number counts, unless is_text */
     int64_t number;
     bool is_text;
 };
 
-/* A NULL text leaves the field out. */
-#define LOG_S(field, value) ((struct log_field){.name = (field), .text = (value), .is_text = true})
-#define LOG_I(field, value) ((struct log_field){.name = (field), .number = (int64_t)(value)})
+/* Names are literals. A NULL text leaves the field out. */
+#define LOG_NAME(field) .name = "" field, .name_len = sizeof(field) - 1
+#define LOG_S(field, value) ((struct log_field){LOG_NAME(field), .text = (value), .is_text = true})
+#define LOG_I(field, value) ((struct log_field){LOG_NAME(field), .number = (int64_t)(value)})
 /* Left out if it is 0. */
 #define LOG_COUNT(field, value)                                                                    \
-    ((struct log_field){.name = (field), .number = (int64_t)(value), .is_text = (value) == 0})
+    ((struct log_field){LOG_NAME(field), .number = (int64_t)(value), .is_text = (value) == 0})
 
 /* task may be NULL. */
 #define log_at(level, task, message, ...)                                                          \

@@ -14,10 +14,11 @@ enum { LAG_EVERY_MS = 250 };
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
-    uv_check_t after_poll; /* hands over together what one turn has gathered */
-    uv_idle_t hurry;       /* while `behind` waits, so that the poll does not */
-    uv_timer_t lag;        /* how late it runs tells how long others wait */
-    int64_t lag_due_ms;    /* by the loop's clock */
+    uv_prepare_t before_poll; /* a turn begins: see clock_turn_begin() */
+    uv_check_t after_poll;    /* hands over together what one turn has gathered */
+    uv_idle_t hurry;          /* while `behind` waits, so that the poll does not */
+    uv_timer_t lag;           /* how late it runs tells how long others wait */
+    int64_t lag_due_ms;       /* by the loop's clock */
     struct post *behind, **behind_last;
     pthread_t thread;
     unsigned index;
@@ -68,16 +69,25 @@ static void run_posts(uv_async_t *wake)
     if (stopping && !uv_is_closing((uv_handle_t *)wake)) {
         run_behind(loop);
         uv_close((uv_handle_t *)wake, NULL);
+        uv_close((uv_handle_t *)&loop->before_poll, NULL);
         uv_close((uv_handle_t *)&loop->after_poll, NULL);
         uv_close((uv_handle_t *)&loop->lag, NULL);
         uv_close((uv_handle_t *)&loop->hurry, NULL);
     }
 }
 
+static void begin_turn(uv_prepare_t *prepare)
+{
+    (void)prepare;
+    clock_turn_begin();
+}
+
+/* Timers may run before the next turn begins: theirs is another time. */
 static void hand_over(uv_check_t *check)
 {
     run_behind(check->data);
     log_hand_over();
+    clock_turn_begin();
 }
 
 static void measure_lag(uv_timer_t *lag)
@@ -135,6 +145,8 @@ struct loop *loop_start(void *mem, unsigned index)
     pthread_mutex_init(&loop->lock, NULL);
     talloc_set_destructor(loop, free_loop);
     if (uv_loop_init(&loop->uv) != 0 || uv_async_init(&loop->uv, &loop->wake, run_posts) != 0 ||
+        uv_prepare_init(&loop->uv, &loop->before_poll) != 0 ||
+        uv_prepare_start(&loop->before_poll, begin_turn) != 0 ||
         uv_check_init(&loop->uv, &loop->after_poll) != 0 ||
         uv_check_start(&loop->after_poll, hand_over) != 0 ||
         uv_idle_init(&loop->uv, &loop->hurry) != 0 || thread_start(&loop->thread, run, loop) != 0) {

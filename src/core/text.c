@@ -99,14 +99,22 @@ static void put_escaped(struct text *text, unsigned char c)
 
 void text_json(struct text *text, const char *bytes, size_t len)
 {
+    /* ASCII that stands for itself. */
+    static const bool is_plain[0x100] = {
+        [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
     const char *end = bytes + len, *plain = bytes;
 
     text_char(text, '"');
     for (const char *at = bytes; at < end;) {
         unsigned char c = (unsigned char)*at;
-        size_t width = c < 0x80 ? 1 : unicode_width(at, (size_t)(end - at));
+        size_t width;
 
-        if (width != 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+        if (is_plain[c]) {
+            at++;
+            continue;
+        }
+        width = c < 0x80 ? 1 : unicode_width(at, (size_t)(end - at));
+        if (width != 0 && c >= 0x80) {
             at += width;
             continue;
         }
@@ -165,7 +173,7 @@ void text_html(struct text *text, const char *string)
     }
 }
 
-void text_time(char out[TEXT_TIME_SIZE], int64_t wall_ms)
+static void put_second(char out[TEXT_TIME_SIZE], int64_t wall_ms)
 {
     struct tm tm = civil(wall_ms);
 
@@ -176,7 +184,21 @@ void text_time(char out[TEXT_TIME_SIZE], int64_t wall_ms)
     put_digits(out + 11, tm.tm_hour, 2);
     put_digits(out + 14, tm.tm_min, 2);
     put_digits(out + 17, tm.tm_sec, 2);
-    put_digits(out + 20, wall_ms < 0 ? 0 : (int)(wall_ms % 1000), 3);
+}
+
+/* Many times are of the second of the one before, which is kept. */
+void text_time(char out[TEXT_TIME_SIZE], int64_t wall_ms)
+{
+    static __thread char kept[TEXT_TIME_SIZE];
+    static __thread int64_t kept_s = -1;
+    int64_t ms = wall_ms < 0 ? 0 : wall_ms;
+
+    if (ms / 1000 != kept_s) {
+        put_second(kept, ms);
+        kept_s = ms / 1000;
+    }
+    memcpy(out, kept, TEXT_TIME_SIZE);
+    put_digits(out + 20, (int)(ms % 1000), 3);
 }
 
 void text_http_date(char out[TEXT_HTTP_DATE_SIZE], int64_t wall_ms)

@@ -396,10 +396,15 @@ static void send_reply(struct connection *c)
 
     c->keep_alive = c->keep_alive && req->keep_alive && worker_keeps_alive(c->worker);
     head = dispatch_reply_head(c->worker, req, c->keep_alive);
-    bufs[0] = uv_buf_init(head.s, (unsigned)head.len);
     bufs[1] = uv_buf_init((char *)req->reply.body, (unsigned)req->reply.body_len);
     if (req->method != NULL && strcmp(req->method, "HEAD") == 0)
         bufs[1].len = 0;
+    /* What fits behind the head goes with it: the kernel takes one piece faster than two. */
+    if (bufs[1].len <= head.capacity - head.len) {
+        text_put(&head, bufs[1].base, bufs[1].len);
+        bufs[1].len = 0;
+    }
+    bufs[0] = uv_buf_init(head.s, (unsigned)head.len);
     c->reply_bytes = bufs[0].len + bufs[1].len;
 
     c->bytes_out += c->reply_bytes;
@@ -466,7 +471,7 @@ static void begin_request(struct connection *c)
     c->req->task.mem = tree;
     c->req->connection = c;
     c->req->unnamed = c->unnamed;
-    c->req->started_us = clock_mono_us();
+    c->req->started_us = clock_turn_mono_us();
     c->message.req = c->req;
     c->keep_alive = true;
     c->replied = c->received = c->at_head = false;

@@ -34,8 +34,8 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     req->server = worker->app;
     req->app = worker->app->app;
     req->settings = worker->app->settings(worker->app->app);
-    req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->task.mem);
-    req->task.deadline_ms = clock_mono_ms() + RUN_MS;
+    req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->own_id);
+    req->task.deadline_ms = clock_turn_mono_us() / 1000 + RUN_MS;
     if (req->unnamed)
         req->client = *peer;
     else if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
@@ -294,7 +294,8 @@ static const char security_headers[] = "X-Content-Type-Options: nosniff\r\n"
                                        "Cross-Origin-Opener-Policy: same-origin\r\n"
                                        "Vary: Origin\r\n";
 
-static void put_header(struct text *out, const char *name, const char *value)
+/* Inline, so that the length of a constant is one. */
+static inline void put_header(struct text *out, const char *name, const char *value)
 {
     text_add(out, name);
     text_put(out, ": ", 2);

@@ -20,7 +20,8 @@ enum {
     HTTP_HEADERS_BYTES = 32 << 10,
     HTTP_HEADERS = 100,
     HTTP_BODY_BYTES = 64 << 10,
-    HTTP_FIELDS = 16 /* of a body */
+    HTTP_FIELDS = 16, /* of a body */
+    REQUEST_ID_SIZE = 27
 };
 
 /* Headers that manus reads. The parser sorts each field that has one of these names. */
@@ -101,6 +102,7 @@ struct request {
     bool unnamed;          /* its proxy named nobody: no header is believed to name the client */
     struct address client; /* that, or whom a proxy names */
     char client_text[ADDRESS_TEXT_SIZE];
+    char own_id[REQUEST_ID_SIZE];    /* unless it brought one */
     const char *values[HTTP_FIELDS]; /* of the row's body fields, in their order */
     struct user *user;               /* whoever passed the gate; NULL on public routes */
     const struct session_record *session;

@@ -365,11 +365,10 @@ void worker_arm(struct worker *worker, int64_t deadline_ms)
 
 /* What every reply needs */
 
-char *worker_new_id(struct worker *worker, void *mem)
+const char *worker_new_id(struct worker *worker, char id[REQUEST_ID_SIZE])
 {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"; /* Crockford's base 32 */
-    char *id = mem_zero(mem, 27);
-    uint64_t time = (uint64_t)clock_wall_ms();
+    uint64_t time = (uint64_t)clock_turn_wall_ms();
     const uint8_t *random;
 
     if (worker->random_left < 16) {
@@ -382,12 +381,13 @@ char *worker_new_id(struct worker *worker, void *mem)
         id[i] = digits[time & 31];
     for (int i = 0; i < 16; i++)
         id[10 + i] = digits[random[i] & 31];
+    id[REQUEST_ID_SIZE - 1] = '\0';
     return id;
 }
 
 const char *worker_date(struct worker *worker)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_turn_wall_ms();
 
     if (now_ms / 1000 != worker->date_s) {
         worker->date_s = now_ms / 1000;

@@ -59,7 +59,7 @@ struct worker {
 };
 
 /* A new ULID: 26 characters, sortable by time. */
-char *worker_new_id(struct worker *worker, void *mem);
+const char *worker_new_id(struct worker *worker, char id[REQUEST_ID_SIZE]);
 
 /* The Date header's value now. */
 const char *worker_date(struct worker *worker);

@@ -25,6 +25,22 @@ static void test_both_spellings_of_an_address_are_one(void **state)
     assert_string_equal(text, "2001:db8::1");
 }
 
+static void test_an_address_is_told_as_it_was_said(void **state)
+{
+    static const char *const said[] = {
+        "0.0.0.0", "127.0.0.1",  "9.10.99.100",   "255.255.255.255", "1.20.109.200",
+        "::",      "2001:db8::", "fe80::1:2:3:4", "::ffff:0:0:1"};
+
+    (void)state;
+    for (size_t i = 0; i < count_of(said); i++) {
+        struct address one = address(said[i]);
+        char text[ADDRESS_TEXT_SIZE];
+
+        address_text(text, &one);
+        assert_string_equal(text, said[i]);
+    }
+}
+
 static void test_what_is_no_address_is_refused(void **state)
 {
     static const char *const wrong[] = {
@@ -279,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         UNIT(test_both_spellings_of_an_address_are_one),
+        UNIT(test_an_address_is_told_as_it_was_said),
         UNIT(test_what_is_no_address_is_refused),
         UNIT(test_networks_hold_their_addresses_and_no_other),
         UNIT(test_an_embedded_ipv4_address_is_found),
