@@ -114,12 +114,165 @@ static bool has_huge_number(const json_t *json)
     return false;
 }
 
+/* Plain JSON: strings of ASCII without escapes, whole numbers of up to 18 digits, no member twice.
+ * Most of what comes is that, and is read here several times as fast as by jansson, byte by byte.
+ * Of anything else nothing is read, and jansson says what it is. */
+struct plain {
+    const char *at, *end;
+    int depth;
+};
+
+static json_t *plain_value(struct plain *p);
+
+static void skip_blanks(struct plain *p)
+{
+    while (p->at < p->end && (*p->at == ' ' || *p->at == '\n' || *p->at == '\r' || *p->at == '\t'))
+        p->at++;
+}
+
+/* Behind blanks. */
+static bool take(struct plain *p, char c)
+{
+    skip_blanks(p);
+    if (p->at == p->end || *p->at != c)
+        return false;
+    p->at++;
+    return true;
+}
+
+/* Behind its quote; NULL: not plain. */
+static const char *plain_string(struct plain *p, size_t *ret_len)
+{
+    static const bool stands_for_itself[0x100] = {
+        [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
+    const char *begin = p->at;
+
+    while (p->at < p->end && stands_for_itself[(unsigned char)*p->at])
+        p->at++;
+    *ret_len = (size_t)(p->at - begin);
+    return p->at < p->end && *p->at++ == '"' ? begin : NULL;
+}
+
+static bool plain_members(struct plain *p, json_t *object)
+{
+    size_t count = 0, len;
+
+    if (take(p, '}'))
+        return true;
+    do {
+        const char *name = take(p, '"') ? plain_string(p, &len) : NULL;
+        json_t *value = name != NULL && take(p, ':') ? plain_value(p) : NULL;
+
+        if (value == NULL || json_object_setn_new_nocheck(object, name, len, value) != 0 ||
+            json_object_size(object) != ++count)
+            return false;
+    } while (take(p, ','));
+    return take(p, '}');
+}
+
+static bool plain_elements(struct plain *p, json_t *array)
+{
+    if (take(p, ']'))
+        return true;
+    do {
+        json_t *value = plain_value(p);
+
+        if (value == NULL || json_array_append_new(array, value) != 0)
+            return false;
+    } while (take(p, ','));
+    return take(p, ']');
+}
+
+/* Behind its bracket. */
+static json_t *plain_nest(struct plain *p, json_t *nest,
+                          bool (*fill)(struct plain *p, json_t *nest))
+{
+    bool is_plain;
+
+    p->depth++;
+    is_plain = nest != NULL && p->depth <= JSON_DEPTH && fill(p, nest);
+    p->depth--;
+    if (is_plain)
+        return nest;
+    json_decref(nest);
+    return NULL;
+}
+
+static json_t *plain_number(struct plain *p)
+{
+    enum { DIGITS = 18 };
+    bool is_negative = *p->at == '-';
+    const char *begin = p->at += is_negative;
+    json_int_t number = 0;
+
+    while (p->at < p->end && *p->at >= '0' && *p->at <= '9' && p->at - begin < DIGITS)
+        number = number * 10 + (*p->at++ - '0');
+    if (p->at == begin || (*begin == '0' && p->at - begin > 1))
+        return NULL;
+    return json_integer(is_negative ? -number : number);
+}
+
+static json_t *plain_word(struct plain *p, const char *word, json_t *value)
+{
+    size_t len = strlen(word);
+
+    if ((size_t)(p->end - p->at) < len || memcmp(p->at, word, len) != 0)
+        return NULL;
+    p->at += len;
+    return value;
+}
+
+/* What follows it is looked at by who asked: a number that goes on is none. */
+static json_t *plain_value(struct plain *p)
+{
+    const char *string;
+    size_t len;
+
+    skip_blanks(p);
+    if (p->at == p->end)
+        return NULL;
+    switch (*p->at) {
+    case '{':
+        p->at++;
+        return plain_nest(p, json_object(), plain_members);
+    case '[':
+        p->at++;
+        return plain_nest(p, json_array(), plain_elements);
+    case '"':
+        p->at++;
+        string = plain_string(p, &len);
+        return string == NULL ? NULL : json_stringn_nocheck(string, len);
+    case 't':
+        return plain_word(p, "true", json_true());
+    case 'f':
+        return plain_word(p, "false", json_false());
+    case 'n':
+        return plain_word(p, "null", json_null());
+    default:
+        return plain_number(p);
+    }
+}
+
+static json_t *read_plain(const char *bytes, size_t len)
+{
+    struct plain plain = {bytes, bytes + len, 0};
+    json_t *json = plain_value(&plain);
+
+    skip_blanks(&plain);
+    if (plain.at == plain.end)
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
 json_t *json_read(const char *bytes, size_t len, struct json_problem *ret)
 {
     json_error_t error;
-    json_t *json;
+    json_t *json = read_plain(bytes, len);
 
-    *ret = (struct json_problem){.fault = JSON_UNSAFE};
+    *ret = (struct json_problem){.fault = json == NULL ? JSON_UNSAFE : JSON_FINE};
+    if (json != NULL)
+        return json;
     if (len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
         ret->text = "begins with a byte order mark";
         return NULL;
@@ -158,11 +311,15 @@ static void mend_escapes(char *bytes, size_t len)
 
 json_t *json_read_mended(const char *bytes, size_t len, struct json_problem *ret)
 {
-    json_t *json = NULL;
+    json_t *json = read_plain(bytes, len);
     json_error_t error;
-    char *mended = malloc(len + 1);
+    char *mended;
 
+    *ret = (struct json_problem){.fault = JSON_FINE};
+    if (json != NULL)
+        return json;
     *ret = (struct json_problem){.fault = JSON_UNSAFE, .text = "there is no memory for it"};
+    mended = malloc(len + 1);
     if (mended == NULL)
         return NULL;
     memcpy(mended, bytes, len);
