@@ -65,29 +65,50 @@ const struct refusal *billing_webhook_head(const struct request *req)
     return NULL;
 }
 
-enum err billing_webhook(struct request *req)
-{
-    const struct secrets *secrets = &req->settings->stripe_webhook_secret;
-    const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
-    const char *body = req->body == NULL ? "" : req->body;
-    struct event_verdict verdict;
-    enum err e;
-
-    if (secrets->count == 0)
-        return fail(&req->task, ERR_STRIPE_OFF, "Billing is not configured");
-    if (header == NULL ||
-        !signature_is_right(secrets, header, body, req->body_len, clock_wall_ms() / 1000))
-        return refuse(req, 401, "Invalid webhook signature");
-    e = inbox_accept(&req->task, app_of(req)->inbox, req->settings, body, req->body_len, &verdict);
-    return e == OK ? answer(req, &verdict) : e;
-}
-
-/* A delivery that is stored while its request waits on the loop. */
+/* A delivery whose signature was right. */
 struct delivery {
     struct inbox_delivery inbox;
     struct request *req;
     enum err outcome;
 };
+
+static struct delivery *read_delivery(struct request *req, const char *body)
+{
+    struct delivery *delivery = mem_new(req->task.mem, struct delivery);
+
+    delivery->req = req;
+    inbox_read(&req->task, req->settings, body, req->body_len, &delivery->inbox);
+    return delivery;
+}
+
+static enum err accept_delivery(struct request *req, struct delivery *delivery)
+{
+    enum err e = inbox_accept(&req->task, app_of(req)->inbox, req->settings, &delivery->inbox);
+
+    return e == OK ? answer(req, &delivery->inbox.verdict) : e;
+}
+
+static bool is_signed(const struct request *req, const char *body)
+{
+    const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
+
+    return header != NULL && signature_is_right(&req->settings->stripe_webhook_secret, header, body,
+                                                req->body_len, clock_turn_wall_ms() / 1000);
+}
+
+/* On the lane. What the loop has read is neither verified nor read again. */
+enum err billing_webhook(struct request *req)
+{
+    const char *body = req->body == NULL ? "" : req->body;
+
+    if (req->writing != NULL)
+        return accept_delivery(req, take_ptr(req->writing));
+    if (req->settings->stripe_webhook_secret.count == 0)
+        return fail(&req->task, ERR_STRIPE_OFF, "Billing is not configured");
+    if (!is_signed(req, body))
+        return refuse(req, 401, "Invalid webhook signature");
+    return accept_delivery(req, read_delivery(req, body));
+}
 
 static void on_stored(struct inbox_delivery *stored, enum err e)
 {
@@ -97,24 +118,17 @@ static void on_stored(struct inbox_delivery *stored, enum err e)
     request_go_on(delivery->req);
 }
 
-/* False: it was here before, and what became of it must be read. */
-static bool end_delivery(struct request *req, const struct delivery *delivery)
+/* False: it was here before, and what became of it must be read on the lane. */
+static bool end_delivery(struct request *req)
 {
-    if (delivery->outcome != OK)
-        return true;
-    if (!delivery->inbox.is_settled)
+    const struct delivery *delivery = req->writing;
+
+    if (delivery->outcome == OK && !delivery->inbox.is_settled)
         return false;
-    answer(req, &delivery->inbox.verdict);
+    req->writing = NULL;
+    if (delivery->outcome == OK)
+        answer(req, &delivery->inbox.verdict);
     return true;
-}
-
-static bool is_signed(const struct request *req)
-{
-    const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
-
-    return header != NULL &&
-           signature_is_right(&req->settings->stripe_webhook_secret, header, req->body,
-                              req->body_len, clock_turn_wall_ms() / 1000);
 }
 
 /* On the loop: what is only to be stored. Who cannot sign is counted where one may wait for that.
@@ -125,16 +139,12 @@ bool billing_webhook_fast(struct request *req)
     enum err e;
 
     if (req->writing != NULL)
-        return end_delivery(req, take_ptr(req->writing));
-    if (req->body == NULL || req->body_len > FAST_BYTES || !is_signed(req))
+        return end_delivery(req);
+    if (req->body == NULL || req->body_len > FAST_BYTES || !is_signed(req, req->body))
         return false;
-    delivery = mem_new(req->task.mem, struct delivery);
-    delivery->req = req;
+    req->writing = delivery = read_delivery(req, req->body);
     delivery->inbox.done = on_stored;
     delivery->inbox.gone = &req->job.gone;
-    e = inbox_accept_later(&req->task, app_of(req)->inbox, req->settings, req->body, req->body_len,
-                           &delivery->inbox, &req->waits);
-    if (req->waits)
-        req->writing = delivery;
+    e = inbox_accept_later(&req->task, app_of(req)->inbox, &delivery->inbox, &req->waits);
     return e != OK || req->waits;
 }

@@ -430,12 +430,11 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
     }
 }
 
-enum err inbox_apply(struct task *task, struct billing *billing, const struct settings *settings,
-                     const struct event *event, struct event_verdict *ret)
+static enum err apply_payload(struct task *task, struct billing *billing,
+                              const struct settings *settings, const struct event *event,
+                              const json_t *payload, struct event_verdict *ret)
 {
     const struct row *row = row_of(event->type);
-    struct json_problem problem;
-    auto_json json_t *payload = json_read_mended(event->payload, strlen(event->payload), &problem);
     struct sync_outcome outcome = {.result = SYNC_DONE};
     enum err e;
 
@@ -448,6 +447,15 @@ enum err inbox_apply(struct task *task, struct billing *billing, const struct se
     if (e != OK)
         return settle_failure(task, billing, settings, event, e);
     return settle(task, billing, settings, event, &outcome, ret);
+}
+
+enum err inbox_apply(struct task *task, struct billing *billing, const struct settings *settings,
+                     const struct event *event, struct event_verdict *ret)
+{
+    struct json_problem problem;
+    auto_json json_t *payload = json_read_mended(event->payload, strlen(event->payload), &problem);
+
+    return apply_payload(task, billing, settings, event, payload, ret);
 }
 
 /* Accepting */
@@ -537,13 +545,18 @@ static enum err read_again(struct task *task, struct inbox *inbox, const char *i
 
 /* While Stripe waits. */
 static enum err apply_now(struct task *task, struct inbox *inbox, const struct settings *settings,
-                          const struct event *event, struct event_verdict *ret)
+                          struct inbox_delivery *delivery)
 {
+    const struct event *event = &delivery->event;
+    struct event_verdict *ret = &delivery->verdict;
     int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + INLINE_MS;
     enum err e;
 
     task->deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms;
-    e = inbox_apply(task, inbox->billing, settings, event, ret);
+    if (delivery->json == NULL)
+        e = inbox_apply(task, inbox->billing, settings, event, ret);
+    else
+        e = apply_payload(task, inbox->billing, settings, event, *delivery->json, ret);
     task->deadline_ms = deadline_ms;
     if (e == OK)
         return OK;
@@ -570,8 +583,10 @@ static bool read_event(struct task *task, const struct settings *settings, const
 
 /* `now`: it is applied here, unless another one of its customer is in work. */
 static enum err take_in(struct task *task, struct inbox *inbox, const struct settings *settings,
-                        struct event *event, bool now, struct event_verdict *ret)
+                        struct inbox_delivery *delivery, bool now)
 {
+    struct event *event = &delivery->event;
+    struct event_verdict *ret = &delivery->verdict;
     struct event_kept kept;
     enum err e = store_event_put(task, inbox->billing->store, event, now ? LEASE_MS : 0, &kept);
 
@@ -586,23 +601,42 @@ static enum err take_in(struct task *task, struct inbox *inbox, const struct set
         return read_again(task, inbox, event->id, ret);
     ret->result = EVENT_LATER;
     event->attempts = kept.attempts;
-    return kept.is_taken ? apply_now(task, inbox, settings, event, ret) : OK;
+    return kept.is_taken ? apply_now(task, inbox, settings, delivery) : OK;
+}
+
+static int free_json(json_t **json)
+{
+    json_decref(*json);
+    return 0;
+}
+
+void inbox_read(struct task *task, const struct settings *settings, const char *body, size_t len,
+                struct inbox_delivery *delivery)
+{
+    struct json_problem problem;
+
+    delivery->body = body;
+    delivery->len = len;
+    delivery->json = mem_new(task->mem, json_t *);
+    *delivery->json = json_read_mended(body, len, &problem);
+    talloc_set_destructor(delivery->json, free_json);
+    delivery->event = (struct event){.received_ms = clock_wall_ms(), .payload = body};
+    delivery->verdict = (struct event_verdict){0};
+    delivery->is_event = read_event(task, settings, *delivery->json, &delivery->event,
+                                    &delivery->verdict);
 }
 
 enum err inbox_accept(struct task *task, struct inbox *inbox, const struct settings *settings,
-                      const char *body, size_t len, struct event_verdict *ret)
+                      struct inbox_delivery *delivery)
 {
-    struct json_problem problem;
-    auto_json json_t *json = json_read_mended(body, len, &problem);
-    struct event event = {.received_ms = clock_wall_ms(), .payload = body};
     bool now;
     enum err e;
 
-    *ret = (struct event_verdict){0};
-    if (!read_event(task, settings, json, &event, ret))
-        return keep_unreadable(task, inbox, body, len, ret);
+    delivery->event.received_ms = clock_wall_ms(); /* from when on its lease counts */
+    if (!delivery->is_event)
+        return keep_unreadable(task, inbox, delivery->body, delivery->len, &delivery->verdict);
     now = atomic_fetch_add(&inbox->inlined, 1) < INLINE && !atomic_load(&inbox->stopping);
-    e = take_in(task, inbox, settings, &event, now, ret);
+    e = take_in(task, inbox, settings, delivery, now);
     atomic_fetch_sub(&inbox->inlined, 1);
     return e;
 }
@@ -621,20 +655,16 @@ static void on_stored(struct store_later *later, enum err e)
 }
 
 /* What is to be applied while Stripe waits is none of it, unless enough of that is under way. */
-enum err inbox_accept_later(struct task *task, struct inbox *inbox, const struct settings *settings,
-                            const char *body, size_t len, struct inbox_delivery *delivery,
+enum err inbox_accept_later(struct task *task, struct inbox *inbox, struct inbox_delivery *delivery,
                             bool *ret_begun)
 {
-    struct json_problem problem;
-    auto_json json_t *json = json_read_mended(body, len, &problem);
     struct event *event = &delivery->event;
     enum err e;
 
     *ret_begun = false;
-    *event = (struct event){.received_ms = clock_wall_ms(), .payload = body};
-    if (!read_event(task, settings, json, event, &delivery->verdict) ||
-        (event->error == NULL && atomic_load(&inbox->inlined) < INLINE))
+    if (!delivery->is_event || (event->error == NULL && atomic_load(&inbox->inlined) < INLINE))
         return OK;
+    talloc_free(take_ptr(delivery->json)); /* many may wait */
     delivery->later = (struct store_later){on_stored, delivery->gone};
     e = store_event_put_later(task, inbox->billing->store, event, 0, &delivery->kept,
                               &delivery->later);

@@ -40,29 +40,35 @@ struct event_verdict {
     const char *message; /* with EVENT_SKIPPED: why; NULL: the type says it */
 };
 
-/* Stores the body of a delivery whose signature was right, and applies it if that can be now. OK is
- * durable. */
-must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
-                                 const struct settings *settings, const char *body, size_t len,
-                                 struct event_verdict *ret);
-
-/* The same on a loop, which does not wait (store/later.h), of what is only to be stored. */
+/* A delivery whose signature was right. */
 struct inbox_delivery {
-    void (*done)(struct inbox_delivery *delivery, enum err e); /* on that loop */
+    void (*done)(struct inbox_delivery *delivery, enum err e); /* of inbox_accept_later() */
     const atomic_bool *gone;
     struct event_verdict verdict;
     bool is_settled; /* else it is stored, and inbox_accept() knows what became of it */
 
-    struct event event; /* from here on: its own */
+    const char *body; /* from here on: its own */
+    size_t len;
+    json_t **json; /* what it says; NULL: it is read again from the event, if it has to be */
+    bool is_event;
+    struct event event;
     struct event_kept kept;
     struct store_later later;
 };
 
-/* *ret_begun false: it is for inbox_accept(), and nothing was done. `body` lives until done(). */
+/* Reads the body, which lives as long as the delivery: once, on whichever thread. */
+void inbox_read(struct task *task, const struct settings *settings, const char *body, size_t len,
+                struct inbox_delivery *delivery);
+
+/* Stores what was read, and applies it if that can be now. OK is durable; delivery->verdict says
+ * what became of it. */
+must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
+                                 const struct settings *settings, struct inbox_delivery *delivery);
+
+/* The same on a loop, which does not wait (store/later.h), of what is only to be stored: done() is
+ * called on that loop. *ret_begun false: it is for inbox_accept(), and nothing was done. */
 must_check enum err inbox_accept_later(struct task *task, struct inbox *inbox,
-                                       const struct settings *settings, const char *body,
-                                       size_t len, struct inbox_delivery *delivery,
-                                       bool *ret_begun);
+                                       struct inbox_delivery *delivery, bool *ret_begun);
 
 /* Stores an event that Stripe has told when it was asked, by the rules of a delivery, to be applied
  * soon. *ret_new false: it was here before, or is no event. */

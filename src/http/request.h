@@ -113,7 +113,8 @@ struct request {
     void *asked;      /* the application's, while it waits for an answer */
     bool waits;  /* set by a hook or a fast handler, which is called again after request_go_on() */
     bool writes; /* set by a fast handler: what is left to the lane is a write */
-    void *writing; /* a fast handler's own, while its write is under way */
+    void *writing; /* a fast handler's own, while its write is under way; what it leaves is for the
+                      handler on the lane */
 
     /* What a handler adds to the failure that it returns. */
     struct {

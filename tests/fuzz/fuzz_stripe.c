@@ -167,7 +167,7 @@ static void send_event(struct task *task, const struct part *part)
     struct json_problem problem;
     auto_json json_t *event = json_read((const char *)part->bytes, part->len, &problem);
     auto_text char *body = NULL;
-    struct event_verdict verdict;
+    struct inbox_delivery delivery = {0};
 
     if (json_is_string(json_object_get(event, "id")))
         json_object_set_new(event, "id", json_sprintf("evt_%u", ++number));
@@ -175,8 +175,9 @@ static void send_event(struct task *task, const struct part *part)
                          : json_dumps(event, JSON_COMPACT | JSON_ENCODE_ANY);
     if (body == NULL)
         return;
-    if (inbox_accept(task, inbox, &settings, body, strlen(body), &verdict) == OK)
-        assert(verdict.result <= EVENT_UNREADABLE);
+    inbox_read(task, &settings, body, strlen(body), &delivery);
+    if (inbox_accept(task, inbox, &settings, &delivery) == OK)
+        assert(delivery.verdict.result <= EVENT_UNREADABLE);
 }
 
 static void act(struct task *task, unsigned what)
