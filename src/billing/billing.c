@@ -356,7 +356,7 @@ enum err billing_consume_later(struct task *task, struct billing *billing,
 {
     charge->billing = billing;
     charge->usage = usage_of(known, &charge->standing, now_ms);
-    charge->later = (struct store_later){on_charged, charge->gone};
+    charge->later = (struct store_later){on_charged, charge->gone, charge->usage.user_id};
     return store_usage_consume_later(task, billing->store, &charge->usage, &charge->consumed,
                                      &charge->runs, &charge->later);
 }

@@ -665,7 +665,7 @@ enum err inbox_accept_later(struct task *task, struct inbox *inbox, struct inbox
     if (!delivery->is_event || (event->error == NULL && atomic_load(&inbox->inlined) < INLINE))
         return OK;
     talloc_free(take_ptr(delivery->json)); /* many may wait */
-    delivery->later = (struct store_later){on_stored, delivery->gone};
+    delivery->later = (struct store_later){on_stored, delivery->gone, event->customer_id};
     e = store_event_put_later(task, inbox->billing->store, event, 0, &delivery->kept,
                               &delivery->later);
     *ret_begun = e == OK;

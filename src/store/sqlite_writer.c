@@ -24,14 +24,17 @@ enum {
     RESTART_MS = 50,         /* that writers wait at most for readers to leave the log */
     BUSY_MS = 5000,
     REFRESH_MS = 1000,
-    TOLD_PAGES = 16 << 10,      /* 64 MiB: a log that is worth a warning */
-    FREE_BYTES_LEAST = 1 << 20, /* even deleting needs space */
-    PROVEN_MS = 5000,           /* what was written so lately can be written */
-    WAIT_MS = 30000,            /* of a task that has no deadline */
-    LEAST_MS = 250,             /* of one whose deadline is over */
-    MERGE_PAGES = 8,            /* of the search index, with each group */
-    MERGE_REST = 8,             /* groups, where there was nothing to merge, or it failed */
-    LATER_MOST = 1024,          /* writes that nobody waits for, of those that wait */
+    TOLD_PAGES = 16 << 10,         /* 64 MiB: a log that is worth a warning */
+    FREE_BYTES_LEAST = 1 << 20,    /* even deleting needs space */
+    PROVEN_MS = 5000,              /* what was written so lately can be written */
+    WAIT_MS = 30000,               /* of a task that has no deadline */
+    LEAST_MS = 250,                /* of one whose deadline is over */
+    MERGE_PAGES = 8,               /* of the search index, with each group */
+    MERGE_REST = 8,                /* groups, where there was nothing to merge, or it failed */
+    LATER_MOST = 1024,             /* writes that nobody waits for, of those that wait */
+    LATER_SHARED = LATER_MOST / 2, /* of them, that may all be one owner's */
+    LATER_OF_ONE = LATER_MOST / 8, /* one owner's, once more than that wait */
+    OWNERS = 1024,                 /* who are told apart among them, by a hash */
 };
 
 struct write {
@@ -45,6 +48,7 @@ struct write {
     /* Of one that is told of on a loop; it lies in its task's memory. */
     struct store_later *later; /* NULL: a thread waits */
     struct loop *home;
+    unsigned owner; /* the place of its count */
     struct post post;
     int64_t until_ms; /* it leaves the queue unless it is taken, monotonic */
 
@@ -69,6 +73,7 @@ struct sqlite_writer {
     bool failing;
     bool copying_due;
     atomic_uint later_count; /* that wait, or are about to */
+    atomic_uint later_of[OWNERS];
 
     _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
 
@@ -306,21 +311,51 @@ static void care_for_log(struct sqlite_writer *writer)
     copy_all(writer, SQLITE_CHECKPOINT_RESTART);
 }
 
+/* A place among the counts; those of nobody's writes share OWNERS, which has none. */
+static unsigned place_of(const char *owner)
+{
+    uint32_t hash = 2166136261; /* FNV-1a */
+
+    if (owner == NULL)
+        return OWNERS;
+    for (; *owner != '\0'; owner++)
+        hash = (hash ^ (unsigned char)*owner) * 16777619;
+    return hash % OWNERS;
+}
+
+static void leave_place(struct sqlite_writer *writer, unsigned owner)
+{
+    atomic_fetch_sub(&writer->later_count, 1);
+    if (owner != OWNERS)
+        atomic_fetch_sub(&writer->later_of[owner], 1);
+}
+
+/* One owner's flood leaves half of all places to the others. */
+static bool admits(struct sqlite_writer *writer, unsigned owner)
+{
+    unsigned waiting = atomic_fetch_add(&writer->later_count, 1);
+    unsigned own = owner == OWNERS ? 0 : atomic_fetch_add(&writer->later_of[owner], 1);
+
+    if (waiting < LATER_SHARED || (waiting < LATER_MOST && own < LATER_OF_ONE))
+        return true;
+    leave_place(writer, owner);
+    return false;
+}
+
 /* NULL: nobody waits any more. */
 static struct write *take_group(struct sqlite_writer *writer)
 {
     struct write *group = NULL, **last = &group;
-    unsigned later_count = 0;
 
     pthread_mutex_lock(&writer->lock);
     for (int i = 0; i < GROUP && writer->first != NULL; i++) {
         *last = writer->first;
         writer->first = take_ptr((*last)->next);
         (*last)->taken = true;
-        later_count += (*last)->later != NULL;
+        if ((*last)->later != NULL)
+            leave_place(writer, (*last)->owner);
         last = &(*last)->next;
     }
-    atomic_fetch_sub(&writer->later_count, later_count);
     if (writer->first == NULL)
         writer->last = &writer->first;
     pthread_mutex_unlock(&writer->lock);
@@ -678,17 +713,17 @@ static void gather(struct sqlite_writer *writer, struct write *w)
 enum err sqlite_writer_begin(struct task *task, struct sqlite_writer *writer, sqlite_write *apply,
                              void *argument, struct store_later *later)
 {
+    unsigned owner = place_of(later->owner);
     struct write *w;
 
-    if (atomic_fetch_add(&writer->later_count, 1) >= LATER_MOST) {
-        atomic_fetch_sub(&writer->later_count, 1);
+    if (!admits(writer, owner))
         return fail(task, ERR_BUSY, no_time);
-    }
     w = mem_new(task->mem, struct write);
     w->task = task;
     w->apply = apply;
     w->argument = argument;
     w->later = later;
+    w->owner = owner;
     w->home = loop_current();
     w->until_ms = patience_ms(task);
     if (w->home == NULL)
@@ -701,17 +736,15 @@ enum err sqlite_writer_begin(struct task *task, struct sqlite_writer *writer, sq
 void sqlite_writer_expire(struct sqlite_writer *writer)
 {
     struct write *late, **last = &writer->first;
-    unsigned count = 0;
 
     pthread_mutex_lock(&writer->lock);
     late = take_late(&writer->first, clock_mono_ms());
-    for (struct write *w = late; w != NULL; w = w->next)
-        count++;
+    for (const struct write *w = late; w != NULL; w = w->next)
+        leave_place(writer, w->owner);
     while (*last != NULL)
         last = &(*last)->next;
     writer->last = last;
     pthread_mutex_unlock(&writer->lock);
-    atomic_fetch_sub(&writer->later_count, count);
     finish_group(late);
 }
 

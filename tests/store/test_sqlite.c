@@ -1350,7 +1350,12 @@ static void test_a_write_that_is_under_way_at_its_deadline_has_its_outcome_told(
 
 /* Writes that are handed over */
 
-enum { HANDED = 50, HANDED_MOST = 1024 };
+enum {
+    HANDED = 50,
+    HANDED_MOST = 1024,
+    HANDED_SHARED = HANDED_MOST / 2,
+    HANDED_OF_ONE = HANDED_MOST / 8
+};
 
 /* An event that is put without waiting, on a loop or on this thread. */
 struct handed {
@@ -1526,6 +1531,61 @@ static void test_more_than_may_wait_are_refused_at_once_and_never_happen(void **
     hand(&handed[HANDED_MOST]);
     sem_wait(&ended);
     assert_int_equal(handed[HANDED_MOST].outcome, OK);
+}
+
+static void test_one_owners_flood_leaves_places_to_others(void **state)
+{
+    enum { FLOOD = HANDED_SHARED + HANDED, OTHERS = HANDED_OF_ONE + HANDED };
+
+    struct place *place = *state;
+    sqlite3 *other = keep_from_writing(place);
+    sem_t ended;
+    struct handed *handed = new_handed(place, FLOOD + OTHERS, &ended);
+
+    for (int i = 0; i < FLOOD + OTHERS; i++) {
+        handed[i].later.owner = i < FLOOD ? "flood" : "other";
+        hand(&handed[i]);
+        assert_int_equal(handed[i].begun,
+                         i < HANDED_SHARED || (i >= FLOOD && i < FLOOD + HANDED_OF_ONE) ? OK
+                                                                                        : ERR_BUSY);
+    }
+    let_write(other);
+    for (int i = 0; i < HANDED_SHARED + HANDED_OF_ONE; i++)
+        sem_wait(&ended);
+    /* What was written has left its place. */
+    for (int i = HANDED_SHARED; i < FLOOD; i++) {
+        hand(&handed[i]);
+        assert_int_equal(handed[i].begun, OK);
+        sem_wait(&ended);
+        assert_int_equal(handed[i].outcome, OK);
+    }
+}
+
+static void test_writes_that_came_too_late_leave_their_owners_places(void **state)
+{
+    struct place *place = *state;
+    sqlite3 *other = keep_from_writing(place);
+    sem_t ended;
+    struct handed *handed = new_handed(place, HANDED_SHARED + 1, &ended),
+                  *last = &handed[HANDED_SHARED];
+
+    for (int i = 0; i < HANDED_SHARED + 1; i++) {
+        handed[i].later.owner = "flood";
+        handed[i].task.deadline_ms = i < HANDED_SHARED ? clock_mono_ms() + 300 : 0;
+        hand(&handed[i]);
+    }
+    assert_int_equal(last->begun, ERR_BUSY);
+    for (int i = 0; i < HANDED_SHARED; i++) {
+        while (sem_trywait(&ended) != 0) {
+            store_expire(place->store);
+            usleep(10000);
+        }
+    }
+    hand(last);
+    assert_int_equal(last->begun, OK);
+    let_write(other);
+    sem_wait(&ended);
+    assert_int_equal(last->outcome, OK);
 }
 
 static void test_a_commit_that_fails_is_told_to_all_who_handed_over(void **state)
@@ -1871,6 +1931,8 @@ int main(void)
         OPENED(test_what_is_handed_over_and_not_taken_in_time_never_happens),
         OPENED(test_what_nobody_wants_any_more_never_happens),
         OPENED(test_more_than_may_wait_are_refused_at_once_and_never_happen),
+        OPENED(test_one_owners_flood_leaves_places_to_others),
+        OPENED(test_writes_that_came_too_late_leave_their_owners_places),
         OPENED(test_a_commit_that_fails_is_told_to_all_who_handed_over),
         OPENED(test_a_write_that_finds_no_space_changes_nothing),
         OPENED(test_a_write_that_the_disk_refuses_happens_whole_or_not_at_all),
