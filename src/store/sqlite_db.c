@@ -6,6 +6,7 @@
 #include "core/log.h"
 
 #include <libgen.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -111,8 +112,18 @@ static void hash_mailbox(sqlite3_context *context, int count, sqlite3_value **va
     sqlite3_result_blob(context, hash, sizeof hash, SQLITE_TRANSIENT);
 }
 
+/* SQLite counts its memory under a lock that each allocation of each connection takes; nobody reads
+ * the count. Refused, with nothing lost, once SQLite is in use. */
+static void count_no_memory(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum err sqlite_db_open(struct task *task, const char *path, int flags, struct sqlite_db *ret)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, count_no_memory);
     *ret = (struct sqlite_db){0};
     if (sqlite3_open_v2(path, &ret->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                         NULL) != SQLITE_OK) {
