@@ -2,6 +2,10 @@
 
 #include "core/crypto.h"
 
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -40,18 +44,39 @@ static bool split(const char *header, struct parts *ret)
            strspn(ret->time, "0123456789") >= ret->time_len;
 }
 
-static void sign(char out[HEX + 1], const struct secret *secret, const struct parts *parts,
+static EVP_MAC *hmac;
+
+static void fetch_hmac(void)
+{
+    hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+}
+
+/* OpenSSL's, since a processor's own instructions for SHA-256 take a quarter of the time: a loop
+ * signs all of each delivery. False: there is no memory. */
+static bool sign(char out[HEX + 1], const struct secret *secret, const struct parts *parts,
                  const char *body, size_t len)
 {
-    crypto_auth_hmacsha256_state state;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, sizeof digest - 1),
+        OSSL_PARAM_construct_end()};
     uint8_t mac[CRYPTO_HASH_BYTES];
+    EVP_MAC_CTX *context;
+    size_t mac_len = 0;
+    bool done;
 
-    crypto_auth_hmacsha256_init(&state, secret->bytes, secret->len);
-    crypto_auth_hmacsha256_update(&state, (const uint8_t *)parts->time, parts->time_len);
-    crypto_auth_hmacsha256_update(&state, (const uint8_t *)".", 1);
-    crypto_auth_hmacsha256_update(&state, (const uint8_t *)body, len);
-    crypto_auth_hmacsha256_final(&state, mac);
-    sodium_bin2hex(out, HEX + 1, mac, sizeof mac);
+    pthread_once(&once, fetch_hmac);
+    context = hmac == NULL ? NULL : EVP_MAC_CTX_new(hmac);
+    done = context != NULL && EVP_MAC_init(context, secret->bytes, secret->len, params) == 1 &&
+           EVP_MAC_update(context, (const uint8_t *)parts->time, parts->time_len) == 1 &&
+           EVP_MAC_update(context, (const uint8_t *)".", 1) == 1 &&
+           EVP_MAC_update(context, (const uint8_t *)body, len) == 1 &&
+           EVP_MAC_final(context, mac, &mac_len, sizeof mac) == 1 && mac_len == sizeof mac;
+    EVP_MAC_CTX_free(context);
+    if (done)
+        sodium_bin2hex(out, HEX + 1, mac, sizeof mac);
+    return done;
 }
 
 static bool is_in_time(const struct parts *parts, int64_t now_s)
@@ -79,7 +104,8 @@ bool signature_is_right(const struct secrets *secrets, const char *header, const
     for (size_t i = 0; i < secrets->count; i++) {
         char expected[HEX + 1];
 
-        sign(expected, secrets->of[i], &parts, body, len);
+        if (!sign(expected, secrets->of[i], &parts, body, len))
+            return false;
         for (size_t j = 0; j < parts.count; j++)
             right |= crypto_equal(parts.signatures[j], expected, HEX);
     }
