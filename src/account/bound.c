@@ -62,6 +62,6 @@ void bound_tell(struct task *task, const char *kind, const struct mail *mail)
     if (*mail->to == '\0')
         return;
     metric_add(METRIC_mails_withheld, 1);
-    log_warning(task, "a mail was withheld: its mailbox or domain has had as many as it may",
+    log_warning(task, "a mail was withheld: its mailbox or domain has reached its limit",
                 LOG_S("kind", kind));
 }

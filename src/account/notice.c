@@ -16,7 +16,7 @@ const char *notice_recipient(struct task *task, const struct user *user)
 {
     if (email_wire(task->mem, user->email) != NULL)
         return user->email;
-    log_warning(task, "a mail is not sent: the address cannot stand in one",
+    log_warning(task, "a mail was not sent: its address is not valid in mails",
                 LOG_S("user", user->id));
     return "";
 }

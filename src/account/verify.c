@@ -77,7 +77,7 @@ void verify_welcome(struct task *task, const struct accounts *accounts,
     if (!settings->email_verification || !outbox_is_configured(settings))
         return;
     if (verify_send(task, accounts, settings, user, language) != OK)
-        log_bounded(LOG_WARNING, task, "the mail that confirms an address could not be accepted",
+        log_bounded(LOG_WARNING, task, "the mail that confirms an address could not be queued",
                     LOG_S("user", user->id), LOG_S("detail", task->text));
 }
 

@@ -31,7 +31,7 @@ void warn_if_common(struct request *req, bool is_common)
     if (!is_common)
         return;
     reply_header(req, "X-Password-Warning", "common");
-    log_warning(&req->task, "a password was chosen that is one of the most common");
+    log_warning(&req->task, "a user chose one of the most common passwords");
 }
 
 struct device device_of(const struct request *req)

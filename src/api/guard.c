@@ -225,7 +225,7 @@ static bool deny_unverified(struct request *req, const struct user *user)
 
 static enum err cannot_judge(struct request *req, enum err e)
 {
-    log_bounded(LOG_WARNING, &req->task, "the guard cannot judge",
+    log_bounded(LOG_WARNING, &req->task, "the gate cannot decide",
                 LOG_S("error", err_info(e)->name), LOG_S("detail", req->task.text));
     if (e == ERR_NOT_FOUND)
         return deny_stranger(req);

@@ -115,10 +115,11 @@ static enum err end(struct task *task, struct catchup *c)
 static void tell_refusal(struct task *task, const struct stripe_call *call)
 {
     if (call->status == 403)
-        log_warning(task, "the key may not read events, so what happens while this is down is "
-                          "found a day later: give it the right Events: read");
+        log_warning(task,
+                    "the key may not read events, so manus finds changes during its own downtime "
+                    "a day later: give the key the permission Events: Read");
     else
-        log_warning(task, "Stripe does not tell its events", LOG_S("detail", task->text));
+        log_warning(task, "Stripe's events cannot be listed", LOG_S("detail", task->text));
 }
 
 /* One page of what Stripe has, newest first. */
@@ -166,7 +167,8 @@ static bool go_on(struct catchup *c)
     if (e == OK)
         return c->since_s != 0;
     if (e != ERR_STRIPE)
-        log_warning(&task, "Stripe's events were not looked through", LOG_S("detail", task.text));
+        log_warning(&task, "the search for missed events at Stripe failed",
+                    LOG_S("detail", task.text));
     c->since_s = 0;
     atomic_store(&c->next_ms, clock_mono_ms() + (e == ERR_STRIPE ? HOUR_MS : RETRY_MS));
     return false;

@@ -93,7 +93,8 @@ static enum err make_customer(struct task *task, struct billing *billing, const 
             i++;
             continue;
         }
-        log_warning(task, "Stripe takes not what belongs to a customer: made without it",
+        log_warning(task,
+                    "Stripe rejected a field of a customer: the customer was created without it",
                     LOG_S("param", optional[i].name), LOG_S("said", call.message));
         optional[i].is_refused = true;
         e = ask_for_customer(task, billing, user, key, optional, count_of(optional), &call);

@@ -192,20 +192,19 @@ static void say_prices(struct doctor *d, const struct prices_used *prices)
         good = good && !one->is_ours;
         if (one->is_ours)
             say(d, false,
-                "%s stands in no plan, but %u subscriptions that were bought here pay it; add it "
-                "to "
+                "%s is in no plan, but %u subscriptions that were bought here pay it; add it to "
                 "PLANS_FILE or STRIPE_PRICE_ID_…",
                 one->id, one->subscriptions);
         else
             say(d, true,
-                "%s stands in no plan, and %u subscriptions pay it: so it should be for another "
-                "product; a plan's is to be added to PLANS_FILE or STRIPE_PRICE_ID_…",
+                "%s is in no plan, and %u subscriptions pay it: correct if it is for another "
+                "product; if it is for a plan, add it to PLANS_FILE or STRIPE_PRICE_ID_…",
                 one->id, one->subscriptions);
     }
     if (good && prices->count == 0)
-        say(d, true, "every price that is paid stands in a plan");
+        say(d, true, "every price that is paid is in a plan");
     if (prices->more)
-        say(d, true, "there are more subscriptions or prices than were looked at");
+        say(d, true, "there are more subscriptions or prices than doctor looked at");
 }
 
 static void check_prices_used(struct doctor *d)
@@ -315,8 +314,8 @@ static void check_endpoints(struct doctor *d)
 
     if (e != OK) {
         say(d, false,
-            "the webhook endpoints cannot be read: %s; give the key the right to read "
-            "them, or look at them in the dashboard",
+            "the webhook endpoints cannot be read: %s; give the key the permission to "
+            "read them, or look at them in the dashboard",
             d->task->text);
         return;
     }
@@ -340,8 +339,8 @@ static void check_catching_up(struct doctor *d)
         say(d, true, "events can be read: what happens while this is down is found");
     else
         say(d, false,
-            "events cannot be read: %s; give the key the right Events: read, or what happens while "
-            "this is down is found a day later",
+            "events cannot be read: %s; give the key the permission Events: read, or manus finds "
+            "changes during its own downtime a day later",
             d->task->text);
 }
 
@@ -357,8 +356,8 @@ static void check_portal(struct doctor *d)
 
     if (ask(d, &call) != OK) {
         say(d, false,
-            "the portal's settings cannot be read: %s; give the key the right Customer portal: "
-            "read, or look at them in the dashboard",
+            "the portal's settings cannot be read: %s; give the key the permission Customer "
+            "portal: read, or look at them in the dashboard",
             d->task->text);
         return;
     }

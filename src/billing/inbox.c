@@ -251,7 +251,7 @@ static enum err apply_alert(struct task *task, struct billing *billing, const st
     ret->user_id = found ? subscription.user_id : NULL;
     ret->customer_id = customer_id;
     ret->note = describe_alert(task, amount, currency, customer_id, missing_right);
-    log_warning(task, "money goes back: look at it in Stripe's dashboard",
+    log_warning(task, "a refund or a dispute: look at it in Stripe's dashboard",
                 LOG_S("event", event->id), LOG_S("type", event->type), LOG_S("user", ret->user_id),
                 LOG_S("customer", customer_id), LOG_I("amount", amount),
                 LOG_S("currency", currency), LOG_S("missing_right", missing_right));
@@ -359,7 +359,7 @@ static enum err settle_failure(struct task *task, struct billing *billing,
 {
     const char *why = task->text == NULL ? err_info(failure)->name : task->text;
 
-    log_warning(task, "an event could not be applied, and will be tried again",
+    log_warning(task, "an event could not be applied and will be retried",
                 LOG_S("event", event->id), LOG_S("error", err_info(failure)->name),
                 LOG_S("detail", why));
     /* A goodbye is all that stands between who is gone and being billed on. */
@@ -417,7 +417,7 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
         ret->result = EVENT_LATER;
         return give_up(task, billing, settings, event, REASON_PRICE_UNKNOWN, outcome->user_id,
                        mem_printf(task->mem,
-                                  "its price stands in no plan: add that of %s to PLANS_FILE or "
+                                  "its price is in no plan: add the price of %s to PLANS_FILE or "
                                   "STRIPE_PRICE_ID_…, then replay this",
                                   outcome->subscription_id));
     default:
@@ -561,7 +561,8 @@ static enum err apply_now(struct task *task, struct inbox *inbox, const struct s
     if (e == OK)
         return OK;
     /* It is stored: whatever went wrong, it will be applied. */
-    log_warning(task, "an event waits", LOG_S("event", event->id), LOG_S("detail", task->text));
+    log_warning(task, "an event is applied later", LOG_S("event", event->id),
+                LOG_S("detail", task->text));
     ret->result = EVENT_LATER;
     return OK;
 }
@@ -711,7 +712,7 @@ static void work(struct job *job)
         if (e == OK)
             e = inbox_apply(&task, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
         if (e != OK) {
-            log_bounded(LOG_WARNING, &task, "the inbox cannot be worked off",
+            log_bounded(LOG_WARNING, &task, "the inbox of events cannot be read",
                         LOG_S("detail", task.text));
             return;
         }
@@ -756,9 +757,9 @@ static void run_hasten(struct job *job)
     enum err e = store_events_hasten(&task, inbox->billing->store, clock_wall_ms(), &count);
 
     if (e != OK)
-        log_warning(&task, "events that wait cannot be hastened", LOG_S("detail", task.text));
+        log_warning(&task, "waiting events cannot be retried early", LOG_S("detail", task.text));
     else if (count > 0)
-        log_info(&task, "Stripe answers again: what has failed meanwhile is tried now",
+        log_info(&task, "Stripe answers again: failed events are retried now",
                  LOG_I("events", count));
 }
 

@@ -44,7 +44,7 @@ static void tell(struct text *out, const struct subscription *before,
         return;
     text_printf(out, "%s  %s", before->user_id, or_none(before->customer_id));
     if (outcome->result == SYNC_PRICE_UNKNOWN)
-        text_add(out, "  its price stands in no plan");
+        text_add(out, "  its price is in no plan");
     if (!outcome->differs)
         text_printf(out, "  same: %s, %s\n", before->plan, before->status);
     else
@@ -218,13 +218,12 @@ static void find_unlinked(struct reconcile *r)
             break;
         e = reconcile_find(&task, r->billing, &cursor, &found);
         if (e != OK)
-            log_warning(&task, "who pays for a plan could not be listed",
+            log_warning(&task, "the paid subscriptions could not be listed",
                         LOG_S("detail", task.text));
         usleep(PACE_MS * 1000);
     }
     if (found > 0)
-        log_warning(NULL, "somebody pays for a plan and was linked to nobody",
-                    LOG_I("subscriptions", found));
+        log_warning(NULL, "paid subscriptions belong to no user", LOG_I("subscriptions", found));
 }
 
 /* The daily job */
@@ -243,7 +242,7 @@ static void compare_all(struct reconcile *r)
         e = reconcile_page(&task, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
                            &cursor);
         if (e != OK)
-            log_warning(&task, "the comparison with Stripe was broken off",
+            log_warning(&task, "the comparison with Stripe was aborted",
                         LOG_S("detail", task.text));
         usleep(PAGE * PACE_MS * 1000);
     } while (e == OK && cursor != 0 && !atomic_load(&r->stopping));
@@ -271,7 +270,8 @@ static void tell_of_trials(struct reconcile *r)
         }
     }
     if (e != OK)
-        log_warning(&task, "people whose trial ends could not be told", LOG_S("detail", task.text));
+        log_warning(&task, "users whose trial ends could not be notified",
+                    LOG_S("detail", task.text));
 }
 
 static void run(struct job *job)

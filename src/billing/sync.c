@@ -352,7 +352,7 @@ static bool end_duplicates(struct task *task, struct billing *billing, const jso
             continue;
         }
         metric_add(METRIC_subscriptions_healed, 1);
-        log_error(task, "a second subscription was ended; what was paid for it is a credit",
+        log_error(task, "a second subscription was ended; its payment became a credit",
                   LOG_S("user", user_id), LOG_S("subscription", id));
     }
     return all;
@@ -501,10 +501,11 @@ static void tell_unknown(struct task *task, const char *user_id, const json_t *s
 {
     const json_t *items = json_object_get(json_object_get(subscription, "items"), "data");
 
-    log_error(task,
-              "what is paid stands in no plan: add its price to PLANS_FILE or STRIPE_PRICE_ID_…",
-              LOG_S("user", user_id), LOG_S("subscription", stripe_text(subscription, "id")),
-              LOG_S("price", stripe_id_of(json_array_get(items, 0), "price")));
+    log_error(
+        task,
+        "the price of a paid subscription is in no plan: add it to PLANS_FILE or STRIPE_PRICE_ID_…",
+        LOG_S("user", user_id), LOG_S("subscription", stripe_text(subscription, "id")),
+        LOG_S("price", stripe_id_of(json_array_get(items, 0), "price")));
 }
 
 /* *ret_outdated: what is stored has changed since it was read. */

@@ -29,14 +29,14 @@ static bool check_listening(void *mem, const struct settings *settings)
 
     if (listeners != NULL) {
         printf("listen     %s: free%s%s\n", listeners->shown,
-               listeners->left_out == NULL ? "" : "; not every address of HOST: ",
+               listeners->left_out == NULL ? "" : "; not all addresses of HOST: ",
                listeners->left_out == NULL ? "" : listeners->left_out);
         listeners_close(listeners);
     } else if (server > 0) {
-        printf("listen     http://%s:%d: the server that runs in %s has it (process %d)\n",
-               settings->host, (int)settings->port, settings->data_dir, (int)server);
+        printf("listen     http://%s:%d: in use by the server of %s (process %d)\n", settings->host,
+               (int)settings->port, settings->data_dir, (int)server);
     } else if (by_systemd) {
-        printf("listen     http://%s:%d: held by systemd, which hands it to manus if that is for "
+        printf("listen     http://%s:%d: in use by systemd: correct if this is the socket of "
                "manus.socket\n",
                settings->host, (int)settings->port);
     } else {
@@ -71,7 +71,7 @@ static bool check_store(void *mem, const struct settings *settings)
     else if (notice != NULL)
         fputs(notice, stdout);
     else if (version == 0)
-        fputs("will be made", stdout);
+        fputs("no store yet; serve creates one", stdout);
     else
         printf("sound, schema %d", version);
     printf(" (%lld ms, %lld MiB free)\n", (long long)(clock_mono_ms() - started_ms),
@@ -135,7 +135,7 @@ static bool check_places(void *mem, const struct settings *settings)
     struct stat st;
 
     if (lstat(socket, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-        printf("admin      %s is no socket: move it away\n", socket);
+        printf("admin      %s is not a socket: move it away\n", socket);
         good = false;
     }
     if (letter_is_file(settings) && stat(outbox, &st) == 0 &&

@@ -118,7 +118,8 @@ static void go_on_stopping(struct control *c)
         return;
     }
     if (!c->aborted && since >= settings->shutdown_timeout * 1000) {
-        log_warning(NULL, "time is up: closing what is left", LOG_I("connections", left));
+        log_warning(NULL, "the time to stop is over: closing the remaining connections",
+                    LOG_I("connections", left));
         c->aborted = true;
         server_abort(server);
     }
@@ -155,7 +156,7 @@ static void log_report(const struct settings_report *report)
     for (size_t i = 0; i < report->warning_count; i++)
         log_warning(NULL, "setting", LOG_S("detail", report->warnings[i]));
     for (size_t i = 0; i < report->problem_count; i++)
-        log_error(NULL, "setting is wrong", LOG_S("detail", report->problems[i]));
+        log_error(NULL, "a setting is wrong", LOG_S("detail", report->problems[i]));
 }
 
 static void reload(struct control *c)
@@ -172,9 +173,9 @@ static void reload(struct control *c)
     if (settings != NULL)
         limits = limits_compile(mem, settings, routes, p->plans, &wrong);
     if (wrong != NULL)
-        log_error(NULL, "setting is wrong", LOG_S("detail", wrong));
+        log_error(NULL, "a setting is wrong", LOG_S("detail", wrong));
     if (limits == NULL) {
-        log_error(NULL, "settings stay as they were");
+        log_error(NULL, "the settings are unchanged");
         talloc_free(mem);
         return;
     }
@@ -186,7 +187,7 @@ static void reload(struct control *c)
     limiter_set_fallback(p->app.limiter, (enum fallback)settings->rate_limit_fallback);
     pages_follow(p->app.pages, settings, settings, routes);
     retire(c, atomic_exchange(&p->app.settings, settings));
-    log_info(NULL, "settings read again");
+    log_info(NULL, "settings reloaded");
 }
 
 /* Somebody has closed the window in which it ran. */
@@ -227,7 +228,7 @@ static void on_hangup(uv_signal_t *signal, int number)
     }
     free_retired(c);
     if (c->retired_count == RETIRED) {
-        log_warning(NULL, "settings were read again too often: try later");
+        log_warning(NULL, "the settings were reloaded too often: try later");
         return;
     }
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
@@ -279,10 +280,10 @@ static void sweep_all(struct control *c, const char *what, sweep_some *some, int
         total += count;
     }
     if (e != OK)
-        log_warning(&task, "what is over cannot be removed", LOG_S("what", what),
+        log_warning(&task, "expired data cannot be removed", LOG_S("what", what),
                     LOG_S("detail", task.text));
     else if (total > 0)
-        log_info(&task, "removed what is over", LOG_S("what", what), LOG_I("count", total));
+        log_info(&task, "expired data removed", LOG_S("what", what), LOG_I("count", total));
 }
 
 static enum err sweep_audit(struct task *task, struct store *store, int64_t before_ms,

@@ -22,7 +22,7 @@ int command_restore(const struct arguments *arguments)
     struct sqlite_restored restored;
 
     if (file == NULL) {
-        fputs("manus restore: say which file; run: manus help restore\n", stderr);
+        fputs("manus restore: FILE is missing; run: manus help restore\n", stderr);
         return EX_USAGE;
     }
     settings = cli_load_settings(mem, arguments, false);
@@ -35,11 +35,11 @@ int command_restore(const struct arguments *arguments)
     printf("restored %s/manus.sqlite from %s: sound, schema %d, %" PRId64 " users\n",
            settings->data_dir, file, restored.version, restored.users);
     if (restored.log_is != NULL)
-        printf("its log was left out: with it, %s\n", restored.log_is);
+        printf("the log was not applied: with it, %s\n", restored.log_is);
     if (restored.kept == NULL)
-        puts("no store was there before");
+        puts("there was no store before");
     else
-        printf("what was there before is kept as %s; to undo: manus restore %s\n", restored.kept,
+        printf("the old store is kept as %s; to undo this, run: manus restore %s\n", restored.kept,
                restored.kept);
     return EX_OK;
 }

@@ -278,7 +278,7 @@ static int serve(struct program *p)
     if (p->app.store->notice != NULL)
         log_warning(NULL, "the store is new", LOG_S("detail", p->app.store->notice));
     if (listeners->left_out != NULL)
-        log_warning(NULL, "not every address of HOST is listened on",
+        log_warning(NULL, "the server does not listen on every address of HOST",
                     LOG_S("reason", listeners->left_out));
     if (provider_prepare(&task, &p->app.accounts, p->settings) != OK) {
         log_stop();
@@ -304,7 +304,7 @@ static int serve(struct program *p)
     server_start(p->app.server);
     announce(p, listeners, format);
     if (!control_run(control)) {
-        log_critical(NULL, "something hangs: ending without waiting for it");
+        log_critical(NULL, "a thread hangs: exiting without waiting for it");
         log_stop();
         _exit(EX_SOFTWARE);
     }

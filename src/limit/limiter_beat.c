@@ -28,7 +28,7 @@ void limiter_tell_healed(const redisReply *healed, const char *const *names, uns
 {
     for (unsigned i = 0; healed->type == REDIS_REPLY_INTEGER && i < count; i++) {
         if ((healed->integer >> i & 1) != 0)
-            log_warning(NULL, "a key of the limits in Redis held something else, and was removed",
+            log_warning(NULL, "a rate limit's key in Redis held other data and was removed",
                         LOG_S("key", names[i]));
     }
 }
@@ -106,7 +106,7 @@ void limiter_set_clock(struct limiter_link *link)
     if (link->sets_clock)
         return;
     link->sets_clock = true;
-    log_warning(NULL, "the clock of Redis was set: limits go on by the old one");
+    log_warning(NULL, "the clock of Redis was changed: the limits continue with the old time");
     ask_clock(link, clock_mono_us() + link->offset_us, on_clock);
 }
 
@@ -150,7 +150,7 @@ void limiter_replace_bans(struct limiter *limiter, struct bans *bans)
     limiter->bans = talloc_steal(limiter, bans);
     limiter_spread_bans(limiter);
     if (limiter->settings.bans_file != NULL && !bans_write(bans, limiter->settings.bans_file))
-        log_warning(NULL, "bans cannot be written, and end with this process",
+        log_warning(NULL, "bans cannot be saved: they will end with this process",
                     LOG_S("error", strerror(errno)));
 }
 
@@ -424,8 +424,8 @@ void limiter_greet(void *arg, struct redis_link *redis)
 static void say_away(struct limiter *limiter, const char *why)
 {
     if (!atomic_exchange(&limiter->is_away, true))
-        log_warning(NULL, "Redis is away: this process counts limits by itself", LOG_S("why", why),
-                    LOG_S("redis", redis_target_shown(limiter->settings.target)),
+        log_warning(NULL, "Redis is down: this process counts rate limits by itself",
+                    LOG_S("why", why), LOG_S("redis", redis_target_shown(limiter->settings.target)),
                     LOG_I("instances", atomic_load(&limiter->live)),
                     LOG_S("mend", mend_of("redis", why)));
 }

@@ -328,7 +328,7 @@ static void take_wrong_type(struct limiter_ask *ask, bool alone)
         limiter_send(ask);
         return;
     }
-    log_warning(NULL, "a key of the limits in Redis held something else, and was removed",
+    log_warning(NULL, "a rate limit's key in Redis held other data and was removed",
                 LOG_S("route", limiter_name(ask->link->limiter, ask->keys[0].route)));
     drop_keys(ask);
     limiter_land_here(ask);

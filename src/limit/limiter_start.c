@@ -85,7 +85,7 @@ static void write_live(struct job *job)
     limiter->writing = atomic_load(&limiter->live);
     snprintf(line, sizeof line, "%u\n", limiter->writing);
     if (!file_replace(limiter->settings.instances_file, line, strlen(line)))
-        log_warning(NULL, "how many instances there are cannot be written for the next start",
+        log_warning(NULL, "the number of instances cannot be saved for the next start",
                     LOG_S("error", strerror(errno)));
 }
 

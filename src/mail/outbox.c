@@ -151,9 +151,9 @@ static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
     if (for_good)
         return give_up(task, outbox, mail, wrong);
     metric_add(METRIC_mails_postponed, 1);
-    log_warning(task, "a mail was not taken, and will be tried again",
-                LOG_I("number", mail->number), LOG_I("attempts", mail->attempts),
-                LOG_S("detail", wrong), LOG_S("mend", mend_of("mail", wrong)));
+    log_warning(task, "a mail was not accepted and will be retried", LOG_I("number", mail->number),
+                LOG_I("attempts", mail->attempts), LOG_S("detail", wrong),
+                LOG_S("mend", mend_of("mail", wrong)));
     return store_mail_postpone(task, outbox->store, mail->number,
                                clock_wall_ms() + wait_after(mail->attempts), wrong);
 }

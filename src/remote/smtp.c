@@ -203,7 +203,7 @@ static const char *refuse_address(CURL *curl, const struct settings *settings, c
 
     if (to == NULL) {
         *ret_for_good = true;
-        return "the address cannot stand in a mail";
+        return "the address is not valid in mails";
     }
     if (email_is_ascii(to) || takes_utf8(curl, settings, url, &known) || !known)
         return NULL;
@@ -261,6 +261,6 @@ const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeo
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (code == CURLE_OK)
         return NULL;
-    return status >= 400 && code != CURLE_LOGIN_DENIED ? "the mail server turns us away"
+    return status >= 400 && code != CURLE_LOGIN_DENIED ? "the mail server rejects this machine"
                                                        : explain(code, status);
 }

@@ -750,8 +750,8 @@ static enum err fail_if_dangling(struct task *task, const char *folder)
     return fail(
         task, ERR_STORE,
         mem_printf(task->mem,
-                   "%s leads to nothing: mount or make what it leads to, or set DATA_DIR to "
-                   "a folder",
+                   "%s is a link to a folder that does not exist: mount or create that folder, "
+                   "or set DATA_DIR to another one",
                    folder));
 }
 
@@ -834,15 +834,16 @@ static enum err may_use_files(struct task *task, const char *folder)
         if (is_in_the_way(path, i > 0))
             return fail(task, ERR_STORE,
                         mem_printf(task->mem,
-                                   "%s is no file: move it away, or set DATA_DIR to "
+                                   "%s is not a file: move it away, or set DATA_DIR to "
                                    "another folder",
                                    path));
         if (access(path, R_OK | W_OK) != 0 && errno != ENOENT)
-            return fail(task, ERR_STORE,
-                        mem_printf(task->mem,
-                                   "cannot write to %s (%s): give the user of manus all files in "
-                                   "DATA_DIR, or set DATA_DIR to another folder",
-                                   path, strerror(errno)));
+            return fail(
+                task, ERR_STORE,
+                mem_printf(task->mem,
+                           "cannot write to %s (%s): make the user of manus the owner of all "
+                           "files in DATA_DIR, or set DATA_DIR to another folder",
+                           path, strerror(errno)));
     }
     return OK;
 }
@@ -923,7 +924,7 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
     if (size_of(path) > 0 && !sqlite_seal_fits(path))
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,
-                               "%s is not as this program has left it, and its log %s-wal may "
+                               "%s has changed since manus last wrote it, and its log %s-wal may "
                                "belong to another file; nothing is lost yet: run: manus restore "
                                "%s, which tries the file with and without the log, and keeps both",
                                path, path, path));
@@ -1058,7 +1059,7 @@ static enum err may_be_written(struct task *task, const char *folder)
         return task->err;
     if (is_there && stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
         return fail(task, ERR_STORE,
-                    mem_printf(task->mem, "%s is no folder: set DATA_DIR to one", folder));
+                    mem_printf(task->mem, "%s is not a folder: set DATA_DIR to one", folder));
     if (access(place, W_OK | X_OK) != 0)
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,

@@ -117,7 +117,7 @@ static void note(struct sqlite_checker *checker, enum finding finding, const cha
         log_info(NULL, "the store is sound again");
         atomic_store(&checker->is_damaged, false);
     } else if (finding == UNKNOWN && !atomic_load(&checker->stopping)) {
-        log_warning(NULL, "the store could not be checked whole", LOG_S("detail", fault),
+        log_warning(NULL, "the check of the store did not finish", LOG_S("detail", fault),
                     LOG_I("again_in_s", checker->pause_ms / 1000));
     }
 }

@@ -35,16 +35,16 @@ static struct cause {
      0},
     {SQLITE_NOTADB, "the store is damaged", "stop manus and restore a backup: manus restore FILE",
      0},
-    {SQLITE_IOERR, "the disk of DATA_DIR fails", "look at the system's log (dmesg) and at the disk",
-     0},
+    {SQLITE_IOERR, "the disk of DATA_DIR reports errors",
+     "check the kernel log (dmesg) and the disk", 0},
     {SQLITE_CANTOPEN, "the store's files cannot be opened",
-     "give the user of manus all files in DATA_DIR", 0},
+     "make the user of manus the owner of all files in DATA_DIR", 0},
     {SQLITE_READONLY, "the store's files cannot be written",
-     "give the user of manus all files in DATA_DIR, on a file system that is not read-only", 0},
+     "make the user of manus the owner of all files in DATA_DIR, on a writable file system", 0},
     {SQLITE_PERM, "the store's files cannot be opened",
-     "give the user of manus all files in DATA_DIR", 0},
-    {SQLITE_BUSY, "another program holds the store locked", "end what it does there", 0},
-    {SQLITE_LOCKED, "another program holds the store locked", "end what it does there", 0},
+     "make the user of manus the owner of all files in DATA_DIR", 0},
+    {SQLITE_BUSY, "another program has locked the store", "stop that program", 0},
+    {SQLITE_LOCKED, "another program has locked the store", "stop that program", 0},
 };
 
 static bool is_disk_full(sqlite3 *handle)

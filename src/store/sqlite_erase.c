@@ -129,9 +129,9 @@ static void tell_delay(struct task *task, const struct erase *erase)
     int64_t since_ms = clock_wall_ms() - erase->erasing_ms;
 
     if (since_ms > TOLD_MS)
-        log_bounded(LOG_WARNING, task, "what was removed stays in the store's log",
+        log_bounded(LOG_WARNING, task, "deleted data is still in the store's log",
                     LOG_I("for_s", since_ms / 1000),
-                    LOG_S("mend", "end the program that reads the store from outside"));
+                    LOG_S("mend", "stop the other program that reads the store"));
 }
 
 enum err sqlite_erase(struct task *task, struct store *store, int64_t before_ms,

@@ -59,7 +59,7 @@ static enum err copy_file(struct task *task, const char *name_from, const char *
     if (from < 0 || fstat(from, &st) != 0)
         return fail_path(task, "read", name_from);
     if (!S_ISREG(st.st_mode))
-        return fail(task, ERR_STORE, mem_printf(task->mem, "%s is no file", name_from));
+        return fail(task, ERR_STORE, mem_printf(task->mem, "%s is not a file", name_from));
     unlink(name_to);
     to = open(name_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (to < 0)
@@ -158,7 +158,7 @@ static enum err examine_made(struct task *task, const struct restoring *r, const
         e = examine(task, &db, ret);
         /* What SQLite finds is wrong with this file, not with the store. */
         if (e != OK && sqlite_db_is_damaged(&db))
-            task->text = mem_printf(task->mem, "%s: it is no sound database: give another copy",
+            task->text = mem_printf(task->mem, "%s: it is not an intact database: use another copy",
                                     sqlite3_errmsg(db.handle));
         sqlite_db_close(&db);
     }

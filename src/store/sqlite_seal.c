@@ -166,7 +166,8 @@ static void condemn(struct sqlite_seal *seal)
 
     atomic_store(&seal->is_foreign, true);
     put(seal, "foreign");
-    log_error(NULL, "the store's file was replaced under the running server, which writes no more",
+    log_error(NULL,
+              "the store's file was replaced while the server runs: the server has stopped writing",
               LOG_S("path", seal->store_path), LOG_S("mend", mend));
 }
 

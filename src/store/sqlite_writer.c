@@ -125,7 +125,7 @@ static bool make_space(const struct sqlite_writer *writer)
     return sqlite_has_space(writer->folder);
 }
 
-static const char no_time[] = "the store had no time for the write";
+static const char no_time[] = "the write missed its deadline";
 
 static void fail_all(struct write *group, enum err e, const char *why)
 {
@@ -531,7 +531,7 @@ static void note_progress(struct copying *c, int log, int copied)
     c->copied = copied;
     metric_set(METRIC_store_log_copied_bytes, (int64_t)copied * PAGE_BYTES);
     if (log - copied > TOLD_PAGES && !c->is_told) {
-        log_warning(NULL, "the store's log grows: something reads the store for long",
+        log_warning(NULL, "the store's log grows: a program has been reading the store for long",
                     LOG_I("bytes", bytes), LOG_I("for_s", (now_ms - c->since_ms) / 1000));
         c->is_told = true;
     } else if (copied == log && c->is_told) {

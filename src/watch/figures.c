@@ -56,7 +56,7 @@ static void run(struct job *job)
     if (is_ill)
         forget();
     if (is_ill && !figures->was_ill)
-        log_warning(&task, "the store cannot be counted", LOG_S("detail", task.text));
+        log_warning(&task, "the metrics of the store cannot be read", LOG_S("detail", task.text));
     figures->was_ill = is_ill;
 }
 

@@ -78,7 +78,7 @@ def test_forms_ask_for_what_the_settings_ask_for_also_after_they_are_read_again(
         assert 'minlength="11"' in manus.get(path).text
     (tmp_path / ".env").write_text("PASSWORD_MIN_LENGTH=12\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     assert 'minlength="12"' in manus.get("/").text
 
 

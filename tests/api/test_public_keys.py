@@ -98,7 +98,7 @@ def test_while_the_key_is_rolled_both_verify_and_the_new_one_signs(start, tmp_pa
     (old,) = keys_of(manus)
     env.write_text(f"JWT_SECRET_KEY={NEXT_KEY}\nJWT_SECRET_KEY_PREVIOUS={KEY}\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     new, same = keys_of(manus)
     assert same == old != new
     assert manus.me(account["access_token"]).status_code == 200 and verified(manus, account["access_token"])

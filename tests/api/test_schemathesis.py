@@ -73,5 +73,5 @@ def test_the_document_is_that_of_the_settings_in_force(start, tmp_path):
     assert least() == 8
     (tmp_path / ".env").write_text("PASSWORD_MIN_LENGTH=12\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     assert least() == 12

@@ -163,7 +163,7 @@ def test_a_key_without_the_right_is_told_and_nothing_breaks(tmp_path):
         person.cancels()
         world.deliver(person)
         world.settle(user, person)
-        assert "give the key the right Events: read" in command(world, "doctor").stdout
+        assert "give the key the permission Events: read" in command(world, "doctor").stdout
         world.stripe.rights = {**RIGHTS, "events": "read"}
         assert "ok     events can be read" in command(world, "doctor").stdout
 

@@ -151,7 +151,7 @@ def test_a_plan_counts_behind_ten_other_items(world):
     assert world.post(user, "change-plan", {"plan": "pro"}).status_code == 200
     assert [item["price"]["id"] for item in person.live()["items"]["data"]].count(world.pro) == 1 and len(person.live()["items"]["data"]) == 12
     assert plan_of(world, user) == ("pro", "active", 5000)
-    assert not any(line.startswith("WRONG") and "stands in no plan" in line for line in command(world, "doctor").stdout.splitlines())
+    assert not any(line.startswith("WRONG") and "is in no plan" in line for line in command(world, "doctor").stdout.splitlines())
     assert world.manus.request("DELETE", f"{API}/auth/me", json={"password": "password123"}, headers={"Authorization": f"Bearer {user['token']}"}).status_code == 200
     deadline = time.monotonic() + 10 * SLOW
     while person.live()["status"] != "canceled":
@@ -535,7 +535,7 @@ def test_another_products_link_that_names_a_user_takes_no_customers_place(world)
     person = pays_a_link(world, world.stripe.plan("newsletter", 100), user["id"])
     tell(world, person)
     assert world.subscription(user)["stripe_customer_id"] == mine.customer
-    assert [error for error, _ in dead(world)] and all("stands in no plan" in error for error, _ in dead(world))
+    assert [error for error, _ in dead(world)] and all("is in no plan" in error for error, _ in dead(world))
     assert mine.pay(session)
     tell(world, mine)
     assert plan_of(world, user) == ("basic", "active", 1000)

@@ -244,7 +244,7 @@ def test_money_that_goes_back_is_told_with_whose_it_is_and_how_much(world, deed,
     getattr(person, deed)()
     event = next(one for one in world.stripe.events() if one["type"] == kind)
     assert world.send(event).status_code == 200
-    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("a refund or a dispute"))
     assert (line["type"], line["user"], line["customer"], line["amount"], line["currency"]) == (kind, user["id"], person.customer, 1900, "usd")
     assert rows(world.manus, "SELECT state, user_id, error FROM events WHERE event_id = ?", event["id"]) == [("done", user["id"], f"1900 usd, customer {person.customer}")]
     shown = run("billing", "inbox", "list", cwd=world.manus.folder, **world.manus.settings).stdout
@@ -259,7 +259,7 @@ def test_a_dispute_is_told_without_its_name_if_the_key_may_not_read_charges(tmp_
         person.disputes()
         event = next(one for one in world.stripe.events() if one["type"] == "charge.dispute.created")
         world.send(event)
-        line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+        line = world.manus.wait_for_log(lambda line: line["msg"].startswith("a refund or a dispute"))
         assert (line["amount"], line["missing_right"]) == (1900, "Charges: read") and "user" not in line
         ((state, error),) = rows(world.manus, "SELECT state, error FROM events WHERE event_id = ?", event["id"])
         assert state == "done" and "Charges: read" in error
@@ -271,11 +271,11 @@ def test_a_dispute_while_stripe_is_down_is_told_once_it_answers(world):
     world.stripe.fails(500, on="GET /v1/charges/[^/]+", times=1, should_retry="false")
     event = next(one for one in world.stripe.events() if one["type"] == "charge.dispute.created")
     assert world.send(event).json()["status"] == "received"
-    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("a refund or a dispute"))
     assert line["user"] == user["id"]
 
 
 def test_money_of_a_stranger_that_goes_back_names_the_customer(world):
     world.send(forged("charge.refunded", {"id": "ch_1", "object": "charge", "customer": "cus_stranger", "amount": 900, "amount_refunded": 500, "currency": "eur"}))
-    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("money goes back"))
+    line = world.manus.wait_for_log(lambda line: line["msg"].startswith("a refund or a dispute"))
     assert (line["customer"], line["amount"], line["currency"]) == ("cus_stranger", 500, "eur") and "user" not in line

@@ -311,7 +311,7 @@ def test_an_unknown_price_gives_nothing_away_locks_nobody_out_and_is_told(world)
     assert (found["plan"], found["monthly_agent_runs_limit"]) == ("free", 10)
     assert rows(world.manus, "SELECT count(*) FROM events WHERE state = 'dead' AND error LIKE '%price%'")[0][0] > 0
     line = world.manus.wait_for_log(lambda line: line["level"] == "error" and line.get("price") == other and line.get("user") == newcomer["id"])
-    assert "stands in no plan" in line["msg"]
+    assert "is in no plan" in line["msg"]
 
 
 # Stripe fails

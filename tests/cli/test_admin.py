@@ -196,7 +196,7 @@ def test_a_running_server_takes_the_settings_in_force(start, tmp_path):
     account = manus.register()
     (tmp_path / ".env").write_text("EMAIL_FROM=after@example.com\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     assert admin(manus, "reset-password", account["email"]).returncode == 0
     assert letter_to(manus, account["email"])["From"] == "after@example.com"
 
@@ -226,7 +226,7 @@ def test_an_address_of_before_cannot_forge_a_line_or_a_mail(start):
         out = admin(manus, *arguments).stdout
         assert "\r" not in out and "\x1b" not in out and "\\x0d\\x0abcc: eve@example.com" in out
     assert admin(manus, "reset-password", user_id).returncode == 0
-    manus.wait_for_log(lambda line: line["msg"].startswith("a mail is not sent") and line["user"] == user_id)
+    manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not sent") and line["user"] == user_id)
     assert "eve@" not in manus.log_path.read_text()
     with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:  # put there by an older version
         db.execute("INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?, 'x', ?, 0)", [evil, int(time.time() * 1000)])

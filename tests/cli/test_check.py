@@ -53,7 +53,7 @@ def test_a_port_that_systemd_holds_for_the_socket_is_no_fault(tmp_path):
     try:
         holder.stdout.readline()
         done = check(tmp_path, PORT=port)
-        assert done.returncode == 0 and f":{port}: held by systemd, which hands it to manus" in done.stdout, done
+        assert done.returncode == 0 and f":{port}: in use by systemd: correct if this is the socket of manus.socket" in done.stdout, done
     finally:
         holder.kill()
         holder.communicate()
@@ -116,7 +116,7 @@ def test_a_file_of_another_user(tmp_path, name):
         os.chown(path, 65534, 65534)
     os.chown(data / name, 0, 0)
     (data / name).chmod(0o600)
-    said = f"cannot write to {data}/{name} (Permission denied): give the user of manus all files"
+    said = f"cannot write to {data}/{name} (Permission denied): make the user of manus the owner of all files"
     wrong(as_nobody(tmp_path, "check", data), "store", said)
     assert said in as_nobody(tmp_path, "serve", data).stderr
 
@@ -132,7 +132,7 @@ def test_a_store_with_a_damaged_page_has_one_line(tmp_path):
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "data").write_text("")
-    wrong(check(tmp_path, DATA_DIR=tmp_path / "data"), "store", f"{tmp_path}/data is no folder: set DATA_DIR to one")
+    wrong(check(tmp_path, DATA_DIR=tmp_path / "data"), "store", f"{tmp_path}/data is not a folder: set DATA_DIR to one")
 
 
 def test_a_key_of_stripe_that_is_none(tmp_path):
@@ -173,7 +173,7 @@ def test_a_wrong_mail_server(tmp_path):
     with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         wrong(check(tmp_path, EMAIL_PORT=port, **settings), "mail", f":{port}: ", "correct EMAIL_HOST and EMAIL_PORT")
     with listener(b"554 go away\r\n") as port:
-        wrong(check(tmp_path, EMAIL_PORT=port, **settings), "mail", "turns us away", "ask its operator")
+        wrong(check(tmp_path, EMAIL_PORT=port, **settings), "mail", "rejects this machine", "ask its operator")
 
 
 def test_a_wrong_redis(tmp_path):
@@ -195,7 +195,7 @@ def test_the_log_names_what_a_peer_lacks_with_its_mend(start):
     manus.register()
     for _ in range(2):
         manus.get("/api/v1/ready")
-    for message, mend in (("Redis is away", "correct REDIS_HOST"), ("Stripe cannot be used", "firewall"), ("a mail was not taken", "EMAIL_PORT")):
+    for message, mend in (("Redis is down", "correct REDIS_HOST"), ("Stripe cannot be used", "firewall"), ("a mail was not accepted", "EMAIL_PORT")):
         line = manus.wait_for_log(lambda line: line["msg"].startswith(message))
         assert mend in line["mend"], line
     assert len([line for line in manus.log() if line["msg"] == "Stripe cannot be used"]) == 1

@@ -100,7 +100,7 @@ def test_the_unit_allows_every_system_call_that_manus_makes(installed, tmp_path)
         account = manus.register()
         assert manus.get(f"{API}/auth/me/export", account["access_token"]).status_code == 200
         os.kill(int(child), 1)
-        manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+        manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
         os.kill(int(child), 15)
         assert manus.process.wait(30 * SLOW) == 0
     finally:

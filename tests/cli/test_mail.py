@@ -16,7 +16,7 @@ def manus(request, start):
         one.register(f"{name}@example.com")
         one.post(f"{API}/auth/send-verification-code", {"email": f"{name}@example.com"})
     for _ in range(2):
-        one.wait_for_log(lambda line: line["msg"].startswith("a mail was not taken"), 15)
+        one.wait_for_log(lambda line: line["msg"].startswith("a mail was not accepted"), 15)
     if request.param == "on the store":
         one.stop()
     return one
@@ -53,7 +53,7 @@ def test_a_mail_that_was_composed_as_a_file_goes_to_nobody_once_there_is_a_serve
     outbox = manus.settings["DATA_DIR"] / "outbox"
     outbox.write_text("in the way")
     manus.register("ann@example.com")
-    manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not taken"), 15)
+    manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not accepted"), 15)
     assert manus.stop() == 0
     outbox.unlink()
     manus.settings.update(UNREACHABLE, EMAIL_PORT=free_port())

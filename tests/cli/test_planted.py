@@ -135,8 +135,8 @@ FAULTS = {
     # of the machine
     "a file in place of the outbox": (outbox_that_is_a_file, "outbox", "make DATA_DIR/outbox a folder"),
     "a folder in place of the socket": (folder_in_place_of("admin.sock"), "admin", "move"),
-    "a folder in place of the lock": (folder_in_place_of("lock"), "data/lock is no file", "move it away"),
-    "a folder that is not mounted": (link_to_nothing, "leads to nothing", "mount or make what it leads to"),
+    "a folder in place of the lock": (folder_in_place_of("lock"), "data/lock is not a file", "move it away"),
+    "a folder that is not mounted": (link_to_nothing, "is a link to a folder that does not exist", "mount or create that folder"),
     "an address that lacks its interface": (of(HOST="fe80::1"), "fe80::1", "correct HOST"),
     # of peers
     "a replica of Redis": (lambda plant: plant.redis("--replicaof", "127.0.0.1", "1"), "Is a replica", "set REDIS_HOST and REDIS_PORT to the primary"),
@@ -151,7 +151,7 @@ FAULTS = {
     "half a store": (half, "the store is damaged", RESTORE),
     "a store without a table": (without("DROP TABLE sessions"), "the store is damaged (no such table: ", RESTORE),
     "a store without a column": (without("ALTER TABLE mails DROP COLUMN error"), "the store is damaged (no such column: ", RESTORE),
-    "a folder in place of the bans": (folder_in_place_of("bans"), "data/bans is no file", "move it away"),
+    "a folder in place of the bans": (folder_in_place_of("bans"), "data/bans is not a file", "move it away"),
 }
 
 

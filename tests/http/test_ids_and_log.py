@@ -74,5 +74,5 @@ def test_lines_can_be_text_for_people(start):
 def test_what_a_job_logs_names_the_job_and_is_no_requests(start, tmp_path):
     manus = start(EMAIL_HOST="127.0.0.1", EMAIL_PORT=free_port(), EMAIL_FROM="a@example.com", EMAIL_VERIFICATION="true")
     manus.register()
-    line = manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not taken"))
+    line = manus.wait_for_log(lambda line: line["msg"].startswith("a mail was not accepted"))
     assert line["job"] == "outbox" and "request_id" not in line

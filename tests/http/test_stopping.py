@@ -216,14 +216,14 @@ def test_settings_that_may_change_are_read_again_and_the_rest_is_named(start):
     env.write_text("LOG_LEVEL=INFO\nCORS_ORIGINS=http://two.example\nSERVICE_NAME=two\n")
     manus.process.send_signal(signal.SIGHUP)
     assert "SERVICE_NAME" in manus.wait_for_log(lambda line: "next start" in line.get("detail", ""))["detail"]
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     reply = manus.get(f"{API}/health", headers=origin)
     assert reply.headers["Access-Control-Allow-Origin"] == "http://two.example"
     assert reply.json()["service"] == "one"
     env.write_text("LOG_LEVEL=LOUD\nCORS_ORIGINS=http://three.example\n")
     manus.process.send_signal(signal.SIGHUP)
-    assert "LOG_LEVEL" in manus.wait_for_log(lambda line: line["msg"] == "setting is wrong")["detail"]
-    manus.wait_for_log(lambda line: line["msg"] == "settings stay as they were")
+    assert "LOG_LEVEL" in manus.wait_for_log(lambda line: line["msg"] == "a setting is wrong")["detail"]
+    manus.wait_for_log(lambda line: line["msg"] == "the settings are unchanged")
     assert manus.get(f"{API}/health", headers=origin).headers["Access-Control-Allow-Origin"] == "http://two.example"
     assert manus.stop() == 0
 
@@ -239,7 +239,7 @@ def test_a_key_in_a_file_is_rolled_by_a_signal(start, tmp_path):
     key.write_text("nE3xTk7Ey5Wq9Lz1Pc4Vb8Mh2Jf6Ds0GaUoIrXtY")
     previous.write_text(KEY)
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     assert manus.me(old["access_token"]).status_code == 200
     new = manus.register()
     previous.write_text(UNUSED)

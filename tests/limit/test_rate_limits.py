@@ -231,11 +231,11 @@ def test_limits_change_by_sighup_without_losing_counts(start, tmp_path):
     assert statuses(manus, HEALTH, "192.0.2.1", 4)[-1] == 429
     env.write_text("RATE_LIMIT_HEALTH=5/minute\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings read again")
+    manus.wait_for_log(lambda line: line["msg"] == "settings reloaded")
     assert statuses(manus, HEALTH, "192.0.2.1", 4) == [200, 200, 429, 429]
     env.write_text("RATE_LIMIT_HEALTH=nonsense\n")
     manus.process.send_signal(signal.SIGHUP)
-    manus.wait_for_log(lambda line: line["msg"] == "settings stay as they were")
+    manus.wait_for_log(lambda line: line["msg"] == "the settings are unchanged")
     assert statuses(manus, HEALTH, "192.0.2.2", 6) == [200] * 5 + [429]
 
 

@@ -179,7 +179,7 @@ def test_a_start_waits_for_a_redis_that_says_nothing_for_a_few_seconds_at_most(r
     redis.pause()
     (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
     assert flood([server], HEALTH, 160)[200] == 5
-    assert "Redis is away" in " ".join(line["msg"] for line in server.log())
+    assert "Redis is down" in " ".join(line["msg"] for line in server.log())
 
 
 def shake(servers, seconds):
@@ -336,7 +336,7 @@ def test_what_is_asked_at_once_of_a_cluster_is_grouped_by_slot(cluster, instance
 def test_a_cluster_of_several_nodes_is_refused_with_a_sentence(cluster, instances):
     redis, _ = cluster(2)
     (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
-    server.wait_for_log(lambda line: line["msg"].startswith("Redis is away") and "several nodes" in line["why"])
+    server.wait_for_log(lambda line: line["msg"].startswith("Redis is down") and "several nodes" in line["why"])
     assert "several nodes" in tells_within(server, 5, "unhealthy")["message"]
     assert flood([server], HEALTH, 160)[200] == 5
     done = run("check", cwd=server.folder, **server.settings)
@@ -616,7 +616,7 @@ def test_it_starts_with_redis_absent_and_finds_it_later(instances, tmp_path):
     redis = Redis(tmp_path / "redis")
     (server,) = instances(1, redis, ready=False, RATE_LIMIT_HEALTH="5/hour")
     assert flood([server], HEALTH, 160)[200] == 5
-    server.wait_for_log(lambda line: line["msg"].startswith("Redis is away") and line["why"] == "Cannot connect")
+    server.wait_for_log(lambda line: line["msg"].startswith("Redis is down") and line["why"] == "Cannot connect")
     redis.start()
     wait_for_links(server, 12)
     assert flood([server], HEALTH, 160)[200] == 0
@@ -666,7 +666,7 @@ def test_a_key_that_holds_something_else_is_replaced(redis, instances):
         assert get(server, path).status_code == 200
         assert get(server, path).status_code == 200
         assert redis.command("type", f"manus:limit:{name}:ip:192.0.2.1") == "string"
-        server.wait_for_log(lambda line: "held something else" in line["msg"] and line["route"] == name)
+        server.wait_for_log(lambda line: "held other data" in line["msg"] and line["route"] == name)
     redis.command("set", "manus:limit:health:ip:192.0.2.5", "seven b")
     redis.command("set", "manus:limit:version:ip:192.0.2.5", "\x7f" * 8 + "x" * 8)
     assert [get(server, HEALTH, "192.0.2.5").status_code for _ in range(6)] == [200] * 5 + [429]
@@ -717,9 +717,9 @@ def test_the_limiters_own_keys_are_healed_whatever_they_hold(redis, instances, k
     wait_until(lambda: get(server, HEALTH).status_code == 200)
     time.sleep(0.5)
     assert metric(server, "manus_limit_fallback") == 0
-    told = [line["key"] for line in server.log() if "held something else" in line["msg"]]
+    told = [line["key"] for line in server.log() if "held other data" in line["msg"]]
     assert set(told) <= {key} and len(told) <= 2, "a line each time, by whoever saw it first"
-    assert "Redis is away" not in " ".join(line["msg"] for line in server.log())
+    assert "Redis is down" not in " ".join(line["msg"] for line in server.log())
 
 
 def test_what_is_handed_over_replaces_what_is_no_log(redis, instances):
@@ -733,7 +733,7 @@ def test_what_is_handed_over_replaces_what_is_no_log(redis, instances):
     wait_for_links(server, 12)
     assert get(server, HEALTH).headers["X-RateLimit-Remaining"] == "23"
     assert redis.command("strlen", LARGE) == str(17 * 8)
-    assert sum("held something else" in line["msg"] for line in server.log()) == 2
+    assert sum("held other data" in line["msg"] for line in server.log()) == 2
     assert metric(server, "manus_limit_fallback") == 0
 
 
@@ -880,7 +880,7 @@ def test_tls_users_passwords_and_databases(instances, tmp_path):
         assert "p@ss" not in server.log_path.read_text() and "p%40" not in server.log_path.read_text()
         for wrong, why in ((url.replace("word", "wrong"), "Password refused"), (url.replace("localhost", "127.0.0.1"), "")):
             (other,) = instances(1, None, ready=False, REDIS_URL=wrong, SSL_CERT_FILE=tmp_path / "cert.pem", RATE_LIMIT_HEALTH="5/hour")
-            line = other.wait_for_log(lambda line: line["msg"].startswith("Redis is away"))
+            line = other.wait_for_log(lambda line: line["msg"].startswith("Redis is down"))
             assert why in line["why"]
             assert get(other, HEALTH, "192.0.2.50").status_code == 200
     finally:

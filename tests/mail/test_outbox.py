@@ -347,4 +347,4 @@ def test_an_address_that_would_end_a_command_goes_to_no_server(start):
             db.execute("INSERT INTO mails(recipient, content, created_at, next_at) VALUES(?, 'x', ?, 0)", [evil, int(time.time() * 1000)])
     wait_until(lambda: waiting(manus) == [])
     assert not any(line[:4] == b"RCPT" for line in server.heard)
-    wait_until(lambda: len([line for line in manus.log() if line.get("detail") == "the address cannot stand in a mail"]) == 5)
+    wait_until(lambda: len([line for line in manus.log() if line.get("detail") == "the address is not valid in mails"]) == 5)

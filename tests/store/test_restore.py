@@ -57,7 +57,7 @@ def test_restore_puts_a_copy_in_place_and_its_undoing_brings_back_what_was(kille
     assert (done.returncode, done.stderr) == (0, ""), done
     assert f"restored {data_of(manus)}/manus.sqlite from {copy}: sound, schema" in done.stdout and ", 1 users" in done.stdout
     kept = done.stdout.split()[-1]
-    assert f"to undo: manus restore {kept}" in done.stdout and ".before-" in kept
+    assert f"to undo this, run: manus restore {kept}" in done.stdout and ".before-" in kept
     manus.start()
     assert knows(manus, before) and not knows(manus, after)
     assert manus.stop() == 0
@@ -99,7 +99,7 @@ def test_restore_refuses_while_a_server_runs(start):
 def test_restore_makes_the_folder_where_there_is_none(killed, tmp_path):
     manus, copy, before, _ = killed
     done = run("restore", str(copy), cwd=tmp_path, JWT_SECRET_KEY=KEY, DATA_DIR=tmp_path / "elsewhere")
-    assert done.returncode == 0 and "no store was there before" in done.stdout
+    assert done.returncode == 0 and "there was no store before" in done.stdout
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"lock", "manus.sqlite"}
 
 
@@ -199,7 +199,7 @@ def test_a_store_that_is_sound_without_its_foreign_log_alone_is_restored_so(kill
     shutil.copy(copy, path)
     put_foreign_log(path, log, manus.folder / "other.db")
     done = command(manus, "restore", str(path))
-    assert done.returncode == 0 and "its log was left out: with it, " in done.stdout, done
+    assert done.returncode == 0 and "the log was not applied: with it, " in done.stdout, done
     manus.start()
     assert knows(manus, before) and not knows(manus, after)
 
@@ -217,7 +217,7 @@ def put_foreign_log(path, log, other):
 
 
 def is_told_of_replacement(line):
-    return line["msg"].startswith("the store's file was replaced under the running server")
+    return line["msg"].startswith("the store's file was replaced while the server runs")
 
 
 @pytest.mark.parametrize("put", [put_with_cp, put_with_times, put_with_mv])

@@ -1872,12 +1872,12 @@ static void test_who_keeps_removed_names_in_the_log_for_a_day_is_told_of(void **
                      SQLITE_OK);
     assert_int_equal(
         store_user_delete(place->task, place->store, removed.user.id, NULL, &audit, &changed), OK);
-    assert_null(strstr(log_of_erasing(place), "what was removed stays"));
+    assert_null(strstr(log_of_erasing(place), "deleted data is still"));
     assert_int_equal(sqlite3_exec(other,
                                   "UPDATE marks SET at = at - 90000000 WHERE name = 'erasing'",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
-    assert_non_null(strstr(log_of_erasing(place), "what was removed stays"));
+    assert_non_null(strstr(log_of_erasing(place), "deleted data is still"));
     assert_int_equal(sqlite3_close(other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(reader, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(reader), SQLITE_OK);
