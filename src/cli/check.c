@@ -122,7 +122,7 @@ static bool check_mail(void *mem, const struct settings *settings)
     if (settings->email_host == NULL || *settings->email_host == '\0')
         return report_absent("mail");
     if (letter_has_sender(settings))
-        wrong = smtp_probe(mem, settings, MAIL_MS);
+        wrong = smtp_probe(mem, settings, letter_sender(mem, settings), MAIL_MS);
     return report("mail", smtp_shown(mem, settings), wrong, started_ms);
 }
 

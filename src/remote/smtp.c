@@ -16,7 +16,10 @@ struct upload {
     const char *at;
     size_t left;
     bool judged;     /* what was said last is about this mail: who sends it to whom, or what */
+    bool of_sender;  /* the same, and it is about who sends it */
     bool takes_utf8; /* the server offers SMTPUTF8 */
+    bool greets;     /* it was asked in this transfer what it offers */
+    bool has_login;  /* it offers AUTH */
     char said[SAID_BYTES]; /* the last line of that */
 };
 
@@ -48,6 +51,36 @@ static void note_answer(struct upload *upload, const char *bytes, size_t len)
     upload->said[kept] = '\0';
 }
 
+/* Of one line, which is no offer if it is the server's name. */
+static bool offers(const char *line, size_t len, const char *what)
+{
+    return begins(line, len, "250") && begins(line + 4, len - 4, what) &&
+           strchr(" =\r\n", line[4 + strlen(what)]) != NULL;
+}
+
+static void note_offers(struct upload *upload, const char *line, size_t len)
+{
+    if (len <= 4)
+        return;
+    upload->takes_utf8 = upload->takes_utf8 || offers(line, len, "SMTPUTF8");
+    upload->has_login = upload->has_login || offers(line, len, "AUTH");
+}
+
+static void note_command(struct upload *upload, const char *command, size_t len)
+{
+    if (begins(command, len, "QUIT")) {
+        upload->judged = false; /* after the answer that counts */
+        return;
+    }
+    upload->of_sender = begins(command, len, "MAIL");
+    upload->judged = upload->of_sender || begins(command, len, "RCPT") ||
+                     begins(command, len, "DATA");
+    if (begins(command, len, "EHLO")) {
+        upload->greets = true;
+        upload->takes_utf8 = upload->has_login = false;
+    }
+}
+
 /* Notes by the last command what the server's answer is about. */
 static int on_debug(CURL *curl, curl_infotype type, char *bytes, size_t len, void *argument)
 {
@@ -56,15 +89,10 @@ static int on_debug(CURL *curl, curl_infotype type, char *bytes, size_t len, voi
     (void)curl;
     if (type == CURLINFO_HEADER_IN && upload->judged)
         note_answer(upload, bytes, len);
-    if (type == CURLINFO_HEADER_IN && len > 4 && begins(bytes + 4, len - 4, "SMTPUTF8"))
-        upload->takes_utf8 = true;
-    if (type == CURLINFO_HEADER_OUT && begins(bytes, len, "QUIT"))
-        upload->judged = false; /* after the answer that counts */
-    else if (type == CURLINFO_HEADER_OUT)
-        upload->judged = begins(bytes, len, "MAIL") || begins(bytes, len, "RCPT") ||
-                         begins(bytes, len, "DATA");
-    if (type == CURLINFO_HEADER_OUT && begins(bytes, len, "EHLO"))
-        upload->takes_utf8 = false;
+    if (type == CURLINFO_HEADER_IN)
+        note_offers(upload, bytes, len);
+    if (type == CURLINFO_HEADER_OUT)
+        note_command(upload, bytes, len);
     return 0;
 }
 
@@ -86,6 +114,11 @@ static int64_t port_of(const struct settings *settings)
     return settings->email_port == 0 ? SUBMISSION_PORT : settings->email_port;
 }
 
+static bool logs_in(const struct settings *settings)
+{
+    return settings->email_username != NULL && settings->email_password != NULL;
+}
+
 static void set_up(CURL *curl, const struct settings *settings, const char *url, const char *from,
                    struct curl_slist *to, struct upload *upload)
 {
@@ -94,7 +127,7 @@ static void set_up(CURL *curl, const struct settings *settings, const char *url,
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)(may_be_plain ? CURLUSESSL_TRY : CURLUSESSL_ALL));
-    if (settings->email_username != NULL && settings->email_password != NULL) {
+    if (logs_in(settings)) {
         curl_easy_setopt(curl, CURLOPT_USERNAME, settings->email_username);
         curl_easy_setopt(curl, CURLOPT_PASSWORD, (const char *)settings->email_password->bytes);
     }
@@ -113,6 +146,8 @@ static void set_up(CURL *curl, const struct settings *settings, const char *url,
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
 }
+
+static const char no_login[] = "the mail server offers no login (AUTH), but EMAIL_USERNAME is set";
 
 static const char *explain(CURLcode code, long status)
 {
@@ -148,18 +183,32 @@ static bool is_no_mailbox(const char *said)
            strchr("78", said[8]) == NULL;
 }
 
+/* libcurl goes on without a login where none is offered. */
+static bool lacks_login(const struct settings *settings, const struct upload *upload)
+{
+    return logs_in(settings) && upload->greets && !upload->has_login;
+}
+
+static bool is_no_sender(const struct upload *upload)
+{
+    return upload->of_sender && upload->said[0] == '5';
+}
+
 /* Without the recipient's name, which belongs in no log. */
-static const char *complain(void *mem, const struct upload *upload, const char *to, CURLcode code,
-                            long status)
+static const char *complain(void *mem, const struct settings *settings, const struct upload *upload,
+                            const char *to, CURLcode code, long status)
 {
     const char *at = strchr(to, '@');
     size_t name = at == NULL ? 0 : (size_t)(at - to);
     struct text out = text_open(mem, 256);
 
-    text_add(&out, explain(code, status));
     if (*upload->said == '\0' || status < 400)
-        return out.s;
-    text_printf(&out, " to %s: ", at == NULL ? "" : at);
+        return explain(code, status);
+    if (lacks_login(settings, upload))
+        text_printf(&out, "%s: ", no_login);
+    else
+        text_printf(&out, "the mail server refuses the %s to %s: ",
+                    is_no_sender(upload) ? "sender of a mail" : "mail", at == NULL ? "" : at);
     for (const char *said = upload->said; *said != '\0';) {
         if (name > 0 && strncasecmp(said, to, name) == 0 && said[name] == '@')
             said += name;
@@ -240,13 +289,15 @@ const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, c
         return NULL;
     smtp_close(curl);
     *ret_for_good = is_no_mailbox(upload.said);
-    return complain(mem, &upload, wire, code, status);
+    return complain(mem, settings, &upload, wire, code, status);
 }
 
-const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeout_ms)
+const char *smtp_probe(void *mem, const struct settings *settings, const char *from,
+                       int64_t timeout_ms)
 {
     auto_smtp CURL *curl = curl_easy_init();
     struct upload nothing = {.at = ""};
+    bool is_refused;
     long status = 0;
     CURLcode code;
 
@@ -255,10 +306,17 @@ const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeo
     set_up(curl, settings, smtp_shown(mem, settings), NULL, NULL, &nothing);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
     curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "NOOP");
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, mem_printf(mem, "MAIL FROM:<%s>", from));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    /* What the server says of a sender does not always fail the transfer. */
+    is_refused = nothing.said[0] == '4' || nothing.said[0] == '5';
+    if (*nothing.said != '\0' && lacks_login(settings, &nothing))
+        return is_refused ? mem_printf(mem, "%s: %s", no_login, nothing.said) : no_login;
+    if (is_refused)
+        return mem_printf(mem, "the mail server refuses the %s: %s",
+                          is_no_sender(&nothing) ? "sender" : "mail", nothing.said);
     if (code == CURLE_OK)
         return NULL;
     return status >= 400 && code != CURLE_LOGIN_DENIED ? "the mail server rejects this machine"

@@ -14,9 +14,10 @@ void smtp_close(CURL **curl);
 /* Where the mail server is, as a URL. */
 const char *smtp_shown(void *mem, const struct settings *settings);
 
-/* Greets and, where a user is set, logs in. NULL if the server would take mails from us, else what
- * is wrong (static). */
-const char *smtp_probe(void *mem, const struct settings *settings, int64_t timeout_ms);
+/* Greets, logs in where a user is set, and names the sender of a mail that does not follow. NULL if
+ * the server would take mails from us, else what is wrong, in `mem`, with what the server said. */
+const char *smtp_probe(void *mem, const struct settings *settings, const char *from,
+                       int64_t timeout_ms);
 
 /* NULL if the server has taken it; else what is wrong, in `mem`: with what the server said of the
  * mail, without the recipient's name. *ret_for_good: it can never be delivered, since the mailbox

@@ -52,6 +52,17 @@ static enum err ask_balance(void *mem, const struct settings *settings, int64_t 
     return transfer_run(mem, ret);
 }
 
+/* Anything may answer 200, such as the login page of a network. */
+static bool is_balance(const struct transfer *transfer)
+{
+    struct json_problem problem;
+    auto_json json_t *reply = json_read_mended(transfer->reply.s == NULL ? "" : transfer->reply.s,
+                                               transfer->reply_len, &problem);
+    const char *object = json_string_value(json_object_get(reply, "object"));
+
+    return object != NULL && strcmp(object, "balance") == 0;
+}
+
 const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
 {
     auto_tree void *mem = mem_tree(0);
@@ -61,7 +72,9 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
         return transfer.problem;
     if (transfer.status == 401 || transfer.status == 403)
         return "API key refused";
-    return transfer.status == 200 ? NULL : "Unexpected answer";
+    if (transfer.status != 200)
+        return "Unexpected answer";
+    return is_balance(&transfer) ? NULL : "Is not Stripe";
 }
 
 /* Texts */

@@ -1,4 +1,4 @@
-"""Twenty planted faults: manus check, and the start or its log, name each with its mend, and none says that all is well."""
+"""Planted faults: manus check, and the start or its log, name each with its mend, and none says that all is well."""
 import contextlib
 import http.server
 import os
@@ -101,6 +101,11 @@ def link_to_nothing(plant):
     return {}
 
 
+def answers(**replies):
+    """A mail server's: by the command; 250 to any other."""
+    return lambda line: replies.get(line[:4].decode(), b"250 ok\r\n")
+
+
 def refused_login(line):
     return b"250-x\r\n250 AUTH PLAIN LOGIN\r\n" if line.startswith(b"EHLO") else b"535 no\r\n"
 
@@ -143,6 +148,21 @@ FAULTS = {
     "a full Redis": (lambda plant: plant.redis("--maxmemory", "1"), "Out of memory", "raise its maxmemory"),
     "a database that Redis lacks": (lambda plant: plant.redis(REDIS_DB="99"), "Has no such database", "correct REDIS_DB"),
     "a Stripe that fails": (lambda plant: plant.stripe(500, b"oops"), "Unexpected answer", "STRIPE_API_BASE"),
+    "a page that answers in place of Stripe": (lambda plant: plant.stripe(200, b"<html>Log in</html>"), "Is not Stripe", "correct STRIPE_API_BASE"),
+    "JSON of another API in place of Stripe": (lambda plant: plant.stripe(200, b'{"object":"list"}'), "Is not Stripe", "correct STRIPE_API_BASE"),
+    "a mail server without a login": (
+        lambda plant: plant.mail_server(answers(EHLO=b"250-auth.example.com\r\n250 8BITMIME\r\n", MAIL=b"530 Authentication required\r\n"),
+                                        EMAIL_USERNAME="u@example.com", EMAIL_PASSWORD="any", EMAIL_VERIFICATION="true"),
+        "offers no login (AUTH), but EMAIL_USERNAME is set", "set EMAIL_PORT to the port for submission"),
+    "a mail server that takes mails without the login": (
+        lambda plant: plant.mail_server(answers(RCPT=b"550 no relaying\r\n"), EMAIL_USERNAME="u@example.com", EMAIL_PASSWORD="any", EMAIL_VERIFICATION="true"),
+        "offers no login (AUTH), but EMAIL_USERNAME is set", "or leave EMAIL_USERNAME empty"),
+    "a sender that the mail server refuses": (
+        lambda plant: plant.mail_server(answers(MAIL=b"550 5.7.1 not your address\r\n"), EMAIL_VERIFICATION="true"),
+        "550 5.7.1 not your address", "set EMAIL_FROM to an address that this server sends for"),
+    "a sender that the mail server calls no mailbox": (
+        lambda plant: plant.mail_server(answers(MAIL=b"553 no such sender\r\n"), EMAIL_VERIFICATION="true"),
+        "553 no such sender", "set EMAIL_FROM to an address that this server sends for"),
     "a mail server that refuses the password": (
         lambda plant: plant.mail_server(refused_login, EMAIL_USERNAME="u@example.com", EMAIL_PASSWORD="wrong", EMAIL_VERIFICATION="true"),
         "refuses the user or the password", "correct EMAIL_USERNAME and EMAIL_PASSWORD"),

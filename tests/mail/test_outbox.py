@@ -95,7 +95,7 @@ def test_what_the_server_says_of_the_sender_keeps_the_mail(start, tmp_path):
         server.refuse(550, "Sender")
         manus = start(**settings(server.port))
         (address,) = ask(manus)
-        wait_until(lambda: waiting(manus)[0][1].startswith("the mail server refuses the mail to @example.com: 550 "))
+        wait_until(lambda: waiting(manus)[0][1].startswith("the mail server refuses the sender of a mail to @example.com: 550 "))
         server.refuse(0, "Sender")
         hasten(manus)
         wait_until(lambda: server.count() == 1)
