@@ -43,6 +43,17 @@ def run_block(text, folder, environment):
     script = 'curl() { command curl --silent --show-error --fail-with-body --max-time 20 "$@"; }\n' + text
     done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * SLOW)
     assert done.returncode == 0, (text, done.stdout, done.stderr)
+    return done.stdout
+
+
+def serve(servers, text, folder, environment):
+    servers.append(subprocess.Popen(["bash", "-e", "-c", text], cwd=folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True))
+    wait_for(int(environment["PORT"]), servers[-1])
+
+
+def stop(server):
+    os.killpg(server.pid, signal.SIGINT)
+    server.wait(30 * SLOW)
 
 
 def copy_of_the_tree(folder):
@@ -59,21 +70,30 @@ def copy_of_the_tree(folder):
 def test_every_shell_block_of_a_page_runs(tmp_path, page):
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PORT": str(port)}
-    servers = []
+    servers, started, logs_in = [], None, None
     copy_of_the_tree(tmp_path)
     try:
         for marked, text in blocks(page):
             text = text.replace("localhost:8000", f"127.0.0.1:{port}")
             if not marked and SERVES.search(text):
-                servers.append(subprocess.Popen(["bash", "-e", "-c", text], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL,
-                                                start_new_session=True))
-                wait_for(port, servers[-1])
+                started = text
+                serve(servers, text, tmp_path, environment)
             elif not marked:
                 run_block(text, tmp_path, environment)
+                logs_in = text if "/auth/login" in text else logs_in
+        if page.name.startswith("README"):
+            stop(servers.pop())
+            serve(servers, started, tmp_path, environment)
+            assert '"email":"ann@example.com"' in run_block(logs_in, tmp_path, environment)
+            shown = run_block("build/manus admin show ann@example.com", tmp_path, environment)
+            assert "confirmed" in shown and "not confirmed" not in shown
     finally:
         for server in servers:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
+            stop(server)
+
+
+def test_both_readmes_give_the_same_commands():
+    assert blocks(ROOT / "README.md") == blocks(ROOT / "README.ar.md")
 
 
 def test_only_what_says_why_is_not_run():
