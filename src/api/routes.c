@@ -198,7 +198,7 @@ static const struct refusal trial_refusals[] = {
 
 #define PAID_BY_OTHERS                                                                             \
     "Your plan was paid with an e-mail address that is not the confirmed one of your account: "    \
-    "whoever paid manages it by Stripe's mails, or ask for help"
+    "the person who paid can manage it with Stripe's mails, or ask for help"
 
 static const struct refusal checkout_refusals[] = {
     {400, "Invalid plan: NAME"},

@@ -592,7 +592,7 @@ static enum err fail_foreign(struct task *task)
 {
     return fail(task, ERR_CONFLICT,
                 "Your plan was paid with an e-mail address that is not the confirmed one of your "
-                "account: whoever paid manages it by Stripe's mails, or ask for help");
+                "account: the person who paid can manage it with Stripe's mails, or ask for help");
 }
 
 static enum err fail_unless_own(struct task *task, struct billing *billing,
