@@ -41,7 +41,7 @@ static enum err run_here(struct task *task, const struct settings *settings,
 
 static void print_actions(const char *name)
 {
-    fprintf(stderr, "manus %s: say what to do:\n", name);
+    fprintf(stderr, "manus %s: give an action:\n", name);
     for (const struct admin_action *action = admin_actions; action->name != NULL; action++) {
         if (strcmp(action->command, name) == 0)
             fprintf(stderr, "  %-15s %s\n", action->name, action->help);

@@ -40,7 +40,7 @@ static const struct action_row limits_actions[] = {
 static const struct action_row billing_actions[] = {
     {"inbox list [STATE]", "List Stripe's events; STATE: waiting, done, ignored or dead."},
     {"inbox show EVENT", "Show one event with its content."},
-    {"inbox replay EVENT", "Apply an event again; with the word dead: all dead events."},
+    {"inbox replay EVENT", "Apply an event again; EVENT may be dead, for all dead events."},
     {"sync --user WHO", "Compare one user with Stripe and correct what differs."},
     {"sync --all", "Compare all users who have a customer at Stripe."},
     {"link WHO CUSTOMER", "Link a customer at Stripe to a user, who gets its plan."},
@@ -102,10 +102,10 @@ const struct command_row cli_commands[] = {
      .words = {"ACTION", "WHAT"},
      .summary = "Show or reset rate limits, ban a network, or test a rule.",
      .details =
-         "Asks the running server, which counts in its memory or in Redis. KEY is one such as "
-         "auth_login:ip:203.0.113.9 or auth_me:user:ID. Only test needs no server: it applies "
-         "RULE, such as 5/minute;20/hour, to the requests of one client. It reads the times of "
-         "the requests, in seconds and one a line, from a file or from standard input.",
+         "Asks the running server, which counts in its memory or in Redis. A KEY looks like "
+         "auth_login:ip:203.0.113.9 or auth_me:user:ID. Only test works without a server: it "
+         "applies RULE, e.g. 5/minute;20/hour, to the requests of one client. It reads their times "
+         "from a file or from standard input, in seconds and one per line.",
      .options = {ENV_FILE,
                  {"times", "FILE", "For test: read the times from FILE."},
                  {"top", NULL, "For show: the clients and users with the most requests."},
@@ -118,7 +118,7 @@ const struct command_row cli_commands[] = {
                    "Test a rule with one request every two seconds."}},
      .run = command_limits},
     {.name = "billing",
-     .words = {"ACTION", "DEED", "WHAT"},
+     .words = {"ACTION", "ARGUMENT", "ARGUMENT"},
      .summary = "Show Stripe's events, compare users with Stripe, check its setup.",
      .details = "Works through the running server, or directly on the store if no server runs.",
      .options = {ENV_FILE,
@@ -272,7 +272,7 @@ static int parse_option(struct arguments *a, char **argv, int *at)
         a->values[i] = value == NULL ? "" : value + 1;
         if (option->value != NULL && value == NULL) {
             if (argv[*at + 1] == NULL)
-                return misused(a->row, "a value is missing behind", argv[*at]);
+                return misused(a->row, "a value is missing after", argv[*at]);
             a->values[i] = argv[++*at];
         }
         return EX_OK;
@@ -284,7 +284,7 @@ static int parse_option(struct arguments *a, char **argv, int *at)
 static int parse_word(struct arguments *a, const char *word)
 {
     if (a->word_count == WORDS || a->row->words[a->word_count] == NULL)
-        return misused(a->row, "this means nothing here:", word);
+        return misused(a->row, "unexpected argument:", word);
     a->words[a->word_count++] = word;
     return EX_OK;
 }

@@ -97,7 +97,7 @@ def test_sessions_are_revoked_at_once(folder):
 
 @pytest.mark.parametrize("arguments, status, said", [
     ([], 64, "create"), (["nonsense"], 65, "no such action"), (["promote"], 65, "name the user"), (["show", "nobody@example.com"], 65, "User not found"),
-    (["create", "user0@example.com"], 65, "already exists"), (["create", "no address"], 65, "Valid email"), (["show", "a", "b"], 64, "means nothing"),
+    (["create", "user0@example.com"], 65, "already exists"), (["create", "no address"], 65, "Valid email"), (["show", "a", "b"], 64, "unexpected argument: b"),
     (["create", "x@example.com", "--fullname", "a\nb"], 65, "control characters")])
 def test_what_is_asked_wrongly_is_told(folder, arguments, status, said):
     done = admin(folder, *arguments)
