@@ -19,9 +19,9 @@ struct asking {
 
 static int misused(void)
 {
-    fputs("manus billing: say inbox list [STATE], inbox show EVENT, inbox replay EVENT, inbox "
-          "replay dead, sync --user WHO, sync --all, link WHO CUSTOMER, or doctor; run: manus help "
-          "billing\n",
+    fputs("manus billing: give an action: inbox list [STATE], inbox show EVENT, inbox replay "
+          "EVENT, inbox replay dead, sync --user WHO, sync --all, link WHO CUSTOMER, or doctor; "
+          "run: manus help billing\n",
           stderr);
     return EX_USAGE;
 }

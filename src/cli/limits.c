@@ -153,8 +153,8 @@ int command_limits(const struct arguments *arguments)
     if (action != NULL && what == NULL && strcmp(action, "show") == 0 &&
         argument_option(arguments, "top") != NULL)
         return ask_server(arguments, "top", NULL, NULL);
-    fputs("manus limits: say show KEY, show --top, reset KEY, ban NETWORK, unban NETWORK, bans, or "
-          "test RULE; run: manus help limits\n",
+    fputs("manus limits: give an action: show KEY, show --top, reset KEY, ban NETWORK, unban "
+          "NETWORK, bans, or test RULE; run: manus help limits\n",
           stderr);
     return EX_USAGE;
 }

@@ -21,7 +21,8 @@ def test_a_rule_is_tried_on_a_file_of_times(tmp_path):
 
 @pytest.mark.parametrize("words, status, text", [
     (("test", "2/fortnight"), 65, "the rule has a unit"), (("test", "2/10s", "--times", "missing"), 66, "cannot read missing"),
-    (("test",), 64, "say show KEY"), ((), 64, "say show KEY"), (("burn", "x"), 64, "say show KEY"), (("show", "health:ip:1.2.3.4"), 69, "no server runs")])
+    (("test",), 64, "give an action: show KEY"), ((), 64, "give an action: show KEY"), (("burn", "x"), 64, "give an action: show KEY"),
+    (("show", "health:ip:1.2.3.4"), 69, "no server runs")])
 def test_what_is_asked_wrongly_is_told(tmp_path, words, status, text):
     done = limits(tmp_path, *words)
     assert done.returncode == status and text in done.stderr
