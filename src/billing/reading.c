@@ -369,9 +369,52 @@ static int64_t service_ms(const json_t *invoice)
     return first_ms;
 }
 
+/* The plan that an invoice for a switch gives credit for, and until when that was paid. NULL: it is
+ * for no switch. */
+static const struct plan *plan_credited(const struct plans *plans, const json_t *invoice,
+                                        int64_t *ret_until_ms)
+{
+    const json_t *lines = json_object_get(json_object_get(invoice, "lines"), "data"), *line;
+    const struct plan *found = NULL;
+    size_t i;
+
+    if (strcmp(stripe_text(invoice, "billing_reason"), "subscription_update") != 0)
+        return NULL;
+    json_array_foreach(lines, i, line)
+    {
+        const json_t *pricing = json_object_get(json_object_get(line, "pricing"), "price_details");
+        const char *price_id = price_of(*stripe_id_of(pricing, "price") != '\0' ? pricing : line);
+        const struct plan *plan = plans_by_price(plans, price_id);
+
+        if (stripe_int(line, "amount") >= 0 || plan == NULL ||
+            (found != NULL && plan_rank(plans, plan) <= plan_rank(plans, found)))
+            continue;
+        found = plan;
+        *ret_until_ms = stripe_time_ms(json_object_get(line, "period"), "end");
+    }
+    return found;
+}
+
+/* What was paid before a switch is had to its end, whatever becomes of the switch. */
+static void add_invoice(const struct plans *plans, const json_t *invoice, struct debt *debt)
+{
+    int64_t at_ms = due_ms(invoice), from_ms = service_ms(invoice), until_ms = 0;
+    const struct plan *before = plan_credited(plans, invoice, &until_ms);
+
+    if (before != NULL)
+        debt->plan_before = before; /* the oldest comes last */
+    if (until_ms > at_ms)
+        at_ms = from_ms = until_ms;
+    if (debt->due_ms == 0 || at_ms < debt->due_ms)
+        debt->due_ms = at_ms;
+    if (from_ms != 0 && (debt->service_ms == 0 || from_ms < debt->service_ms))
+        debt->service_ms = from_ms;
+}
+
 /* Stripe makes a subscription active again with its newest invoice, whatever older ones are open
  * still: what was due before a newer one was settled is no part of the present debt. */
-static void add_debt(const json_t *invoices, const char *status, struct debt *debt)
+static void add_debt(const struct plans *plans, const json_t *invoices, const char *status,
+                     struct debt *debt)
 {
     const json_t *invoice;
     int64_t over_ms = 0;
@@ -379,25 +422,19 @@ static void add_debt(const json_t *invoices, const char *status, struct debt *de
 
     json_array_foreach(invoices, i, invoice)
     {
-        int64_t at_ms = due_ms(invoice), from_ms = service_ms(invoice);
-
-        if (is_owed(invoice, status) && at_ms > over_ms) {
-            if (debt->due_ms == 0 || at_ms < debt->due_ms)
-                debt->due_ms = at_ms;
-            if (from_ms != 0 && (debt->service_ms == 0 || from_ms < debt->service_ms))
-                debt->service_ms = from_ms;
-        }
+        if (is_owed(invoice, status) && due_ms(invoice) > over_ms)
+            add_invoice(plans, invoice, debt);
         if (settled_ms(invoice) > over_ms)
             over_ms = settled_ms(invoice);
     }
 }
 
-void reading_debt(const json_t *invoices, struct debt *debt)
+void reading_debt(const struct plans *plans, const json_t *invoices, struct debt *debt)
 {
     *debt = (struct debt){0};
-    add_debt(invoices, "open", debt);
+    add_debt(plans, invoices, "open", debt);
     if (debt->due_ms == 0)
-        add_debt(invoices, "uncollectible", debt);
+        add_debt(plans, invoices, "uncollectible", debt);
 }
 
 /* Choosing */
@@ -623,6 +660,14 @@ static void take_none(const struct plans *plans, const json_t *subscription,
     ret->stripe_anchor_ms = stored->stripe_anchor_ms;
 }
 
+/* A larger plan is had once it is paid. */
+static bool is_switch_owed(const struct plans *plans, const struct plan *plan,
+                           const struct subscription *state, const struct debt *debt)
+{
+    return strcmp(state->status, "past_due") == 0 && debt->plan_before != NULL &&
+           plan_rank(plans, debt->plan_before) < plan_rank(plans, plan);
+}
+
 bool reading_take(const struct plans *plans, const json_t *subscription, const struct debt *debt,
                   const struct subscription *stored, void *mem, struct subscription *ret)
 {
@@ -649,6 +694,8 @@ bool reading_take(const struct plans *plans, const json_t *subscription, const s
     ret->status = status->ours;
     /* Whoever pays keeps the plan that they had, until somebody says which one the price is of. */
     ret->plan = plan != NULL ? plan->name : stored->plan;
+    if (plan != NULL && is_switch_owed(plans, plan, ret, debt))
+        ret->plan = debt->plan_before->name;
     take_anchor(subscription, price_of(item), stored, ret);
     ret->stripe_id = mem_string(mem, stripe_text(subscription, "id"));
     ret->price_id = mem_string(mem, price_of(item));

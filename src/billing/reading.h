@@ -15,10 +15,12 @@
 #include "remote/stripe.h"
 #include "store/billing.h"
 
-/* The first invoice of a subscription that is not paid; both 0: there is none. */
+/* The first invoice of a subscription that is not paid; all 0: there is none. That of a switch is
+ * due when what was paid before is over. */
 struct debt {
     int64_t due_ms;
-    int64_t service_ms; /* when that begins which it is for */
+    int64_t service_ms;             /* when that begins which it is for */
+    const struct plan *plan_before; /* what was paid before a switch that is not; NULL: no switch */
 };
 
 /* Whether it gives, or gave, something here: not if its metadata names another user. `stored` is
@@ -91,7 +93,7 @@ int64_t reading_ends_ms(const json_t *subscription);
 /* Invoices of a subscription, newest first: *debt becomes the earliest of the present debt. Drafts
  * and what was credited or paid are none, nor is what was open when a newer one was settled; what
  * was written off is owed as well, if nothing else is. */
-void reading_debt(const json_t *invoices, struct debt *debt);
+void reading_debt(const struct plans *plans, const json_t *invoices, struct debt *debt);
 
 /* The chosen one as a stored one; `stored` gives what Stripe does not know. False: its price stands
  * in no plan, and the plan is the stored one. Texts are in `mem` or `stored`. */

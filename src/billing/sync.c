@@ -113,7 +113,7 @@ enum err sync_owes(struct task *task, struct billing *billing, const json_t *sub
     stripe_put(&query, "status", "open");
     e = list_all(task, billing->stripe, "/v1/invoices", &query,
                  stripe_id_of(subscription, "customer"), &invoices, &missing);
-    reading_debt(invoices, &debt);
+    reading_debt(billing->plans, invoices, &debt);
     *ret = debt.due_ms != 0;
     return e;
 }
@@ -248,7 +248,7 @@ static enum err read_debt(struct task *task, struct billing *billing, const json
         return OK;
     if (e == OK && !json_is_array(json_object_get(call.reply, "data")))
         return fail(task, ERR_STRIPE_DOWN, "Stripe's list is none");
-    reading_debt(json_object_get(call.reply, "data"), ret);
+    reading_debt(billing->plans, json_object_get(call.reply, "data"), ret);
     return e;
 }
 

@@ -7,6 +7,7 @@ import requests
 from letters import rows
 from manus import API, KEY, run
 from stripe_double import Reply, Stripe
+from test_meanings import plan_of, runs, tell
 
 
 def sync_all(world):
@@ -134,3 +135,69 @@ def test_one_customer_whom_stripe_cannot_serve_keeps_the_others_from_nothing(wor
 def test_a_price_of_two_plans_stops_the_start(tmp_path):
     done = run("check", cwd=tmp_path, JWT_SECRET_KEY=KEY, STRIPE_PRICE_ID_BASIC="price_a", STRIPE_PRICE_ID_PRO="price_b,price_a")
     assert done.returncode == 78 and "price_a stands for basic and for pro" in done.stderr
+
+
+def test_a_larger_plan_is_had_once_it_is_paid(world):
+    user, person = world.subscriber()
+    person.card_fails()
+    person.switches(world.pro, "always_invoice")
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "past_due", 1000) and runs(world, user) == (200, "basic")
+    assert world.post(user, "cancel").status_code == 200
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "past_due", 1000)
+    world.stripe.pass_time(20 * 86400)
+    assert sync_all(world).returncode == 0 and runs(world, user) == (200, "basic")  # that is paid for the whole month
+    assert world.post(user, "resume").status_code == 200
+    person.pays_what_is_due()
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_a_larger_plan_that_is_not_paid_is_late_once_the_former_one_is_over(world):
+    user, person = world.subscriber()
+    person.card_fails()
+    person.switches(world.pro, "always_invoice")
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "past_due", 1000) and runs(world, user)[0] == 200
+    world.stripe.pass_time(10 * 86400)
+    assert sync_all(world).returncode == 0 and runs(world, user)[0] == 402
+
+
+def test_a_renewal_of_a_plan_that_was_paid_is_late_with_that_plan(world):
+    user, person = world.subscriber()
+    person.switches(world.pro, "always_invoice")
+    person.card_fails()
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "past_due", 5000)
+
+
+def test_what_was_unpaid_and_is_paid_beside_a_new_one_ends_with_a_credit(world):
+    user, person = world.subscriber()
+    with world.stripe.lock:
+        world.stripe.change(person.live(), "customer.subscription.updated", status="unpaid")
+    old = person.subscription["id"]
+    person.checks_out(world.pro, user["id"], {"user_id": user["id"]})
+    tell(world, person)
+    assert plan_of(world, user) == ("pro", "active", 5000)
+    with world.stripe.lock:
+        world.stripe.change(person.live(old), "customer.subscription.updated", status="active")
+    tell(world, person)
+    assert person.live(old)["status"] == "canceled" and world.stripe.things[person.customer]["balance"] < 0
+    assert plan_of(world, user) == ("pro", "active", 5000)
+
+
+def test_a_renewal_that_waits_for_the_holder_has_the_grace_and_no_more(world):
+    user, person = world.subscriber()
+    person.card_fails("authentication")
+    person.waits_for_the_next_period()
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "past_due", 1000) and runs(world, user)[0] == 200
+    world.stripe.pass_time(10 * 86400)
+    assert sync_all(world).returncode == 0
+    assert runs(world, user)[0] == 402
+    person.pays_what_is_due()
+    tell(world, person)
+    assert plan_of(world, user) == ("basic", "active", 1000) and runs(world, user)[0] == 200

@@ -98,7 +98,7 @@ static void try_subscription(void *mem, const json_t *reply)
     struct subscription found;
     struct debt debt = {0};
 
-    reading_debt(json_object_get(reply, "data"), &debt);
+    reading_debt(&plans, json_object_get(reply, "data"), &debt);
     try_time(debt.due_ms);
     try_time(debt.service_ms);
     (void)reading_take(&plans, reply, &debt, &stored, mem, &found);

@@ -333,9 +333,51 @@ static void test_the_debt_is_the_first_invoice_that_is_not_paid(void **state)
                                              mem_printf(*state, "[%s]", samples[i].invoices));
         struct debt debt;
 
-        reading_debt(invoices, &debt);
+        reading_debt(plans_of(*state), invoices, &debt);
         assert_int_equal(debt.due_ms, samples[i].due_s * 1000);
         assert_int_equal(debt.service_ms, samples[i].service_s * 1000);
+    }
+}
+
+static void test_before_a_switch_is_paid_what_was_paid_is_had_to_its_end(void **state)
+{
+    static const struct {
+        const char *invoices, *before;
+        int64_t due_s, service_s;
+    } samples[] = {
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 30, 'billing_reason': "
+         "'subscription_update', 'lines': {'data': [{'amount': -9, 'period': {'start': 30, 'end': "
+         "90}, 'pricing': {'price_details': {'price': 'price_basic'}}}, {'amount': 14, 'period': "
+         "{'start': 30, 'end': 90}, 'pricing': {'price_details': {'price': 'price_pro'}}}]}}",
+         "basic", 90, 90},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 30, 'billing_reason': "
+         "'subscription_update', 'lines': {'data': [{'amount': -9, 'period': {'start': 30, 'end': "
+         "90}, 'price': {'id': 'price_basic'}}]}},"
+         "{'status': 'open', 'amount_remaining': 5, 'created': 20, 'billing_reason': "
+         "'subscription_cycle', 'lines': {'data': [{'amount': 9, 'period': {'start': 19, 'end': "
+         "90}}]}}",
+         "basic", 20, 19},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 30, 'billing_reason': "
+         "'subscription_update', 'lines': {'data': [{'amount': -9, 'period': {'start': 30, 'end': "
+         "90}, 'pricing': {'price_details': {'price': 'price_other'}}}]}}",
+         NULL, 30, 0},
+        {"{'status': 'open', 'amount_remaining': 5, 'created': 30, 'billing_reason': "
+         "'subscription_cycle', 'lines': {'data': [{'amount': -9, 'period': {'start': 30, 'end': "
+         "90}, 'pricing': {'price_details': {'price': 'price_basic'}}}]}}",
+         NULL, 30, 0},
+    };
+
+    for (size_t i = 0; i < count_of(samples); i++) {
+        auto_json json_t *invoices = json_of(*state,
+                                             mem_printf(*state, "[%s]", samples[i].invoices));
+        struct debt debt;
+
+        reading_debt(plans_of(*state), invoices, &debt);
+        assert_int_equal(debt.due_ms, samples[i].due_s * 1000);
+        assert_int_equal(debt.service_ms, samples[i].service_s * 1000);
+        assert_true((debt.plan_before == NULL) == (samples[i].before == NULL));
+        if (debt.plan_before != NULL)
+            assert_string_equal(debt.plan_before->name, samples[i].before);
     }
 }
 
@@ -387,6 +429,7 @@ int main(void)
         UNIT(test_what_is_paid_comes_before_what_is_tried),
         UNIT(test_who_had_a_plan_keeps_it_while_the_price_is_unknown),
         UNIT(test_the_debt_is_the_first_invoice_that_is_not_paid),
+        UNIT(test_before_a_switch_is_paid_what_was_paid_is_had_to_its_end),
         UNIT(test_of_several_the_same_one_counts_in_every_order),
     };
 
