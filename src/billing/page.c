@@ -40,6 +40,8 @@ enum err page_close_all(struct task *task, struct billing *billing, const char *
     stripe_put_int(&query, "limit", PAGES_OPEN);
     call.form = query.s;
     e = stripe_ask(task, billing->stripe, &call);
+    if (e == ERR_STRIPE && stripe_is_missing(&call))
+        return OK; /* Stripe has lost that customer: there is nothing to close */
     data = json_object_get(call.reply, "data");
     json_array_foreach(data, i, session)
     {

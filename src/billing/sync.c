@@ -801,8 +801,6 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
 
     if (link.former != NULL)
         e = page_close_all(task, billing, link.former);
-    if (e == ERR_STRIPE)
-        e = OK; /* Stripe has lost that customer: there is nothing to close */
     if (e == OK)
         e = store_customer_link(task, billing->store, &link, &linked);
     billing_forget(billing, stranger->user_id);

@@ -537,3 +537,18 @@ def test_each_purchase_by_a_price_of_no_plan_is_told_by_itself(world):
         tell(world, person)
     found = {error for error, _ in dead(world)}
     assert len(found) == 2 and all(any(one["id"] in error for error in found) for one in world.stripe.every("subscription", customer=person.customer)[:2]), found
+
+
+def test_a_page_that_cannot_be_closed_holds_up_the_change_of_customers(world):
+    user = world.user()
+    former, session = world.checkout(user)
+    world.stripe.fails(403, on="POST /v1/checkout/sessions/.*/expire", times=100)
+    world.stripe.fails(403, on=f"GET /v1/checkout/sessions/{session}", times=100)
+    payer = pays_a_link(world, world.pro, user["id"])
+    world.deliver(payer)
+    time.sleep(1)
+    assert plan_of(world, user)[0] == "free" and world.stripe.things[session]["status"] == "open"
+    world.stripe.honest()
+    rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
+    tell(world, payer)
+    assert plan_of(world, user)[0] == "pro" and world.stripe.things[session]["status"] == "expired"
