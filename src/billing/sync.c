@@ -776,13 +776,14 @@ static enum err has_live(struct task *task, struct billing *billing,
     return e;
 }
 
+/* *ret_noted false: the user is gone meanwhile, and with them whoever would end what is paid. */
 static enum err note_other(struct task *task, struct billing *billing,
-                           const struct stranger *stranger)
+                           const struct stranger *stranger, bool *ret_noted)
 {
     const struct other_customer other = {stranger->customer_id, stranger->user_id,
                                          stranger->is_own};
 
-    return store_customer_note(task, billing->store, &other, clock_wall_ms());
+    return store_customer_note(task, billing->store, &other, clock_wall_ms(), ret_noted);
 }
 
 /* Of a customer who makes room no page may be paid any more. */
@@ -820,7 +821,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
                       const struct stranger *stranger, struct sync_outcome *ret)
 {
     struct subscription subscription;
-    bool live = false, pays = stranger->is_in_order;
+    bool live = false, pays = stranger->is_in_order, is_noted = true;
     enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
 
     if (e == ERR_NOT_FOUND) {
@@ -832,9 +833,13 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
     if (e != OK)
         return e;
     if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_own))) {
+        if (live && pays)
+            e = note_other(task, billing, stranger, &is_noted);
         ret->result = live && pays ? SYNC_PAID_TWICE : SYNC_NOBODY;
-        ret->named_id = stranger->user_id;
-        return live && pays ? note_other(task, billing, stranger) : OK;
+        ret->named_id = is_noted ? stranger->user_id : NULL;
+        if (!is_noted)
+            ret->result = SYNC_UNPLACED;
+        return e;
     }
     e = relink(task, billing, stranger, &subscription);
     if (e == OK)
@@ -849,6 +854,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
 static enum err forget_other(struct task *task, struct billing *billing, struct stranger *stranger)
 {
     const char *user_id = stranger->user_id;
+    bool is_noted;
     enum err e;
 
     stranger->user_id = NULL;
@@ -857,7 +863,7 @@ static enum err forget_other(struct task *task, struct billing *billing, struct 
     stranger->user_id = user_id;
     if (e != OK || stranger->is_missing)
         return e;
-    return stranger->is_own ? note_other(task, billing, stranger)
+    return stranger->is_own ? note_other(task, billing, stranger, &is_noted)
                             : store_customer_forget(task, billing->store, stranger->customer_id);
 }
 

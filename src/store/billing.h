@@ -170,8 +170,11 @@ struct other_customer {
     const char *customer_id, *user_id;
     bool is_own; /* made here for the user, or proved to be theirs; stays so once it is noted */
 };
+
+/* *ret_noted: the user is there still. */
 must_check enum err store_customer_note(struct task *task, struct store *store,
-                                        const struct other_customer *other, int64_t now_ms);
+                                        const struct other_customer *other, int64_t now_ms,
+                                        bool *ret_noted);
 must_check enum err store_customer_forget(struct task *task, struct store *store,
                                           const char *customer_id);
 must_check enum err store_customer_other(struct task *task, struct store *store,
@@ -376,8 +379,8 @@ struct billing_operations {
                                    const struct mail *, int64_t, enum subscription_applied *);
     enum err (*customer_link)(struct task *, struct store *, const struct customer_link *,
                               const char **);
-    enum err (*customer_note)(struct task *, struct store *, const struct other_customer *,
-                              int64_t);
+    enum err (*customer_note)(struct task *, struct store *, const struct other_customer *, int64_t,
+                              bool *);
     enum err (*customer_forget)(struct task *, struct store *, const char *);
     enum err (*customer_other)(struct task *, struct store *, const char *, bool *,
                                struct other_customer *);

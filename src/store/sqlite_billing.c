@@ -509,7 +509,7 @@ static enum err run_about(struct task *task, struct sqlite_db *db, enum sqlite_s
 }
 
 static enum err note_other(struct task *task, struct sqlite_db *db,
-                           const struct other_customer *other, int64_t now_ms)
+                           const struct other_customer *other, int64_t now_ms, int *ret_changes)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_NOTE);
 
@@ -519,7 +519,7 @@ static enum err note_other(struct task *task, struct sqlite_db *db,
         sqlite3_bind_int64(s, 3, now_ms);
         sqlite3_bind_int(s, 4, other->is_own);
     }
-    return sqlite_db_run(task, db, s, NULL);
+    return sqlite_db_run(task, db, s, ret_changes);
 }
 
 /* Of the customer's dead events those wait again that are settled by whose it is. */
@@ -550,7 +550,7 @@ static enum err note_linked(struct task *task, struct sqlite_db *db,
     if (e == OK)
         e = revive_events(task, db, link->customer_id, link->now_ms);
     if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
-        e = note_other(task, db, &former, link->now_ms);
+        e = note_other(task, db, &former, link->now_ms, NULL);
     return e;
 }
 
@@ -593,20 +593,25 @@ struct noted {
     int64_t now_ms;
     struct other_customer *rows;
     size_t count;
+    bool *ret_noted;
 };
 
 static enum err note_customer(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct noted *noted = argument;
+    int changes = 0;
+    enum err e = note_other(task, db, noted->other, noted->now_ms, &changes);
 
-    return note_other(task, db, noted->other, noted->now_ms);
+    *noted->ret_noted = e == OK && changes > 0;
+    return e;
 }
 
 static enum err customer_note(struct task *task, struct store *store,
-                              const struct other_customer *other, int64_t now_ms)
+                              const struct other_customer *other, int64_t now_ms, bool *ret_noted)
 {
-    return sqlite_writing(task, store, note_customer,
-                          &(struct noted){.other = other, .now_ms = now_ms});
+    return sqlite_writing(
+        task, store, note_customer,
+        &(struct noted){.other = other, .now_ms = now_ms, .ret_noted = ret_noted});
 }
 
 static enum err forget_customer(struct task *task, struct sqlite_db *db, void *argument)

@@ -112,7 +112,8 @@
       " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
       " AND stripe_customer_id IS ?5")                                                             \
     X(CUSTOMER_NOTE, "INSERT INTO other_customers(customer_id, user_id, noted_at, own)"            \
-                     " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(customer_id) DO UPDATE"                  \
+                     " SELECT ?1, user_id, ?3, ?4 FROM users WHERE user_id = ?2"                   \
+                     " ON CONFLICT(customer_id) DO UPDATE"                                         \
                      " SET own = excluded.own OR (own AND user_id = excluded.user_id),"            \
                      " user_id = excluded.user_id, noted_at = excluded.noted_at")                  \
     X(CUSTOMER_FORGET, "DELETE FROM other_customers WHERE customer_id = ?1")                       \

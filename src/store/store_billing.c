@@ -78,10 +78,10 @@ enum err store_customer_link(struct task *task, struct store *store,
 }
 
 enum err store_customer_note(struct task *task, struct store *store,
-                             const struct other_customer *other, int64_t now_ms)
+                             const struct other_customer *other, int64_t now_ms, bool *ret_noted)
 {
-    return OPERATION(customer_note,
-                     store->operations->billing->customer_note(task, store, other, now_ms));
+    return OPERATION(customer_note, store->operations->billing->customer_note(task, store, other,
+                                                                              now_ms, ret_noted));
 }
 
 enum err store_customer_forget(struct task *task, struct store *store, const char *customer_id)

@@ -337,6 +337,16 @@ static size_t others_of(struct task *task, const char *user_id, struct other_cus
     return count;
 }
 
+static bool note(struct task *task, const char *customer_id, const char *user_id, bool is_own,
+                 int64_t now_ms)
+{
+    const struct other_customer other = {customer_id, user_id, is_own};
+    bool is_noted;
+
+    assert_int_equal(store_customer_note(task, store, &other, now_ms, &is_noted), OK);
+    return is_noted;
+}
+
 static void test_a_former_customer_and_a_second_one_are_remembered_until_one_is_linked(void **state)
 {
     struct task *task = *state;
@@ -348,10 +358,7 @@ static void test_a_former_customer_and_a_second_one_are_remembered_until_one_is_
 
     assert_int_equal(apply(task, &said), APPLIED);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(store_customer_note(task, store,
-                                             &(struct other_customer){second, user_id, i == 0},
-                                             SAMPLE_MS + i),
-                         OK);
+        assert_true(note(task, second, user_id, i == 0, SAMPLE_MS + i));
     assert_string_equal(link_for(task, user_id, said.generation, former, next), next);
     assert_int_equal(others_of(task, user_id, &others), 2);
     assert_string_equal(others[0].customer_id, second);
@@ -374,7 +381,7 @@ test_of_other_customers_own_ones_come_first_and_each_is_known_and_forgotten(void
     bool is_found;
 
     for (int i = 0; i < 2; i++)
-        assert_int_equal(store_customer_note(task, store, &of[i], SAMPLE_MS + i), OK);
+        assert_true(note(task, of[i].customer_id, user_id, of[i].is_own, SAMPLE_MS + i));
     assert_int_equal(others_of(task, user_id, &others), 2);
     assert_string_equal(others[0].customer_id, of[0].customer_id);
     assert_false(others[1].is_own);
@@ -1425,11 +1432,11 @@ static void test_who_goes_takes_all_of_it_along_and_leaves_a_goodbye_for_stripe(
     apply(task, &state_now);
     event.customer_id = state_now.customer_id;
     put(task, &event, &said);
-    assert_int_equal(store_customer_note(
-                         task, store, &(struct other_customer){second, user_id, false}, SAMPLE_MS),
-                     OK);
+    assert_true(note(task, second, user_id, false, SAMPLE_MS));
     assert_int_equal(store_user_delete(task, store, user_id, NULL, &audit, &changed), OK);
     assert_int_equal(changed, USER_CHANGED);
+    assert_false(note(task, mem_printf(task->mem, "%s_late", second), user_id, true, SAMPLE_MS));
+    assert_int_equal(others_of(task, user_id, &others), 0);
     assert_false(has_subscription(task, user_id));
     assert_true(has_subscription(task, other));
     assert_int_equal(store_usage_days(task, store, user_id, &days, &count), OK);
