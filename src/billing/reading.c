@@ -208,6 +208,13 @@ bool reading_is_paid_plan(const struct plans *plans, const json_t *subscription)
     return reading_is_live(subscription) && plan_of(plans, subscription) != NULL;
 }
 
+bool reading_is_anothers(const struct plans *plans, const json_t *subscription,
+                         const struct subscription *stored)
+{
+    return reading_is_paid_plan(plans, subscription) &&
+           names_another(subscription, stored->user_id);
+}
+
 bool reading_gives(const struct plans *plans, const json_t *subscription)
 {
     return status_of(subscription)->is_live &&

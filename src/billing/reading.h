@@ -28,6 +28,11 @@ struct debt {
 bool reading_is_ours(const struct plans *plans, const json_t *subscription,
                      const struct subscription *stored);
 
+/* A plan is paid, and another user named: an operator says whose it is. Until then who has it by
+ * `stored` keeps it. */
+bool reading_is_anothers(const struct plans *plans, const json_t *subscription,
+                         const struct subscription *stored);
+
 /* It is live and was bought here by the user, as its metadata or a session (`is_bought`) says, but
  * its price stands in no plan. `user_id` may be NULL. */
 bool reading_is_unknown_plan(const struct plans *plans, const json_t *subscription,

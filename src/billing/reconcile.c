@@ -119,7 +119,7 @@ static enum err is_anothers(struct task *task, struct billing *billing, json_t *
 {
     enum err e = sync_name(task, billing, subscription, stored->stripe_id);
 
-    *ret = e == OK && !reading_is_ours(billing->plans, subscription, stored);
+    *ret = e == OK && reading_is_anothers(billing->plans, subscription, stored);
     return e;
 }
 

@@ -454,8 +454,7 @@ static const json_t *find_others(const struct billing *billing, const struct ans
     {
         if (links->subscription_id != NULL &&
             strcmp(links->subscription_id, stripe_text(one, "id")) == 0 &&
-            reading_is_paid_plan(billing->plans, one) &&
-            !reading_is_ours(billing->plans, one, stored))
+            reading_is_anothers(billing->plans, one, stored))
             return one;
     }
     return NULL;
@@ -470,8 +469,7 @@ static bool has_others(const struct billing *billing, const struct answer *answe
 
     json_array_foreach(answer->list, i, one)
     {
-        if (reading_is_paid_plan(billing->plans, one) &&
-            !reading_is_ours(billing->plans, one, stored))
+        if (reading_is_anothers(billing->plans, one, stored))
             return true;
     }
     return false;

@@ -552,3 +552,26 @@ def test_a_page_that_cannot_be_closed_holds_up_the_change_of_customers(world):
     rows(world.manus, "UPDATE events SET next_at = 0 WHERE state = 'waiting'")
     tell(world, payer)
     assert plan_of(world, user)[0] == "pro" and world.stripe.things[session]["status"] == "expired"
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_plan_that_names_another_user_by_now_is_kept_and_told(world, is_heard):
+    user, person = world.subscriber()
+    other = world.user()
+    tell(world, person)
+    with world.stripe.lock:
+        world.stripe.change(person.live(), "customer.subscription.updated", metadata={"user_id": other["id"]})
+    if is_heard:
+        tell(world, person)
+    else:
+        assert command(world, "sync", "--all").returncode == 0
+    wait_for_dead(world)
+    assert all("pays for a plan of the user" in error and other["id"] in error for error, _ in dead(world)), dead(world)
+    assert plan_of(world, user)[0] == "basic" and plan_of(world, other)[0] == "free" and person.subscription["status"] == "active"
+
+
+def wait_for_dead(world):
+    deadline = time.monotonic() + 10 * SLOW
+    while not dead(world):
+        assert time.monotonic() < deadline, rows(world.manus, "SELECT type, state, error FROM events")
+        time.sleep(0.05)
