@@ -1,5 +1,7 @@
 /* What people see of their plan, and administrators of everybody's. */
+#include "billing/change.h"
 #include "billing/checkout.h"
+#include "billing/portal.h"
 
 #include "api/app.h"
 #include "api/handlers.h"
@@ -49,7 +51,7 @@ static const char *portal_data(struct request *req)
     const char *url;
 
     task.deadline_ms = soon_ms < task.deadline_ms ? soon_ms : task.deadline_ms;
-    if (checkout_portal(&task, billing_of(req), req->settings, req->user->id, NULL, &url) != OK ||
+    if (portal_open(&task, billing_of(req), req->settings, req->user->id, NULL, &url) != OK ||
         *url == '\0')
         return NULL;
     put_object(&w, NULL);
@@ -193,8 +195,7 @@ static enum err open_portal(struct request *req)
 
     if (return_url == NULL)
         return_url = request_query(req, "return_url");
-    e = checkout_portal(&req->task, billing_of(req), req->settings, req->user->id, return_url,
-                        &url);
+    e = portal_open(&req->task, billing_of(req), req->settings, req->user->id, return_url, &url);
     return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : advise(req, e);
 }
 
@@ -227,7 +228,7 @@ static enum err list_invoices(struct request *req)
     struct json_writer w = reply_begin(req, &body);
     const json_t *invoice;
     size_t i;
-    enum err e = checkout_invoices(&req->task, billing_of(req), req->user->id, &invoices);
+    enum err e = portal_invoices(&req->task, billing_of(req), req->user->id, &invoices);
 
     if (e != OK)
         return advise(req, e);
@@ -264,8 +265,8 @@ static enum err preview(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, name) == NULL)
         return reply_json(req, 422, plan_problem(req, name));
-    e = checkout_preview(&req->task, billing_of(req), req->settings, req->user->id, name, &date_s,
-                         &invoice);
+    e = change_preview(&req->task, billing_of(req), req->settings, req->user->id, name, &date_s,
+                       &invoice);
     if (e != OK)
         return advise(req, e);
     put_string(&w, "plan", plans_by_name(billing_of(req)->plans, name)->name);
@@ -285,16 +286,16 @@ static enum err change_plan(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, name) == NULL)
         return reply_json(req, 422, plan_problem(req, name));
-    e = checkout_change_plan(&req->task, billing_of(req), req->settings, req->user->id, name,
-                             number_of(req, "proration_date"), &subscription);
+    e = change_switch(&req->task, billing_of(req), req->settings, req->user->id, name,
+                      number_of(req, "proration_date"), &subscription);
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
 
 static enum err cancel(struct request *req)
 {
     struct subscription subscription;
-    enum err e = checkout_cancel(&req->task, billing_of(req), req->settings, req->user->id,
-                                 &subscription);
+    enum err e = change_cancel(&req->task, billing_of(req), req->settings, req->user->id,
+                               &subscription);
 
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
@@ -302,8 +303,8 @@ static enum err cancel(struct request *req)
 static enum err resume(struct request *req)
 {
     struct subscription subscription;
-    enum err e = checkout_resume(&req->task, billing_of(req), req->settings, req->user->id,
-                                 &subscription);
+    enum err e = change_resume(&req->task, billing_of(req), req->settings, req->user->id,
+                               &subscription);
 
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }

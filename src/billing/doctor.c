@@ -230,7 +230,7 @@ static void check_prices_used(struct doctor *d)
         data = json_object_get(call.reply, "data");
         json_array_foreach(data, n, one)
         {
-            if (sync_items(d->task, d->stripe, one) == OK)
+            if (asking_items(d->task, d->stripe, one) == OK)
                 count_prices(d, &prices, one);
             else
                 say(d, false, "the items of %s cannot be read: %s", stripe_text(one, "id"),

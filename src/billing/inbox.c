@@ -1,6 +1,7 @@
 #include "billing/inbox.h"
 
 #include "billing/checkout.h"
+#include "billing/goodbye.h"
 #include "billing/notice.h"
 #include "core/clock.h"
 #include "core/crypto.h"
@@ -193,8 +194,8 @@ static enum err apply_goodbye(struct task *task, struct billing *billing, const 
                               struct sync_outcome *ret)
 {
     ret->result = SYNC_GONE;
-    return checkout_goodbye(task, billing, stripe_text(payload, "customer"),
-                            stripe_text(payload, "subscription"), stripe_text(payload, "user"));
+    return goodbye_say(task, billing, stripe_text(payload, "customer"),
+                       stripe_text(payload, "subscription"), stripe_text(payload, "user"));
 }
 
 /* A dispute names its charge alone; that names the customer. Left out if Stripe refuses to say. */

@@ -117,7 +117,7 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 static enum err is_anothers(struct task *task, struct billing *billing, json_t *subscription,
                             const struct subscription *stored, bool *ret)
 {
-    enum err e = sync_name(task, billing, subscription, stored->stripe_id);
+    enum err e = asking_name(task, billing, subscription, stored->stripe_id);
 
     *ret = e == OK && reading_is_anothers(billing->plans, subscription, stored);
     return e;
@@ -130,7 +130,7 @@ static enum err look_at(struct task *task, struct billing *billing, json_t *subs
     const char *customer_id = stripe_id_of(subscription, "customer");
     struct subscription stored;
     bool known, anothers;
-    enum err e = sync_items(task, billing->stripe, subscription);
+    enum err e = asking_items(task, billing->stripe, subscription);
 
     if (e != OK)
         return e;

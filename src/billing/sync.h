@@ -10,8 +10,7 @@
  */
 #pragma once
 
-#include "billing/billing.h"
-#include "billing/reading.h"
+#include "billing/asking.h"
 
 /* What is known of whom an event or a session concerns; any may be NULL. */
 struct sync_links {
@@ -64,28 +63,9 @@ must_check enum err sync_compare(struct task *task, struct billing *billing,
                                  const struct settings *settings, const char *user_id,
                                  const char *customer_id, bool dry, struct sync_outcome *ret);
 
-/* All subscriptions of a customer, with their latest invoices: a new array. *ret_missing: Stripe
- * knows no such customer. */
-must_check enum err sync_list(struct task *task, struct billing *billing, const char *customer_id,
-                              json_t **ret, bool *ret_missing);
-
-/* All items of a subscription that Stripe has answered with: ten of them stand in it, the others
- * are asked for and put there. */
-must_check enum err sync_items(struct task *task, struct stripe *stripe, json_t *subscription);
-
-/* The subscription's metadata name a user of ours from now on, or nobody: if it is a live one with
- * a price of a plan and names none itself, whom a session of its names. `known_id` is not asked
- * about, since whose it is stands already; it may be NULL. */
-must_check enum err sync_name(struct task *task, struct billing *billing, json_t *subscription,
-                              const char *known_id);
-
 /* Stripe says itself that the customer is deleted, or has never been. */
 must_check enum err sync_is_gone(struct task *task, struct billing *billing,
                                  const char *customer_id, bool *ret);
-
-/* Whether an invoice of the subscription is open. */
-must_check enum err sync_owes(struct task *task, struct billing *billing,
-                              const json_t *subscription, bool *ret);
 
 /* The customer that is linked is no foreign one any more (customer_is_foreign). */
 must_check enum err sync_keep_as_own(struct task *task, struct billing *billing,

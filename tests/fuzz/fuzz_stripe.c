@@ -2,8 +2,10 @@
  * store, while Stripe answers anything. The first byte says what is done; parts behind it end with
  * 0x1e: of an event the first is its body, the others are Stripe's answers one after the other,
  * each behind a byte for its status. */
+#include "billing/change.h"
 #include "billing/checkout.h"
 #include "billing/inbox.h"
+#include "billing/portal.h"
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/json.h"
@@ -197,31 +199,31 @@ static void act(struct task *task, unsigned what)
         e = sync_subscription(task, billing, &settings, &links, &outcome);
         break;
     case 2:
-        e = checkout_portal(task, billing, &settings, user.id, "https://app.example.com/x", &text);
+        e = portal_open(task, billing, &settings, user.id, "https://app.example.com/x", &text);
         assert(e != OK || text != NULL);
         break;
     case 3:
-        e = checkout_invoices(task, billing, user.id, &list);
+        e = portal_invoices(task, billing, user.id, &list);
         break;
     case 4:
-        e = checkout_preview(task, billing, &settings, user.id, "pro", &date_s, &list);
+        e = change_preview(task, billing, &settings, user.id, "pro", &date_s, &list);
         break;
     case 5:
-        e = checkout_change_plan(task, billing, &settings, user.id, "pro", 0, &found);
+        e = change_switch(task, billing, &settings, user.id, "pro", 0, &found);
         break;
     case 6:
         e = checkout_begin(task, billing, &settings, &user, &wanted, &session);
         assert(e != OK || (session.id != NULL && session.url != NULL));
         break;
     case 7:
-        e = checkout_cancel(task, billing, &settings, user.id, &found);
+        e = change_cancel(task, billing, &settings, user.id, &found);
         break;
     case 8:
         e = checkout_fulfil(task, billing, &settings, "cs_1", user.id, &text, &outcome);
         assert(e != OK || text != NULL);
         break;
     default:
-        e = checkout_resume(task, billing, &settings, user.id, &found);
+        e = change_resume(task, billing, &settings, user.id, &found);
         break;
     }
     assert(e == OK || task->err == e);
