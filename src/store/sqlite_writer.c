@@ -138,8 +138,11 @@ static bool apply_one(struct sqlite_writer *writer, struct write *w)
 {
     enum err e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE);
 
-    if (e == OK)
-        e = w->apply(w->task, &writer->db, w->argument);
+    if (e != OK) {
+        w->outcome = e; /* nothing to undo: trying to would hide why */
+        return false;
+    }
+    e = w->apply(w->task, &writer->db, w->argument);
     w->outcome = e;
     if (sqlite3_get_autocommit(writer->db.handle))
         return false; /* SQLite has rolled the whole group back */
