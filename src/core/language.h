@@ -2,6 +2,8 @@
  * Pure; any thread. */
 #pragma once
 
+#include <stdint.h>
+
 enum language { LANGUAGE_ENGLISH, LANGUAGE_ARABIC, LANGUAGES };
 
 /* "en", "ar"; NULL behind the last. By position as in enum language. */
@@ -14,3 +16,16 @@ enum language language_of_choice(const char *choice, enum language otherwise);
 struct phrase {
     const char *in[LANGUAGES];
 };
+
+/* The forms that words take behind a number, as CLDR names them. */
+enum plural {
+    PLURAL_ZERO,
+    PLURAL_ONE,
+    PLURAL_TWO,
+    PLURAL_FEW,
+    PLURAL_MANY,
+    PLURAL_OTHER,
+};
+
+/* CLDR's rule for whole numbers; the sign does not count. */
+enum plural language_plural(enum language language, int64_t number);
