@@ -10,9 +10,9 @@
 #include "http/reply.h"
 #include "mail/outbox.h"
 #include "pages_data.h"
+#include "templates.h"
 #include "viewer_data.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,64 +95,52 @@ static const char *provider_name(const struct settings *settings)
                                                        : "password";
 }
 
-static void put_source(struct text *out, const struct settings *settings, const char *label,
-                       size_t len)
+static struct page make_home(void *mem, const struct settings *settings, enum language language)
 {
-    if (settings->source_url == NULL || *settings->source_url == '\0')
-        return;
-    text_add(out, " <a href=\"");
-    text_html(out, settings->source_url);
-    text_add(out, "\">");
-    text_put(out, label, len);
-    text_add(out, "</a>");
+    struct text out = text_open(mem, 8192);
+
+    template_home_html(&out, language,
+                       &(struct template_home){
+                           .source_url = settings->source_url,
+                           .provider = provider_name(settings),
+                           .confirms = settings->email_verification &&
+                                       outbox_is_configured(settings) &&
+                                       settings->auth_provider == PROVIDER_PASSWORD,
+                           .password_min = settings->password_min,
+                       });
+    return make_page(mem, html, out.s);
 }
 
-/* {{source:LABEL}} is a link, or nothing if there is none. */
-static void put_mark(struct text *out, const struct settings *settings, const char *mark,
-                     size_t len)
+static struct page make_verify(void *mem, const struct settings *settings, enum language language)
 {
-    static const char source[] = "source:";
-    enum { SOURCE_LEN = sizeof source - 1 };
-    bool confirms = settings->email_verification && outbox_is_configured(settings) &&
-                    settings->auth_provider == PROVIDER_PASSWORD;
+    struct text out = text_open(mem, 8192);
 
-    if (len >= SOURCE_LEN && memcmp(mark, source, SOURCE_LEN) == 0)
-        put_source(out, settings, mark + SOURCE_LEN, len - SOURCE_LEN);
-    else if (strncmp(mark, "password_min}}", len + 2) == 0)
-        text_int(out, settings->password_min);
-    else if (strncmp(mark, "provider}}", len + 2) == 0)
-        text_add(out, provider_name(settings));
-    else if (strncmp(mark, "confirms}}", len + 2) == 0)
-        text_add(out, confirms ? "true" : "false");
-    else
-        assert(false && "a page has a mark that nothing fills in");
+    template_verify_html(&out, language,
+                         &(struct template_verify){.password_min = settings->password_min});
+    return make_page(mem, html, out.s);
 }
 
-/* A page with its {{marks}} filled in. */
-static struct page fill_in(void *mem, const char *page, const struct settings *settings)
+static struct page make_missing(void *mem, const struct settings *settings, enum language language)
 {
-    struct text out = text_open(mem, strlen(page) + 256);
-    const char *at, *end;
+    struct text out = text_open(mem, 2048);
 
-    for (; (at = strstr(page, "{{")) != NULL && (end = strstr(at, "}}")) != NULL; page = end + 2) {
-        text_put(&out, page, (size_t)(at - page));
-        put_mark(&out, settings, at + 2, (size_t)(end - at - 2));
-    }
-    text_add(&out, page);
+    template_missing_html(&out, language,
+                          &(struct template_missing){.source_url = settings->source_url});
     return make_page(mem, html, out.s);
 }
 
 static struct page make_docs(void *mem, const struct settings *settings)
 {
-    struct text out = text_open(mem, 8192);
+    struct text out = text_open(mem, 2048);
 
-    text_add(&out, embedded_docs_html);
-    text_printf(&out,
-                "<p id=\"source\">manus %s, commit %s of %s, under the MIT licence. This page is "
-                "Swagger UI, under <a href=\"/manus/assets/swagger-ui.LICENSE\">Apache-2.0</a>.</p>"
-                "</main></body></html>\n",
-                MANUS_VERSION, build_commit(mem), build_time(mem));
-    return fill_in(mem, out.s, settings);
+    template_docs_html(&out, LANGUAGE_ENGLISH,
+                       &(struct template_docs){
+                           .source_url = settings->source_url,
+                           .version = MANUS_VERSION,
+                           .commit = build_commit(mem),
+                           .committed_at = build_time(mem),
+                       });
+    return make_page(mem, html, out.s);
 }
 
 void pages_follow(struct pages *pages, void *mem, const struct settings *settings,
@@ -162,16 +150,13 @@ void pages_follow(struct pages *pages, void *mem, const struct settings *setting
     auto_text char *text = json_dumps(document, JSON_COMPACT);
     struct current *current = mem_new(mem, struct current);
 
-    *current = (struct current){
-        .home = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_home_en_html, settings),
-                 [LANGUAGE_ARABIC] = fill_in(mem, embedded_home_ar_html, settings)},
-        .verify = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_verify_en_html, settings),
-                   [LANGUAGE_ARABIC] = fill_in(mem, embedded_verify_ar_html, settings)},
-        .missing = {[LANGUAGE_ENGLISH] = fill_in(mem, embedded_missing_en_html, settings),
-                    [LANGUAGE_ARABIC] = fill_in(mem, embedded_missing_ar_html, settings)},
-        .docs = make_docs(mem, settings),
-        .openapi = make_page(mem, "application/json", mem_string(mem, text)),
-    };
+    for (enum language language = 0; language < LANGUAGES; language++) {
+        current->home[language] = make_home(mem, settings, language);
+        current->verify[language] = make_verify(mem, settings, language);
+        current->missing[language] = make_missing(mem, settings, language);
+    }
+    current->docs = make_docs(mem, settings);
+    current->openapi = make_page(mem, "application/json", mem_string(mem, text));
     atomic_store(&pages->current, current);
 }
 
