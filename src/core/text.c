@@ -148,31 +148,6 @@ static struct tm civil(int64_t wall_ms)
     return tm;
 }
 
-void text_html(struct text *text, const char *string)
-{
-    for (; *string != '\0'; string++) {
-        switch (*string) {
-        case '<':
-            text_add(text, "&lt;");
-            break;
-        case '>':
-            text_add(text, "&gt;");
-            break;
-        case '&':
-            text_add(text, "&amp;");
-            break;
-        case '"':
-            text_add(text, "&quot;");
-            break;
-        case '\n':
-            text_add(text, "<br>");
-            break;
-        default:
-            text_char(text, *string);
-        }
-    }
-}
-
 static void put_second(char out[TEXT_TIME_SIZE], int64_t wall_ms)
 {
     struct tm tm = civil(wall_ms);

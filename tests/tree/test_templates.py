@@ -68,3 +68,14 @@ def test_a_value_that_nothing_uses_fails(tmp_path):
 def test_words_that_are_wrong_or_missing_fail_with_their_line(tmp_path, words, line, why):
     done = compile_template(tmp_path, f"{VALUES}<p>{USES}</p>\n", words)
     assert done.returncode == 1 and re.match(rf"(words\.txt|page\.html):{line}: ", done.stderr) and why in done.stderr, done.stderr
+
+
+def test_every_word_is_used():
+    """By a template, in the plural form of a number, or by C."""
+    src = ROOT / "src"
+    words = (src / "pages" / "words.txt").read_text(encoding="utf-8")
+    templates = "".join(path.read_text(encoding="utf-8") for folder in ("pages", "mail") for path in sorted((src / folder).iterdir()) if path.suffix in (".html", ".txt"))
+    code = "".join(path.read_text(encoding="utf-8") for path in src.rglob("*.c"))
+    keys = re.findall(r"^([a-z][a-z0-9_.]*)$", words, re.M)
+    assert len(keys) > 40
+    assert [key for key in keys if f"{{words.{key}}}" not in templates and f":{key}}}" not in templates + words and f"words_{key.replace('.', '_')}(" not in code] == []
