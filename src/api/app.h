@@ -7,7 +7,11 @@
 #include "http/server.h"
 #include "watch/ready.h"
 
+struct catchup;
 struct inbox;
+struct jobs;
+struct outbox;
+struct reconcile;
 struct pages;
 struct limits;
 struct limiter;
@@ -20,7 +24,11 @@ struct app {
     struct store *store;
     struct accounts accounts;
     struct billing *billing;
+    struct outbox *outbox;
     struct inbox *inbox;
+    struct reconcile *reconcile;
+    struct catchup *catchup;
+    struct jobs *jobs;
     struct ready *ready;
     struct pages *pages;
     struct server *server; /* set before the first request */

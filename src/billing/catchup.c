@@ -13,11 +13,8 @@ enum {
     PAGES = 50, /* of one run; what is left is for the next */
     PAGE_MS = 20000,
     PACE_MS = 100,
-    START_MS = 1000,
     GO_ON_MS = 1000,
     RETRY_MS = 60 * 1000,
-    HOUR_MS = 3600 * 1000,
-    STOP_MS = 9000,
     OVERLAP_S = 600,
     LONGEST_S = 30 * 86400,
 };
@@ -27,15 +24,10 @@ static const char mark_name[] = "events";
 struct catchup {
     struct billing *billing;
     struct inbox *inbox;
-    struct lane *lane;
     const struct settings *(*settings)(void *app);
     void *app;
-    struct job job;
-    atomic_bool running, stopping;
-    _Atomic(int64_t) next_ms; /* monotonic */
-    unsigned outages;         /* after which all was looked through */
 
-    /* The run that is under way, the job's own. */
+    /* What is under way, over several runs. */
     int64_t since_s, newest_s; /* since_s 0: none is */
     size_t type;               /* the first that is asked for */
     char after[256];           /* the event behind which to go on; "": the newest */
@@ -154,86 +146,54 @@ static enum err look(struct task *task, struct catchup *c)
     return OK;
 }
 
-/* A page or the beginning. False: there is no more to do now, and the next run is due. */
-static bool go_on(struct catchup *c)
+/* A page or the beginning. *ret_more false: there is no more to do now. */
+static enum err go_on(struct task *task, struct catchup *c, struct job_run *run, bool *ret_more)
 {
     auto_tree void *mem = mem_tree(65536);
-    struct task task = {.mem = mem,
-                        .job = "catching up",
+    struct task page = {.mem = mem,
+                        .job = "catch-up",
                         .deadline_ms = clock_mono_ms() + PAGE_MS,
                         .is_repetition = true};
-    enum err e = c->since_s == 0 ? begin(&task, c) : look(&task, c);
+    enum err e = c->since_s == 0 ? begin(&page, c) : look(&page, c);
 
+    *ret_more = e == OK && c->since_s != 0;
     if (e == OK)
-        return c->since_s != 0;
-    if (e != ERR_STRIPE)
-        log_warning(&task, "the search for missed events at Stripe failed",
-                    LOG_S("detail", task.text));
+        return OK;
     c->since_s = 0;
-    atomic_store(&c->next_ms, clock_mono_ms() + (e == ERR_STRIPE ? HOUR_MS : RETRY_MS));
-    return false;
+    /* What Stripe refuses it will refuse again: that is for the next hour. */
+    if (e != ERR_STRIPE) {
+        log_warning(&page, "the search for missed events at Stripe failed", LOG_S("detail", page.text));
+        job_again(run, RETRY_MS);
+    }
+    return fail(task, e, mem_string(task->mem, page.text));
 }
 
-static void run(struct job *job)
+enum err catchup_run(struct task *task, struct catchup *c, struct job_run *run)
 {
-    struct catchup *c = container_of(job, struct catchup, job);
+    bool more = true;
 
-    atomic_store(&c->next_ms, clock_mono_ms() + HOUR_MS);
     if (!stripe_is_configured(c->settings(c->app)))
-        return;
-    for (int i = 0; i < PAGES && !atomic_load(&c->stopping); i++) {
-        if (!go_on(c))
-            return;
+        return OK;
+    for (int i = 0; i < PAGES && job_goes_on(run); i++) {
+        enum err e = go_on(task, c, run, &more);
+
+        if (!more)
+            return e;
         if (i > 0)
             usleep(PACE_MS * 1000);
     }
-    atomic_store(&c->next_ms, clock_mono_ms() + GO_ON_MS);
-}
-
-static void done(struct job *job, enum err outcome)
-{
-    struct catchup *c = container_of(job, struct catchup, job);
-
-    if (outcome != OK)
-        atomic_store(&c->next_ms, clock_mono_ms() + RETRY_MS);
-    atomic_store(&c->running, false);
+    job_again(run, GO_ON_MS);
+    return OK;
 }
 
 struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox,
-                             struct lane *lane, const struct settings *(*settings)(void *app),
-                             void *app)
+                             const struct settings *(*settings)(void *app), void *app)
 {
     struct catchup *c = mem_new(mem, struct catchup);
 
     c->billing = billing;
     c->inbox = inbox;
-    c->lane = lane;
     c->settings = settings;
     c->app = app;
-    c->job.run = run;
-    c->job.done = done;
-    atomic_init(&c->next_ms, clock_mono_ms() + START_MS);
     return c;
-}
-
-void catchup_tick(struct catchup *c)
-{
-    unsigned outages = stripe_outages(c->billing->stripe);
-
-    if ((outages == c->outages && clock_mono_ms() < atomic_load(&c->next_ms)) ||
-        atomic_exchange(&c->running, true))
-        return;
-    c->outages = outages;
-    if (lane_submit(c->lane, &c->job) != OK)
-        atomic_store(&c->running, false);
-}
-
-bool catchup_stop(struct catchup *c)
-{
-    int64_t until_ms = clock_mono_ms() + STOP_MS;
-
-    atomic_store(&c->stopping, true);
-    while (atomic_load(&c->running) && clock_mono_ms() < until_ms)
-        usleep(1000);
-    return !atomic_load(&c->running);
 }

@@ -10,13 +10,9 @@
 
 struct catchup;
 
-/* `settings` gives those in force. Close the lane before freeing it. */
+/* `settings` gives those in force. */
 struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox,
-                             struct lane *lane, const struct settings *(*settings)(void *app),
-                             void *app);
+                             const struct settings *(*settings)(void *app), void *app);
 
-/* Begins what is due, on the lane. To be called a few times a second, on one thread. */
-void catchup_tick(struct catchup *catchup);
-
-/* Nothing is begun any more; waits some seconds at most. False: it goes on. */
-bool catchup_stop(struct catchup *catchup);
+/* Looks through what is new; nothing without Stripe. */
+must_check enum err catchup_run(struct task *task, struct catchup *catchup, struct job_run *run);

@@ -14,18 +14,12 @@
 #include <string.h>
 
 enum {
-    WORKERS = 4,
     INLINE = 4, /* that are applied while Stripe waits for the reply */
     INLINE_MS = 4000,
     LEASE_MS = 8000, /* longer than one may take */
     APPLY_MS = 7000,
-    LOOK_MS = 200,
-    BATCH = 1000,
     UNPLACED_TRIES = 3, /* some seconds: who has paid may be told by an event to come */
     DUPLICATE_TRIES = 8,
-    STOP_MS = 9000,
-    SWEEP_MS = 3600 * 1000,
-    HASTEN_MS = 60 * 1000, /* at most so often */
 };
 
 #define GIVE_UP_MS (3 * INT64_C(86400000))
@@ -463,20 +457,9 @@ enum err inbox_apply(struct task *task, struct billing *billing, const struct se
 
 struct inbox {
     struct billing *billing;
-    struct lane *lane;
     const struct settings *(*settings)(void *app);
     void *app;
     atomic_int inlined;
-    struct inbox_worker {
-        struct job job;
-        struct inbox *inbox;
-        atomic_bool running;
-    } workers[WORKERS];
-    atomic_bool stopping;
-    int64_t looked_ms, swept_ms, hastened_ms;
-    unsigned outages; /* after which what waited was hastened */
-    struct job sweep, hasten;
-    atomic_bool sweeping, hastening;
 };
 
 /* Why an event is recorded and not applied; NULL: it is to be applied. `*ret_message` as in struct
@@ -637,7 +620,7 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
     delivery->event.received_ms = clock_wall_ms(); /* from when on its lease counts */
     if (!delivery->is_event)
         return keep_unreadable(task, inbox, delivery->body, delivery->len, &delivery->verdict);
-    now = atomic_fetch_add(&inbox->inlined, 1) < INLINE && !atomic_load(&inbox->stopping);
+    now = atomic_fetch_add(&inbox->inlined, 1) < INLINE;
     e = take_in(task, inbox, settings, delivery, now);
     atomic_fetch_sub(&inbox->inlined, 1);
     return e;
@@ -694,154 +677,70 @@ enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings
 
 /* Working off */
 
-static void work(struct job *job)
+enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run)
 {
-    struct inbox *inbox = container_of(job, struct inbox_worker, job)->inbox;
-
-    for (int i = 0; i < BATCH && !atomic_load(&inbox->stopping); i++) {
+    while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(16384);
-        struct task task = {.mem = mem, .job = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
+        struct task one = {.mem = mem, .job = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
         struct event_verdict verdict;
         struct event event;
         bool found = false;
-        enum err e = store_event_take(&task, inbox->billing->store, clock_wall_ms(), LEASE_MS,
+        enum err e = store_event_take(&one, inbox->billing->store, clock_wall_ms(), LEASE_MS,
                                       &found, &event);
 
         if (e == OK && !found)
-            return;
-        task.is_repetition = e == OK && event.waits > 0;
-        if (e == OK)
-            e = inbox_apply(&task, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
+            return OK;
+        one.is_repetition = e == OK && event.waits > 0;
+        if (e == OK) {
+            job_needs_help(run);
+            e = inbox_apply(&one, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
+        }
         if (e != OK) {
-            log_bounded(LOG_WARNING, &task, "the inbox of events cannot be read",
-                        LOG_S("detail", task.text));
-            return;
+            log_bounded(LOG_WARNING, &one, "the inbox of events cannot be read",
+                        LOG_S("detail", one.text));
+            return fail(task, e, mem_string(task->mem, one.text));
         }
     }
+    return OK;
 }
 
-static void worked(struct job *job, enum err outcome)
+enum err inbox_sweep(struct task *task, struct inbox *inbox, struct job_run *run)
 {
-    (void)outcome;
-    atomic_store(&container_of(job, struct inbox_worker, job)->running, false);
-}
-
-static void run_sweep(struct job *job)
-{
-    struct inbox *inbox = container_of(job, struct inbox, sweep);
-    auto_tree void *mem = mem_tree(1024);
-    struct task task = {
-        .mem = mem, .job = "inbox sweep", .deadline_ms = clock_mono_ms() + APPLY_MS};
     unsigned count = 1;
     enum err e = OK;
 
-    while (e == OK && count > 0 && !atomic_load(&inbox->stopping))
-        e = store_event_sweep(&task, inbox->billing->store, clock_wall_ms() - KEPT_MS, &count);
+    while (e == OK && count > 0 && job_goes_on(run)) {
+        task->deadline_ms = clock_mono_ms() + APPLY_MS;
+        e = store_event_sweep(task, inbox->billing->store, clock_wall_ms() - KEPT_MS, &count);
+    }
     if (e != OK)
-        log_bounded(LOG_WARNING, &task, "old events cannot be removed", LOG_S("detail", task.text));
+        log_bounded(LOG_WARNING, task, "old events cannot be removed", LOG_S("detail", task->text));
+    return e;
 }
 
-static void swept(struct job *job, enum err outcome)
+enum err inbox_hasten(struct task *task, struct inbox *inbox, struct job_run *run)
 {
-    (void)outcome;
-    atomic_store(&container_of(job, struct inbox, sweep)->sweeping, false);
-}
-
-/* Stripe is there again: what has failed meanwhile may wait for up to an hour. */
-static void run_hasten(struct job *job)
-{
-    struct inbox *inbox = container_of(job, struct inbox, hasten);
-    auto_tree void *mem = mem_tree(1024);
-    struct task task = {
-        .mem = mem, .id = "inbox hasten", .deadline_ms = clock_mono_ms() + APPLY_MS};
     unsigned count = 0;
-    enum err e = store_events_hasten(&task, inbox->billing->store, clock_wall_ms(), &count);
+    enum err e;
 
+    (void)run;
+    task->deadline_ms = clock_mono_ms() + APPLY_MS;
+    e = store_events_hasten(task, inbox->billing->store, clock_wall_ms(), &count);
     if (e != OK)
-        log_warning(&task, "waiting events cannot be retried early", LOG_S("detail", task.text));
+        log_warning(task, "waiting events cannot be retried early", LOG_S("detail", task->text));
     else if (count > 0)
-        log_info(&task, "Stripe answers again: failed events are retried now",
+        log_info(task, "Stripe answers again: failed events are retried now",
                  LOG_I("events", count));
+    return e;
 }
 
-static void hastened(struct job *job, enum err outcome)
-{
-    (void)outcome;
-    atomic_store(&container_of(job, struct inbox, hasten)->hastening, false);
-}
-
-static void hasten(struct inbox *inbox, int64_t now_ms)
-{
-    unsigned outages = stripe_outages(inbox->billing->stripe);
-
-    if (outages == inbox->outages || now_ms - inbox->hastened_ms < HASTEN_MS ||
-        atomic_exchange(&inbox->hastening, true))
-        return;
-    inbox->outages = outages;
-    inbox->hastened_ms = now_ms;
-    if (lane_submit(inbox->lane, &inbox->hasten) != OK)
-        atomic_store(&inbox->hastening, false);
-}
-
-struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
+struct inbox *inbox_open(void *mem, struct billing *billing,
                          const struct settings *(*settings)(void *app), void *app)
 {
     struct inbox *inbox = mem_new(mem, struct inbox);
 
     inbox->billing = billing;
-    inbox->lane = lane;
     inbox->settings = settings;
     inbox->app = app;
-    inbox->sweep.run = run_sweep;
-    inbox->sweep.done = swept;
-    inbox->hasten.run = run_hasten;
-    inbox->hasten.done = hastened;
-    inbox->hastened_ms = clock_mono_ms() - HASTEN_MS;
-    for (size_t i = 0; i < WORKERS; i++) {
-        inbox->workers[i].inbox = inbox;
-        inbox->workers[i].job.run = work;
-        inbox->workers[i].job.done = worked;
-    }
     return inbox;
-}
-
-void inbox_tick(struct inbox *inbox)
-{
-    int64_t now_ms = clock_mono_ms();
-
-    if (now_ms - inbox->looked_ms < LOOK_MS)
-        return;
-    inbox->looked_ms = now_ms;
-    hasten(inbox, now_ms);
-    for (size_t i = 0; i < WORKERS; i++) {
-        struct inbox_worker *worker = &inbox->workers[i];
-
-        if (!atomic_exchange(&worker->running, true) &&
-            lane_submit(inbox->lane, &worker->job) != OK)
-            atomic_store(&worker->running, false);
-    }
-    if (now_ms - inbox->swept_ms < SWEEP_MS || atomic_exchange(&inbox->sweeping, true))
-        return;
-    inbox->swept_ms = now_ms;
-    if (lane_submit(inbox->lane, &inbox->sweep) != OK)
-        atomic_store(&inbox->sweeping, false);
-}
-
-static bool is_busy(const struct inbox *inbox)
-{
-    bool busy = atomic_load(&inbox->sweeping) || atomic_load(&inbox->hastening);
-
-    for (size_t i = 0; i < WORKERS; i++)
-        busy = busy || atomic_load(&inbox->workers[i].running);
-    return busy;
-}
-
-bool inbox_stop(struct inbox *inbox)
-{
-    int64_t until_ms = clock_mono_ms() + STOP_MS;
-
-    atomic_store(&inbox->stopping, true);
-    while (is_busy(inbox) && clock_mono_ms() < until_ms)
-        usleep(1000);
-    return !is_busy(inbox);
 }

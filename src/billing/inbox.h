@@ -9,21 +9,22 @@
 #pragma once
 
 #include "billing/sync.h"
-#include "core/lane.h"
+#include "job/jobs.h"
 
 struct inbox;
 
-/* `settings` gives those in force. Close the lane before freeing it. */
-struct inbox *inbox_open(void *mem, struct billing *billing, struct lane *lane,
+/* `settings` gives those in force. */
+struct inbox *inbox_open(void *mem, struct billing *billing,
                          const struct settings *(*settings)(void *app), void *app);
 
-/* Applies what is due, on the lane, unless enough of that is under way. To be called a few times a
- * second, on one thread. */
-void inbox_tick(struct inbox *inbox);
+/* Applies what is due. Any number of runs at a time; each that finds something calls for help. */
+must_check enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run);
 
-/* Nothing is begun any more. Waits some seconds at most for what is under way; false: it goes on,
- * and the store must not be closed under it. After the last inbox_tick(). */
-bool inbox_stop(struct inbox *inbox);
+/* Stripe is there again: what has failed meanwhile is due now. */
+must_check enum err inbox_hasten(struct task *task, struct inbox *inbox, struct job_run *run);
+
+/* Removes what was done long ago. */
+must_check enum err inbox_sweep(struct task *task, struct inbox *inbox, struct job_run *run);
 
 enum event_result {
     EVENT_APPLIED,

@@ -16,20 +16,13 @@ enum {
     PAGE_MS = 60000,
     ONE_MS = 15000, /* whoever waits for the same user waits for this */
     PACE_MS = 50,   /* between two of the daily comparison: Stripe's rates are for customers */
-    HOUR_MS = 3600 * 1000,
-    DAY_MS = 24 * HOUR_MS,
-    TOLD_MS = 3 * DAY_MS, /* before a trial ends */
-    STOP_MS = 9000,
+    TOLD_MS = 3 * 86400 * 1000, /* before a trial ends */
 };
 
 struct reconcile {
     struct billing *billing;
-    struct lane *lane;
     const struct settings *(*settings)(void *app);
     void *app;
-    struct job job;
-    atomic_bool running, stopping;
-    int64_t begun_ms, compared_ms; /* monotonic */
 };
 
 static const char *or_none(const char *text)
@@ -203,32 +196,34 @@ enum err reconcile_find(struct task *task, struct billing *billing, struct find_
     return OK;
 }
 
-static void find_unlinked(struct reconcile *r)
+static enum err find_unlinked(struct task *task, struct reconcile *r, struct job_run *run)
 {
     struct find_cursor cursor = {0};
     unsigned found = 0;
     enum err e = OK;
 
-    for (int i = 0; i < STRIPE_PAGES && e == OK && !cursor.is_done; i++) {
+    for (int i = 0; i < STRIPE_PAGES && e == OK && !cursor.is_done && job_goes_on(run); i++) {
         auto_tree void *mem = mem_tree(65536);
-        struct task task = {
+        struct task page = {
             .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
 
-        if (atomic_load(&r->stopping))
-            break;
-        e = reconcile_find(&task, r->billing, &cursor, &found);
-        if (e != OK)
-            log_warning(&task, "the paid subscriptions could not be listed",
-                        LOG_S("detail", task.text));
+        e = reconcile_find(&page, r->billing, &cursor, &found);
+        if (e != OK) {
+            log_warning(&page, "the paid subscriptions could not be listed",
+                        LOG_S("detail", page.text));
+            (void)fail(task, e, mem_string(task->mem, page.text));
+        }
         usleep(PACE_MS * 1000);
     }
     if (found > 0)
-        log_warning(NULL, "paid subscriptions belong to no user", LOG_I("subscriptions", found));
+        log_warning(NULL, "paid subscriptions belong to no user",
+                    LOG_I("subscriptions", found));
+    return e;
 }
 
 /* The daily job */
 
-static void compare_all(struct reconcile *r)
+static enum err compare_all(struct task *task, struct reconcile *r, struct job_run *run)
 {
     struct reconcile_counts counts = {0};
     int64_t cursor = 0;
@@ -236,97 +231,66 @@ static void compare_all(struct reconcile *r)
 
     do {
         auto_tree void *mem = mem_tree(65536);
-        struct task task = {
+        struct task page = {
             .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
 
-        e = reconcile_page(&task, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
+        e = reconcile_page(&page, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
                            &cursor);
-        if (e != OK)
-            log_warning(&task, "the comparison with Stripe was aborted",
-                        LOG_S("detail", task.text));
+        if (e != OK) {
+            log_warning(&page, "the comparison with Stripe was aborted",
+                        LOG_S("detail", page.text));
+            (void)fail(task, e, mem_string(task->mem, page.text));
+        }
         usleep(PAGE * PACE_MS * 1000);
-    } while (e == OK && cursor != 0 && !atomic_load(&r->stopping));
+    } while (e == OK && cursor != 0 && job_goes_on(run));
     log_info(NULL, "compared with Stripe", LOG_I("compared", counts.compared),
              LOG_I("different", counts.different), LOG_I("failed", counts.failed));
+    return e;
 }
 
-static void tell_of_trials(struct reconcile *r)
+enum err reconcile_trials(struct task *task, struct reconcile *r, struct job_run *run)
 {
-    auto_tree void *mem = mem_tree(65536);
-    struct task task = {.mem = mem, .job = "trials", .deadline_ms = clock_mono_ms() + PAGE_MS};
     int64_t now_ms = clock_wall_ms();
-    struct subscription *rows;
     size_t count = 1;
     enum err e = OK;
 
-    while (e == OK && count > 0 && !atomic_load(&r->stopping)) {
-        e = store_trials_ending(&task, r->billing->store, now_ms, now_ms + TOLD_MS, &rows, &count);
+    while (e == OK && count > 0 && job_goes_on(run)) {
+        struct subscription *rows;
+
+        task->deadline_ms = clock_mono_ms() + PAGE_MS;
+        e = store_trials_ending(task, r->billing->store, now_ms, now_ms + TOLD_MS, &rows, &count);
         for (size_t i = 0; e == OK && i < count; i++) {
-            const struct mail *mail = notice_of_trial(&task, r->billing, r->settings(r->app),
+            const struct mail *mail = notice_of_trial(task, r->billing, r->settings(r->app),
                                                       &rows[i]);
             bool told;
 
-            e = store_trial_told(&task, r->billing->store, rows[i].user_id, mail, &told);
+            e = store_trial_told(task, r->billing->store, rows[i].user_id, mail, &told);
         }
     }
     if (e != OK)
-        log_warning(&task, "users whose trial ends could not be notified",
-                    LOG_S("detail", task.text));
+        log_warning(task, "users whose trial ends could not be notified", LOG_S("detail", task->text));
+    return e;
 }
 
-static void run(struct job *job)
+/* One fails without the other. */
+enum err reconcile_run(struct task *task, struct reconcile *r, struct job_run *run)
 {
-    struct reconcile *r = container_of(job, struct reconcile, job);
-    int64_t now_ms = clock_mono_ms();
+    enum err compared, found;
 
-    tell_of_trials(r);
-    if (now_ms - r->compared_ms < DAY_MS || !stripe_is_configured(r->settings(r->app)))
-        return;
-    r->compared_ms = now_ms;
-    compare_all(r);
-    find_unlinked(r);
+    if (!stripe_is_configured(r->settings(r->app)))
+        return OK;
+    compared = compare_all(task, r, run);
+    found = find_unlinked(task, r, run);
+    return compared != OK ? compared : found;
 }
 
-static void done(struct job *job, enum err outcome)
-{
-    (void)outcome;
-    atomic_store(&container_of(job, struct reconcile, job)->running, false);
-}
-
-struct reconcile *reconcile_open(void *mem, struct billing *billing, struct lane *lane,
+struct reconcile *reconcile_open(void *mem, struct billing *billing,
                                  const struct settings *(*settings)(void *app), void *app)
 {
     struct reconcile *r = mem_new(mem, struct reconcile);
 
     r->billing = billing;
-    r->lane = lane;
     r->settings = settings;
     r->app = app;
-    r->job.run = run;
-    r->job.done = done;
-    r->begun_ms = clock_mono_ms() - HOUR_MS;
-    /* What was missed while nothing ran is found an hour after the start. */
-    r->compared_ms = clock_mono_ms() - DAY_MS + HOUR_MS / 2;
     return r;
-}
-
-void reconcile_tick(struct reconcile *r)
-{
-    int64_t now_ms = clock_mono_ms();
-
-    if (now_ms - r->begun_ms < HOUR_MS || atomic_exchange(&r->running, true))
-        return;
-    r->begun_ms = now_ms;
-    if (lane_submit(r->lane, &r->job) != OK)
-        atomic_store(&r->running, false);
-}
-
-bool reconcile_stop(struct reconcile *r)
-{
-    int64_t until_ms = clock_mono_ms() + STOP_MS;
-
-    atomic_store(&r->stopping, true);
-    while (atomic_load(&r->running) && clock_mono_ms() < until_ms)
-        usleep(1000);
-    return !atomic_load(&r->running);
 }

@@ -5,19 +5,21 @@
 #pragma once
 
 #include "billing/sync.h"
-#include "core/lane.h"
+#include "job/jobs.h"
 
 struct reconcile;
 
-/* `settings` gives those in force. Close the lane before freeing it. */
-struct reconcile *reconcile_open(void *mem, struct billing *billing, struct lane *lane,
+/* `settings` gives those in force. */
+struct reconcile *reconcile_open(void *mem, struct billing *billing,
                                  const struct settings *(*settings)(void *app), void *app);
 
-/* Begins what is due, on the lane. To be called a few times a second, on one thread. */
-void reconcile_tick(struct reconcile *reconcile);
+/* All that are stored, and all that Stripe has; nothing without Stripe. */
+must_check enum err reconcile_run(struct task *task, struct reconcile *reconcile,
+                                  struct job_run *run);
 
-/* Nothing is begun any more; waits some seconds at most. False: it goes on. */
-bool reconcile_stop(struct reconcile *reconcile);
+/* Mails to those whose trial ends soon. */
+must_check enum err reconcile_trials(struct task *task, struct reconcile *reconcile,
+                                     struct job_run *run);
 
 struct reconcile_counts {
     unsigned compared, different, failed;

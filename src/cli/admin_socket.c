@@ -1,5 +1,6 @@
 #include "cli/admin_socket.h"
 
+#include "api/jobs.h"
 #include "api/limits.h"
 #include "billing/admin.h"
 #include "core/clock.h"
@@ -135,6 +136,8 @@ static void answer(const struct admin_socket *s, int fd)
         return;
     if (strcmp(request.command, "limits") == 0)
         e = run_limits(&task, s->app, &request, &out);
+    else if (strcmp(request.command, "jobs") == 0)
+        e = app_jobs_command(&task, s->app->jobs, request.action, request.who, &out);
     else if (strcmp(request.command, "billing") == 0)
         e = billing_run(&task, s->app->billing, app_settings(s->app),
                         &(struct billing_request){request.action, request.who, request.actor},

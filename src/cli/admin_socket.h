@@ -1,5 +1,5 @@
-/* How `manus admin`, `mail`, `limits` and `billing` reach the server that has the store: a Unix
- * socket in DATA_DIR that only its owner and root may use. One question and one answer a
+/* How `manus admin`, `mail`, `jobs`, `limits` and `billing` reach the server that has the store: a
+ * Unix socket in DATA_DIR that only its owner and root may use. One question and one answer a
  * connection, each a line of JSON:
  * {"command":…,"action":…,"who":…,"fullname":…,"option":…} and
  * {"failed":bool,"text":…}. */

@@ -26,6 +26,12 @@ struct arguments {
         "env-file", "FILE", "Read settings from FILE instead of .env in the working folder."       \
     }
 
+static const struct action_row jobs_actions[] = {
+    {"list", "Show the schedule, last attempt, last success, next run and holder of each job."},
+    {"run NAME", "Run a job now and print how it ended."},
+    {0},
+};
+
 static const struct action_row limits_actions[] = {
     {"show KEY", "Show how many requests a key has left, and when it resets."},
     {"show --top", "Show the clients and users with the most requests."},
@@ -98,6 +104,17 @@ const struct command_row cli_commands[] = {
      .examples = {{"manus mail list", "List the unsent mails with the last error of each."},
                   {"manus mail retry 17", "Retry mail 17 now."}},
      .run = command_mail},
+    {.name = "jobs",
+     .words = {"ACTION", "NAME"},
+     .summary = "List the recurring jobs, or run one now.",
+     .details =
+         "The running server does the work. If no server runs, list shows what the store knows "
+         "and run does the work itself.",
+     .options = {ENV_FILE},
+     .actions = jobs_actions,
+     .examples = {{"manus jobs list", "Show when each job ran and when it runs next."},
+                  {"manus jobs run reconcile", "Compare all subscriptions with Stripe now."}},
+     .run = command_jobs},
     {.name = "limits",
      .words = {"ACTION", "WHAT"},
      .summary = "Show or reset rate limits, ban a network, or test a rule.",

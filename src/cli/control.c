@@ -3,12 +3,9 @@
 #include "api/limits.h"
 #include "api/pages.h"
 #include "api/routes.h"
-#include "billing/catchup.h"
-#include "billing/inbox.h"
-#include "billing/reconcile.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "mail/outbox.h"
+#include "job/jobs.h"
 #include "watch/figures.h"
 
 #include <systemd/sd-daemon.h>
@@ -16,18 +13,12 @@
 enum {
     TICK_MS = 250,
     STOPPING_TICK_MS = 5,
-    TICKS_LOST = 8, /* a hangup comes with the loss of the terminal, or never */
-    SWEEP_MS = 10 * 60 * 1000,
-    FIRST_SWEEP_MS = 2000, /* also where nothing runs for ten minutes */
-    SWEEP_ROUNDS = 100,
-    ERASE_MS = 6 * 60 * 60 * 1000, /* docs/backup.md promises a day */
-    HANG_MS = 1000,                /* for connections to close after they were aborted */
-    RETIRED_MS = 10 * 60 * 1000,   /* longer than any request lives */
+    TICKS_LOST = 8,              /* a hangup comes with the loss of the terminal, or never */
+    HANG_MS = 1000,              /* for connections to close after they were aborted */
+    RETIRED_MS = 10 * 60 * 1000, /* longer than any request lives */
     RETIRED = 64,
     INSIST_MS = 1000,
 };
-
-#define DAY_MS INT64_C(86400000)
 
 /* A sign of life that each loop gives when asked. */
 struct pulse {
@@ -42,7 +33,6 @@ struct control {
     uv_timer_t tick;
 
     int64_t stopping_ms;    /* since when; 0: not yet */
-    atomic_bool stops;      /* the same, for the job that sweeps */
     int64_t interrupted_ms; /* when somebody at a keyboard first asked; 0: not yet */
     bool draining, aborted, hangs;
     bool on_terminal[2]; /* standard input and output, at the start */
@@ -51,10 +41,6 @@ struct control {
 
     struct pulse *pulses;
     int64_t watchdog_ms, pulsed_ms; /* the interval, 0: none; the last sign to the manager */
-
-    struct job sweep;
-    atomic_bool sweeping;
-    int64_t swept_ms;
 
     /* Settings that were replaced, and may still be read by a request. */
     struct retired {
@@ -94,7 +80,7 @@ static void on_stop(uv_signal_t *signal, int number)
     if (c->stopping_ms != 0)
         return;
     c->stopping_ms = now_ms;
-    atomic_store(&c->stops, true);
+    jobs_stop_begin(c->program->app.jobs);
     log_info(NULL, "stopping", LOG_I("signal", number));
     sd_notify(0, "STOPPING=1");
     server_stop_keeping_alive(c->program->app.server);
@@ -263,67 +249,6 @@ static void feed_watchdog(struct control *c)
     }
 }
 
-typedef enum err sweep_some(struct task *, struct store *, int64_t, unsigned *);
-
-/* In small writes, between which others have their turn. */
-static void sweep_all(struct control *c, const char *what, sweep_some *some, int64_t before_ms)
-{
-    auto_tree void *mem = mem_tree(1024);
-    struct task task = {.mem = mem, .job = "sweep"};
-    unsigned count = 1, total = 0;
-    enum err e = OK;
-
-    for (int i = 0; i < SWEEP_ROUNDS && e == OK && count > 0 && !atomic_load(&c->stops); i++) {
-        task.deadline_ms = clock_mono_ms() + 10000;
-        count = 0;
-        e = some(&task, c->program->app.store, before_ms, &count);
-        total += count;
-    }
-    if (e != OK)
-        log_warning(&task, "expired data cannot be removed", LOG_S("what", what),
-                    LOG_S("detail", task.text));
-    else if (total > 0)
-        log_info(&task, "expired data removed", LOG_S("what", what), LOG_I("count", total));
-}
-
-static enum err sweep_audit(struct task *task, struct store *store, int64_t before_ms,
-                            unsigned *ret_count)
-{
-    return store_audit_sweep(task, store, before_ms, clock_wall_ms() + DAY_MS, ret_count);
-}
-
-static void run_sweep(struct job *job)
-{
-    struct control *c = container_of(job, struct control, sweep);
-    int64_t audit_days = app_settings(&c->program->app)->audit_days;
-    int64_t now_ms = clock_wall_ms();
-
-    sweep_all(c, "expired sessions", store_session_sweep, now_ms);
-    sweep_all(c, "traces of removed names", store_erase, now_ms - ERASE_MS);
-    if (audit_days > 0)
-        sweep_all(c, "audit trail", sweep_audit, now_ms - audit_days * DAY_MS);
-}
-
-static void end_sweep(struct job *job, enum err outcome)
-{
-    (void)outcome;
-    atomic_store(&container_of(job, struct control, sweep)->sweeping, false);
-}
-
-static void sweep(struct control *c)
-{
-    int64_t now_ms = clock_mono_ms();
-
-    if (now_ms - c->swept_ms < SWEEP_MS || atomic_load(&c->sweeping))
-        return;
-    c->swept_ms = now_ms;
-    atomic_store(&c->sweeping, true);
-    c->sweep.run = run_sweep;
-    c->sweep.done = end_sweep;
-    if (lane_submit(c->program->lanes[LANE_JOB], &c->sweep) != OK)
-        atomic_store(&c->sweeping, false);
-}
-
 static void on_tick(uv_timer_t *timer)
 {
     struct control *c = timer->data;
@@ -339,12 +264,7 @@ static void on_tick(uv_timer_t *timer)
     if (c->stopping_ms != 0) {
         go_on_stopping(c);
     } else {
-        sweep(c);
         figures_tick(c->program->figures);
-        outbox_tick(c->program->outbox);
-        inbox_tick(c->program->app.inbox);
-        reconcile_tick(c->program->reconcile);
-        catchup_tick(c->program->catchup);
     }
 }
 
@@ -406,7 +326,6 @@ struct control *control_open(struct program *program)
 
 bool control_run(struct control *c)
 {
-    c->swept_ms = clock_mono_ms() - SWEEP_MS + FIRST_SWEEP_MS;
     c->tick.data = c;
     uv_timer_init(&c->uv, &c->tick);
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);

@@ -16,10 +16,7 @@ struct program {
     unsigned loop_count;
     struct redis_target *redis; /* NULL: none is configured */
     struct admin_socket *admin; /* NULL: there is none */
-    struct outbox *outbox;
     struct figures *figures;
-    struct reconcile *reconcile;
-    struct catchup *catchup;
 };
 
 struct control;

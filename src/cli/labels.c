@@ -1,5 +1,6 @@
 #include "cli/labels.h"
 
+#include "api/jobs.h"
 #include "api/limits.h"
 #include "api/routes.h"
 #include "core/metrics.h"
@@ -23,4 +24,5 @@ void labels_name(void *mem, unsigned loops)
     metric_name_values(LABEL_peer, peers, count_of(peers));
     limits_name_metrics(mem, routes);
     store_name_metrics();
+    app_jobs_name_metrics();
 }

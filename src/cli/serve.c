@@ -1,11 +1,9 @@
 #include "account/provider.h"
 #include "api/gate.h"
+#include "api/jobs.h"
 #include "api/limits.h"
 #include "api/pages.h"
 #include "api/routes.h"
-#include "billing/catchup.h"
-#include "billing/inbox.h"
-#include "billing/reconcile.h"
 #include "cli/admin_socket.h"
 #include "cli/control.h"
 #include "cli/labels.h"
@@ -31,6 +29,7 @@ enum {
     QUEUED = 1024,
     QUEUED_MS = 2000,
     HASH_NICE = 5,
+    JOBS_STOP_MS = 9000,
 };
 
 static unsigned processors(void)
@@ -76,7 +75,7 @@ static void open_lanes(struct program *p)
         [LANE_REMOTE] = {lane_names[LANE_REMOTE], 16, QUEUED, QUEUED_MS, 0,
                          LANE_LABEL(LANE_REMOTE)},
         [LANE_EVENT] = {lane_names[LANE_EVENT], 16, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_EVENT)},
-        [LANE_JOB] = {lane_names[LANE_JOB], 2, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_JOB)},
+        [LANE_JOB] = {lane_names[LANE_JOB], 6, QUEUED, QUEUED_MS, 0, LANE_LABEL(LANE_JOB)},
     };
 
     for (int i = 0; i < LANE_COUNT; i++) {
@@ -201,21 +200,24 @@ static int cannot(const char *why)
 /* After the last connection: nothing runs on the loops and for requests on the lanes. */
 static void close_down(struct program *p)
 {
+    bool ended;
+
     server_abort(p->app.server);
+    jobs_stop_begin(p->app.jobs);
     limiter_stop(p->app.limiter);
     for (unsigned i = 0; i < p->loop_count; i++)
         loop_stop(p->loops[i]);
     for (unsigned i = 0; i < p->loop_count; i++)
         loop_join(p->loops[i]);
     admin_socket_close(p->admin);
+    ended = jobs_stop_wait(p->app.jobs, JOBS_STOP_MS);
     lane_close(p->lanes[LANE_HASH]);
     lane_close(p->lanes[LANE_JOB]);
     lane_close(p->lanes[LANE_STORE]);
     lane_close(p->lanes[LANE_WRITE]);
     limiter_close(p->app.limiter);
     /* What it has acknowledged is durable without being closed. */
-    if (inbox_stop(p->app.inbox) && reconcile_stop(p->reconcile) && catchup_stop(p->catchup) &&
-        outbox_stop(p->outbox))
+    if (ended)
         store_close(p->app.store);
     log_info(NULL, "stopped");
     log_stop();
@@ -242,15 +244,11 @@ static void open_limiter(struct program *p)
     limiter_set_fallback(p->app.limiter, (enum fallback)p->settings->rate_limit_fallback);
 }
 
-static void open_jobs(struct program *p)
+static bool open_jobs(struct program *p, const char **ret_why)
 {
-    struct lane *events = p->lanes[LANE_EVENT];
-
     p->figures = figures_open(p->mem, p->app.store, p->lanes[LANE_JOB]);
-    p->outbox = outbox_open(p->mem, p->app.store, p->lanes[LANE_REMOTE], app_settings, &p->app);
-    p->app.inbox = inbox_open(p->mem, p->app.billing, events, app_settings, &p->app);
-    p->reconcile = reconcile_open(p->mem, p->app.billing, events, app_settings, &p->app);
-    p->catchup = catchup_open(p->mem, p->app.billing, p->app.inbox, events, app_settings, &p->app);
+    p->app.jobs = app_jobs_open(p->mem, &p->app, p->lanes, ret_why);
+    return p->app.jobs != NULL;
 }
 
 static int serve(struct program *p)
@@ -294,10 +292,12 @@ static int serve(struct program *p)
     p->app.ready = ready_open(p->mem, p->settings, p->redis, limit_probe, p->app.store,
                               p->lanes[LANE_STORE], p->lanes[LANE_REMOTE]);
     app_prepare(&p->app, p->mem);
-    open_jobs(p);
+    if (!open_jobs(p, &why))
+        return cannot(why);
     start_loops(p);
     limiter_start(p->app.limiter, p->loops, p->loop_count, p->lanes[LANE_REMOTE]);
     p->app.server = new_server(p, listeners, descriptors);
+    jobs_start(p->app.jobs);
     p->admin = admin_socket_open(p->mem, &p->app, p->settings);
     if (p->settings->rate_limit_enabled)
         limiter_wait_for_redis(p->app.limiter);

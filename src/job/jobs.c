@@ -563,21 +563,32 @@ void jobs_stop_begin(struct jobs *jobs)
     pthread_mutex_unlock(&jobs->lock);
 }
 
-/* Under the lock. */
-static bool is_at_work(const struct jobs *jobs)
+/* Under the lock: something runs; for how long the longest of it is waited for, within the budget.
+ */
+static bool is_at_work(const struct jobs *jobs, int64_t budget_ms, int64_t *ret_wait_ms)
 {
     bool busy = jobs->keeps;
 
+    *ret_wait_ms = busy ? budget_ms : 0;
     for (size_t i = 0; i < jobs->count; i++) {
-        for (unsigned k = 0; k < jobs->entries[i].row->workers; k++)
-            busy = busy || jobs->entries[i].runs[k].running;
+        const struct entry *entry = &jobs->entries[i];
+        int64_t most_ms = entry->row->stop_ms;
+
+        if (most_ms == 0 || most_ms > budget_ms)
+            most_ms = budget_ms;
+        for (unsigned k = 0; k < entry->row->workers; k++) {
+            if (!entry->runs[k].running)
+                continue;
+            busy = true;
+            *ret_wait_ms = most_ms > *ret_wait_ms ? most_ms : *ret_wait_ms;
+        }
     }
     return busy;
 }
 
 bool jobs_stop_wait(struct jobs *jobs, int64_t budget_ms)
 {
-    struct timespec until = clock_deadline(budget_ms);
+    int64_t since_ms = clock_mono_ms(), wait_ms;
     bool busy;
 
     jobs_stop_begin(jobs);
@@ -585,9 +596,14 @@ bool jobs_stop_wait(struct jobs *jobs, int64_t budget_ms)
         pthread_join(jobs->thread, NULL);
     jobs->has_thread = false;
     pthread_mutex_lock(&jobs->lock);
-    while (is_at_work(jobs) && pthread_cond_timedwait(&jobs->ended, &jobs->lock, &until) == 0) {
+    while ((busy = is_at_work(jobs, budget_ms, &wait_ms))) {
+        int64_t left_ms = since_ms + wait_ms - clock_mono_ms();
+        struct timespec until = clock_deadline(left_ms);
+
+        if (left_ms <= 0)
+            break;
+        pthread_cond_timedwait(&jobs->ended, &jobs->lock, &until);
     }
-    busy = is_at_work(jobs);
     pthread_mutex_unlock(&jobs->lock);
     return !busy;
 }

@@ -26,6 +26,7 @@ struct job_row {
     int64_t jitter_ms; /* at most so much later, by chance */
     int64_t gap_ms;    /* at least so long after the last beginning, whoever wakes it */
     int64_t budget_ms; /* that one run may take */
+    int64_t stop_ms;   /* that a stop waits for it at most; 0: for the whole budget of the stop */
     unsigned lane;     /* a number among those of jobs_open() */
     unsigned workers;  /* at a time here; JOB_WORKERS at most */
     bool once;         /* over all instances, one at a time; it has one worker */

@@ -9,35 +9,20 @@
 #include "remote/smtp.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum {
-    DELIVERERS = 3, /* at a time, so that one hanging delivery keeps no mail waiting */
-    LOOK_MS = 500,
-    BATCH = 1000,
     LEASE_MS = 60000, /* longer than one delivery may take */
     FIRST_WAIT_MS = 30000,
     LONGEST_WAIT_MS = 3600000,
-    STOP_MS = 2000,
     GIVE_UP_MS = 3 * 86400000,
-};
-
-struct deliverer {
-    struct outbox *outbox;
-    struct job job;
-    atomic_bool running;
 };
 
 struct outbox {
     struct store *store;
-    struct lane *lane;
     const struct settings *(*settings)(void *app);
     void *app;
-    struct deliverer deliverers[DELIVERERS];
-    atomic_bool stopping;
-    int64_t looked_ms;
 };
 
 bool outbox_is_configured(const struct settings *settings)
@@ -158,86 +143,38 @@ static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
                                clock_wall_ms() + wait_after(mail->attempts), wrong);
 }
 
-static void run(struct job *job)
+enum err outbox_run(struct task *task, struct outbox *outbox, struct job_run *run)
 {
-    struct outbox *outbox = container_of(job, struct deliverer, job)->outbox;
     auto_smtp CURL *curl = NULL;
 
-    for (int i = 0; i < BATCH && !atomic_load(&outbox->stopping); i++) {
+    while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(8192);
-        struct task task = {.mem = mem, .job = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
+        struct task one = {.mem = mem, .job = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
         struct mail mail;
         bool found = false;
-        enum err e = store_mail_take(&task, outbox->store, clock_wall_ms(), LEASE_MS, &found,
-                                     &mail);
+        enum err e = store_mail_take(&one, outbox->store, clock_wall_ms(), LEASE_MS, &found, &mail);
 
         if (e == OK && !found)
-            return;
-        if (e == OK)
-            e = handle(&task, outbox, &curl, &mail);
+            return OK;
+        if (e == OK) {
+            job_needs_help(run);
+            e = handle(&one, outbox, &curl, &mail);
+        }
         if (e != OK) {
-            log_bounded(LOG_WARNING, &task, "the outbox cannot be read",
-                        LOG_S("detail", task.text));
-            return;
+            log_bounded(LOG_WARNING, &one, "the outbox cannot be read", LOG_S("detail", one.text));
+            return fail(task, e, mem_string(task->mem, one.text));
         }
     }
+    return OK;
 }
 
-static void done(struct job *job, enum err outcome)
-{
-    (void)outcome;
-    atomic_store(&container_of(job, struct deliverer, job)->running, false);
-}
-
-struct outbox *outbox_open(void *mem, struct store *store, struct lane *lane,
+struct outbox *outbox_open(void *mem, struct store *store,
                            const struct settings *(*settings)(void *app), void *app)
 {
     struct outbox *outbox = mem_new(mem, struct outbox);
 
     outbox->store = store;
-    outbox->lane = lane;
     outbox->settings = settings;
     outbox->app = app;
-    for (size_t i = 0; i < DELIVERERS; i++) {
-        outbox->deliverers[i].outbox = outbox;
-        outbox->deliverers[i].job.run = run;
-        outbox->deliverers[i].job.done = done;
-    }
     return outbox;
-}
-
-/* One more than are at work: they have more to do than they do at once, or wait for a server. */
-void outbox_tick(struct outbox *outbox)
-{
-    int64_t now_ms = clock_mono_ms();
-    struct deliverer *idle = outbox->deliverers;
-
-    if (now_ms - outbox->looked_ms < LOOK_MS)
-        return;
-    while (idle < outbox->deliverers + DELIVERERS && atomic_exchange(&idle->running, true))
-        idle++;
-    if (idle == outbox->deliverers + DELIVERERS)
-        return;
-    outbox->looked_ms = now_ms;
-    if (lane_submit(outbox->lane, &idle->job) != OK)
-        atomic_store(&idle->running, false);
-}
-
-static bool is_at_work(struct outbox *outbox)
-{
-    for (size_t i = 0; i < DELIVERERS; i++) {
-        if (atomic_load(&outbox->deliverers[i].running))
-            return true;
-    }
-    return false;
-}
-
-bool outbox_stop(struct outbox *outbox)
-{
-    int64_t until_ms = clock_mono_ms() + STOP_MS;
-
-    atomic_store(&outbox->stopping, true);
-    while (is_at_work(outbox) && clock_mono_ms() < until_ms)
-        usleep(1000);
-    return !is_at_work(outbox);
 }

@@ -6,23 +6,18 @@
  * given up at once, with a line in the log. Several go out at a time. */
 #pragma once
 
-#include "core/lane.h"
 #include "core/settings.h"
-#include "store/store.h"
+#include "job/jobs.h"
 
 struct outbox;
 
 /* Mails can be sent, or written to files. Any thread. */
 bool outbox_is_configured(const struct settings *settings);
 
-/* `settings` gives those in force. Close the lane before freeing it. */
-struct outbox *outbox_open(void *mem, struct store *store, struct lane *lane,
+/* `settings` gives those in force. */
+struct outbox *outbox_open(void *mem, struct store *store,
                            const struct settings *(*settings)(void *app), void *app);
 
-/* Delivers what is due, on the lane, unless enough is under way. To be called a few times a second,
- * on one thread. */
-void outbox_tick(struct outbox *outbox);
-
-/* No mail is begun any more. Waits two seconds at most for the one under way; false: it goes on,
- * and the store must not be closed under it. After the last outbox_tick(). */
-bool outbox_stop(struct outbox *outbox);
+/* Delivers what is due. Any number of runs at a time; each that finds something calls for help, so
+ * that one hanging delivery keeps no mail waiting. */
+must_check enum err outbox_run(struct task *task, struct outbox *outbox, struct job_run *run);

@@ -2,6 +2,19 @@
 
 #include "store/operation.h"
 
+void store_tell(struct store *store, void (*tell)(void *arg, enum store_work work), void *arg)
+{
+    store->tell = tell;
+    store->tell_arg = arg;
+}
+
+enum err store_put_in(struct store *store, enum err e, bool is_work, enum store_work work)
+{
+    if (e == OK && is_work && store->tell != NULL)
+        store->tell(store->tell_arg, work);
+    return e;
+}
+
 enum err store_user_create(struct task *task, struct store *store, const struct user *user,
                            const struct session_record *session, const struct audit *audit,
                            enum user_created *ret)
@@ -54,14 +67,18 @@ enum err store_user_verify(struct task *task, struct store *store, const char *i
 enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail,
                         bool *ret_withheld)
 {
-    return OPERATION(mail_put, store->operations->mail_put(task, store, mail, ret_withheld));
+    return store_put_in(
+        store, OPERATION(mail_put, store->operations->mail_put(task, store, mail, ret_withheld)),
+        true, STORE_WORK_MAILS);
 }
 
 enum err store_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
                           unsigned *ret_count)
 {
-    return OPERATION(mail_retry,
-                     store->operations->mail_retry(task, store, number, now_ms, ret_count));
+    return store_put_in(store,
+                        OPERATION(mail_retry, store->operations->mail_retry(task, store, number,
+                                                                            now_ms, ret_count)),
+                        true, STORE_WORK_MAILS);
 }
 
 enum err store_mail_count(struct task *task, struct store *store, int64_t *ret)
@@ -211,8 +228,10 @@ enum err store_user_delete(struct task *task, struct store *store, const char *i
                            const int64_t *valid_from_ms, const struct audit *audit,
                            enum user_changed *ret)
 {
-    return OPERATION(user_delete,
-                     store->operations->user_delete(task, store, id, valid_from_ms, audit, ret));
+    return store_put_in(store,
+                        OPERATION(user_delete, store->operations->user_delete(
+                                                   task, store, id, valid_from_ms, audit, ret)),
+                        true, STORE_WORK_EVENTS);
 }
 
 enum err store_users(struct task *task, struct store *store, const char *search,
@@ -275,8 +294,11 @@ enum err store_code_issue(struct task *task, struct store *store, const struct c
                           int64_t wait_ms, const struct mail *mail, enum code_issued *ret,
                           int64_t *ret_left_ms)
 {
-    return OPERATION(code_issue, store->operations->code_issue(task, store, code, wait_ms, mail,
-                                                               ret, ret_left_ms));
+    return store_put_in(
+        store,
+        OPERATION(code_issue, store->operations->code_issue(task, store, code, wait_ms, mail, ret,
+                                                            ret_left_ms)),
+        mail != NULL, STORE_WORK_MAILS);
 }
 
 enum err store_code_try(struct task *task, struct store *store, const char *purpose,

@@ -389,6 +389,13 @@ must_check enum err store_ping(struct task *task, struct store *store);
 /* Reads everything. *ret_fault: NULL if it is sound, else the first fault. */
 must_check enum err store_check(struct task *task, struct store *store, const char **ret_fault);
 
+/* Work that was put in, or that may be done now. */
+enum store_work { STORE_WORK_MAILS, STORE_WORK_EVENTS };
+
+/* `tell` is called behind every operation of this process that has put some in: on its thread, and
+ * must not wait. NULL: nobody is told. Before others use the store. */
+void store_tell(struct store *store, void (*tell)(void *arg, enum store_work work), void *arg);
+
 /* The name of the implementation for people: "SQLite in /srv/manus". */
 const char *store_name(const struct store *store);
 
@@ -474,9 +481,14 @@ struct store_operations {
     void (*close)(struct store *);
 };
 
+/* Passes the outcome on; when it is OK and there is work, that is told (store_tell()). */
+enum err store_put_in(struct store *store, enum err e, bool is_work, enum store_work work);
+
 /* First member of every implementation's struct. */
 struct store {
     const struct store_operations *operations;
     const char *name;
+    void (*tell)(void *arg, enum store_work work);
+    void *tell_arg;
     const char *notice; /* what whoever runs it should know of how it was opened; NULL: nothing */
 };

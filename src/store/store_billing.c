@@ -66,8 +66,11 @@ enum err store_subscription_apply(struct task *task, struct store *store,
                                   const struct subscription *state, const struct mail *mail,
                                   int64_t now_ms, enum subscription_applied *ret)
 {
-    return OPERATION(subscription_apply, store->operations->billing->subscription_apply(
-                                             task, store, state, mail, now_ms, ret));
+    return store_put_in(
+        store,
+        OPERATION(subscription_apply, store->operations->billing->subscription_apply(
+                                          task, store, state, mail, now_ms, ret)),
+        mail != NULL, STORE_WORK_MAILS);
 }
 
 enum err store_customer_link(struct task *task, struct store *store,
@@ -151,8 +154,10 @@ enum err store_checkout_close(struct task *task, struct store *store, const char
 enum err store_event_put(struct task *task, struct store *store, const struct event *event,
                          int64_t lease_ms, struct event_kept *ret)
 {
-    return OPERATION(event_put,
-                     store->operations->billing->event_put(task, store, event, lease_ms, ret));
+    enum err e = OPERATION(
+        event_put, store->operations->billing->event_put(task, store, event, lease_ms, ret));
+
+    return store_put_in(store, e, e == OK && ret->is_new && !ret->is_taken, STORE_WORK_EVENTS);
 }
 
 enum err store_event_put_later(struct task *task, struct store *store, const struct event *event,
@@ -172,8 +177,13 @@ enum err store_event_done(struct task *task, struct store *store, const char *id
                           enum event_reason reason, const char *user_id, const char *error,
                           const struct mail *mail, int64_t now_ms)
 {
-    return OPERATION(event_done, store->operations->billing->event_done(
-                                     task, store, id, state, reason, user_id, error, mail, now_ms));
+    enum err e = OPERATION(event_done,
+                           store->operations->billing->event_done(task, store, id, state, reason,
+                                                                  user_id, error, mail, now_ms));
+
+    /* Of a customer one event at a time is applied: the next may be now. */
+    e = store_put_in(store, e, true, STORE_WORK_EVENTS);
+    return store_put_in(store, e, mail != NULL, STORE_WORK_MAILS);
 }
 
 const char *event_reason_word(enum event_reason reason)
@@ -191,9 +201,11 @@ enum err store_events_done(struct task *task, struct store *store, const char *c
                            int64_t before_ms, const char *user_id, int64_t now_ms,
                            unsigned *ret_count)
 {
-    return OPERATION(events_done,
-                     store->operations->billing->events_done(task, store, customer_id, before_ms,
-                                                             user_id, now_ms, ret_count));
+    return store_put_in(store,
+                        OPERATION(events_done, store->operations->billing->events_done(
+                                                   task, store, customer_id, before_ms, user_id,
+                                                   now_ms, ret_count)),
+                        true, STORE_WORK_EVENTS);
 }
 
 enum err store_event_postpone(struct task *task, struct store *store, const char *id,
@@ -206,8 +218,10 @@ enum err store_event_postpone(struct task *task, struct store *store, const char
 enum err store_event_replay(struct task *task, struct store *store, const char *id, int64_t now_ms,
                             bool *ret_found)
 {
-    return OPERATION(event_replay,
-                     store->operations->billing->event_replay(task, store, id, now_ms, ret_found));
+    return store_put_in(store,
+                        OPERATION(event_replay, store->operations->billing->event_replay(
+                                                    task, store, id, now_ms, ret_found)),
+                        true, STORE_WORK_EVENTS);
 }
 
 enum err store_event_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
@@ -240,8 +254,10 @@ enum err store_event_sweep(struct task *task, struct store *store, int64_t befor
 enum err store_events_hasten(struct task *task, struct store *store, int64_t now_ms,
                              unsigned *ret_count)
 {
-    return OPERATION(events_hasten,
-                     store->operations->billing->events_hasten(task, store, now_ms, ret_count));
+    return store_put_in(store,
+                        OPERATION(events_hasten, store->operations->billing->events_hasten(
+                                                     task, store, now_ms, ret_count)),
+                        true, STORE_WORK_EVENTS);
 }
 
 enum err store_mark(struct task *task, struct store *store, const char *name, bool *ret_found,
@@ -265,6 +281,8 @@ enum err store_trials_ending(struct task *task, struct store *store, int64_t now
 enum err store_trial_told(struct task *task, struct store *store, const char *user_id,
                           const struct mail *mail, bool *ret_told)
 {
-    return OPERATION(trial_told,
-                     store->operations->billing->trial_told(task, store, user_id, mail, ret_told));
+    return store_put_in(store,
+                        OPERATION(trial_told, store->operations->billing->trial_told(
+                                                  task, store, user_id, mail, ret_told)),
+                        mail != NULL, STORE_WORK_MAILS);
 }

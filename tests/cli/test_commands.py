@@ -20,7 +20,7 @@ from manus import BINARY, KEY, ROOT, SLOW, environment, free_port, run
 sys.path.insert(0, str(ROOT / "tests" / "mail"))
 from mailpit import Mailpit
 
-COMMANDS = ["serve", "check", "init", "admin", "mail", "limits", "billing", "restore", "settings", "routes", "errors", "metrics", "openapi", "version", "help"]
+COMMANDS = ["serve", "check", "init", "admin", "mail", "jobs", "limits", "billing", "restore", "settings", "routes", "errors", "metrics", "openapi", "version", "help"]
 
 
 def test_help_lists_every_command_and_explains_each(tmp_path):

@@ -152,7 +152,7 @@ static void open_all(void)
     assert(store != NULL);
     billing = billing_open(NULL, store, &settings, plans_load(NULL, &settings, &problems));
     assert(billing->plans != NULL);
-    inbox = inbox_open(NULL, billing, NULL, current, NULL);
+    inbox = inbox_open(NULL, billing, current, NULL);
     {
         const struct session_record session = scratch_session(mem, user.id);
 

@@ -12,13 +12,13 @@ BELOW = {
     "store": {"core", "store"},
     "job": {"core", "store", "job"},
     "remote": {"core", "remote"},
-    "mail": {"core", "store", "remote", "mail"},
+    "mail": {"core", "store", "job", "remote", "mail"},
     "account": {"core", "store", "remote", "mail", "account", "limit"},
-    "billing": {"core", "store", "remote", "mail", "billing"},
+    "billing": {"core", "store", "job", "remote", "mail", "billing"},
     "limit": {"core", "remote", "limit"},
     "watch": {"core", "store", "remote", "watch"},
-    "api": {"core", "http", "store", "remote", "account", "billing", "mail", "watch", "limit", "api"},
-    "cli": {"core", "http", "store", "remote", "account", "billing", "mail", "watch", "limit", "api", "cli"},
+    "api": {"core", "http", "store", "job", "remote", "account", "billing", "mail", "watch", "limit", "api"},
+    "cli": {"core", "http", "store", "job", "remote", "account", "billing", "mail", "watch", "limit", "api", "cli"},
 }
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|system|popen|rand|srand|alloca|tmpnam)\s*\(")
 

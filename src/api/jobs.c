@@ -1,0 +1,254 @@
+#include "api/jobs.h"
+
+#include "billing/catchup.h"
+#include "billing/inbox.h"
+#include "billing/reconcile.h"
+#include "core/clock.h"
+#include "core/metrics.h"
+#include "job/sweep.h"
+#include "mail/outbox.h"
+
+#include <string.h>
+
+enum {
+    SECOND_MS = 1000,
+    MINUTE_MS = 60 * SECOND_MS,
+    HOUR_MS = 60 * MINUTE_MS,
+    MAIL_STOP_MS = 2000, /* a mail server that hangs is not worth more */
+    RUN_ANSWER_MS = 20000,
+};
+
+static enum err send_mails(struct task *task, struct job_run *run, void *app)
+{
+    return outbox_run(task, ((struct app *)app)->outbox, run);
+}
+
+static enum err apply_events(struct task *task, struct job_run *run, void *app)
+{
+    return inbox_run(task, ((struct app *)app)->inbox, run);
+}
+
+static enum err hasten_events(struct task *task, struct job_run *run, void *app)
+{
+    return inbox_hasten(task, ((struct app *)app)->inbox, run);
+}
+
+static enum err catch_up(struct task *task, struct job_run *run, void *app)
+{
+    return catchup_run(task, ((struct app *)app)->catchup, run);
+}
+
+static enum err compare(struct task *task, struct job_run *run, void *app)
+{
+    return reconcile_run(task, ((struct app *)app)->reconcile, run);
+}
+
+static enum err tell_of_trials(struct task *task, struct job_run *run, void *app)
+{
+    return reconcile_trials(task, ((struct app *)app)->reconcile, run);
+}
+
+static enum err remove_events(struct task *task, struct job_run *run, void *app)
+{
+    return inbox_sweep(task, ((struct app *)app)->inbox, run);
+}
+
+static enum err remove_sessions(struct task *task, struct job_run *run, void *app)
+{
+    return sweep_sessions(task, ((struct app *)app)->store, run);
+}
+
+static enum err remove_names(struct task *task, struct job_run *run, void *app)
+{
+    return sweep_names(task, ((struct app *)app)->store, run);
+}
+
+static enum err remove_lines(struct task *task, struct job_run *run, void *app)
+{
+    return sweep_audit(task, ((struct app *)app)->store, run, app_settings(app));
+}
+
+static unsigned outages(void *app)
+{
+    return stripe_outages(((struct app *)app)->billing->stripe);
+}
+
+/* Mails and events are leased one by one in the store, so that every instance may work them off.
+ * New ones wake their job; its interval is for those that were put off, and for events that a loop
+ * has handed to the store. */
+static const struct job_row rows[] = {
+    {.name = "outbox",
+     .every_ms = 500,
+     .budget_ms = 10 * MINUTE_MS,
+     .stop_ms = MAIL_STOP_MS,
+     .lane = LANE_REMOTE,
+     .workers = 3,
+     .run = send_mails},
+    {.name = "inbox",
+     .every_ms = 200,
+     .budget_ms = 10 * MINUTE_MS,
+     .lane = LANE_EVENT,
+     .workers = 4,
+     .run = apply_events},
+    {.name = "retry-events",
+     .gap_ms = MINUTE_MS,
+     .watched = outages,
+     .budget_ms = MINUTE_MS,
+     .lane = LANE_EVENT,
+     .workers = 1,
+     .run = hasten_events},
+    {.name = "catch-up",
+     .every_ms = HOUR_MS,
+     .first_ms = SECOND_MS,
+     .at_start = true,
+     .watched = outages,
+     .budget_ms = 30 * MINUTE_MS,
+     .lane = LANE_EVENT,
+     .workers = 1,
+     .once = true,
+     .run = catch_up},
+    /* When few ask anything of Stripe; what was missed while nothing ran, an hour after the start.
+     */
+    {.name = "reconcile",
+     .cron = "30 3 * * *",
+     .jitter_ms = 30 * MINUTE_MS,
+     .first_ms = HOUR_MS,
+     .budget_ms = 20 * HOUR_MS,
+     .lane = LANE_EVENT,
+     .workers = 1,
+     .once = true,
+     .run = compare},
+    {.name = "trial-notices",
+     .every_ms = HOUR_MS,
+     .at_start = true,
+     .budget_ms = 30 * MINUTE_MS,
+     .lane = LANE_EVENT,
+     .workers = 1,
+     .once = true,
+     .run = tell_of_trials},
+    {.name = "sweep-events",
+     .every_ms = HOUR_MS,
+     .at_start = true,
+     .budget_ms = 30 * MINUTE_MS,
+     .lane = LANE_EVENT,
+     .workers = 1,
+     .once = true,
+     .run = remove_events},
+    {.name = "sweep-sessions",
+     .every_ms = 10 * MINUTE_MS,
+     .first_ms = 2 * SECOND_MS,
+     .at_start = true,
+     .budget_ms = 10 * MINUTE_MS,
+     .lane = LANE_JOB,
+     .workers = 1,
+     .once = true,
+     .run = remove_sessions},
+    {.name = "sweep-erased",
+     .every_ms = 10 * MINUTE_MS,
+     .first_ms = 2 * SECOND_MS,
+     .at_start = true,
+     .budget_ms = 10 * MINUTE_MS,
+     .lane = LANE_JOB,
+     .workers = 1,
+     .once = true,
+     .run = remove_names},
+    {.name = "sweep-audit",
+     .every_ms = 10 * MINUTE_MS,
+     .first_ms = 2 * SECOND_MS,
+     .at_start = true,
+     .budget_ms = 10 * MINUTE_MS,
+     .lane = LANE_JOB,
+     .workers = 1,
+     .once = true,
+     .run = remove_lines},
+    {.name = NULL},
+};
+
+static void wake(void *arg, enum store_work work)
+{
+    jobs_wake(arg, work == STORE_WORK_MAILS ? "outbox" : "inbox");
+}
+
+struct jobs *app_jobs_open(void *mem, struct app *app, struct lane *const *lanes,
+                           const char **ret_wrong)
+{
+    const struct jobs_settings settings = {.rows = rows,
+                                           .lanes = lanes,
+                                           .keeper_lane = LANE_JOB,
+                                           .lease_ms = lanes == NULL ? HOUR_MS : 0,
+                                           .store = app->store,
+                                           .app = app};
+    struct jobs *jobs;
+
+    app->outbox = outbox_open(mem, app->store, app_settings, app);
+    app->inbox = inbox_open(mem, app->billing, app_settings, app);
+    app->reconcile = reconcile_open(mem, app->billing, app_settings, app);
+    app->catchup = catchup_open(mem, app->billing, app->inbox, app_settings, app);
+    jobs = jobs_open(mem, &settings, ret_wrong);
+    if (jobs != NULL)
+        store_tell(app->store, wake, jobs);
+    return jobs;
+}
+
+void app_jobs_name_metrics(void)
+{
+    static const char *values[count_of(rows) - 1];
+
+    for (size_t i = 0; i < count_of(values); i++)
+        values[i] = rows[i].name;
+    metric_name_values(LABEL_job, values, count_of(values));
+}
+
+static const char *names(void *mem)
+{
+    struct text list = text_open(mem, 256);
+
+    for (size_t i = 0; rows[i].name != NULL; i++)
+        text_printf(&list, "%s%s", i == 0 ? "" : ", ", rows[i].name);
+    return list.s;
+}
+
+static enum err run(struct task *task, struct jobs *jobs, const char *name, struct text *out)
+{
+    int64_t until_ms = clock_mono_ms() + RUN_ANSWER_MS;
+    enum job_asked asked;
+    const char *text;
+    enum err e;
+
+    if (until_ms < task->deadline_ms)
+        task->deadline_ms = until_ms;
+    e = jobs_run(task, jobs, name, &asked, &text);
+    if (e != OK)
+        return e;
+    if (asked != JOB_UNKNOWN)
+        task->job = name; /* of the line that says who has asked for it */
+    switch (asked) {
+    case JOB_DONE:
+        text_printf(out, "%s: done\n", name);
+        return OK;
+    case JOB_UNDER_WAY:
+        text_printf(out, "%s: it still runs; see: manus jobs list\n", name);
+        return OK;
+    case JOB_FAILED:
+        return fail(task, ERR_REMOTE, mem_printf(task->mem, "%s failed: %s", name, text));
+    case JOB_HELD:
+        return fail(task, ERR_INVALID,
+                    mem_printf(task->mem,
+                               "%s is already running, in %s: try again when it has ended", name,
+                               text));
+    default:
+        return fail(
+            task, ERR_INVALID,
+            mem_printf(task->mem, "there is no job %s; the jobs are %s", name, names(task->mem)));
+    }
+}
+
+enum err app_jobs_command(struct task *task, struct jobs *jobs, const char *action,
+                          const char *name, struct text *out)
+{
+    if (strcmp(action, "list") == 0)
+        return jobs_list(task, jobs, out);
+    if (strcmp(action, "run") == 0 && name != NULL)
+        return run(task, jobs, name, out);
+    return fail(task, ERR_INVALID, "say list, or run NAME");
+}
