@@ -1,7 +1,8 @@
 /* The scheduler of recurring work, with lanes of its own: alone, and as two processes on one store.
  *
  * The embedded store is one process's, so there the test has it and the instances ask it for leases
- * by a socket each: what a store that several servers share would do. */
+ * by a socket each: what a store that several servers share would do. Holders are killed for five
+ * seconds, or for as many as MANUS_KILL_SECONDS says. */
 #include "job/jobs.h"
 
 #include "core/clock.h"
@@ -22,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { LEASE_MS = 600, SOON_MS = 20000, INSTANCES = 2, KILLS = 4 };
+enum { LEASE_MS = 600, SOON_MS = 20000, INSTANCES = 2, KILL_SECONDS = 5 };
 
 /* One process */
 
@@ -347,8 +348,30 @@ static enum err far_release(struct task *task, struct store *store, const char *
     return ask(store, &question).e;
 }
 
-static void serve_lease(struct store *store, int fd)
+struct stage {
+    struct store *store;
+    pid_t pids[INSTANCES];
+    int sockets[INSTANCES], steps[2];
+    int64_t fence[2];   /* with which jobs a and b were last taken */
+    int holder[2];      /* of them, by what was last written; -1: nobody */
+    int64_t last_ms[2]; /* when that was */
+    int begun[2];       /* how often */
+    int handed_over[2]; /* how often another instance went on */
+    int64_t longest_ms;
+    int may_end_a_step; /* who was stopped between looking and doing */
+};
+
+static void judge_fence(struct stage *stage, const char *job, int64_t fence)
 {
+    int64_t *last = &stage->fence[*job - 'a'];
+
+    assert_true(fence > *last);
+    *last = fence;
+}
+
+static void serve_lease(struct stage *stage, int fd)
+{
+    struct store *store = stage->store;
     auto_tree void *mem = mem_tree(0);
     struct task task = {.mem = mem, .deadline_ms = clock_mono_ms() + SOON_MS};
     struct question q;
@@ -361,6 +384,8 @@ static void serve_lease(struct store *store, int fd)
                                &a.lease);
         if (a.e == OK)
             snprintf(a.holder, sizeof a.holder, "%s", a.lease.holder);
+        if (a.e == OK && a.taken == LEASE_TAKEN)
+            judge_fence(stage, q.name, a.lease.fence);
     } else if (q.what == RENEW) {
         a.e = store_lease_renew(&task, store, q.name, q.fence, q.lease_ms, &a.held);
     } else {
@@ -437,17 +462,6 @@ static void live(int number, int socket, int steps)
         pause();
 }
 
-struct stage {
-    struct store *store;
-    pid_t pids[INSTANCES];
-    int sockets[INSTANCES], steps[2];
-    int holder[2];      /* of jobs a and b, by what was last written; -1: nobody */
-    int64_t last_ms[2]; /* when that was */
-    int handed_over[2]; /* how often another instance went on */
-    int64_t longest_ms;
-    int may_end_a_step; /* who was stopped between looking and doing */
-};
-
 /* Forked where nothing but this thread is needed: the child makes what it uses. */
 static void spawn(struct stage *stage, int i)
 {
@@ -489,18 +503,19 @@ static void judge_step(struct stage *stage, const struct step *step)
     if (step->what == 'b') {
         if (stage->holder[job] >= 0 && now_ms - stage->last_ms[job] > stage->longest_ms)
             stage->longest_ms = now_ms - stage->last_ms[job];
+        stage->begun[job]++;
         stage->handed_over[job] += stage->holder[job] >= 0;
         stage->holder[job] = step->instance;
     }
     stage->last_ms[job] = now_ms;
 }
 
-/* Serves leases and reads what is done until it is time, or job a was handed over so often. */
-static void watch(struct stage *stage, int64_t for_ms, int handed_over)
+/* Serves leases and reads what is done until it is time, or *count has come to `most`. */
+static void watch(struct stage *stage, int64_t for_ms, const int *count, int most)
 {
     int64_t until_ms = clock_mono_ms() + for_ms;
 
-    while (clock_mono_ms() < until_ms && stage->handed_over[0] < handed_over) {
+    while (clock_mono_ms() < until_ms && *count < most) {
         struct pollfd fds[INSTANCES + 1] = {{stage->steps[0], POLLIN, 0},
                                             {stage->sockets[0], POLLIN, 0},
                                             {stage->sockets[1], POLLIN, 0}};
@@ -514,7 +529,7 @@ static void watch(struct stage *stage, int64_t for_ms, int handed_over)
         }
         for (int i = 0; i < INSTANCES; i++) {
             if ((fds[i + 1].revents & POLLIN) != 0)
-                serve_lease(stage->store, stage->sockets[i]);
+                serve_lease(stage, stage->sockets[i]);
         }
     }
 }
@@ -535,35 +550,48 @@ static void close_stage(struct stage *stage)
     close(stage->steps[1]);
 }
 
+static void watch_for(struct stage *stage, int64_t for_ms)
+{
+    static const int never = 0;
+
+    watch(stage, for_ms, &never, 1);
+}
+
 static void wait_for_a_holder(struct stage *stage)
 {
     int64_t until_ms = clock_mono_ms() + SOON_MS;
 
     while (stage->holder[0] < 0 && clock_mono_ms() < until_ms)
-        watch(stage, 10, 1000);
+        watch_for(stage, 10);
     assert_true(stage->holder[0] >= 0);
 }
 
 static void test_holders_that_are_killed_are_followed_by_others_one_at_a_time(void **state)
 {
     struct scene *scene = *state;
+    const char *seconds = getenv("MANUS_KILL_SECONDS");
+    int64_t for_ms = 1000 * (seconds == NULL ? KILL_SECONDS : strtoll(seconds, NULL, 10));
+    int64_t until_ms = clock_mono_ms() + for_ms;
     struct stage stage;
+    int kills = 0;
 
     open_stage(&stage, scene->store);
-    for (int i = 0; i < KILLS; i++) {
-        int killed;
+    for (; clock_mono_ms() < until_ms || stage.handed_over[0] == 0; kills++) {
+        int killed, begun;
 
+        watch_for(&stage, kills * 97 % LEASE_MS); /* at any moment of a run */
         wait_for_a_holder(&stage);
         killed = stage.holder[0];
+        begun = stage.begun[0];
         end_instance(&stage, killed);
         stage.last_ms[0] = clock_mono_ms();
         spawn(&stage, killed);
-        watch(&stage, SOON_MS, i + 1);
-        assert_int_equal(stage.handed_over[0], i + 1);
+        watch(&stage, SOON_MS, &stage.begun[0], begun + 1);
+        assert_true(stage.begun[0] > begun);
     }
     close_stage(&stage);
-    print_message("handed over after %lld ms at most; a lease is %d ms\n",
-                  (long long)stage.longest_ms, LEASE_MS);
+    print_message("%d kills; handed over %d times, after %lld ms at most; a lease is %d ms\n",
+                  kills, stage.handed_over[0], (long long)stage.longest_ms, LEASE_MS);
     /* Twice a lease, and what a machine under load takes besides. */
     assert_true(stage.longest_ms < 2 * LEASE_MS + SOON_MS / 2);
 }
@@ -578,11 +606,11 @@ static void test_a_holder_that_was_stopped_past_its_lease_does_not_go_on(void **
     wait_for_a_holder(&stage);
     stopped = stage.holder[0];
     kill(stage.pids[stopped], SIGSTOP);
-    watch(&stage, SOON_MS, 1);
+    watch(&stage, SOON_MS, &stage.handed_over[0], 1);
     assert_int_equal(stage.handed_over[0], 1);
     stage.may_end_a_step = 2; /* of each job */
     kill(stage.pids[stopped], SIGCONT);
-    watch(&stage, 2 * LEASE_MS, 1000); /* each step is judged */
+    watch_for(&stage, 2 * LEASE_MS); /* each step is judged */
     close_stage(&stage);
 }
 
