@@ -16,6 +16,7 @@ enum {
     HOUR_MS = 60 * MINUTE_MS,
     MAIL_STOP_MS = 2000, /* a mail server that hangs is not worth more */
     RUN_ANSWER_MS = 20000,
+    ALONE_MS = 24 * HOUR_MS, /* nobody renews the lease, and opening the store ends it */
 };
 
 static enum err send_mails(struct task *task, struct job_run *run, void *app)
@@ -175,7 +176,7 @@ struct jobs *app_jobs_open(void *mem, struct app *app, struct lane *const *lanes
     const struct jobs_settings settings = {.rows = rows,
                                            .lanes = lanes,
                                            .keeper_lane = LANE_JOB,
-                                           .lease_ms = lanes == NULL ? HOUR_MS : 0,
+                                           .lease_ms = lanes == NULL ? ALONE_MS : 0,
                                            .store = app->store,
                                            .app = app};
     struct jobs *jobs;

@@ -261,6 +261,58 @@ static void test_a_schedule_that_makes_no_sense_is_refused(void **state)
     assert_non_null(strstr(wrong, "no such date"));
 }
 
+/* Work in the store */
+
+struct told {
+    int mails, events;
+};
+
+static void note_work(void *arg, enum store_work work)
+{
+    struct told *told = arg;
+
+    (*(work == STORE_WORK_MAILS ? &told->mails : &told->events))++;
+}
+
+static void test_work_that_comes_into_the_store_is_told(void **state)
+{
+    struct scene *scene = *state;
+    struct task *task = scene->task;
+    const struct mail mail = {.to = "ann@example.com",
+                              .content = "Subject: one\r\n\r\nhello\r\n",
+                              .created_ms = SAMPLE_MS};
+    struct event event = {.id = "evt_1",
+                          .type = "invoice.paid",
+                          .customer_id = "cus_1",
+                          .payload = "{}",
+                          .state = EVENT_WAITING,
+                          .received_ms = SAMPLE_MS};
+    struct event_kept kept;
+    struct told told = {0};
+    struct event taken;
+    bool found;
+
+    store_tell(scene->store, note_work, &told);
+    assert_int_equal(store_mail_put(task, scene->store, &mail, &(bool){false}), OK);
+    assert_int_equal(told.mails, 1);
+    assert_int_equal(store_event_put(task, scene->store, &event, 0, &kept), OK);
+    assert_int_equal(told.events, 1);
+    /* Again, and one that whoever puts it in applies: neither is work for others. */
+    assert_int_equal(store_event_put(task, scene->store, &event, 0, &kept), OK);
+    event.id = "evt_2";
+    event.customer_id = "cus_2";
+    assert_int_equal(store_event_put(task, scene->store, &event, LEASE_MS, &kept), OK);
+    assert_int_equal(store_event_take(task, scene->store, SAMPLE_MS, LEASE_MS, &found, &taken), OK);
+    assert_int_equal(told.events, 1);
+    /* The next event of its customer may be applied now, and its mail can go. */
+    assert_int_equal(
+        store_event_done(task, scene->store, "evt_2", EVENT_DONE, 0, NULL, NULL, &mail, SAMPLE_MS),
+        OK);
+    assert_int_equal(told.events, 2);
+    assert_int_equal(told.mails, 2);
+    store_tell(scene->store, NULL, NULL);
+}
+
 /* Two processes on one store */
 
 struct question {
@@ -626,6 +678,7 @@ int main(void)
         SCENE(test_all_are_told_to_stop_before_anyone_is_waited_for),
         SCENE(test_a_run_that_is_long_keeps_its_lease_and_ends_within_its_budget),
         SCENE(test_a_schedule_that_makes_no_sense_is_refused),
+        SCENE(test_work_that_comes_into_the_store_is_told),
         SCENE(test_holders_that_are_killed_are_followed_by_others_one_at_a_time),
         SCENE(test_a_holder_that_was_stopped_past_its_lease_does_not_go_on),
     };
