@@ -3,7 +3,7 @@
 BUILD = build
 PREFIX = /usr/local
 
-.PHONY: all run test bench fuzz asan tsan lint format install uninstall clean
+.PHONY: all run test test-all bench fuzz asan tsan lint format install uninstall clean
 
 all: $(BUILD)/build.ninja
 	@[ -e $(BUILD)/manus ] || echo "make: building $(BUILD)/manus (a minute or so)" >&2
@@ -21,6 +21,11 @@ run: all
 test:
 	@scripts/deps test
 	@scripts/test
+
+# What test leaves out: lint, everything under sanitizers, fuzzing, loads, long stories.
+test-all:
+	@scripts/deps test
+	@scripts/test long
 
 bench:
 	@scripts/deps bench

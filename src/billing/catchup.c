@@ -162,7 +162,8 @@ static enum err go_on(struct task *task, struct catchup *c, struct job_run *run,
     c->since_s = 0;
     /* What Stripe refuses it will refuse again: that is for the next hour. */
     if (e != ERR_STRIPE) {
-        log_warning(&page, "the search for missed events at Stripe failed", LOG_S("detail", page.text));
+        log_warning(&page, "the search for missed events at Stripe failed",
+                    LOG_S("detail", page.text));
         job_again(run, RETRY_MS);
     }
     return fail(task, e, mem_string(task->mem, page.text));

@@ -216,8 +216,7 @@ static enum err find_unlinked(struct task *task, struct reconcile *r, struct job
         usleep(PACE_MS * 1000);
     }
     if (found > 0)
-        log_warning(NULL, "paid subscriptions belong to no user",
-                    LOG_I("subscriptions", found));
+        log_warning(NULL, "paid subscriptions belong to no user", LOG_I("subscriptions", found));
     return e;
 }
 
@@ -268,7 +267,8 @@ enum err reconcile_trials(struct task *task, struct reconcile *r, struct job_run
         }
     }
     if (e != OK)
-        log_warning(task, "users whose trial ends could not be notified", LOG_S("detail", task->text));
+        log_warning(task, "users whose trial ends could not be notified",
+                    LOG_S("detail", task->text));
     return e;
 }
 
