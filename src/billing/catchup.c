@@ -109,7 +109,7 @@ static void tell_refusal(struct task *task, const struct stripe_call *call)
     if (call->status == 403)
         log_warning(task,
                     "the key may not read events, so manus finds changes during its own downtime "
-                    "a day later: give the key the permission Events: Read");
+                    "a day later: give the key the permission Events: read");
     else
         log_warning(task, "Stripe's events cannot be listed", LOG_S("detail", task->text));
 }

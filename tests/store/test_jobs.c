@@ -514,16 +514,22 @@ static void live(int number, int socket, int steps)
         pause();
 }
 
-/* Forked where nothing but this thread is needed: the child makes what it uses. */
+/* This program again: a fork of one with threads may not use what they have locked
+ * (signal-safety(7)). */
 static void spawn(struct stage *stage, int i)
 {
+    char number[12], socket[12], steps[12];
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(number, sizeof number, "%d", i);
+    snprintf(socket, sizeof socket, "%d", pair[1]);
+    snprintf(steps, sizeof steps, "%d", stage->steps[1]);
     stage->pids[i] = fork();
     if (stage->pids[i] == 0) {
         close(pair[0]);
-        live(i, pair[1], stage->steps[1]);
+        execl("/proc/self/exe", "test_jobs", number, socket, steps, (char *)NULL);
+        _exit(5);
     }
     close(pair[1]);
     stage->sockets[i] = pair[0];
@@ -668,7 +674,7 @@ static void test_a_holder_that_was_stopped_past_its_lease_does_not_go_on(void **
 
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         SCENE(test_a_job_runs_by_its_interval),
@@ -683,5 +689,7 @@ int main(void)
         SCENE(test_a_holder_that_was_stopped_past_its_lease_does_not_go_on),
     };
 
+    if (argc == 4) /* an instance, see spawn() */
+        live(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
