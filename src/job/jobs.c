@@ -4,6 +4,7 @@
 #include "core/crypto.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/thread.h"
 #include "job/cron.h"
 
 #include <assert.h>
@@ -65,7 +66,7 @@ struct jobs {
     pthread_mutex_t lock;
     pthread_cond_t changed, ended; /* for the scheduler; for who waits for a run */
     pthread_t thread;
-    bool has_thread;
+    bool has_thread, joins;
     atomic_bool stopping;
     struct job keeper;
     bool keeps; /* the keeper is under way */
@@ -527,6 +528,9 @@ static void *schedule(void *argument)
             pthread_cond_timedwait(&jobs->changed, &jobs->lock, &until);
         }
     }
+    /* A process that exits at once leaves no thread that has ended and that nobody has joined. */
+    while (!jobs->joins)
+        pthread_cond_wait(&jobs->changed, &jobs->lock);
     pthread_mutex_unlock(&jobs->lock);
     return NULL;
 }
@@ -534,7 +538,7 @@ static void *schedule(void *argument)
 void jobs_start(struct jobs *jobs)
 {
     jobs->has_thread = true;
-    if (pthread_create(&jobs->thread, NULL, schedule, jobs) != 0) {
+    if (thread_start(&jobs->thread, schedule, jobs) != 0) {
         fputs("manus: cannot start the thread of jobs: raise the limit of threads\n", stderr);
         abort();
     }
@@ -592,6 +596,10 @@ bool jobs_stop_wait(struct jobs *jobs, int64_t budget_ms)
     bool busy;
 
     jobs_stop_begin(jobs);
+    pthread_mutex_lock(&jobs->lock);
+    jobs->joins = true;
+    pthread_cond_broadcast(&jobs->changed);
+    pthread_mutex_unlock(&jobs->lock);
     if (jobs->has_thread)
         pthread_join(jobs->thread, NULL);
     jobs->has_thread = false;

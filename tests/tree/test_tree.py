@@ -80,6 +80,10 @@ def test_one_module_knows_the_http_parser():
     assert users == {"message.h"}
 
 
+def test_one_module_starts_threads_so_that_signals_go_to_the_main_one():
+    assert [path.name for path in SOURCES if re.search(r"\bpthread_create\(&|\bpthread_create\(\w+,", code(path))] == ["thread.c"]
+
+
 def test_one_module_copies_the_log_of_the_store():
     """It notes that the file has changed; what was not noted is taken for a foreign file after a crash."""
     users = {path.name for path in SOURCES if "sqlite3_wal_checkpoint" in code(path)}
