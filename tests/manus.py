@@ -61,6 +61,13 @@ def free_port():
         return port
 
 
+def wait_until(is_so, seconds=10):
+    deadline = time.monotonic() + seconds * SLOW
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Manus:
     """A server in a folder of its own. start() returns when it answers."""
 

@@ -499,8 +499,9 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
     return e == OK && is_paused ? unpause(task, billing, settings, live, ret) : e;
 }
 
-enum err change_cancel(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, struct subscription *ret)
+static enum err set_end_alone(struct task *task, struct billing *billing,
+                              const struct settings *settings, const char *user_id, bool ends,
+                              struct subscription *ret)
 {
     enum err e = stripe_need(task, billing->stripe);
 
@@ -508,21 +509,19 @@ enum err change_cancel(struct task *task, struct billing *billing, const struct 
         return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
-    e = set_end(task, billing, settings, user_id, true, ret);
+    e = set_end(task, billing, settings, user_id, ends, ret);
     billing_unlock(billing, user_id);
     return e;
+}
+
+enum err change_cancel(struct task *task, struct billing *billing, const struct settings *settings,
+                       const char *user_id, struct subscription *ret)
+{
+    return set_end_alone(task, billing, settings, user_id, true, ret);
 }
 
 enum err change_resume(struct task *task, struct billing *billing, const struct settings *settings,
                        const char *user_id, struct subscription *ret)
 {
-    enum err e = stripe_need(task, billing->stripe);
-
-    if (e != OK)
-        return e;
-    if (!billing_lock_soon(billing, user_id))
-        return fail_changing(task);
-    e = set_end(task, billing, settings, user_id, false, ret);
-    billing_unlock(billing, user_id);
-    return e;
+    return set_end_alone(task, billing, settings, user_id, false, ret);
 }

@@ -269,6 +269,8 @@ enum err admin_socket_ask(struct task *task, const char *folder,
     if (question == NULL)
         return fail(task, ERR_INVALID, "this is not UTF-8");
     text = json_dumps(question, JSON_COMPACT);
+    if (strlen(text) >= QUESTION_BYTES)
+        return fail(task, ERR_INVALID, "what is asked is too long");
     if (send_line(fd, text, strlen(text), until_ms))
         reply = receive_line(task->mem, fd, ANSWER_BYTES, until_ms);
     if (!json_is_object(reply))

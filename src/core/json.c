@@ -1,5 +1,7 @@
 #include "core/json.h"
 
+#include "core/text.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,11 +145,9 @@ static bool take(struct plain *p, char c)
 /* Behind its quote; NULL: not plain. */
 static const char *plain_string(struct plain *p, size_t *ret_len)
 {
-    static const bool stands_for_itself[0x100] = {
-        [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
     const char *begin = p->at;
 
-    while (p->at < p->end && stands_for_itself[(unsigned char)*p->at])
+    while (p->at < p->end && text_json_plain[(unsigned char)*p->at])
         p->at++;
     *ret_len = (size_t)(p->at - begin);
     return p->at < p->end && *p->at++ == '"' ? begin : NULL;

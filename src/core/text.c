@@ -97,11 +97,11 @@ static void put_escaped(struct text *text, unsigned char c)
     }
 }
 
+const bool text_json_plain[0x100] = {
+    [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
+
 void text_json(struct text *text, const char *bytes, size_t len)
 {
-    /* ASCII that stands for itself. */
-    static const bool is_plain[0x100] = {
-        [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
     const char *end = bytes + len, *plain = bytes;
 
     text_char(text, '"');
@@ -109,7 +109,7 @@ void text_json(struct text *text, const char *bytes, size_t len)
         unsigned char c = (unsigned char)*at;
         size_t width;
 
-        if (is_plain[c]) {
+        if (text_json_plain[c]) {
             at++;
             continue;
         }

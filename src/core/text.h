@@ -51,6 +51,9 @@ void text_printf(struct text *text, const char *format, ...) printf_like(2, 3);
 /* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void text_json(struct text *text, const char *bytes, size_t len);
 
+/* By byte: ASCII that stands for itself in a string of JSON. */
+extern const bool text_json_plain[0x100];
+
 /* 2026-03-01T10:00:00.123Z; 24 bytes and a NUL. Years 0 to 9999, others are clamped. */
 #define TEXT_TIME_SIZE 25
 void text_time(char out[TEXT_TIME_SIZE], int64_t wall_ms);

@@ -11,13 +11,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     LOOK_MS = 250, /* at what is watched, and whether a lane takes work again */
     LEASE_MS = 60000,
     STORE_MS = 10000,
-    RETRY_MS = 10000, /* what could not take its lease for want of a store */
     DETAIL_BYTES = 200,
     HOLDER_BYTES = 96,
 };
@@ -187,20 +185,21 @@ static void count(const struct entry *entry, enum metric metric)
     metric_add_of(metric, (unsigned)(entry - entry->jobs->entries), 0, 1);
 }
 
+/* After a failure that comes with no time to try again. */
+static int64_t retry_ms(const struct jobs *jobs)
+{
+    return jobs->settings.lease_ms / 6;
+}
+
 /* Running: on a thread of a lane */
 
-static bool goes_on(const struct job_run *run)
+bool job_goes_on(struct job_run *run)
 {
     const struct entry *entry = run->entry;
     int64_t now_ms = clock_mono_ms();
 
     return !atomic_load(&entry->jobs->stopping) && now_ms < run->deadline_ms &&
            (!entry->row->once || now_ms < atomic_load(&entry->held_until_ms));
-}
-
-bool job_goes_on(struct job_run *run)
-{
-    return goes_on(run);
 }
 
 void job_again(struct job_run *run, int64_t in_ms)
@@ -268,7 +267,7 @@ static enum err take_lease(struct task *task, struct job_run *run, bool *ret_tak
     if (e != OK) {
         log_bounded(LOG_WARNING, task, "the lease of a job cannot be taken",
                     LOG_S("detail", task->text));
-        job_again(run, RETRY_MS);
+        job_again(run, retry_ms(jobs));
     }
     return e;
 }
@@ -318,6 +317,7 @@ static enum err run_once(struct task *task, struct job_run *run)
 static void conclude(struct job_run *run, enum err e, const char *text)
 {
     struct entry *entry = run->entry;
+    int64_t wait_ms = run->again_ms != 0 ? run->again_ms : wait_after(entry, entry->tried_ms);
 
     if (e == OK && !run->was_taken)
         return;
@@ -327,10 +327,11 @@ static void conclude(struct job_run *run, enum err e, const char *text)
         count(entry, METRIC_job_failures);
     if (e == OK)
         entry->succeeded_ms = clock_wall_ms();
-    if (run->again_ms != 0)
-        plan(entry, run->again_ms);
-    else if (entry->row->workers == 1)
-        plan(entry, wait_after(entry, entry->tried_ms));
+    /* What woke it is not told again. */
+    if (e != OK && wait_ms == NEVER)
+        plan(entry, retry_ms(entry->jobs));
+    else if (run->again_ms != 0 || entry->row->workers == 1)
+        plan(entry, wait_ms);
 }
 
 static void run_whole(struct job_run *run)
@@ -656,15 +657,13 @@ enum err jobs_run(struct task *task, struct jobs *jobs, const char *name, enum j
 
 static const char *time_shown(void *mem, int64_t at_ms)
 {
-    time_t at = (time_t)(at_ms / 1000);
-    char text[32];
-    struct tm tm;
+    enum { SECOND_LEN = sizeof "2026-03-01T10:00:00" - 1 };
+    char text[TEXT_TIME_SIZE];
 
     if (at_ms == 0)
         return "never";
-    gmtime_r(&at, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return mem_string(mem, text);
+    text_time(text, at_ms);
+    return mem_printf(mem, "%.*sZ", SECOND_LEN, text);
 }
 
 static const char *schedule_shown(void *mem, const struct job_row *row)

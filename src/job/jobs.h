@@ -18,7 +18,8 @@ struct jobs;
 struct job_run;
 
 struct job_row {
-    const char *name;  /* NULL ends a table */
+    const char *name; /* NULL ends a table */
+    /* A job without a schedule that fails is tried again after a sixth of the lease. */
     int64_t every_ms;  /* from the last beginning; 0: by the next */
     const char *cron;  /* NULL: only when it is woken, if every_ms is 0 too */
     int64_t first_ms;  /* after the start, if it is due then */

@@ -296,6 +296,7 @@ const char *smtp_probe(void *mem, const struct settings *settings, const char *f
                        int64_t timeout_ms)
 {
     auto_smtp CURL *curl = curl_easy_init();
+    const char *wire = email_wire(mem, from), *sender = wire == NULL ? from : wire;
     struct upload nothing = {.at = ""};
     bool is_refused;
     long status = 0;
@@ -306,7 +307,10 @@ const char *smtp_probe(void *mem, const struct settings *settings, const char *f
     set_up(curl, settings, smtp_shown(mem, settings), NULL, NULL, &nothing);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
     curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, mem_printf(mem, "MAIL FROM:<%s>", from));
+    /* As libcurl says it when it sends a mail. */
+    curl_easy_setopt(
+        curl, CURLOPT_CUSTOMREQUEST,
+        mem_printf(mem, "MAIL FROM:<%s>%s", sender, email_is_ascii(sender) ? "" : " SMTPUTF8"));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -3,15 +3,26 @@
 #include "core/clock.h"
 #include "store/sqlite_parts.h"
 
+/* A row that somebody has changed is believed within what a lease can be. */
+static int64_t within(int64_t value, int64_t most)
+{
+    return value < 0 ? 0 : value > most ? most : value;
+}
+
+static int64_t read_time(sqlite3_stmt *s, int column)
+{
+    return within(sqlite3_column_int64(s, column), CLOCK_LAST_S * 1000);
+}
+
 static struct lease read_lease(struct task *task, sqlite3_stmt *s)
 {
     return (struct lease){
         .name = sqlite_db_text(task, s, 0),
         .holder = sqlite_db_text(task, s, 1),
-        .fence = sqlite3_column_int64(s, 2),
-        .until_ms = sqlite3_column_int64(s, 3),
-        .taken_ms = sqlite3_column_int64(s, 4),
-        .succeeded_ms = sqlite3_column_int64(s, 5),
+        .fence = within(sqlite3_column_int64(s, 2), INT64_MAX - 1),
+        .until_ms = read_time(s, 3),
+        .taken_ms = read_time(s, 4),
+        .succeeded_ms = read_time(s, 5),
     };
 }
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from letters import rows
-from manus import SLOW
+from manus import SLOW, wait_until
 from stripe_double import Stripe
 from test_operating import command
 from world import World, events_of
@@ -15,13 +15,6 @@ RIGHTS = {"customers": "write", "checkout": "write", "billing_portal": "write", 
 TOKEN = "a-token-of-the-metrics-with-32-characters"
 
 
-def soon(check, seconds=10):
-    deadline = time.monotonic() + seconds * SLOW
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def mark_of(world):
     found = rows(world.manus, "SELECT at FROM marks WHERE name = 'events'")
     return found[0][0] if found else None
@@ -29,7 +22,7 @@ def mark_of(world):
 
 def kill(world):
     """Once it has a mark from which to look."""
-    soon(lambda: mark_of(world))
+    wait_until(lambda: mark_of(world))
     world.manus.kill()
 
 
@@ -79,7 +72,7 @@ def test_an_odd_text_of_one_keeps_back_neither_them_nor_others(world, text):
     world.manus.start()
     world.settle(other, another)
     world.settle(user, person)
-    soon(lambda: not rows(world.manus, "SELECT 1 FROM events WHERE state IN ('waiting', 'dead')"))
+    wait_until(lambda: not rows(world.manus, "SELECT 1 FROM events WHERE state IN ('waiting', 'dead')"))
 
 
 def test_an_answer_that_cannot_be_read_says_why(world):
@@ -99,16 +92,16 @@ def test_all_pages_are_read_and_the_mark_is_moved_when_they_are(world):
     person.cancels()
     world.stripe.fails(500, on="GET /v1/events", times=1)
     world.manus.start()
-    soon(lambda: asked(world))
+    wait_until(lambda: asked(world))
     time.sleep(0.5)
     assert mark_of(world) == before, "nothing was read"
     world.manus.kill()
     world.manus.start()
     world.settle(user, person)
-    soon(lambda: mark_of(world) > before)
+    wait_until(lambda: mark_of(world) > before)
     assert [len([key for key in one["params"] if key == "starting_after"]) for one in asked(world)[1:]] == [0, 1, 1]
     told = {event["id"] for event in events_of(world.stripe) if event["type"].startswith("customer.subscription")}
-    soon(lambda: {name for name, in rows(world.manus, "SELECT event_id FROM events WHERE state = 'done'")} >= told)
+    wait_until(lambda: {name for name, in rows(world.manus, "SELECT event_id FROM events WHERE state = 'done'")} >= told)
 
 
 def test_an_event_that_was_delivered_too_is_applied_once(world):
@@ -118,24 +111,24 @@ def test_an_event_that_was_delivered_too_is_applied_once(world):
     before = rows(world.manus, "SELECT event_id, state, attempts FROM events ORDER BY number")
     person.disputes()
     world.manus.start()
-    soon(lambda: asked(world))
+    wait_until(lambda: asked(world))
     replies = world.deliver(person)
     assert all(reply.status_code == 200 for reply in replies)
-    soon(lambda: not rows(world.manus, "SELECT 1 FROM events WHERE state = 'waiting'"))
+    wait_until(lambda: not rows(world.manus, "SELECT 1 FROM events WHERE state = 'waiting'"))
     after = rows(world.manus, "SELECT event_id, state, attempts FROM events ORDER BY number")
     assert after[:len(before)] == before and len(after) == len({one[0] for one in after})
 
 
 def test_what_stripe_could_not_deliver_while_it_was_away_is_found_when_it_is_back(world):
     people = [world.subscriber() for _ in range(3)]
-    soon(lambda: mark_of(world))
+    wait_until(lambda: mark_of(world))
     world.stripe.fails(500, times=100_000)
     for _ in range(3):
         for user, _ in people:
             world.get(user, "invoices")
     people[0][1].cancels()
     world.stripe.honest()
-    soon(lambda: world.get(people[1][0], "invoices").status_code == 200, seconds=20)
+    wait_until(lambda: world.get(people[1][0], "invoices").status_code == 200, seconds=20)
     world.settle(*people[0])
 
 
@@ -146,7 +139,7 @@ def test_an_answer_that_is_no_page_of_events_disturbs_nothing(world, body):
     kill(world)
     world.stripe.garbles(body, on="GET /v1/events", times=100)
     world.manus.start()
-    soon(lambda: asked(world))
+    wait_until(lambda: asked(world))
     time.sleep(1.5)
     assert len(asked(world)) == 1
     assert world.subscription(user)["plan"] == "basic"
@@ -157,7 +150,7 @@ def test_a_key_without_the_right_is_told_and_nothing_breaks(tmp_path):
         user, person = world.subscriber()
         kill(world)
         world.manus.start()
-        soon(lambda: "Events: read" in world.manus.log_path.read_text())
+        wait_until(lambda: "Events: read" in world.manus.log_path.read_text())
         time.sleep(1)
         assert len(asked(world)) == 1
         person.cancels()
@@ -172,18 +165,18 @@ def test_it_looks_no_further_back_than_stripe_tells_and_for_the_types_that_it_ne
     kill(world)
     rows(world.manus, "UPDATE marks SET at = 1000")
     world.manus.start()
-    soon(lambda: asked(world) and asked(world)[0]["params"])
+    wait_until(lambda: asked(world) and asked(world)[0]["params"])
     (one,) = asked(world)
     params = one["params"]
     assert abs(params["created"]["gte"] - (time.time() - 30 * 86400)) < 60 * SLOW
     assert 10 < len(params["types"]) <= 20 and "invoice.paid" in params["types"] and params["limit"] == 100
-    soon(lambda: mark_of(world) == 1000, seconds=2)
+    wait_until(lambda: mark_of(world) == 1000, seconds=2)
 
 
 def test_a_mark_that_a_clock_ahead_has_set_hides_no_event(world):
     kill(world)
     rows(world.manus, "UPDATE marks SET at = (unixepoch() + 86400) * 1000")
     world.manus.start()
-    soon(lambda: asked(world) and asked(world)[0]["params"])
+    wait_until(lambda: asked(world) and asked(world)[0]["params"])
     assert asked(world)[0]["params"]["created"]["gte"] <= time.time() - 29 * 86400
-    soon(lambda: mark_of(world) <= time.time() * 1000)
+    wait_until(lambda: mark_of(world) <= time.time() * 1000)

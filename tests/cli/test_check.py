@@ -176,6 +176,22 @@ def test_a_wrong_mail_server(tmp_path):
         wrong(check(tmp_path, EMAIL_PORT=port, **settings), "mail", "rejects this machine", "ask its operator")
 
 
+@pytest.mark.parametrize("sender, said", [("Ann <ann@bücher.example>", b"MAIL FROM:<ann@xn--bcher-kva.example>"), ("ünal@example.com", "MAIL FROM:<ünal@example.com> SMTPUTF8".encode())])
+def test_the_mail_server_hears_of_a_sender_beyond_ascii_what_it_will_hear_with_a_mail(tmp_path, sender, said):
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def talk():
+            with server.accept()[0] as peer:
+                peer.sendall(b"220 x\r\n")
+                for line in peer.makefile("rb"):
+                    heard.append(line.strip())
+                    peer.sendall(b"250-x\r\n250 SMTPUTF8\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
+
+        threading.Thread(target=talk, daemon=True).start()
+        done = check(tmp_path, EMAIL_FROM=sender, EMAIL_HOST="127.0.0.1", EMAIL_PORT=server.getsockname()[1], EMAIL_PLAIN="true")
+    assert done.returncode == 0 and said in heard, (done, heard)
+
+
 def test_a_wrong_redis(tmp_path):
     port = free_port()
     wrong(check(tmp_path, REDIS_HOST="127.0.0.1", REDIS_PORT=port), "redis", f"127.0.0.1:{port}: Cannot connect (", "start it, or correct REDIS_HOST and REDIS_PORT")

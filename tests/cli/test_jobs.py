@@ -1,11 +1,12 @@
 """manus jobs: what recurs, and running it now, through the running server or on the store when none runs."""
+import contextlib
 import re
 import sqlite3
 import time
 
 import pytest
 
-from manus import DEFAULTS, SLOW, free_port, run
+from manus import DEFAULTS, SLOW, free_port, run, wait_until
 
 TOKEN = "a-token-for-metrics-0123456789abcdef"
 NAMES = ["outbox", "inbox", "retry-events", "catch-up", "reconcile", "trial-notices", "sweep-events", "sweep-sessions", "sweep-erased",
@@ -45,13 +46,6 @@ def hold(manus, name, seconds):
     db.close()
 
 
-def wait_until(is_so, seconds=10):
-    deadline = time.monotonic() + seconds * SLOW
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_every_job_is_listed_with_its_schedule(manus):
     assert fields_of(manus, "outbox")[0] == "every 500 ms"
     assert fields_of(manus, "reconcile")[0] == "at 30 3 * * * UTC"
@@ -77,6 +71,24 @@ def test_a_job_that_does_not_exist_is_refused_with_the_names_of_those_that_do(ma
 def test_what_is_asked_wrongly_is_told(tmp_path, words):
     done = run("jobs", *words, cwd=tmp_path, **DEFAULTS)
     assert done.returncode == 64 and "say list, or run NAME" in done.stderr
+
+
+def test_a_name_that_is_longer_than_the_server_reads_is_refused_with_the_cause(start):
+    done = jobs(start(), "run", "x" * 70000)
+    assert (done.returncode, done.stdout) == (65, "") and "too long" in done.stderr
+
+
+@pytest.mark.parametrize("value", [-2**63, -1, 0, 2**63 - 2, 2**63 - 1])
+@pytest.mark.parametrize("columns", [("fence",), ("until",), ("taken_at", "succeeded_at"), ("fence", "until", "taken_at", "succeeded_at")])
+def test_a_row_of_a_lease_that_makes_no_sense_stops_no_job(manus, columns, value):
+    hold(manus, "sweep-erased", -1)
+    path = manus.settings["DATA_DIR"] / "manus.sqlite"
+    with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as db:
+        db.execute(f"UPDATE leases SET holder = '', {', '.join(f'{column} = {value}' for column in columns)} WHERE name = 'sweep-erased'")
+        assert jobs(manus, "list").returncode == 0
+        done = jobs(manus, "run", "sweep-erased")
+        assert (done.returncode, done.stdout) == (0, "sweep-erased: done\n"), done.stderr
+        assert 0 < db.execute("SELECT fence FROM leases WHERE name = 'sweep-erased'").fetchone()[0]
 
 
 def test_a_job_that_fails_says_why(start):

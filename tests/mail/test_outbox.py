@@ -1,6 +1,7 @@
 """Mails: each arrives, whatever happens to the server or to us meanwhile. With a real mail server."""
 import concurrent.futures
 import contextlib
+import functools
 import signal
 import socket
 import sqlite3
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from mailpit import Mailpit
-from manus import API, DEFAULTS, SLOW, free_port, run
+from manus import API, DEFAULTS, SLOW, free_port, run, wait_until
 
 
 def settings(port, **more):
@@ -28,11 +29,7 @@ def ask(manus, count=1):
         return set(pool.map(one, range(count)))
 
 
-def wait_until(found, seconds=15):
-    deadline = time.monotonic() + seconds * SLOW
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+wait_until = functools.partial(wait_until, seconds=15)
 
 
 def waiting(manus):
@@ -154,11 +151,11 @@ def test_a_thousand_mails_survive_kills_and_a_restart_of_the_mail_server(start, 
     with server:
         hasten(manus)
         for part in (100, 300):
-            wait_until(lambda: server.count() >= part, 60)
+            wait_until(lambda: server.count() >= part, seconds=60)
             manus.kill()
             manus.start()
             hasten(manus)
-        wait_until(lambda: server.count() >= 500, 60)
+        wait_until(lambda: server.count() >= 500, seconds=60)
         server.stop()
         time.sleep(0.5)
         server.start()
@@ -322,7 +319,7 @@ def test_one_recipient_that_hangs_does_not_hold_up_the_others(start):
     ask_as(manus, "slow@example.com")
     wait_until(lambda: any(b"slow@" in line for line in server.heard))
     ask_as(manus, "quick@example.com")
-    wait_until(lambda: len(server.letters) == 1, 10)
+    wait_until(lambda: len(server.letters) == 1, seconds=10)
     manus.kill()
 
 

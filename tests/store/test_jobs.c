@@ -80,6 +80,14 @@ static enum err fail_then_again(struct task *task, struct job_run *run, void *ap
     return task_fail(task, ERR_STORE, "there is no more of it", __FILE__);
 }
 
+static enum err fail_once(struct task *task, struct job_run *run, void *app)
+{
+    (void)run;
+    if (atomic_fetch_add(&((struct counts *)app)->runs, 1) > 0)
+        return OK;
+    return task_fail(task, ERR_STORE, "the disk is full", __FILE__);
+}
+
 static enum err until_told(struct task *task, struct job_run *run, void *app)
 {
     struct counts *counts = app;
@@ -214,6 +222,19 @@ static void test_a_job_that_fails_says_when_it_is_tried_again(void **state)
     assert_int_equal(store_leases(scene->task, scene->store, &leases, &count), OK);
     assert_int_equal(leases[0].succeeded_ms, 0);
     assert_true(leases[0].fence >= 3);
+}
+
+static void test_what_woke_a_job_that_fails_is_not_lost(void **state)
+{
+    static const struct job_row rows[] = {
+        {"woken", .watched = watched, .workers = 1, .budget_ms = 1000, .run = fail_once}, {0}};
+    struct scene *scene = *state;
+
+    start(scene, rows);
+    atomic_fetch_add(&scene->counts.watched, 1);
+    assert_true(soon(&scene->counts.runs, 2));
+    rest(LEASE_MS);
+    assert_int_equal(scene->counts.runs, 2);
 }
 
 static void test_all_are_told_to_stop_before_anyone_is_waited_for(void **state)
@@ -681,6 +702,7 @@ int main(int argc, char **argv)
         SCENE(test_work_that_is_put_in_wakes_its_job_at_once_and_as_many_as_help),
         SCENE(test_a_job_runs_when_what_it_watches_changes),
         SCENE(test_a_job_that_fails_says_when_it_is_tried_again),
+        SCENE(test_what_woke_a_job_that_fails_is_not_lost),
         SCENE(test_all_are_told_to_stop_before_anyone_is_waited_for),
         SCENE(test_a_run_that_is_long_keeps_its_lease_and_ends_within_its_budget),
         SCENE(test_a_schedule_that_makes_no_sense_is_refused),

@@ -15,6 +15,10 @@ USES = "{{who}}{{count:runs}}{{#if yes}}{{story}}{{/if}}{{words.word}}{{words.wi
 def compile_template(folder, template, words=WORDS, name="page.html"):
     (folder / "words.txt").write_text(words, encoding="utf-8")
     (folder / name).write_text(template, encoding="utf-8")
+    return compile_files(folder, name)
+
+
+def compile_files(folder, name="page.html"):
     return subprocess.run([ROOT / "scripts" / "templates", "out.h", "out.c", "words.txt", name], cwd=folder, capture_output=True, text=True)
 
 
@@ -54,6 +58,34 @@ def test_the_template_that_the_wrong_ones_are_made_of_is_right(tmp_path):
 def test_a_hole_that_cannot_be_filled_safely_fails_with_its_line(tmp_path, wrong, why):
     done = compile_template(tmp_path, f"{VALUES}<div>\n{{{{#if yes}}}}\n<p>{USES}</p>\n{{{{/if}}}}\n\n{wrong}\n</div>\n")
     assert done.returncode == 1 and re.match(r"page\.html:(10|11|12): ", done.stderr) and why in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ["page", "page.b.html", "page.htm", "A.html", "my-page.html", "1.html", ".html"])
+def test_a_template_whose_name_cannot_name_a_function_fails(tmp_path, name):
+    done = compile_template(tmp_path, f"{VALUES}<p>{USES}</p>\n", name=name)
+    assert done.returncode == 1 and done.stderr.startswith(f"{name}:1: a template is called "), done.stderr
+
+
+@pytest.mark.parametrize("file, content, said", [
+    ("page.html", b"<p>\n\xff</p>", "page.html:2: not UTF-8"), ("page.html", b"\xef\xbb\xbf<p></p>", "page.html:1: a byte order mark"), ("page.html", b"\xff\xfe<\0", "page.html:1: not UTF-8"),
+    ("words.txt", b"a\n    en: b\n    ar: \xd9", "words.txt:3: not UTF-8"), ("words.txt", b"\xef\xbb\xbfa\n", "words.txt:1: a byte order mark"),
+    ("page.html", None, "page.html: No such file"), ("words.txt", None, "words.txt: No such file"),
+    ("page.html", b"{{value text int}}\n<p>{{int}}</p>", "page.html:1: int is a keyword of C"), ("words.txt", b"a\n    en: {for}\n    ar: {for}\n", "words.txt:2: for is a keyword of C")])
+def test_a_file_that_cannot_be_read_fails_with_the_cause(tmp_path, file, content, said):
+    (tmp_path / "words.txt").write_text(WORDS, encoding="utf-8")
+    (tmp_path / "page.html").write_text("<p></p>", encoding="utf-8")
+    (tmp_path / file).unlink() if content is None else (tmp_path / file).write_bytes(content)
+    done = compile_files(tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith(said) and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_more_holes_than_can_be_told_apart_fail(tmp_path):
+    done = compile_template(tmp_path, "{{value text a}}\n<p>" + "{{a}} " * 33000 + "</p>")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "more holes than a template may have" in done.stderr, done.stderr[-300:]
+
+
+def test_lines_may_end_as_on_windows(tmp_path):
+    assert compile_template(tmp_path, f"{VALUES}<p>{USES}</p>\n".replace("\n", "\r\n"), WORDS.replace("\n", "\r\n")).returncode == 0
 
 
 def test_an_element_that_stays_open_fails(tmp_path):
