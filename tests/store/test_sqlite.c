@@ -907,6 +907,18 @@ static unsigned erase_all(const struct place *place, int64_t before_ms)
     return steps;
 }
 
+/* A machine with much to do may put the emptying of the log off. */
+static unsigned erase_to_the_end(const struct place *place)
+{
+    unsigned steps = 0;
+    int tries = 0;
+
+    do {
+        steps += erase_all(place, INT64_MAX);
+    } while (sql(place, "SELECT count(*) FROM marks WHERE name = 'erasing'") > 0 && ++tries < 50);
+    return steps;
+}
+
 static struct login put_named(const struct place *place, const char *email, const char *fullname)
 {
     struct login login = new_login(place);
@@ -951,7 +963,7 @@ static void test_who_is_removed_and_what_they_were_called_leave_the_files(void *
                                           "another@example.com", &audit, &changed),
                      OK);
     assert_true(is_anywhere(place, "zebulon"));
-    assert_in_range(erase_all(place, INT64_MAX), 2, 1000);
+    assert_in_range(erase_to_the_end(place), 2, 1000);
     for (size_t i = 0; i < count_of(traces); i++) {
         if (is_anywhere(place, traces[i]))
             fail_msg("%s", traces[i]);
@@ -967,7 +979,7 @@ static void test_who_is_removed_and_what_they_were_called_leave_the_files(void *
     assert_int_equal(erase_all(place, 1), 0);
     shut(place);
     open_again(place);
-    assert_in_range(erase_all(place, INT64_MAX), 1, 1000);
+    assert_in_range(erase_to_the_end(place), 1, 1000);
     assert_false(is_anywhere(place, "another@example.com"));
     put_new(place);
     assert_sound(place);
