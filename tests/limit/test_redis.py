@@ -224,6 +224,7 @@ def shake(servers, seconds):
     return admitted
 
 
+@pytest.mark.paced
 def test_instances_that_are_killed_and_stopped_at_random_admit_the_limit_and_no_more(redis, instances):
     servers = instances(3, redis, RATE_LIMIT_HEALTH="20/hour")
     admitted = shake(servers, 15)
@@ -343,6 +344,7 @@ def test_a_cluster_of_several_nodes_is_refused_with_a_sentence(cluster, instance
     assert done.returncode != 0 and "several nodes" in done.stdout
 
 
+@pytest.mark.paced
 def test_a_reset_is_not_undone_by_an_instance_that_has_not_heard_of_it(redis, instances):
     one, two = instances(2, redis, RATE_LIMIT_HEALTH="20/hour")
     for server in [two] * 10 + [one] * 5:
@@ -493,6 +495,7 @@ def tells_within(server, seconds, status, wrong=True):
 
 
 @pytest.mark.parametrize("fault", ["paused", "killed", "flushed", "restarted", "scripts flushed", "full", "moved away"])
+@pytest.mark.paced
 def test_a_fault_of_redis_under_load_is_hardly_felt(redis, instances, fault):
     servers = instances(2, redis, **OUTAGE)
     with Load(servers, HEALTH, ips=("192.0.2.1", "192.0.2.2"), control=VERSION) as load:
@@ -578,6 +581,7 @@ LARGE = "manus:limit:health:ip:192.0.2.1"
 
 
 @pytest.mark.parametrize("fault", ["none", "cut", "killed"])
+@pytest.mark.paced
 def test_a_large_log_is_handed_over_in_pieces_and_counts_once(redis, instances, fault):
     if SLOW > 1:
         pytest.skip("its load is reckoned for the program as it is; test_script.c hands over under sanitizers")
@@ -647,6 +651,7 @@ class Answerer(socketserver.BaseRequestHandler):
     b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"+OK\r\n" * 100, b"*3\r\n:0\r\n:1\r\n:2\r\n" * 9, b"\x00\xff" * 50, b"*1000000000\r\n",
     b"$-5\r\n", b":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n", b">2\r\n+message\r\n+x\r\n" * 5, b"-LOADING Redis is loading\r\n" * 8, b"-MOVED 1 10.0.0.1:1\r\n" * 8,
     b"*-1\r\n" * 8, b"*2\r\n:0\r\n:99999999999999999999\r\n" * 4, b"*5\r\n:0\r\n:1\r\n:1\r\n*0\r\n*0\r\n" * 9])
+@pytest.mark.paced
 def test_something_else_on_its_port_is_answered_around(instances, answer):
     other = Nonsense(answer)
     (server,) = instances(1, None, ready=False, REDIS_HOST="127.0.0.1", REDIS_PORT=other.server_address[1], RATE_LIMIT_HEALTH="50/hour", RATE_LIMIT_VERSION="unlimited")
