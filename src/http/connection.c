@@ -1,11 +1,8 @@
 #include "http/connection.h"
 
 #include "core/clock.h"
-#include "core/metrics.h"
-#include "http/client.h"
-#include "http/client_count.h"
+#include "http/connection_parts.h"
 #include "http/dispatch.h"
-#include "http/message.h"
 #include "http/proxy_protocol.h"
 
 #include <linux/sockios.h>
@@ -18,7 +15,6 @@ enum {
     REQUEST_POOL_BYTES = 6 << 10,
     LEAST_BYTES_PER_SECOND = 500, /* of a body that comes, of a reply that is taken */
     BODY_MS = 30000,              /* for all of a body, however fast it comes */
-    LOOKED_AT = 512,              /* connections of one list, when one is to be closed */
 };
 
 /* How long a state may wait for the client; who keeps up the least rate in it may do so again. */
@@ -28,78 +24,10 @@ static const int64_t state_ms[CONNECTION_STATES] = {
     [CONNECTION_WRITE] = 10000, [CONNECTION_LINGER] = 2000,
 };
 
-/* The states that wait for the client, and can be ended to make room. */
-static const enum connection_state waiting_states[] = {
-    CONNECTION_LINGER, CONNECTION_IDLE, CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_WRITE};
-
-/* Who has the request under way, until it comes back. */
-enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_WRITE, HOLDER_LANE };
-
-struct connection {
-    uv_tcp_t tcp;
-    struct worker *worker;
-    struct connection_link by_state;  /* in the worker's list of its state */
-    struct connection_link by_client; /* in that of its client's bucket */
-    struct connection_link by_memory; /* in that of those who have memory wait */
-    int64_t deadline_ms;
-    int64_t since_ms; /* in this state */
-    enum connection_state state;
-    bool reading;
-    bool peer_done;    /* sends no more */
-    bool awaits_proxy; /* its header must come first */
-    bool unnamed;      /* and named nobody: what proxies in front write is somebody's own text */
-    bool keep_alive;
-    bool replied;  /* to the request under way */
-    bool received; /* it, whole */
-    bool at_head;  /* the parser stands behind the head */
-    bool counted;  /* for `client` */
-    enum holder holder;
-
-    struct message message;
-    struct request *req;
-    char *pending;
-    size_t pending_len;
-    size_t dropped;
-    size_t waiting_bytes;         /* of memory, while we wait for the client */
-    uint64_t bytes_in, bytes_out; /* since it was opened; out: to libuv */
-    uint64_t moved_before;        /* bytes_moved() when the window began */
-
-    struct address peer;
-    struct address client; /* as connections are counted */
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    size_t reply_bytes;
-};
-
 static void resume(struct connection *c);
 static void feed(struct connection *c, const char *bytes, size_t len);
 
-/* Lists */
-
-static void put_newest(struct connection_list *list, struct connection_link *link)
-{
-    link->older = list->newest;
-    link->newer = NULL;
-    *(list->newest == NULL ? &list->oldest : &list->newest->newer) = link;
-    list->newest = link;
-}
-
-static void take_out(struct connection_list *list, struct connection_link *link)
-{
-    *(link->older == NULL ? &list->oldest : &link->older->newer) = link->newer;
-    *(link->newer == NULL ? &list->newest : &link->newer->older) = link->older;
-}
-
-static struct connection_list *state_list(const struct connection *c)
-{
-    return &c->worker->lists[c->state];
-}
-
-/* In a list of one state; NULL for NULL. */
-static struct connection *of_state(struct connection_link *link)
-{
-    return link == NULL ? NULL : container_of(link, struct connection, by_state);
-}
+/* States and their deadlines */
 
 static int64_t now_ms(const struct connection *c)
 {
@@ -114,16 +42,21 @@ static int64_t patience_ms(const struct connection *c, enum connection_state sta
     return state == CONNECTION_IDLE ? app->settings(app->app)->keep_alive * 1000 : state_ms[state];
 }
 
-static int64_t waited_ms(const struct connection *c)
+int64_t connection_waited_ms(const struct connection *c)
 {
     return now_ms(c) + patience_ms(c, c->state) - c->deadline_ms;
 }
 
+static struct connection_list *state_list(const struct connection *c)
+{
+    return &c->worker->lists[c->state];
+}
+
 static void enter(struct connection *c, enum connection_state state)
 {
-    take_out(state_list(c), &c->by_state);
+    connection_list_remove(state_list(c), &c->by_state);
     c->state = state;
-    put_newest(state_list(c), &c->by_state);
+    connection_list_add(state_list(c), &c->by_state);
     c->since_ms = now_ms(c);
     c->moved_before = c->bytes_in;
     c->deadline_ms = state_ms[state] == 0 ? 0 : c->since_ms + patience_ms(c, state);
@@ -133,14 +66,14 @@ static void enter(struct connection *c, enum connection_state state)
 
 /* Memory that waits for the client */
 
-static void set_waiting(struct connection *c, size_t bytes)
+void connection_set_waiting(struct connection *c, size_t bytes)
 {
     if (bytes == c->waiting_bytes)
         return;
     if (c->waiting_bytes == 0)
-        put_newest(&c->worker->payers, &c->by_memory);
+        connection_list_add(&c->worker->payers, &c->by_memory);
     else if (bytes == 0)
-        take_out(&c->worker->payers, &c->by_memory);
+        connection_list_remove(&c->worker->payers, &c->by_memory);
     worker_add_waiting(c->worker, (int64_t)bytes - (int64_t)c->waiting_bytes);
     c->waiting_bytes = bytes;
 }
@@ -163,69 +96,15 @@ static void count_waiting(struct connection *c)
 
     if (c->req != NULL && request < REQUEST_POOL_BYTES)
         request = REQUEST_POOL_BYTES;
-    set_waiting(c, c->pending_len + request + bytes_in_kernel(c));
+    connection_set_waiting(c, c->pending_len + request + bytes_in_kernel(c));
     worker_bound_waiting(c->worker);
-}
-
-/* How many connections a client may have */
-
-static size_t network_count(const struct address *client)
-{
-    return address_is_v4(client) ? 1 : ADDRESS_NETWORKS;
-}
-
-/* The last byte, which is zero in a client's network, tells the widths apart. */
-static struct address network_around(const struct address *client, size_t which)
-{
-    struct address network;
-
-    if (which == 0)
-        return *client;
-    network = address_network(client, address_networks[which].bits);
-    network.bytes[15] = (uint8_t)address_networks[which].bits;
-    return network;
-}
-
-static struct connection_list *own_list(const struct connection *c)
-{
-    struct address widest = network_around(&c->client, network_count(&c->client) - 1);
-
-    return &c->worker->by_client[client_count_bucket(c->worker->clients, &widest,
-                                                     WORKER_CLIENT_BUCKETS)];
-}
-
-static void count_no_more(struct connection *c)
-{
-    for (size_t i = 0; i < network_count(&c->client); i++) {
-        struct address network = network_around(&c->client, i);
-
-        client_count_remove(c->worker->clients, &network);
-    }
-    take_out(own_list(c), &c->by_client);
-    c->counted = false;
-}
-
-/* Of the client's networks the narrowest that has more than it may; -1: none. */
-static int count_in(struct connection *c, int64_t most)
-{
-    int over = -1;
-
-    for (size_t i = network_count(&c->client); i-- > 0;) {
-        struct address network = network_around(&c->client, i);
-
-        if (client_count_add(c->worker->clients, &network) > most * address_networks[i].times)
-            over = (int)i;
-    }
-    put_newest(own_list(c), &c->by_client);
-    c->counted = true;
-    return over;
 }
 
 /* Closing */
 
 static void free_request(struct connection *c)
 {
-    set_waiting(c, 0);
+    connection_set_waiting(c, 0);
     if (c->req != NULL)
         talloc_free(take_ptr(c->req)->task.mem);
 }
@@ -234,9 +113,9 @@ static void release(struct connection *c)
 {
     struct worker *worker = c->worker;
 
-    take_out(state_list(c), &c->by_state);
+    connection_list_remove(state_list(c), &c->by_state);
     if (c->counted)
-        count_no_more(c);
+        connection_uncount(c);
     free(c->pending);
     free_request(c);
     free(c);
@@ -252,7 +131,7 @@ static void on_closed(uv_handle_t *handle)
         release(c);
 }
 
-static void close_now(struct connection *c)
+void connection_close(struct connection *c)
 {
     bool is_taken;
 
@@ -289,7 +168,7 @@ static void on_end_of_stream(struct connection *c)
     c->reading = false;
     /* A request that is whole is answered although its sender sends no more. */
     if (c->state != CONNECTION_RUN && c->state != CONNECTION_WRITE)
-        close_now(c);
+        connection_close(c);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -299,7 +178,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == UV_EOF)
         on_end_of_stream(c);
     else if (n < 0)
-        close_now(c);
+        connection_close(c);
     if (n <= 0)
         return;
     c->bytes_in += (size_t)n;
@@ -316,7 +195,7 @@ static void read_on(struct connection *c)
         return;
     c->reading = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
     if (!c->reading)
-        close_now(c);
+        connection_close(c);
 }
 
 static void stash(struct connection *c, const char *bytes, size_t len)
@@ -348,7 +227,7 @@ static void end_request(struct connection *c)
     else if (c->pending_len > 0 || !c->received)
         linger(c);
     else
-        close_now(c);
+        connection_close(c);
 }
 
 /* The reply is out. The rest of a body that nobody wants is still to be read. */
@@ -368,7 +247,7 @@ static void on_written(uv_write_t *write, int status)
     if (c->state == CONNECTION_CLOSED)
         return;
     if (status < 0) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     on_reply_written(c);
@@ -415,7 +294,7 @@ static void send_reply(struct connection *c)
         return;
     }
     if (n < 0 && n != UV_EAGAIN) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     for (int i = 0; i < 2 && n > 0; i++) {
@@ -427,7 +306,7 @@ static void send_reply(struct connection *c)
     }
     c->write.data = c;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written) != 0) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     c->moved_before = bytes_moved(c);
@@ -448,7 +327,7 @@ static void linger(struct connection *c)
     free(take_ptr(c->pending));
     c->pending_len = 0;
     if (c->peer_done || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut_down) != 0)
-        close_now(c);
+        connection_close(c);
     else
         read_on(c);
 }
@@ -457,7 +336,7 @@ static void drop(struct connection *c, size_t len)
 {
     c->dropped += len;
     if (c->dropped > LINGER_BYTES)
-        close_now(c);
+        connection_close(c);
 }
 
 /* Requests */
@@ -482,7 +361,7 @@ static void begin_request(struct connection *c)
 static void hold(struct connection *c, enum holder holder)
 {
     c->holder = holder;
-    set_waiting(c, 0);
+    connection_set_waiting(c, 0);
     enter(c, CONNECTION_RUN);
 }
 
@@ -529,7 +408,7 @@ static void ask_for_body(struct connection *c)
     uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
 
     if (uv_try_write((uv_stream_t *)&c->tcp, &buf, 1) != (int)sizeof text - 1)
-        close_now(c);
+        connection_close(c);
 }
 
 static void take_head(struct connection *c, enum dispatched dispatched, bool body_has_begun)
@@ -610,71 +489,6 @@ static bool can_parse(const struct connection *c)
            c->state == CONNECTION_BODY;
 }
 
-/* Who is not counted: proxies, which hold everybody's, and whom no limit applies to. */
-static bool is_counted(const struct settings *settings, const struct address *client)
-{
-    return !client_is_trusted(settings, client) &&
-           !networks_have(&settings->rate_limit_allow, client);
-}
-
-static bool is_waiting(const struct connection *c)
-{
-    for (size_t i = 0; i < count_of(waiting_states); i++) {
-        if (c->state == waiting_states[i])
-            return true;
-    }
-    return false;
-}
-
-/* Closes, of the connections from the same network, the one that has kept us waiting for longest.
- */
-static bool evict_own(const struct connection *c, size_t which)
-{
-    size_t bytes = address_is_v4(&c->client) ? sizeof c->client : address_networks[which].bits / 8;
-    struct connection_link *link = own_list(c)->oldest;
-    struct connection *chosen = NULL;
-
-    for (int i = 0; link != NULL && i < LOOKED_AT; link = link->newer) {
-        struct connection *own = container_of(link, struct connection, by_client);
-
-        if (own == c || !is_waiting(own) || memcmp(own->client.bytes, c->client.bytes, bytes) != 0)
-            continue;
-        i++;
-        if (chosen == NULL || waited_ms(own) > waited_ms(chosen))
-            chosen = own;
-    }
-    if (chosen == NULL)
-        return false;
-    metric_add(METRIC_connections_evicted, 1);
-    close_now(chosen);
-    return true;
-}
-
-/* At the bound of its client another connection of the client makes room, or this one is refused.
- */
-static bool count_for_client(struct connection *c)
-{
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
-                               "Content-Type: application/json\r\nContent-Length: 82\r\n"
-                               "Retry-After: 1\r\nConnection: close\r\n\r\n"
-                               "{\"code\":503,\"msg\":\"Too many connections from your address or "
-                               "network\",\"data\":null}";
-    const struct settings *settings = c->worker->app->settings(c->worker->app->app);
-    uv_buf_t buf = uv_buf_init((char *)text, sizeof text - 1);
-    int over;
-
-    if (settings->client_connections == 0 || (!c->unnamed && !is_counted(settings, &c->peer)))
-        return true;
-    c->client = address_client(&c->peer);
-    over = count_in(c, settings->client_connections);
-    if (over < 0 || evict_own(c, (size_t)over))
-        return true;
-    metric_add(METRIC_connections_refused, 1);
-    (void)!uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
-    close_now(c);
-    return false;
-}
-
 /* What has come so far of the proxy's header; true once it is there, and out of the pending bytes.
  */
 static bool take_proxy_header(struct connection *c)
@@ -683,14 +497,14 @@ static bool take_proxy_header(struct connection *c)
     enum proxy_read read = proxy_read(c->pending, c->pending_len, &used, &c->peer);
 
     if (read == PROXY_READ_WRONG)
-        close_now(c);
+        connection_close(c);
     if (read != PROXY_READ_DONE && read != PROXY_READ_NOBODY)
         return false;
     c->awaits_proxy = false;
     c->unnamed = read == PROXY_READ_NOBODY;
     c->pending_len -= used;
     memmove(c->pending, c->pending + used, c->pending_len);
-    return count_for_client(c);
+    return connection_count(c);
 }
 
 static void feed(struct connection *c, const char *bytes, size_t len)
@@ -741,7 +555,7 @@ static void resume(struct connection *c)
     if (!can_parse(c))
         return;
     if (c->peer_done)
-        close_now(c);
+        connection_close(c);
     else
         read_on(c);
 }
@@ -767,7 +581,7 @@ static struct connection *new_connection(struct worker *worker)
     c->tcp.data = c;
     uv_tcp_init(loop_uv(worker->loop), &c->tcp);
     c->state = CONNECTION_IDLE;
-    put_newest(state_list(c), &c->by_state);
+    connection_list_add(state_list(c), &c->by_state);
     worker_count_opened(worker);
     return c;
 }
@@ -777,7 +591,7 @@ static void begin(struct connection *c, int wrong)
     const struct settings *settings;
 
     if (wrong != 0) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     uv_tcp_nodelay(&c->tcp, 1);
@@ -785,10 +599,10 @@ static void begin(struct connection *c, int wrong)
     settings = c->worker->app->settings(c->worker->app->app);
     c->awaits_proxy = settings->proxy_protocol;
     if (c->awaits_proxy && !client_is_trusted(settings, &c->peer)) {
-        close_now(c);
+        connection_close(c);
         return;
     }
-    if (!c->awaits_proxy && !count_for_client(c))
+    if (!c->awaits_proxy && !connection_count(c))
         return;
     message_open(&c->message);
     /* Nothing has come yet, but the first head is due as if it had begun. */
@@ -826,8 +640,8 @@ static bool keeps_up(struct connection *c)
     if (moved < c->moved_before + (uint64_t)window_ms / 1000 * LEAST_BYTES_PER_SECOND)
         return false;
     c->moved_before = moved;
-    take_out(state_list(c), &c->by_state);
-    put_newest(state_list(c), &c->by_state);
+    connection_list_remove(state_list(c), &c->by_state);
+    connection_list_add(state_list(c), &c->by_state);
     c->deadline_ms = now + window_ms;
     worker_arm(c->worker, c->deadline_ms);
     return true;
@@ -840,7 +654,7 @@ static void time_out(struct connection *c)
     if (keeps_up(c))
         return;
     if (!waits_for_client || c->req == NULL || c->replied) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     c->keep_alive = false;
@@ -858,58 +672,12 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
 
         if (state_ms[state] == 0)
             continue;
-        while ((c = of_state(list->oldest)) != NULL && c->deadline_ms <= now_ms)
+        while ((c = connection_of_state(list->oldest)) != NULL && c->deadline_ms <= now_ms)
             time_out(c);
         if (c != NULL && (next == 0 || c->deadline_ms < next))
             next = c->deadline_ms;
     }
     return next;
-}
-
-/* Making room */
-
-bool connection_evict(struct worker *worker, const struct connection *except)
-{
-    struct connection *chosen = NULL;
-
-    for (size_t i = 0; i < count_of(waiting_states); i++) {
-        struct connection *c = of_state(worker->lists[waiting_states[i]].oldest);
-
-        if (c != NULL && c == except)
-            c = of_state(c->by_state.newer);
-        if (c != NULL && (chosen == NULL || waited_ms(c) > waited_ms(chosen)))
-            chosen = c;
-        if (c != NULL && c->state == CONNECTION_LINGER)
-            break;
-    }
-    if (chosen == NULL)
-        return false;
-    metric_add(METRIC_connections_evicted, 1);
-    close_now(chosen);
-    return true;
-}
-
-bool connection_evict_largest(struct worker *worker)
-{
-    struct connection_link *link = worker->payers.oldest;
-    struct connection *chosen = NULL;
-    double most = 0;
-
-    for (int i = 0; link != NULL && i < LOOKED_AT; i++, link = link->newer) {
-        struct connection *c = container_of(link, struct connection, by_memory);
-        double cost = (double)c->waiting_bytes * (double)(waited_ms(c) + 1);
-
-        if (cost <= most)
-            continue;
-        chosen = c;
-        most = cost;
-    }
-    if (chosen == NULL)
-        return false;
-    metric_add(METRIC_connections_evicted, 1);
-    set_waiting(chosen, 0);
-    close_now(chosen);
-    return true;
 }
 
 /* Ending */
@@ -926,22 +694,22 @@ static bool has_unread_bytes(struct connection *c)
 static void close_idle(struct connection *c)
 {
     for (struct connection *next; c != NULL; c = next) {
-        next = of_state(c->by_state.newer);
+        next = connection_of_state(c->by_state.newer);
         if (c->req == NULL && !has_unread_bytes(c))
-            close_now(c);
+            connection_close(c);
     }
 }
 
 void connection_drain(struct worker *worker)
 {
-    close_idle(of_state(worker->lists[CONNECTION_IDLE].oldest));
-    close_idle(of_state(worker->lists[CONNECTION_HEAD].oldest));
+    close_idle(connection_of_state(worker->lists[CONNECTION_IDLE].oldest));
+    close_idle(connection_of_state(worker->lists[CONNECTION_HEAD].oldest));
 }
 
 void connection_abort_all(struct worker *worker)
 {
     for (int state = 0; state < CONNECTION_CLOSED; state++) {
         while (worker->lists[state].oldest != NULL)
-            close_now(of_state(worker->lists[state].oldest));
+            connection_close(connection_of_state(worker->lists[state].oldest));
     }
 }

@@ -94,7 +94,7 @@ def test_json_is_written_by_the_writer_alone():
     """In what answers requests, no brackets, names or commas by hand. The exempt tell of JSON in prose, or hold one constant refusal."""
     by_hand = re.compile(r'(?<!%s)\\":|"\{\\"|\blen - 1\] = \'\}\'')
     sources = [path for folder in ("account", "api", "billing", "http") for path in (ROOT / "src" / folder).glob("*.c")]
-    wrong = [f"{path}: {line.strip()}" for path in sources if path.name not in ("openapi.c", "errors.c", "plans.c", "connection.c")
+    wrong = [f"{path}: {line.strip()}" for path in sources if path.name not in ("openapi.c", "errors.c", "plans.c", "connection_bounds.c")
              for line in path.read_text().splitlines() if by_hand.search(line)]
     assert wrong == []
 
