@@ -1,8 +1,7 @@
 #include "api/routes.h"
 
 #include "api/handlers.h"
-#include "api/limits.h"
-#include "core/text.h"
+#include "api/refusals.h"
 #include "mail/letter.h"
 #include "store/store.h"
 
@@ -135,110 +134,6 @@ static const struct query_row top_query[] = {
 static const struct query_row audit_query[] = {
     {"user_id", "Only lines about this user.", 0, 0}, PAGE_QUERY, {0}};
 
-#define WAIT_TEXT "Please wait N seconds before requesting a new verification code"
-#define NO_MAIL "Email configuration is incomplete"
-#define NO_RESET "Password reset is not available"
-#define NO_VERIFICATION "Email verification is not available"
-#define BAD_CODE "Invalid or expired verification code"
-#define LAST_ADMIN "The last active administrator cannot be removed"
-
-static const struct refusal not_ready[] = {
-    {503, "A critical dependency is down, or the server is stopping", "Ready"}, {0}};
-static const struct refusal register_refusals[] = {
-    {400, "Registration is not allowed"}, {422, "Email already exists"}, {0}};
-static const struct refusal login_refusals[] = {{401, "Invalid email or password"}, {0}};
-static const struct refusal refresh_refusals[] = {{401, "Invalid refresh token"},
-                                                  {401, "Invalid token type"},
-                                                  {401, "User not found or inactive"},
-                                                  {0}};
-static const struct refusal logout_refusals[] = {
-    {400, "Logout is not allowed"}, {401, "Not authenticated"}, {0}};
-static const struct refusal code_refusals[] = {
-    {400, NO_RESET}, {400, NO_MAIL}, {400, WAIT_TEXT}, {0}};
-static const struct refusal reset_refusals[] = {{400, NO_RESET}, {401, BAD_CODE}, {0}};
-static const struct refusal verification_refusals[] = {{400, NO_VERIFICATION},
-                                                       {400, "Email is already verified"},
-                                                       {400, NO_MAIL},
-                                                       {400, WAIT_TEXT},
-                                                       {0}};
-static const struct refusal verify_refusals[] = {
-    {400, "Invalid password"},
-    {401, BAD_CODE},
-    {401, "Invalid or expired verification link"},
-    {401, "Authentication failed"},
-    {403,
-     "Log in to confirm, or give the account's password; if you know none, choose a new one by "
-     "a mailed code"},
-    {0}};
-static const struct refusal password_refusals[] = {
-    {400, "Invalid old password"}, {400, "Password change is not available"}, {0}};
-static const struct refusal end_refusals[] = {{400, "Invalid password"}, {400, LAST_ADMIN}, {0}};
-static const struct refusal session_refusals[] = {{404, "Session not found"}, {0}};
-static const struct refusal user_refusals[] = {{404, "User not found"}, {0}};
-static const struct refusal deactivate_refusals[] = {
-    {400, "Cannot deactivate your own account"}, {400, LAST_ADMIN}, {404, "User not found"}, {0}};
-static const struct refusal role_refusals[] = {{400, LAST_ADMIN}, {404, "User not found"}, {0}};
-
-static const struct refusal trial_refusals[] = {
-    {400, "Trial already activated"},
-    {400, "Cannot activate trial for paid subscription"},
-    {400, "Trial is not available"},
-    {0}};
-#define STRIPE_OFF "Billing is not configured"
-#define STRIPE_REFUSES "The payment provider refused the request"
-#define STRIPE_DOWN "The payment provider does not answer, please try again"
-#define PAYMENT_FAILS "What to do about the payment, in the reader's language"
-#define STRIPE_REFUSALS                                                                            \
-    {409, "Other requests of yours are under way: try again when they are done"},                  \
-        {502, STRIPE_REFUSES ", or what to do about it", "Advice"}, {503, STRIPE_OFF},             \
-        {503, STRIPE_DOWN},                                                                        \
-    {                                                                                              \
-        0                                                                                          \
-    }
-
-#define PAID_BY_OTHERS                                                                             \
-    "Your plan was paid with an e-mail address that is not the confirmed one of your account: "    \
-    "the person who paid can manage it with Stripe's mails, or ask for help"
-
-static const struct refusal checkout_refusals[] = {
-    {400, "Invalid plan: NAME"},
-    {400, "Redirect URL is not allowed"},
-    {409, "You have a subscription already: change its plan, or manage it in the portal"},
-    {409, "A checkout is being opened: try again"},
-    {409, "A payment is under way: wait until it has come"},
-    STRIPE_REFUSALS};
-static const struct refusal fulfil_refusals[] = {{404, "Checkout session not found"},
-                                                 STRIPE_REFUSALS};
-static const struct refusal portal_refusals[] = {{400, "No Stripe customer found for user: ID"},
-                                                 {400, "Redirect URL is not allowed"},
-                                                 {409, PAID_BY_OTHERS},
-                                                 STRIPE_REFUSALS};
-static const struct refusal invoices_refusals[] = {STRIPE_REFUSALS};
-static const struct refusal change_refusals[] = {
-    {400, "Invalid plan: NAME"},
-    {400, "This is your plan already"},
-    {400, "There is no subscription to change"},
-    {402, PAYMENT_FAILS, "Advice"},
-    {409, PAID_BY_OTHERS},
-    {409, "Your subscription ends on 2030-01-31: take that "
-          "back first (resume), then change the plan"},
-    {409, "Your trial is over, and your subscription "
-          "paused: resume it first, then change the plan, "
-          "or cancel it and buy another one"},
-    STRIPE_REFUSALS};
-static const struct refusal webhook_refusals[] = {
-    {400, "Missing Stripe-Signature header"},
-    {400, "Webhook processing failed: this is no event"},
-    {401, "Invalid webhook signature"},
-    {503, STRIPE_OFF},
-    {0}};
-static const struct refusal end_plan_refusals[] = {
-    {400, "There is no subscription to change"},
-    {402, PAYMENT_FAILS, "Advice"},
-    {409, PAID_BY_OTHERS},
-    {409, "Your subscription ends on 2030-01-31 as agreed: ask for help to change that"},
-    STRIPE_REFUSALS};
-
 #define PLAN_FIELD                                                                                 \
     {                                                                                              \
         .name = "plan", .kind = FIELD_TEXT, .min = 1, .max_bytes = 32,                             \
@@ -265,14 +160,10 @@ static const struct field change_body[] = {PLAN_FIELD,
                                             .rule = "Give the preview's proration_date"},
                                            {0}};
 
-static const struct refusal give_refusals[] = {
-    {400, "Invalid plan: NAME"}, {404, "User not found"}, {0}};
-
 static const struct query_row subscriptions_query[] = {
     {"status", "Only subscriptions with this status.", 0, 0}, PAGE_QUERY, {0}};
 static const struct query_row events_query[] = {
     {"state", "Only events in this state: waiting, done, ignored or dead.", 0, 0}, PAGE_QUERY, {0}};
-static const struct refusal event_refusals[] = {{404, "Event not found"}, {0}};
 static const struct field give_body[] = {{.name = "plan",
                                           .kind = FIELD_TEXT,
                                           .nullable = true,
@@ -867,49 +758,3 @@ const struct route routes[] = {
      .summary = "Styles and scripts of the pages."},
     {0},
 };
-
-static const char *access_name(enum access access)
-{
-    static const char *const names[] = {"anybody", "anybody",      "user",
-                                        "admin",   "GATE_PROXIES", "admin, METRICS_TOKEN"};
-
-    return names[access];
-}
-
-/* "`{plan, return_url?}`": what may be left out has a question mark. */
-static void put_body(struct text *out, const struct route *row)
-{
-    if (row->body == NULL)
-        return;
-    text_add(out, "`{");
-    for (const struct field *f = row->body; f->name != NULL; f++)
-        text_printf(out, "%s%s%s", f == row->body ? "" : ", ", f->name,
-                    f->optional || row->body_optional ? "?" : "");
-    text_add(out, "}`");
-}
-
-static void put_query(struct text *out, const struct route *row)
-{
-    for (const struct query_row *q = row->query; q != NULL && q->name != NULL; q++)
-        text_printf(out, "%s%s=", q == row->query ? row->body == NULL ? "`?" : " `?" : "&",
-                    q->name);
-    if (row->query != NULL)
-        text_char(out, '`');
-}
-
-char *routes_as_markdown(void *mem)
-{
-    struct text out = text_open(mem, 4096);
-
-    text_add(&out, "| method | path | for | limits | setting of the limits | what it does | body "
-                   "and query |\n|---|---|---|---|---|---|---|\n");
-    for (const struct route *row = routes; row->method != NULL; row++) {
-        text_printf(&out, "| %s | `%s` | %s | %s | `%s` | %s | ", row->method, row->path,
-                    access_name(row->access), row->limits == NULL ? "the default" : row->limits,
-                    limits_setting_name(mem, routes, row), row->summary);
-        put_body(&out, row);
-        put_query(&out, row);
-        text_add(&out, " |\n");
-    }
-    return out.s;
-}
