@@ -1,5 +1,5 @@
-/* What the limiter has Redis do: Lua scripts that each decide and write in one step, the requests
- * that run them, and what their replies mean. Pure; any thread.
+/* What the limiter has Redis do: Lua scripts (limit/lua/) that each decide and write in one step,
+ * the requests that run them, and what their replies mean. Pure; any thread.
  *
  * A key's value is its log: times in us, 8 bytes each (big-endian), oldest first, at most twice the
  * largest limit of its rule. Times are Redis's own (TIME) plus a shift, in us, by which all
