@@ -1,6 +1,7 @@
 #include "core/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -72,6 +73,7 @@ struct address address_network(const struct address *address, unsigned bits)
 {
     struct address network = *address;
 
+    assert(bits % 8 == 0 && bits <= 128);
     memset(network.bytes + bits / 8, 0, sizeof network.bytes - bits / 8);
     return network;
 }

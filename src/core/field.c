@@ -4,6 +4,7 @@
 #include "core/text.h"
 #include "core/unicode.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { ECHO_BYTES = 256, CODE_DIGITS = 6 };
@@ -44,6 +45,7 @@ static void add_value_error(struct reading *r, const struct field *field, const 
 {
     const char *msg = mem_printf(r->mem, "Value error, %s", rule);
 
+    assert(rule != NULL);
     if (r->first == NULL)
         r->first = rule;
     add(r, field, "value_error", msg, field->secret ? NULL : echo(value));
@@ -122,6 +124,7 @@ static void add_choice(struct reading *r, const struct field *field, const json_
 
 static const char *read_choice(struct reading *r, const struct field *field, const json_t *member)
 {
+    assert(field->choices != NULL);
     for (size_t i = 0; field->choices[i] != NULL && json_is_string(member); i++) {
         if (strcmp(field->choices[i], json_string_value(member)) == 0)
             return field->choices[i];
@@ -134,6 +137,7 @@ static const char *read_integer(struct reading *r, const struct field *field, co
 {
     json_int_t number = json_integer_value(member);
 
+    assert(field->rule != NULL && field->max >= field->min);
     if (!json_is_integer(member))
         add(r, field, "int_type", "Input should be a valid integer", echo(member));
     else if (number < (json_int_t)field->min || number > (json_int_t)field->max)
@@ -204,6 +208,7 @@ static const char *ask_for_one(void *mem, const struct field *fields)
                     fields->name);
         last = fields->alternative;
     }
+    assert(last > 0);
     return ask.s;
 }
 
@@ -252,6 +257,7 @@ json_t *fields_choice_problem(void *mem, const char *name, const char *value,
     struct reading r = {.mem = mem, .detail = json_array()};
     auto_json json_t *sent = json_string(value);
 
+    assert(choices != NULL);
     add_choice(&r, &field, sent);
     return json_pack("{s:o,s:i,s:s}", "detail", r.detail, "code", 422, "msg", r.first);
 }

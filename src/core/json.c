@@ -2,6 +2,7 @@
 
 #include "core/text.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,7 @@ static json_t *plain_nest(struct plain *p, json_t *nest,
 
     p->depth++;
     is_plain = nest != NULL && p->depth <= JSON_DEPTH && fill(p, nest);
+    assert(p->depth > 0);
     p->depth--;
     if (is_plain)
         return nest;

@@ -5,8 +5,10 @@
 #include "core/metrics.h"
 #include "core/thread.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -25,6 +27,7 @@ static void report(struct post *post)
 {
     struct job *job = container_of(post, struct job, post);
 
+    assert(loop_current() == job->home);
     job->done(job, job->outcome);
 }
 
@@ -43,10 +46,12 @@ static struct job *pop(struct lane *lane)
 {
     struct job *job = lane->first;
 
+    assert(job != NULL && lane->queued > 0);
     lane->first = job->next;
     if (lane->first == NULL)
         lane->last = &lane->first;
     lane->queued--;
+    assert((lane->first == NULL) == (lane->queued == 0));
     return job;
 }
 
@@ -92,6 +97,7 @@ static void *work(void *arg)
         pthread_mutex_unlock(&lane->lock);
         run_job(lane, job);
         pthread_mutex_lock(&lane->lock);
+        assert(lane->running > 0);
         lane->running--;
     }
     pthread_mutex_unlock(&lane->lock);
@@ -102,6 +108,8 @@ struct lane *lane_open(void *mem, const struct lane_settings *settings)
 {
     struct lane *lane = mem_new(mem, struct lane);
 
+    assert(settings->threads > 0 && settings->max_queued > 0);
+    assert(strlen(settings->name) < 16);
     lane->settings = *settings;
     lane->threads = mem_array(lane, pthread_t, settings->threads);
     lane->last = &lane->first;
@@ -122,6 +130,7 @@ enum err lane_submit(struct lane *lane, struct job *job)
 {
     enum err e = OK;
 
+    assert(job->run != NULL && job->done != NULL);
     job->home = loop_current();
     job->next = NULL;
     job->queued_us = clock_mono_us();
@@ -171,12 +180,14 @@ unsigned lane_load(struct lane *lane)
 
 void lane_close(struct lane *lane)
 {
+    assert_off_loops();
     pthread_mutex_lock(&lane->lock);
     lane->closing = true;
     pthread_cond_broadcast(&lane->filled);
     pthread_mutex_unlock(&lane->lock);
     for (unsigned i = 0; i < lane->settings.threads; i++)
         pthread_join(lane->threads[i], NULL);
+    assert(lane->first == NULL && lane->running == 0);
     pthread_cond_destroy(&lane->filled);
     pthread_mutex_destroy(&lane->lock);
 }

@@ -50,6 +50,7 @@ static uint64_t count_lines(const char *lines, size_t len)
 static void hand_over(const char *lines, size_t len)
 {
     pthread_mutex_lock(&sink.lock);
+    assert(sink.len <= BUFFER_BYTES);
     if (sink.lines == NULL || BUFFER_BYTES - sink.len < len) {
         sink.dropped += count_lines(lines, len);
     } else {
@@ -63,6 +64,7 @@ static void hand_over(const char *lines, size_t len)
 
 void log_gather(void)
 {
+    assert(gathered.lines == NULL);
     gathered.lines = mem_malloc(GATHER_BYTES);
 }
 
@@ -75,6 +77,7 @@ void log_hand_over(void)
 
 void log_gather_end(void)
 {
+    assert(gathered.lines != NULL);
     log_hand_over();
     free(gathered.lines);
     gathered.lines = NULL;
@@ -82,6 +85,7 @@ void log_gather_end(void)
 
 static void put_line(const char *line, size_t len)
 {
+    assert(gathered.len <= GATHER_BYTES);
     if (gathered.lines == NULL || len > GATHER_BYTES) {
         hand_over(line, len);
         return;
@@ -156,6 +160,7 @@ static void *write_lines(void *unused)
 void log_start(int fd, enum log_format format, enum log_level level)
 {
     pthread_mutex_lock(&sink.lock);
+    assert(sink.lines == NULL);
     sink.fd = fd;
     sink.format = format;
     sink.lines = mem_malloc(BUFFER_BYTES);
@@ -200,6 +205,7 @@ void log_stop(void)
 
 void log_set_level(enum log_level level)
 {
+    assert((size_t)level <= count_of(level_names));
     atomic_store_explicit(&lowest_level, (int)level, memory_order_release);
 }
 

@@ -42,6 +42,7 @@ static void run_behind(struct loop *loop)
 {
     struct post *first = loop->behind;
 
+    assert(current == loop);
     if (first == NULL)
         return;
     loop->behind = NULL;
@@ -57,6 +58,7 @@ static void run_posts(uv_async_t *wake)
     struct post *first;
     bool stopping;
 
+    assert(current == loop);
     pthread_mutex_lock(&loop->lock);
     first = loop->first;
     loop->first = NULL;
@@ -85,6 +87,7 @@ static void begin_turn(uv_prepare_t *prepare)
 /* Timers may run before the next turn begins: theirs is another time. */
 static void hand_over(uv_check_t *check)
 {
+    assert(current == check->data);
     run_behind(check->data);
     log_hand_over();
     clock_turn_begin();
@@ -94,6 +97,7 @@ static void measure_lag(uv_timer_t *lag)
 {
     struct loop *loop = lag->data;
 
+    assert(current == loop);
     metric_observe(METRIC_loop_lag_seconds, loop->index, clock_mono_us() - loop->lag_due_ms * 1000);
     loop->lag_due_ms = (int64_t)uv_now(&loop->uv) + LAG_EVERY_MS;
     uv_timer_start(lag, measure_lag, LAG_EVERY_MS, 0);
@@ -138,6 +142,7 @@ struct loop *loop_start(void *mem, unsigned index)
 {
     struct loop *loop = mem_new(mem, struct loop);
 
+    assert(current == NULL);
     loop->index = index;
     loop->last = &loop->first;
     loop->behind_last = &loop->behind;
@@ -161,6 +166,7 @@ bool loop_post_all(struct loop *loop, struct post *first)
     struct post *last = first;
     bool runs;
 
+    assert(first != NULL && first->run != NULL);
     while (last->next != NULL)
         last = last->next;
     pthread_mutex_lock(&loop->lock);
@@ -182,6 +188,7 @@ bool loop_post(struct loop *loop, struct post *post)
 
 void loop_post_behind(struct loop *loop, struct post *post)
 {
+    assert(current == loop && post->run != NULL);
     post->next = NULL;
     *loop->behind_last = post;
     loop->behind_last = &post->next;
@@ -198,6 +205,7 @@ void loop_stop(struct loop *loop)
 
 void loop_join(struct loop *loop)
 {
+    assert(current != loop);
     pthread_join(loop->thread, NULL);
     uv_loop_close(&loop->uv);
 }

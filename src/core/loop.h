@@ -6,6 +6,7 @@
 
 #include "core/mem.h"
 
+#include <assert.h>
 #include <uv.h>
 
 struct loop;
@@ -40,3 +41,9 @@ unsigned loop_index(const struct loop *loop);
 
 /* The loop whose thread this is; NULL on other threads. */
 struct loop *loop_current(void);
+
+/* At the entry of what belongs to the thread of one loop, to that of any loop, or to none, since it
+ * waits. */
+#define assert_on_loop(loop) assert(loop_current() == (loop))
+#define assert_on_a_loop() assert(loop_current() != NULL)
+#define assert_off_loops() assert(loop_current() == NULL)

@@ -86,6 +86,7 @@ static void give_back(void *block)
 
 static void lay_out(void)
 {
+    assert(!is_laid_out);
     for (size_t i = 0; i < METRIC_COUNT; i++) {
         first_cells[i] = cell_count;
         cell_count += cells_of(&rows[i]) * series_of(&rows[i]);
@@ -104,6 +105,7 @@ static struct block *new_block(void)
     struct block *block = mmap(NULL, sizeof *block + cell_count * sizeof block->cells[0],
                                PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+    assert(is_laid_out);
     if (block == MAP_FAILED) {
         fputs("manus: out of memory\n", stderr);
         abort();
@@ -141,6 +143,7 @@ static void add(_Atomic(int64_t) *cell, int64_t count)
 void metric_name_values(enum metric_label label, const char *const *values, unsigned count)
 {
     assert(!is_laid_out);
+    assert(label < LABEL_COUNT && values != NULL);
     labels[label].values = values;
     labels[label].count = count;
 }
@@ -168,6 +171,7 @@ void metric_observe(enum metric metric, unsigned value, int64_t us)
     _Atomic(int64_t) *cells;
     unsigned bucket = 0;
 
+    assert(bounds != NULL);
     if (value >= labels[row->label].count)
         return;
     cells = &block->cells[first_cells[metric] + value * cells_of(row)];
@@ -181,11 +185,13 @@ void metric_observe(enum metric metric, unsigned value, int64_t us)
 
 void metric_set(enum metric metric, int64_t value)
 {
+    assert(rows[metric].label == LABEL_none);
     atomic_store_explicit(&gauges[metric], value, memory_order_relaxed);
 }
 
 void metric_read_by(enum metric metric, metric_read *read, const void *arg)
 {
+    assert(rows[metric].bounds == NULL);
     readers[metric].read = read;
     readers[metric].arg = arg;
 }
@@ -228,6 +234,7 @@ static void put_label(struct text *out, const struct label *label, unsigned valu
     text_char(out, out->len > 0 && out->s[out->len - 1] == '"' ? ',' : '{');
     text_add(out, label->name);
     text_add(out, "=\"");
+    assert(value < label->count);
     put_escaped(out, label->values[value], "\\\"");
     text_char(out, '"');
 }
@@ -281,6 +288,7 @@ static void put_histogram(struct text *out, const struct row *row, unsigned seri
     unsigned count = row->bounds->count;
     int64_t total = 0;
 
+    assert(row->bounds != NULL);
     for (unsigned i = 0; i <= count; i++) {
         char buffer[32];
         struct text le = text_borrow(NULL, buffer, sizeof buffer);

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -68,6 +69,7 @@ struct recall *recall_open(void *mem, recall_copy *copy)
 {
     struct recall *recall = mem_new(mem, struct recall);
 
+    assert(copy != NULL);
     recall->copy = copy;
     for (size_t i = 0; i < SHARDS; i++)
         pthread_mutex_init(&recall->shards[i].lock, NULL);
@@ -107,7 +109,9 @@ void recall_put(struct recall *recall, const void *record, uint64_t generation)
     uint64_t hash = hash_of(copy->id);
     struct shard *shard = shard_of(recall, hash);
 
+    assert(copy->id != NULL);
     pthread_mutex_lock(&shard->lock);
+    assert(generation <= shard->generation);
     if (generation == shard->generation) {
         struct entry *entry = choose(set_of(shard, hash), hash, copy->id);
 
@@ -137,6 +141,7 @@ void *recall_peek(struct recall *recall, void *mem, const char *id, int64_t with
 
 static void drop(struct entry *entry)
 {
+    assert(entry->record != NULL);
     talloc_free(entry->record);
     *entry = (struct entry){0};
 }

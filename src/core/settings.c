@@ -5,6 +5,7 @@
 #include "core/settings_parts.h"
 #include "core/text.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -81,6 +82,7 @@ static void set_source(struct loading *l, size_t index, const char *value, const
 {
     struct setting_source *source = &l->settings->sources[index];
 
+    assert(index < SETTING_COUNT);
     source->origin = origin;
     if (value == NULL)
         return;
@@ -148,6 +150,7 @@ static void load_row(struct loading *l, size_t index)
 
 static void derive_keys(void *mem, struct settings *s)
 {
+    assert(s->jwt_secret != NULL);
     s->signing_key_count = 1 + s->jwt_previous.count;
     s->signing_keys = mem_array(mem, const struct signing_key *, s->signing_key_count);
     s->signing_keys[0] = signing_key_of(mem, s->jwt_secret);
@@ -185,6 +188,7 @@ static size_t value_size(enum setting_type type)
 #undef SIZE
     };
 
+    assert((size_t)type < count_of(sizes) && sizes[type] > 0);
     return sizes[type];
 }
 
@@ -193,6 +197,7 @@ struct settings *settings_reload(void *mem, const struct settings_input *input,
 {
     struct settings *new = settings_load(mem, input, report);
 
+    assert(old != NULL);
     if (new == NULL)
         return NULL;
     for (size_t i = 0; i < SETTING_COUNT; i++) {

@@ -2,6 +2,7 @@
 
 #include "core/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { WIDTH = 98 };
@@ -40,6 +41,7 @@ static const char *type_name(const struct setting_row *row)
         [SETTING_SECRETS] = "secrets",
     };
 
+    assert((size_t)row->type < count_of(names));
     return names[row->type];
 }
 

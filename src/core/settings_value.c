@@ -5,6 +5,7 @@
 #include "core/text.h"
 #include "core/unicode.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
@@ -135,6 +136,7 @@ static bool parse_choice(struct loading *l, const struct setting_row *row, const
 {
     int *out = (void *)((char *)l->settings + row->offset);
 
+    assert(row->choices != NULL);
     *out = position(row->choices, value);
     if (*out < 0)
         problem(l, "%s: %s is not known; give one of %s", row->name, settings_shown(l->mem, value),
@@ -273,5 +275,6 @@ bool setting_parse(struct loading *l, const struct setting_row *row, const char 
     };
     bool sized = row->type == SETTING_INTEGER || check_size(l, row, value);
 
+    assert((size_t)row->type < count_of(parsers));
     return sized && parsers[row->type](l, row, value);
 }

@@ -3,6 +3,7 @@
 #include "core/crypto.h"
 #include "core/text.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct signing_key *signing_key_of(void *mem, const struct secret *from)
     uint8_t seed[CRYPTO_HASH_BYTES], pair[crypto_sign_SECRETKEYBYTES];
     const char *header;
 
+    assert(from->len > 0);
     crypto_hmac(seed, from->bytes, from->len, purpose, sizeof purpose - 1);
     crypto_sign_seed_keypair(key->public_key, pair, seed);
     key->secret = secret_new(key, (const char *)pair, sizeof pair);

@@ -1,5 +1,6 @@
 #include "core/spool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -21,6 +22,7 @@ struct spool spool_open(struct task *task, const char *folder)
 
 static int close_file(struct spool_file *file)
 {
+    assert(atomic_load(&held) >= file->len);
     if (file->map != NULL)
         munmap(file->map, file->len);
     close(file->fd);
@@ -72,6 +74,7 @@ static enum err make_room(struct task *task, struct spool *spool)
 {
     struct statvfs fs;
 
+    assert(spool->file != NULL);
     if (atomic_fetch_add(&held, spool->text.len) + spool->text.len > SPOOL_BYTES) {
         atomic_fetch_sub(&held, spool->text.len);
         return fail(task, ERR_BUSY, "long replies that are not taken hold all that they may");
@@ -88,6 +91,7 @@ static enum err write_out(struct task *task, struct spool *spool)
     const char *at = spool->text.s;
     size_t left = spool->text.len;
 
+    assert(spool->file->fd >= 0);
     while (left > 0) {
         ssize_t n = write(spool->file->fd, at, left);
 
@@ -133,6 +137,7 @@ enum err spool_end(struct task *task, struct spool *spool, const char **ret, siz
         e = empty(task, spool);
     if (e != OK)
         return e;
+    assert(file->map == NULL);
     map = mmap(NULL, file->len, PROT_READ, MAP_SHARED, file->fd, 0);
     if (map == MAP_FAILED)
         return fail_file(task, errno);

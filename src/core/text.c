@@ -2,6 +2,7 @@
 
 #include "core/unicode.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@ struct text text_open(void *mem, size_t capacity)
 
 struct text text_borrow(void *mem, char *buffer, size_t size)
 {
+    assert(size > 0);
     buffer[0] = '\0';
     return (struct text){.mem = mem, .s = buffer, .capacity = size - 1, .borrowed = true};
 }
@@ -31,6 +33,7 @@ bool text_reserve(struct text *text, size_t more)
     const char *before = text->s;
     char *grown;
 
+    assert(text->len <= text->capacity);
     if (before != NULL && text->capacity - text->len >= more)
         return true;
     while (capacity - text->len < more)

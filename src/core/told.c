@@ -2,6 +2,7 @@
 
 #include "core/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 const struct told_row told_rows[] = {
@@ -25,6 +26,7 @@ char *told_as_json(void *mem)
     for (const struct told_row *row = told_rows; row->wire != NULL; row++) {
         const char *english = row->phrase.in[LANGUAGE_ENGLISH];
 
+        assert(row->phrase.in[LANGUAGE_ARABIC] != NULL);
         if (row != told_rows)
             text_add(&out, ",\n");
         text_json(&out, row->wire, strlen(row->wire));

@@ -84,6 +84,7 @@ static void grow(struct client_count *clients)
     struct held *before = clients->slots;
     size_t count = clients->slot_count;
 
+    assert(count > 0 && (count & (count - 1)) == 0);
     clients->slot_count = 2 * count;
     clients->slots = new_slots(2 * count);
     for (size_t i = 0; i < count; i++) {
@@ -126,6 +127,7 @@ unsigned client_count_add(struct client_count *clients, const struct address *cl
         clients->used++;
     }
     count = ++held->count;
+    assert(clients->used < clients->slot_count);
     pthread_mutex_unlock(&clients->lock);
     return count;
 }
@@ -138,6 +140,7 @@ void client_count_remove(struct client_count *clients, const struct address *cli
     at = find(clients, client);
     assert(clients->slots[at].count > 0);
     if (--clients->slots[at].count == 0) {
+        assert(clients->used > 0);
         clients->used--;
         close_gap(clients, at);
     }

@@ -5,6 +5,7 @@
 #include "http/dispatch.h"
 #include "http/proxy_protocol.h"
 
+#include <assert.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -54,6 +55,7 @@ static struct connection_list *state_list(const struct connection *c)
 
 static void enter(struct connection *c, enum connection_state state)
 {
+    assert(c->state != CONNECTION_CLOSED);
     connection_list_remove(state_list(c), &c->by_state);
     c->state = state;
     connection_list_add(state_list(c), &c->by_state);
@@ -113,6 +115,7 @@ static void release(struct connection *c)
 {
     struct worker *worker = c->worker;
 
+    assert(c->state == CONNECTION_CLOSED && c->holder == HOLDER_NONE);
     connection_list_remove(state_list(c), &c->by_state);
     if (c->counted)
         connection_uncount(c);
@@ -126,6 +129,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct connection *c = handle->data;
 
+    assert(c->state == CONNECTION_CLOSED);
     handle->data = NULL;
     if (c->holder == HOLDER_NONE)
         release(c);
@@ -155,6 +159,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     const struct connection *c = handle->data;
 
     (void)suggested;
+    /* What is read beside a request has its place in the pending bytes. */
+    assert((c->state != CONNECTION_RUN && c->state != CONNECTION_WRITE) ||
+           c->pending_len < PENDING_BYTES);
     *buf = uv_buf_init(c->worker->read_buffer,
                        c->state == CONNECTION_RUN || c->state == CONNECTION_WRITE
                            ? (unsigned)(PENDING_BYTES - c->pending_len)
@@ -220,6 +227,7 @@ static void linger(struct connection *c);
 
 static void end_request(struct connection *c)
 {
+    assert(c->replied && c->req != NULL);
     dispatch_log(c->req, c->req->reply.status, c->reply_bytes);
     free_request(c);
     if (c->keep_alive)
@@ -233,6 +241,7 @@ static void end_request(struct connection *c)
 /* The reply is out. The rest of a body that nobody wants is still to be read. */
 static void on_reply_written(struct connection *c)
 {
+    assert(c->state == CONNECTION_WRITE);
     c->replied = true;
     if (c->received || !c->keep_alive)
         end_request(c);
@@ -273,6 +282,7 @@ static void send_reply(struct connection *c)
     uv_buf_t bufs[2];
     int n;
 
+    assert(!c->replied && req->reply.status != 0);
     c->keep_alive = c->keep_alive && req->keep_alive && worker_keeps_alive(c->worker);
     head = dispatch_reply_head(c->worker, req, c->keep_alive);
     bufs[1] = uv_buf_init((char *)req->reply.body, (unsigned)req->reply.body_len);
@@ -345,6 +355,7 @@ static void begin_request(struct connection *c)
 {
     void *tree = mem_tree(REQUEST_POOL_BYTES);
 
+    assert(c->req == NULL && c->holder == HOLDER_NONE);
     mem_cap(tree);
     c->req = mem_new(tree, struct request);
     c->req->task.mem = tree;
@@ -360,6 +371,7 @@ static void begin_request(struct connection *c)
 
 static void hold(struct connection *c, enum holder holder)
 {
+    assert(c->req != NULL && c->holder == HOLDER_NONE);
     c->holder = holder;
     connection_set_waiting(c, 0);
     enter(c, CONNECTION_RUN);
@@ -368,6 +380,7 @@ static void hold(struct connection *c, enum holder holder)
 /* The request came back. False: its client has gone. */
 static bool take_back(struct connection *c)
 {
+    assert(c->holder != HOLDER_NONE);
     c->holder = HOLDER_NONE;
     if (c->state != CONNECTION_CLOSED)
         return true;
@@ -444,6 +457,7 @@ static void take_message(struct connection *c, enum dispatched dispatched)
 
 static void on_message(struct connection *c)
 {
+    assert(c->req != NULL);
     c->received = true;
     if (c->replied)
         end_request(c);
@@ -496,6 +510,7 @@ static bool take_proxy_header(struct connection *c)
     size_t used = 0;
     enum proxy_read read = proxy_read(c->pending, c->pending_len, &used, &c->peer);
 
+    assert(c->awaits_proxy && !c->counted);
     if (read == PROXY_READ_WRONG)
         connection_close(c);
     if (read != PROXY_READ_DONE && read != PROXY_READ_NOBODY)
@@ -614,6 +629,7 @@ void connection_accept(struct worker *worker, uv_stream_t *listener)
 {
     struct connection *c = new_connection(worker);
 
+    assert_on_loop(worker->loop);
     begin(c, uv_accept(listener, (uv_stream_t *)&c->tcp));
     worker_bound_connections(worker, c);
 }
@@ -622,6 +638,7 @@ void connection_adopt(struct worker *worker, int fd)
 {
     struct connection *c = new_connection(worker);
 
+    assert_on_loop(worker->loop);
     begin(c, uv_tcp_open(&c->tcp, fd));
 }
 
@@ -666,6 +683,7 @@ int64_t connection_expire(struct worker *worker, int64_t now_ms)
 {
     int64_t next = 0;
 
+    assert_on_loop(worker->loop);
     for (int state = 0; state < CONNECTION_STATES; state++) {
         const struct connection_list *list = &worker->lists[state];
         struct connection *c;
@@ -702,12 +720,14 @@ static void close_idle(struct connection *c)
 
 void connection_drain(struct worker *worker)
 {
+    assert_on_loop(worker->loop);
     close_idle(connection_of_state(worker->lists[CONNECTION_IDLE].oldest));
     close_idle(connection_of_state(worker->lists[CONNECTION_HEAD].oldest));
 }
 
 void connection_abort_all(struct worker *worker)
 {
+    assert_on_loop(worker->loop);
     for (int state = 0; state < CONNECTION_CLOSED; state++) {
         while (worker->lists[state].oldest != NULL)
             connection_close(connection_of_state(worker->lists[state].oldest));

@@ -4,6 +4,7 @@
 #include "http/client_count.h"
 #include "http/connection_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { LOOKED_AT = 512 /* connections of one list, when one is to be closed */ };
@@ -24,6 +25,7 @@ static struct address network_around(const struct address *client, size_t which)
 {
     struct address network;
 
+    assert(which < ADDRESS_NETWORKS);
     if (which == 0)
         return *client;
     network = address_network(client, address_networks[which].bits);
@@ -41,6 +43,7 @@ static struct connection_list *own_list(const struct connection *c)
 
 void connection_uncount(struct connection *c)
 {
+    assert(c->counted);
     for (size_t i = 0; i < network_count(&c->client); i++) {
         struct address network = network_around(&c->client, i);
 
@@ -55,6 +58,7 @@ static int count_in(struct connection *c, int64_t most)
 {
     int over = -1;
 
+    assert(!c->counted);
     for (size_t i = network_count(&c->client); i-- > 0;) {
         struct address network = network_around(&c->client, i);
 
@@ -135,6 +139,7 @@ bool connection_evict(struct worker *worker, const struct connection *except)
 {
     struct connection *chosen = NULL;
 
+    assert_on_loop(worker->loop);
     for (size_t i = 0; i < count_of(waiting_states); i++) {
         struct connection *c = connection_of_state(worker->lists[waiting_states[i]].oldest);
 
@@ -158,6 +163,7 @@ bool connection_evict_largest(struct worker *worker)
     struct connection *chosen = NULL;
     double most = 0;
 
+    assert_on_loop(worker->loop);
     for (int i = 0; link != NULL && i < LOOKED_AT; i++, link = link->newer) {
         struct connection *c = container_of(link, struct connection, by_memory);
         double cost = (double)c->waiting_bytes * (double)(connection_waited_ms(c) + 1);

@@ -8,6 +8,8 @@
 #include "http/message.h"
 #include "http/worker.h"
 
+#include <assert.h>
+
 /* Who has the request under way, until it comes back. */
 enum holder { HOLDER_NONE, HOLDER_GATE, HOLDER_ADMIT, HOLDER_WRITE, HOLDER_LANE };
 
@@ -58,8 +60,12 @@ static inline void connection_list_add(struct connection_list *list, struct conn
 static inline void connection_list_remove(struct connection_list *list,
                                           struct connection_link *link)
 {
-    *(link->older == NULL ? &list->oldest : &link->older->newer) = link->newer;
-    *(link->newer == NULL ? &list->newest : &link->newer->older) = link->older;
+    struct connection_link **before = link->older == NULL ? &list->oldest : &link->older->newer;
+    struct connection_link **behind = link->newer == NULL ? &list->newest : &link->newer->older;
+
+    assert(*before == link && *behind == link);
+    *before = link->newer;
+    *behind = link->older;
 }
 
 /* In a list of one state; NULL for NULL. */

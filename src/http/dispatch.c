@@ -7,6 +7,7 @@
 #include "http/client.h"
 #include "http/reply.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -89,6 +90,7 @@ enum dispatched dispatch_gate(struct worker *worker, struct request *req)
 {
     enum err e;
 
+    assert(req->match.route != NULL);
     req->waits = false;
     e = worker->app->gate(req);
     if (req->waits)
@@ -183,6 +185,7 @@ static void read_body(struct request *req)
     }
     if (json == NULL && req->match.route->body_optional)
         return;
+    assert(req->match.route->body != NULL);
     wrong = fields_read(req->task.mem, req->match.route->body, json, req->values);
     if (wrong != NULL)
         reply_json(req, 422, wrong);
@@ -224,6 +227,7 @@ static void run(struct job *job)
     struct request *req = container_of(job, struct request, job);
     enum err e = req->server->prepare(req);
 
+    assert_off_loops();
     if (e == OK && req->reply.status == 0)
         e = req->match.route->handle(req);
     settle(req, e);
@@ -234,6 +238,7 @@ enum dispatched dispatch_start(struct worker *worker, struct request *req,
 {
     const struct route *row = req->match.route;
 
+    assert(row != NULL);
     req->waits = false;
     if (row->fast != NULL && row->fast(req)) {
         if (req->waits)
@@ -364,6 +369,7 @@ static void count_request(const struct request *req, int status, int64_t took_us
     const struct route *route = req->match.route;
     unsigned number = route == NULL ? 0 : (unsigned)(route - router_rows(req->server->router)) + 1;
 
+    assert(status >= 200 && status < 600);
     metric_add_of(METRIC_requests, number, STATUS_2XX + (unsigned)(status / 100 - 2), 1);
     metric_observe(METRIC_request_seconds, number, took_us);
 }

@@ -1,5 +1,6 @@
 #include "http/message.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -273,6 +274,7 @@ static void fill_request(struct message *m)
     struct request *req = m->req;
     const char *at = m->text.s;
 
+    assert(m->field_count <= HTTP_HEADERS);
     req->method = llhttp_method_name((llhttp_method_t)m->parser.method);
     req->target = at;
     req->forwarded_for.mem = req->forwarded.mem = req->task.mem;
@@ -326,6 +328,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     struct request *req = m->req;
     size_t size;
 
+    assert(req->body_len <= m->max_body);
     if (len > m->max_body - req->body_len ||
         (!m->discard_body && req->content_length > (int64_t)m->max_body))
         return refuse(m, ERR_BODY_TOO_LARGE);
@@ -384,6 +387,7 @@ void message_open(struct message *m)
 
 static void begin(struct message *m)
 {
+    assert(m->req != NULL);
     m->text = text_open(m->req->task.mem, 1000);
     m->value_at = m->field_count = m->raw_head_bytes = m->overhead = 0;
     m->in_body = m->has_target = m->discard_body = false;
@@ -411,6 +415,7 @@ enum message_event message_feed(struct message *m, const char *bytes, size_t len
 {
     llhttp_errno_t error;
 
+    assert(m->parser.data == m);
     if (m->text.s == NULL)
         begin(m);
     m->event = MESSAGE_MORE;

@@ -7,6 +7,7 @@ static const char json_content_type[] = "application/json";
 
 enum err reply_json_text(struct request *req, int status, const char *body, size_t len)
 {
+    assert(status >= 200 && status < 600);
     req->reply.status = status;
     req->reply.content_type = json_content_type;
     req->reply.body = body;
@@ -117,6 +118,7 @@ enum err reply_failure(struct request *req, enum err e)
 
 enum err reply_empty(struct request *req, int status)
 {
+    assert(status >= 200 && status < 600);
     req->reply.status = status;
     req->reply.content_type = NULL;
     req->reply.body = "";

@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,7 @@ static void add_row(struct router *router, const struct route *row)
 {
     struct place *place = place_of(router, row->path);
 
+    assert(row->path[0] == '/' && row->handle != NULL);
     for (size_t i = 0; i < place->row_count; i++) {
         if (strcmp(place->rows[i]->method, row->method) == 0) {
             fprintf(stderr, "manus: two rows for %s %s\n", row->method, row->path);
@@ -73,6 +75,7 @@ static void write_allow(struct router *router, struct place *place)
 {
     struct text allow = text_open(router, 32);
 
+    assert(place->row_count > 0);
     for (size_t i = 0; i < place->row_count; i++) {
         const char *method = place->rows[i]->method;
 

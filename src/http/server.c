@@ -8,6 +8,7 @@
 #include "http/connection.h"
 #include "http/port_holder.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -250,6 +251,7 @@ static void accept_waiting(struct worker *worker)
 
 void worker_count_closed(struct worker *worker)
 {
+    assert(atomic_load(&worker->server->connections) > 0);
     atomic_fetch_sub(&worker->server->connections, 1);
     accept_waiting(worker);
 }
@@ -280,6 +282,7 @@ static void evict_here(struct post *post)
     unsigned loops = atomic_exchange(&worker->evicting, 0);
     bool done = !has_too_many(worker) || connection_evict(worker, NULL);
 
+    assert(loops > 0);
     if (!bound_waiting_here(worker) || !done)
         ask_next(worker, loops - 1);
 }
@@ -305,6 +308,7 @@ void worker_bound_waiting(struct worker *worker)
 /* Until there is room libuv stops listening on this socket; this loop looks again. */
 static void await_room(struct worker *worker, uv_stream_t *listener)
 {
+    assert((uv_tcp_t *)listener - worker->listeners < (ptrdiff_t)worker->listener_count);
     worker->awaiting_room[(uv_tcp_t *)listener - worker->listeners] = true;
     worker_arm(worker, (int64_t)uv_now(loop_uv(worker->loop)) + ROOM_MS);
     worker_bound_connections(worker, NULL);
@@ -326,6 +330,7 @@ static void on_connection(uv_stream_t *listener, int status)
 {
     struct worker *worker = listener->data;
 
+    assert(worker->app != NULL);
     if (status < 0)
         make_room_for_accepting(worker, status);
     else if (takes_more(worker))
@@ -407,6 +412,7 @@ static void drain_here(struct post *post)
 {
     struct worker *worker = container_of(post, struct worker, drain);
 
+    assert_on_loop(worker->loop);
     /* A closed socket loses what waits in its queue: take it first. */
     accept_waiting(worker);
     for (unsigned i = 0; i < worker->listener_count; i++) {
@@ -441,6 +447,7 @@ static void start_here(struct post *post)
     struct worker *worker = container_of(post, struct worker, start);
     uv_loop_t *uv = loop_uv(worker->loop);
 
+    assert_on_loop(worker->loop);
     worker->timer.data = worker;
     uv_timer_init(uv, &worker->timer);
     for (unsigned i = 0; i < worker->listener_count; i++) {
@@ -466,6 +473,8 @@ struct server *server_new(void *mem, const struct server_app *app,
 {
     struct server *server = mem_new(mem, struct server);
 
+    assert(count > 0 && listeners->loops == count);
+    assert(listeners->addresses <= WORKER_ADDRESSES);
     server->app = *app;
     server->limits = *limits;
     server->worker_count = count;

@@ -3,6 +3,7 @@
 #include "core/address.h"
 #include "core/crypto.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char *const names[LIMIT_KINDS] = {"ip",   "net",     "net56", "net48",
@@ -24,6 +25,7 @@ struct limit_key limit_key(uint16_t route, enum limit_kind kind, const char *id)
     struct limit_key key = {.route = route, .kind = (uint8_t)kind};
     size_t len = strlen(id);
 
+    assert(kind < LIMIT_KINDS);
     if (len > LIMIT_ID_BYTES) {
         put_hash(&key, id, len);
     } else {
@@ -59,6 +61,7 @@ uint32_t limit_times(const struct limit_key *key)
 
 void limit_key_add(struct text *out, const struct limit_key *key)
 {
+    assert(key->kind < LIMIT_KINDS && key->len <= LIMIT_ID_BYTES);
     text_add(out, names[key->kind]);
     text_char(out, ':');
     text_put(out, key->id, key->len);

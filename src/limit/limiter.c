@@ -6,6 +6,7 @@
 #include "core/metrics.h"
 #include "limit/limiter_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { BEAT_MS = 400, CLOSED_WAIT_US = 1000000 };
@@ -30,6 +31,7 @@ static void add_tag(struct text *out, const struct limit_key *key)
 const char *limiter_key_text(struct text *out, const struct limiter *limiter,
                              const struct limit_key *key)
 {
+    assert(key->route < limiter->settings.name_count);
     text_add(out, LIMITER_PREFIX);
     text_add(out, limiter->settings.names[key->route]);
     text_char(out, ':');
@@ -60,6 +62,7 @@ bool limiter_route(const struct limiter *limiter, const char *text, uint16_t *re
 
 const char *limiter_name(const struct limiter *limiter, uint16_t route)
 {
+    assert(route < limiter->settings.name_count);
     return limiter->settings.names[route];
 }
 
@@ -96,6 +99,7 @@ static struct rule share_of(const struct rule *rule, uint32_t live)
 {
     struct rule share = *rule;
 
+    assert(live > 0);
     share.most = 0;
     for (unsigned i = 0; i < rule->count; i++) {
         share.windows[i].limit = (rule->windows[i].limit + live - 1) / live;
@@ -147,6 +151,7 @@ void limiter_decide_here(struct limiter *limiter, struct limiter_ask *ask)
 
 void limiter_answer(struct limiter_ask *ask)
 {
+    assert(!ask->answered);
     ask->answered = true;
     if (!ask->asking)
         ask->done(ask);
@@ -224,6 +229,7 @@ static void go_on(struct limiter_ask *ask)
     struct memory_limiter *memory = link->limiter->memory;
     bool apart;
 
+    assert_on_loop(link->loop);
     if (!redis_link_is_up(link->redis)) {
         answer_here(ask);
         return;
@@ -270,6 +276,7 @@ bool limiter_ask(struct limiter *limiter, struct limiter_ask *ask)
 {
     struct limiter_link *link = limiter_link_here(limiter);
 
+    assert(ask->count > 0 && ask->count <= LIMIT_KEYS);
     if (link == NULL || link->redis == NULL) {
         ask->verdict = memory_limiter_ask(limiter->memory, ask->keys, ask->count, ask->rule,
                                           clock_mono_us());
@@ -330,6 +337,7 @@ static void start_here(struct post *post)
 {
     struct limiter_link *link = container_of(post, struct limiter_link, start);
 
+    assert_on_loop(link->loop);
     link->beat.data = link->retry.data = link;
     uv_timer_init(loop_uv(link->loop), &link->retry);
     uv_timer_init(loop_uv(link->loop), &link->beat);
@@ -341,6 +349,7 @@ static void stop_here(struct post *post)
 {
     struct limiter_link *link = container_of(post, struct limiter_link, stop);
 
+    assert_on_loop(link->loop);
     if (link->redis == NULL)
         return;
     if (redis_link_is_up(link->redis) && link->index == 0)
@@ -354,6 +363,7 @@ static void stop_here(struct post *post)
 
 void limiter_start(struct limiter *limiter, struct loop **loops, unsigned count, struct lane *lane)
 {
+    assert(limiter->links == NULL);
     limiter->links = mem_array(limiter, struct limiter_link, count);
     limiter->link_count = count;
     limiter->lane = lane;

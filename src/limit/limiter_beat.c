@@ -5,6 +5,7 @@
 #include "core/metrics.h"
 #include "remote/mend.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -72,6 +73,8 @@ static void call_whole(struct limiter_link *link, enum script script, unsigned k
 {
     const char *all[16] = {"EVAL", script_text(script), keys == 2 ? "2" : "4"};
 
+    assert(count + 3 <= count_of(all));
+    assert(keys == 2 || keys == 4);
     memcpy(all + 3, words, count * sizeof *words);
     limiter_call(link, count + 3, all, done, link);
 }
@@ -103,6 +106,7 @@ static void on_clock(void *arg, const redisReply *reply)
 
 void limiter_set_clock(struct limiter_link *link)
 {
+    assert_on_loop(link->loop);
     if (link->sets_clock)
         return;
     link->sets_clock = true;
@@ -118,6 +122,7 @@ void limiter_take_bans(struct post *post)
     struct limiter_link *link = container_of(post, struct limiter_link, banned);
     struct bans *fresh = atomic_exchange(&link->fresh_bans, NULL);
 
+    assert_on_loop(link->loop);
     if (fresh == NULL)
         return;
     free(link->bans);
@@ -329,6 +334,7 @@ void limiter_on_beat(uv_timer_t *timer)
 {
     struct limiter_link *link = timer->data;
 
+    assert_on_loop(link->loop);
     if (redis_link_is_up(link->redis) && link->beat_us == 0)
         send_beat(link, false, on_beat);
 }

@@ -13,6 +13,7 @@ static redisContext *open_redis(struct task *task, const struct limiter *limiter
     const char *wrong;
     redisContext *context = redis_open(limiter->settings.target, OPERATOR_MS, &wrong);
 
+    assert_off_loops();
     if (context == NULL)
         (void)fail(task, ERR_REMOTE, mem_printf(task->mem, "Redis: %s", wrong));
     return context;
@@ -125,6 +126,7 @@ static const char *decide_there(void *mem, const struct limiter *limiter, struct
     const char *wrong;
     auto_redis redisContext *context = redis_open(limiter->settings.target, OPERATOR_MS, &wrong);
 
+    assert_off_loops();
     if (context == NULL)
         return wrong;
 

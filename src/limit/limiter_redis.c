@@ -6,6 +6,7 @@
 #include "core/metrics.h"
 #include "remote/peers.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct script_clock limiter_clock(const struct limiter_link *link, int64_t now_us)
@@ -74,6 +75,7 @@ static bool reserve(struct limiter *limiter, uint32_t cost)
 
 static void end_handover(struct handover *handover)
 {
+    assert(atomic_load(&handover->link->limiter->handing) >= handover->cost);
     atomic_fetch_sub(&handover->link->limiter->handing, handover->cost);
     free(handover);
 }
@@ -143,6 +145,7 @@ void limiter_send(struct limiter_ask *ask)
 {
     struct limiter_link *link = ask->link;
 
+    assert_on_loop(link->loop);
     ask->slot = link->by_slot ? slot_of(ask) : 0;
 
     ask->asked_us = clock_mono_us();
@@ -195,6 +198,7 @@ static void send_batch(struct limiter_link *link, struct limiter_ask *first)
         for (unsigned i = 0; i < ask->count; i++) {
             struct text name = text_borrow(NULL, names[key_count], LIMITER_KEY_BYTES);
 
+            assert(key_count < LIMITER_BATCH);
             times[key_count] = limit_times(&ask->keys[i]);
             keys[key_count++] = limiter_key_text(&name, link->limiter, &ask->keys[i]);
         }
@@ -210,6 +214,7 @@ void limiter_flush(void *arg, struct redis_link *redis)
 {
     struct limiter_link *link = arg;
 
+    assert_on_loop(link->loop);
     (void)redis;
     /* An answer that comes at once, since the link is down, may lead to the next request. */
     while (link->unsent != NULL) {

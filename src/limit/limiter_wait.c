@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* From a lane: the ask runs on a loop, and outlives whoever stops waiting for it */
@@ -21,6 +22,7 @@ static void let_go(struct waiting_ask *waiting)
     bool last;
 
     pthread_mutex_lock(&waiting->lock);
+    assert(waiting->holders > 0);
     last = --waiting->holders == 0;
     pthread_mutex_unlock(&waiting->lock);
     if (!last)
@@ -35,6 +37,7 @@ static void on_waited_for(struct limiter_ask *ask)
     struct waiting_ask *waiting = container_of(ask, struct waiting_ask, ask);
 
     pthread_mutex_lock(&waiting->lock);
+    assert(!waiting->done);
     waiting->done = true;
     pthread_cond_signal(&waiting->answered);
     pthread_mutex_unlock(&waiting->lock);
@@ -94,6 +97,7 @@ void limiter_ask_waiting(struct limiter *limiter, struct limiter_ask *ask)
     static atomic_uint next;
     struct waiting_ask *waiting;
 
+    assert_off_loops();
     if (limiter->settings.target == NULL) {
         ask->verdict = memory_limiter_ask(limiter->memory, ask->keys, ask->count, ask->rule,
                                           clock_mono_us());

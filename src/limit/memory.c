@@ -3,6 +3,8 @@
 #include "core/crypto.h"
 #include "limit/memory_parts.h"
 
+#include <assert.h>
+
 static uint64_t hash_of(const struct memory_limiter *limiter, const struct limit_key *key)
 {
     uint64_t hash;
@@ -16,8 +18,8 @@ static int64_t time_of(const void *log, uint32_t n)
     return entry_nth_us(log, n);
 }
 
-static struct verdict judge(const struct limit_key *key, const struct entry *entry,
-                            const struct rule *rule, int64_t now_us)
+static inline struct verdict judge(const struct limit_key *key, const struct entry *entry,
+                                   const struct rule *rule, int64_t now_us)
 {
     struct rule wide;
 
@@ -42,6 +44,7 @@ static void add_shard(struct held *held, struct shard *shard)
 void memory_hold(struct memory_limiter *limiter, const struct limit_key *keys, unsigned count,
                  struct held *held)
 {
+    assert(count > 0 && count <= LIMIT_KEYS);
     *held = (struct held){.keys = keys, .count = count};
     for (unsigned i = 0; i < count; i++) {
         held->hashes[i] = hash_of(limiter, &keys[i]);
@@ -52,12 +55,6 @@ void memory_hold(struct memory_limiter *limiter, const struct limit_key *keys, u
         pthread_mutex_lock(&held->shards[i]->lock);
     for (unsigned i = 0; i < count; i++)
         held->entries[i] = *shard_find(held->of[i], held->hashes[i], &keys[i]);
-}
-
-void memory_let_go(struct held *held)
-{
-    for (unsigned i = held->shard_count; i-- > 0;)
-        pthread_mutex_unlock(&held->shards[i]->lock);
 }
 
 static struct verdict judge_all(const struct held *held, const struct rule *rule, int64_t now_us)
@@ -197,6 +194,7 @@ static size_t rank(struct limit_talker *talkers, size_t count, size_t most,
 {
     size_t at = count;
 
+    assert(count <= most);
     if (count == most && (most == 0 || talk_of(&talkers[most - 1]) >= talk_of(one)))
         return count;
     if (count == most)

@@ -25,7 +25,12 @@ struct held {
 /* Finds the keys, LIMIT_KEYS at most, and locks their shards until memory_let_go(). */
 void memory_hold(struct memory_limiter *limiter, const struct limit_key *keys, unsigned count,
                  struct held *held);
-void memory_let_go(struct held *held);
+
+static inline void memory_let_go(struct held *held)
+{
+    for (unsigned i = held->shard_count; i-- > 0;)
+        pthread_mutex_unlock(&held->shards[i]->lock);
+}
 
 /* The n-th key's entry, added if it is not there. Adding another or a time to another may have
  * freed it or moved it since memory_hold(): held->entries[n] is not to be used after that. */

@@ -2,6 +2,8 @@
 
 #include "limit/memory_parts.h"
 
+#include <assert.h>
+
 enum {
     TOLD_LATER_US = 100000, /* a time here is older than the same time in Redis by its way there */
 };
@@ -48,6 +50,7 @@ static struct verdict refused_until(const struct rule *rule, unsigned window, in
 {
     struct verdict verdict = {.wait_us = wait_us};
 
+    assert(window < rule->count);
     for (unsigned i = 0; i < rule->count; i++)
         verdict.remaining[i] = i == window ? 0 : rule->windows[i].limit;
     verdict.reset_us[window] = wait_us;
@@ -279,6 +282,7 @@ static void put_be64(struct text *out, int64_t number)
 {
     char bytes[8];
 
+    assert(number >= 0);
     for (int i = 0; i < 8; i++)
         bytes[i] = (char)(uint64_t)(number >> (56 - 8 * i));
     text_put(out, bytes, sizeof bytes);
@@ -323,6 +327,7 @@ uint32_t memory_limiter_take_apart(struct memory_limiter *limiter, const struct 
     struct held held;
     uint32_t taken = 0;
 
+    assert(rule->count > 0);
     *ret = (struct limit_piece){0, false};
     memory_hold(limiter, key, 1, &held);
     entry = held.entries[0];
@@ -351,6 +356,7 @@ bool memory_limiter_handed_over(struct memory_limiter *limiter, const struct lim
     struct entry *entry;
     struct held held;
 
+    assert(piece != 0);
     memory_hold(limiter, key, 1, &held);
     entry = held.entries[0];
     if (entry != NULL && entry->piece == piece) {
@@ -389,6 +395,7 @@ static void keep_apart(struct entry *entry)
         if (is_apart(entry, n))
             *entry_nth(entry, ++kept) = *entry_nth(entry, n);
     }
+    assert(kept <= entry->count);
     entry->count = kept;
 }
 

@@ -1,5 +1,7 @@
 #include "limit/memory_shard.h"
 
+#include <assert.h>
+
 enum { FIRST_SLOTS = 16, SLAB_BYTES = 64 << 10 };
 
 /* Room: slabs for the logs of few times, malloc for the others */
@@ -8,6 +10,7 @@ static uint32_t class_room(unsigned class)
 {
     static const uint8_t small[] = {1, 2, 3, 4};
 
+    assert(class < SHARD_CLASSES);
     if (class < count_of(small))
         return small[class];
     return (class % 2 == 0 ? 6u : 8u) << (class - 4) / 2;
@@ -31,6 +34,7 @@ static void *carve(struct shard *shard, size_t bytes)
 {
     void *carved;
 
+    assert(bytes <= SLAB_BYTES - sizeof(struct slab));
     if (shard->slab_left < bytes) {
         struct slab *slab = mem_malloc(SLAB_BYTES);
 
@@ -50,6 +54,7 @@ static struct entry *new_entry(struct shard *shard, uint32_t room)
     unsigned class = class_of(room);
     struct entry *entry;
 
+    assert(room > 0);
     if (class < SHARD_CLASSES)
         room = class_room(class);
     if (class == SHARD_CLASSES) {
@@ -71,6 +76,7 @@ static void free_entry(struct shard *shard, struct entry *entry)
     struct free_entry *freed = (struct free_entry *)(void *)entry;
     unsigned class = entry->class;
 
+    assert(class <= SHARD_CLASSES);
     if (class == SHARD_CLASSES) {
         free(entry);
         return;
@@ -106,6 +112,7 @@ static void empty_slot(struct shard *shard, struct entry **slot)
 {
     size_t mask = shard->slot_count - 1, gap = (size_t)(slot - shard->slots), at = gap;
 
+    assert(*slot != NULL);
     shard->slots[gap] = NULL;
     for (;;) {
         size_t home;
@@ -136,19 +143,19 @@ static uint8_t list_of(struct shard *shard, uint32_t seconds)
     return list;
 }
 
-static void unlist(struct shard *shard, struct entry *entry)
+static inline void unlist(struct shard *shard, struct entry *entry)
 {
-    if (entry->older == NULL)
-        shard->lists[entry->list].oldest = entry->newer;
-    else
-        entry->older->newer = entry->newer;
-    if (entry->newer == NULL)
-        shard->lists[entry->list].newest = entry->older;
-    else
-        entry->newer->older = entry->older;
+    struct entry **before = entry->older == NULL ? &shard->lists[entry->list].oldest
+                                                 : &entry->older->newer;
+    struct entry **behind = entry->newer == NULL ? &shard->lists[entry->list].newest
+                                                 : &entry->newer->older;
+
+    assert(*before == entry && *behind == entry);
+    *before = entry->newer;
+    *behind = entry->older;
 }
 
-static void enlist(struct shard *shard, struct entry *entry)
+static inline void enlist(struct shard *shard, struct entry *entry)
 {
     struct entry *newest = shard->lists[entry->list].newest;
 
@@ -195,6 +202,7 @@ static struct entry *first_to_go(const struct shard *shard, bool any)
 
 void shard_forget(struct shard *shard, struct entry *entry)
 {
+    assert(shard->count > 0);
     empty_slot(shard, slot_with(shard, entry));
     unlist(shard, entry);
     free_entry(shard, entry);
@@ -228,6 +236,7 @@ static struct entry *widen(struct shard *shard, struct entry *entry, uint32_t mo
     uint32_t wide_room = wide->room;
     uint8_t class = wide->class;
 
+    assert(wide_room > old->count);
     *wide = *old;
     wide->room = wide_room;
     wide->class = class;
@@ -256,6 +265,7 @@ struct entry *shard_add(struct shard *shard, uint64_t hash, const struct limit_k
     *slot_with(shard, entry) = entry;
     enlist(shard, entry);
     shard->count++;
+    assert(shard->count < shard->slot_count);
     return entry;
 }
 
@@ -273,6 +283,7 @@ int64_t shard_append(struct shard *shard, struct entry *entry, const struct rule
 {
     uint32_t most = rule->most * limit_times(&entry->key);
 
+    assert(entry->count <= entry->room && entry->last < entry->room);
     if (entry->count == entry->room && entry->room < most)
         entry = widen(shard, entry, most);
     /* A clock that stands still or steps back shortens no window. */
@@ -302,6 +313,7 @@ void shard_close(struct shard *shard)
 {
     while (shard->count > 0)
         shard_forget(shard, first_to_go(shard, true));
+    assert(first_to_go(shard, true) == NULL);
     for (struct slab *next, *slab = shard->slabs; slab != NULL; slab = next) {
         next = slab->next;
         free(slab);

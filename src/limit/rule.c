@@ -1,5 +1,6 @@
 #include "limit/rule.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -117,6 +118,7 @@ struct rule rule_times(const struct rule *rule, uint32_t times)
 {
     struct rule wide = *rule;
 
+    assert(times > 0);
     wide.most *= times;
     for (unsigned i = 0; i < rule->count; i++)
         wide.windows[i].limit *= times;

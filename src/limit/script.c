@@ -2,6 +2,7 @@
 
 #include "lua_data.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static void hash_texts(void)
 
 const char *script_text(enum script script)
 {
+    assert(script < SCRIPTS);
     return texts[script];
 }
 
@@ -34,6 +36,7 @@ const char *script_hash(enum script script)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+    assert(script < SCRIPTS);
     pthread_once(&once, hash_texts);
     return hashes[script];
 }
@@ -72,6 +75,7 @@ void script_put_words(struct text *out, unsigned count, const char *const *words
 {
     size_t lengths[16];
 
+    assert(count <= count_of(lengths));
     for (unsigned i = 0; i < count; i++)
         lengths[i] = strlen(words[i]);
     script_put_command(out, count, words, lengths);
@@ -142,6 +146,7 @@ void script_put_ask(struct text *out, enum script script, bool whole, const char
                     const uint32_t *times, unsigned count, const struct rule *rule,
                     const struct script_clock *clock)
 {
+    assert(count > 0 && rule->wire != NULL);
     put_head(out, script, whole, count, 4 + 2 * rule->count + (script == SCRIPT_ALL ? count : 0));
     for (unsigned i = 0; i < count; i++)
         put_bulk(out, keys[i], strlen(keys[i]));

@@ -1,5 +1,7 @@
 #include "limit/verdict.h"
 
+#include <assert.h>
+
 /* How many are younger than the window: they are in order, newest first. */
 static uint32_t count_young(const void *log, uint32_t count, log_time *time, int64_t window_us,
                             int64_t now_us)
@@ -42,6 +44,7 @@ struct verdict verdict_of(const void *log, uint32_t count, log_time *time, const
 
 void verdict_spend(struct verdict *verdict, const struct rule *rule)
 {
+    assert(verdict->admitted);
     for (unsigned i = 0; i < rule->count; i++) {
         if (verdict->remaining[i] > 0)
             verdict->remaining[i]--;
