@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/email.h"
 #include "core/log.h"
+#include "core/loop.h"
 
 enum { LOGIN_TRIES = 3 };
 
@@ -17,6 +18,7 @@ enum err account_find(struct task *task, const struct accounts *accounts, const 
     size_t count = email_forms(task->mem, email, forms);
     enum err e = OK;
 
+    assert_off_loops();
     *ret_found = false;
     for (size_t i = 0; e == OK && !*ret_found && i < count; i++)
         e = store_user_by_email(task, accounts->sessions.store, forms[i], ret_found, ret);
@@ -38,6 +40,7 @@ enum err account_register(struct task *task, const struct accounts *accounts,
     bool taken;
     enum err e;
 
+    assert_off_loops();
     if (settings->auth_provider != PROVIDER_PASSWORD)
         return fail(task, ERR_BAD_REQUEST, "Registration is not allowed");
     e = password_check(task, settings, "Password", password, ret_common);
@@ -111,6 +114,7 @@ enum err account_login(struct task *task, const struct accounts *accounts,
     struct session_record session;
     enum err e = OK;
 
+    assert_off_loops();
     /* Whose password changes while it is verified is looked at anew. */
     for (int i = 0; e == OK && opened == SESSION_USER_CHANGED && i < LOGIN_TRIES; i++) {
         if (settings->auth_provider == PROVIDER_PASSWORD)

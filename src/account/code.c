@@ -6,6 +6,7 @@
 #include "account/provider.h"
 #include "core/clock.h"
 #include "core/email.h"
+#include "core/loop.h"
 #include "mail/outbox.h"
 
 #include <sodium.h>
@@ -50,6 +51,7 @@ enum err code_issue(struct task *task, const struct accounts *accounts,
     int64_t left_ms;
     enum err e;
 
+    assert_off_loops();
     bound_mail(task, settings, kind, code->email, mail);
     e = store_code_issue(task, accounts->sessions.store, code, WAIT_MS, mail, &issued, &left_ms);
 
@@ -97,6 +99,7 @@ enum err code_use(struct task *task, const struct accounts *accounts,
     bool right = false, admitted;
     enum err e = find(task, accounts, settings, use->email, ret, &admitted);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     if (admitted) {
@@ -128,6 +131,7 @@ enum err code_look(struct task *task, const struct accounts *accounts,
     bool right = false, admitted;
     enum err e = find(task, accounts, settings, use->email, ret, &admitted);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     hash_code(task, settings, use->purpose, ret->email, use->digits, hash);
@@ -157,6 +161,7 @@ enum err code_send(struct task *task, const struct accounts *accounts,
     bool admitted;
     enum err e = check_available(task, settings);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     if (!outbox_is_configured(settings))
@@ -188,6 +193,7 @@ enum err code_reset_password(struct task *task, const struct accounts *accounts,
     struct user user;
     enum err e = check_available(task, settings);
 
+    assert_off_loops();
     if (e == OK)
         e = password_check(task, settings, "New password", new_password, ret_common);
     /* Before the code is tried: what fails here leaves it as good as it was. */

@@ -1,6 +1,7 @@
 #include "account/identity.h"
 
 #include "core/clock.h"
+#include "core/loop.h"
 #include "core/recall.h"
 
 #include <string.h>
@@ -199,6 +200,7 @@ enum err identity_load(struct task *task, struct identity *identity,
 {
     enum err e = load_user(task, identity, claims->user_id, ret_user);
 
+    assert_off_loops();
     *ret_answer = IDENTITY_REFUSED;
     *ret_session = NULL;
     if (e != OK || *ret_user == NULL)

@@ -4,6 +4,7 @@
 #include "account/password.h"
 #include "account/provider.h"
 #include "core/clock.h"
+#include "core/loop.h"
 
 #include <string.h>
 
@@ -39,6 +40,7 @@ enum err manage_find_user(struct task *task, const struct accounts *accounts, co
     bool found;
     enum err e = store_user_by_id(task, store_of(accounts), user_id, &found, ret);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     return found ? OK : fail(task, ERR_NOT_FOUND, "User not found");
@@ -85,6 +87,7 @@ enum err manage_change_password(struct task *task, const struct accounts *accoun
     const char *hash;
     enum err e;
 
+    assert_off_loops();
     if (settings->auth_provider != PROVIDER_PASSWORD)
         return fail(task, ERR_BAD_REQUEST, "Password change is not available");
     e = password_check(task, settings, "New password", new_password, ret_common);
@@ -157,6 +160,7 @@ enum err manage_delete_self(struct task *task, const struct accounts *accounts,
     struct user user;
     enum err e = confirm(task, accounts, settings, user_id, password, "Invalid password", &user);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     e = store_user_delete(task, store_of(accounts), user_id, &user.valid_from_ms, audit, &changed);
@@ -185,6 +189,7 @@ enum err manage_set_role(struct task *task, const struct accounts *accounts, con
     enum user_changed changed;
     enum err e = check_changeable(task, user_id);
 
+    assert_off_loops();
     if (e == OK)
         e = store_user_set_role(task, store_of(accounts), user_id, is_admin, audit, &changed);
 
@@ -200,6 +205,7 @@ enum err manage_end_sessions(struct task *task, const struct accounts *accounts,
 {
     enum err e = store_sessions_end(task, store_of(accounts), user_id, keep, audit, ret_count);
 
+    assert_off_loops();
     forget(accounts, user_id);
     return e;
 }

@@ -1,6 +1,7 @@
 #include "account/password.h"
 
 #include "core/crypto.h"
+#include "core/loop.h"
 #include "core/unicode.h"
 #include "passwords_data.h"
 
@@ -34,6 +35,7 @@ enum err password_hash(struct task *task, const struct settings *settings, const
                                   (unsigned long long)settings->argon2_passes,
                                   memory_bytes(settings));
 
+    assert_off_loops();
     crypto_wipe(normal, strlen(normal));
     if (wrong != 0)
         return fail(task, ERR_BUSY, "no memory for a password hash");
@@ -159,6 +161,7 @@ enum err password_verify(struct task *task, const struct settings *settings, con
     char *normal = unicode_nfc(task->mem, password);
     enum err e = verify_argon2(task, settings, is_ours ? stored : NULL, normal, &matches);
 
+    assert_off_loops();
     crypto_wipe(normal, strlen(normal));
     *ret = is_old ? PASSWORD_OUTDATED : PASSWORD_WRONG;
     if (e != OK || !matches)

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/email.h"
 #include "core/log.h"
+#include "core/loop.h"
 
 #include <string.h>
 
@@ -134,6 +135,7 @@ enum err provider_prepare(struct task *task, const struct accounts *accounts,
     bool none = settings->auth_provider == PROVIDER_NONE;
     enum err e = OK;
 
+    assert_off_loops();
     if (local)
         e = prepare_local(task, accounts, settings);
     else if (none)
@@ -170,6 +172,7 @@ enum err provider_login(struct task *task, const struct accounts *accounts,
     enum password_answer answer;
     enum err e = manage_find_user(task, accounts, none ? PROVIDER_NONE_ID : PROVIDER_LOCAL_ID, ret);
 
+    assert_off_loops();
     if (e != OK || none)
         return e;
     e = password_verify(task, settings, strcmp(ret->email, key) == 0 ? local_hash(ret) : NULL,

@@ -3,6 +3,7 @@
 #include "account/provider.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/text.h"
 
 #include <string.h>
@@ -221,6 +222,7 @@ enum err session_refresh(struct task *task, const struct sessions *sessions,
     struct user user;
     enum err e = read_token(task, settings, token, &claims);
 
+    assert_off_loops();
     if (e == OK)
         e = read_user(task, sessions, settings, claims, &user);
     if (e == OK && claims->session_id == NULL)
@@ -242,6 +244,7 @@ enum err session_end(struct task *task, const struct sessions *sessions, const s
     int64_t now_ms = clock_wall_ms();
     enum err e;
 
+    assert_off_loops();
     if (session == NULL)
         e = store_user_void_tokens(task, sessions->store, user->id, now_ms);
     else

@@ -4,6 +4,7 @@
 #include "account/notice.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/text.h"
 #include "mail/letter.h"
 #include "mail/outbox.h"
@@ -55,6 +56,7 @@ enum err verify_send(struct task *task, const struct accounts *accounts,
     struct code code;
     const char *digits;
 
+    assert_off_loops();
     if (settings->auth_provider != PROVIDER_PASSWORD)
         return fail(task, ERR_BAD_REQUEST, "Email verification is not available");
     if (user->verified_ms != 0)
@@ -166,6 +168,7 @@ enum err verify_look(struct task *task, const struct accounts *accounts,
 {
     const struct code_use use = use_of(verification);
 
+    assert_off_loops();
     if (verification->token != NULL)
         return look_at_link(task, accounts, settings, verification->token, ret);
     return code_look(task, accounts, settings, &use, ret);
@@ -180,6 +183,7 @@ enum err verify_do(struct task *task, const struct accounts *accounts,
     struct user now;
     enum err e;
 
+    assert_off_loops();
     if (verification->token == NULL)
         return code_use(task, accounts, settings, &use, &now);
     e = note(task, accounts, user, verification->client, &changed);

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "http/reply.h"
 
+#include <assert.h>
 #include <string.h>
 
 static enum err reply_login(struct request *req, const struct user *user,
@@ -121,6 +122,7 @@ enum err auth_status(struct request *req)
     static const char *const names[] = {
         [PROVIDER_PASSWORD] = "password", [PROVIDER_NONE] = "none", [PROVIDER_LOCAL] = "local"};
 
+    assert((size_t)req->settings->auth_provider < count_of(names));
     return reply_ok(req, json_pack("{s:s}", "auth_provider", names[req->settings->auth_provider]));
 }
 

@@ -10,6 +10,7 @@
 #include "core/metrics.h"
 #include "http/reply.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -37,6 +38,7 @@ static enum err admit(struct request *req, enum identity_answer answer, struct u
 {
     const struct route *route = req->match.route;
 
+    assert(req->user == NULL);
     if (answer != IDENTITY_VALID || !provider_admits(req->settings, user))
         return route->access == ACCESS_OPTIONAL ? OK : refuse_token(req);
     req->user = user;

@@ -9,10 +9,12 @@
 #include "api/shapes.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/text.h"
 #include "http/client.h"
 #include "http/reply.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -148,6 +150,7 @@ static enum err deny(struct request *req, int status, const char *detail)
     struct text body;
     struct json_writer w = reply_begin(req, &body);
 
+    assert(status >= 400);
     put_string(&w, "detail", detail);
     return reply_end(req, status, &w);
 }
@@ -262,6 +265,7 @@ static void begin_run(struct request *req, const struct user *user,
     struct run *run = mem_new(req->task.mem, struct run);
     enum err e;
 
+    assert(req->writing == NULL && standing->verdict == STANDING_GOOD);
     *run = (struct run){
         {.done = on_charged, .gone = &req->job.gone, .standing = *standing}, req, user, OK};
     req->task.user_id = user->id;
@@ -279,6 +283,7 @@ static bool end_run(struct request *req, const struct run *run)
 {
     const struct standing *standing = &run->charge.standing;
 
+    assert(run->req == req);
     if (run->outcome != OK)
         cannot_judge(req, run->outcome);
     else if (run->charge.is_outdated)
@@ -303,6 +308,7 @@ bool guard_fast(struct request *req)
     int64_t now_ms;
     struct user *user;
 
+    assert_on_a_loop();
     if (req->writing != NULL)
         return end_run(req, take_ptr(req->writing));
     if (answer_path(req, &path))

@@ -4,6 +4,7 @@
 #include "billing/inbox.h"
 #include "billing/reconcile.h"
 #include "core/clock.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "job/sweep.h"
 #include "mail/outbox.h"
@@ -247,6 +248,7 @@ static enum err run(struct task *task, struct jobs *jobs, const char *name, stru
 enum err app_jobs_command(struct task *task, struct jobs *jobs, const char *action,
                           const char *name, struct text *out)
 {
+    assert_off_loops();
     if (strcmp(action, "list") == 0)
         return jobs_list(task, jobs, out);
     if (strcmp(action, "run") == 0 && name != NULL)

@@ -10,6 +10,7 @@
 #include "http/reply.h"
 #include "limit/limiter.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -193,6 +194,7 @@ static enum limits_answer take_answer(struct request *req)
 {
     const struct asked *asked = take_ptr(req->asked);
 
+    assert(asked->req == req);
     return settle(req, asked->limits, &asked->ask.verdict);
 }
 
@@ -206,6 +208,8 @@ static enum limits_answer ask_for(struct request *req, const struct route_limits
 {
     struct asked *asked = mem_new(req->task.mem, struct asked);
 
+    assert(key_count > 0 && key_count <= LIMIT_KEYS);
+    assert(req->asked == NULL);
     asked->req = req;
     asked->limits = limits;
     memcpy(asked->ask.keys, keys, key_count * sizeof *keys);
@@ -267,6 +271,7 @@ static void on_plan_read(struct job *job, enum err outcome)
     struct plan_read *read = container_of(job, struct plan_read, job);
     struct request *req = read->req;
 
+    assert(req->claims != NULL);
     (void)outcome;
     talloc_free(read->mem);
     request_go_on(req);
@@ -277,6 +282,7 @@ static bool begin_plan_read(struct request *req)
     void *mem = mem_tree(2048);
     struct plan_read *read = mem_new(mem, struct plan_read);
 
+    assert(req->claims != NULL);
     *read = (struct plan_read){.job = {.run = read_plan, .done = on_plan_read},
                                .req = req,
                                .mem = mem,
@@ -399,6 +405,7 @@ bool limits_charge_refused(struct request *req)
     const struct route_limits *limits = limits_of(req);
     struct limiter_ask ask = {.rule = &limits->rule};
 
+    assert_off_loops();
     if (is_exempt(req, limits))
         return true;
     ask.count = client_keys(req, limits, ask.keys);
@@ -418,6 +425,7 @@ bool limits_charge_failure(struct request *req, const char *name, struct limit_c
     const struct route_limits *limits = &limits_in_force(req)->failures;
     struct limiter_ask ask = {.count = 1, .rule = &limits->rule};
 
+    assert_off_loops();
     ask.keys[0] = limit_key(limits->number, LIMIT_LOGIN,
                             limits_hashed(req->task.mem, req->settings, name));
     limiter_ask_waiting(app_of(req)->limiter, &ask);

@@ -7,6 +7,7 @@
 #include "core/crypto.h"
 #include "core/email.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "http/reply.h"
 
 #include <string.h>
@@ -81,6 +82,7 @@ bool login_guard_enter(struct request *req, const char *email, struct login_guar
     struct device device = device_of(req);
     const char *name;
 
+    assert_off_loops();
     *ret = (struct login_guard){0};
     if (!limits_count_failures(req))
         return true;
@@ -90,6 +92,7 @@ bool login_guard_enter(struct request *req, const char *email, struct login_guar
 
 enum err login_guard_leave(struct request *req, const struct login_guard *guard, enum err outcome)
 {
+    assert_off_loops();
     if (outcome != ERR_WRONG_PASSWORD && outcome != ERR_UNAUTHENTICATED)
         limits_forgive_failure(req, &guard->charge);
     return outcome;

@@ -56,6 +56,7 @@ static bool asks_for_token(const struct document *d, const struct route *row)
 
 static json_t *reference(void *mem, const char *schema)
 {
+    assert(schema[0] >= 'A' && schema[0] <= 'Z');
     return json_pack("{s:s}", "$ref", mem_printf(mem, "#/components/schemas/%s", schema));
 }
 
@@ -72,6 +73,7 @@ static const char *name_pattern(void *mem, const struct field *field)
 
 static const char *pattern_of(void *mem, const struct field *field)
 {
+    assert(field->name != NULL);
     switch (field->kind) {
     case FIELD_NAME:
         return name_pattern(mem, field);
@@ -112,6 +114,7 @@ static json_t *choices_of(const struct field *field)
 {
     json_t *choices = json_array();
 
+    assert(field->choices != NULL);
     for (size_t i = 0; field->choices[i] != NULL; i++)
         json_array_append_new(choices, json_string(field->choices[i]));
     if (may_be_null(field))
@@ -253,6 +256,7 @@ static void add_refusal(void *mem, json_t *responses, int status, const char *ms
     json_t *response = json_object_get(responses, key);
     const char *before = json_string_value(json_object_get(response, "description"));
 
+    assert(status >= 400);
     if (before != NULL) {
         json_object_set_new(response, "description",
                             json_string(mem_printf(mem, "%s · %s", before, msg)));

@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "http/reply.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void put_timestamp(struct json_writer *w)
@@ -99,6 +100,7 @@ static enum err reply_report(struct request *req, struct ready_report *report)
     struct text body;
     struct json_writer w = reply_begin(req, &body);
 
+    assert((size_t)report->readiness < count_of(names));
     if (server_is_stopping(app_of(req)->server))
         report->readiness = READY_NOT;
     put_string(&w, "status", names[report->readiness]);

@@ -13,6 +13,7 @@
 #include "templates.h"
 #include "viewer_data.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static struct page make_page_of(void *mem, const char *type, const char *bytes, 
     uint8_t hash[CRYPTO_HASH_BYTES];
     struct page page = {.type = type, .bytes = bytes, .len = len};
 
+    assert(bytes != NULL);
     crypto_sha256(hash, bytes, len);
     page.etag = mem_printf(mem, "\"%s\"", text_base64url(mem, hash, 12));
     return page;
@@ -345,6 +347,7 @@ static const struct page *find_asset(const struct request *req)
     const struct pages *pages = app_of(req)->pages;
     const char *name = request_param(req, "name");
 
+    assert(req->match.route != NULL);
     for (size_t i = 0; i < ASSETS; i++) {
         if (strcmp(name, pages->assets[i].name) == 0)
             return &pages->assets[i].page;

@@ -3,11 +3,14 @@
 #include "api/limits.h"
 #include "core/text.h"
 
+#include <assert.h>
+
 static const char *access_name(enum access access)
 {
     static const char *const names[] = {"anybody", "anybody",      "user",
                                         "admin",   "GATE_PROXIES", "admin, METRICS_TOKEN"};
 
+    assert((size_t)access < count_of(names));
     return names[access];
 }
 

@@ -6,8 +6,11 @@
 #include "billing/inbox.h"
 #include "billing/signature.h"
 #include "core/clock.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "http/reply.h"
+
+#include <assert.h>
 
 /* What is longer would keep a loop busy for too long with its signature and its JSON. */
 enum { FAST_BYTES = 8 << 10 };
@@ -85,6 +88,7 @@ static enum err accept_delivery(struct request *req, struct delivery *delivery)
 {
     enum err e = inbox_accept(&req->task, app_of(req)->inbox, req->settings, &delivery->inbox);
 
+    assert(delivery->req == req);
     return e == OK ? answer(req, &delivery->inbox.verdict) : e;
 }
 
@@ -123,6 +127,7 @@ static bool end_delivery(struct request *req)
 {
     const struct delivery *delivery = req->writing;
 
+    assert(delivery->req == req);
     if (delivery->outcome == OK && !delivery->inbox.is_settled)
         return false;
     req->writing = NULL;
@@ -138,6 +143,7 @@ bool billing_webhook_fast(struct request *req)
     struct delivery *delivery;
     enum err e;
 
+    assert_on_a_loop();
     if (req->writing != NULL)
         return end_delivery(req);
     if (req->body == NULL || req->body_len > FAST_BYTES || !is_signed(req, req->body))

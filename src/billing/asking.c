@@ -1,5 +1,8 @@
 #include "billing/asking.h"
 
+#include "core/loop.h"
+
+#include <assert.h>
 #include <string.h>
 
 enum { PAGES = 10, PAGE = 100 };
@@ -55,6 +58,7 @@ enum err asking_items(struct task *task, struct stripe *stripe, json_t *subscrip
     bool missing;
     enum err e;
 
+    assert_off_loops();
     if (!json_is_true(json_object_get(items, "has_more")) || !stripe_is_id(id, "sub_"))
         return OK;
     stripe_put(&query, "subscription", id);
@@ -77,6 +81,7 @@ enum err asking_list(struct task *task, struct billing *billing, const char *cus
     size_t i;
     enum err e;
 
+    assert(customer_id != NULL);
     stripe_put(&query, "customer", customer_id);
     stripe_put(&query, "status", "all");
     stripe_put(&query, "expand[0]", "data.latest_invoice");
@@ -114,6 +119,7 @@ enum err asking_user(struct task *task, struct billing *billing, const char *use
 {
     struct user user;
 
+    assert(user_id != NULL);
     *ret = false;
     return *user_id == '\0' ? OK : store_user_by_id(task, billing->store, user_id, ret, &user);
 }
@@ -203,6 +209,7 @@ enum err asking_known(struct task *task, struct billing *billing, const char *cu
     size_t i;
     enum err e = asking_list(task, billing, customer_id, ret, ret_missing);
 
+    assert(customer_id != NULL);
     if (known_id == NULL && is_somebodys)
         known_id = only_paid(billing, *ret);
     json_array_foreach(*ret, i, one)
@@ -222,6 +229,7 @@ enum err asking_debt(struct task *task, struct billing *billing, const json_t *s
     struct text query = text_open(task->mem, 96);
     enum err e;
 
+    assert_off_loops();
     *ret = (struct debt){0};
     if (strcmp(stripe_text(subscription, "status"), "past_due") != 0 || !stripe_is_id(id, "sub_"))
         return OK;
@@ -301,6 +309,7 @@ enum err asking_all(struct task *task, struct billing *billing, const char *cust
     bool missing;
     enum err e = asking_known(task, billing, customer_id, stored->stripe_id, true, ret, &missing);
 
+    assert(customer_id != NULL);
     *ret_gone = false;
     if (e == OK && missing)
         e = look_for_customer(task, billing, customer_id, stored, ret_gone);

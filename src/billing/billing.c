@@ -2,8 +2,10 @@
 
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
 
@@ -116,6 +118,7 @@ enum err billing_lock(struct task *task, struct billing *billing, const char *us
 {
     int64_t until_ms = task->deadline_ms == 0 ? clock_mono_ms() + LONGEST_MS : task->deadline_ms;
 
+    assert_off_loops();
     return lock_until(billing, user_id, until_ms)
                ? OK
                : fail(task, ERR_BUSY, "somebody else asks Stripe about this user");
@@ -123,6 +126,7 @@ enum err billing_lock(struct task *task, struct billing *billing, const char *us
 
 bool billing_lock_soon(struct billing *billing, const char *user_id)
 {
+    assert_off_loops();
     return lock_until(billing, user_id, clock_mono_ms() + LOCK_MS);
 }
 
@@ -133,12 +137,14 @@ static bool is_held(const struct billing *billing, size_t i, const char *user_id
 
 static void set_runs(struct billing *billing, size_t i, int64_t runs)
 {
+    assert(billing->held[i] != NULL || runs < 0);
     atomic_fetch_add(&billing->holding, (runs >= 0) - (billing->held_runs[i] >= 0));
     billing->held_runs[i] = runs;
 }
 
 void billing_unlock(struct billing *billing, const char *user_id)
 {
+    assert(billing_is_locked(billing, user_id));
     pthread_mutex_lock(&billing->lock);
     for (size_t i = 0; i < BILLING_HELD; i++) {
         if (!is_held(billing, i, user_id))
@@ -150,8 +156,20 @@ void billing_unlock(struct billing *billing, const char *user_id)
     pthread_mutex_unlock(&billing->lock);
 }
 
+bool billing_is_locked(struct billing *billing, const char *user_id)
+{
+    bool locked = false;
+
+    pthread_mutex_lock(&billing->lock);
+    for (size_t i = 0; i < BILLING_HELD && !locked; i++)
+        locked = is_held(billing, i, user_id);
+    pthread_mutex_unlock(&billing->lock);
+    return locked;
+}
+
 void billing_hold_runs(struct billing *billing, const char *user_id, int64_t runs)
 {
+    assert(billing_is_locked(billing, user_id));
     pthread_mutex_lock(&billing->lock);
     for (size_t i = 0; i < BILLING_HELD; i++) {
         if (is_held(billing, i, user_id))
@@ -165,6 +183,7 @@ static void apply_hold(struct billing *billing, const char *user_id, struct stan
 {
     int64_t runs = -1;
 
+    assert(standing->verdict == STANDING_GOOD);
     if (atomic_load(&billing->holding) == 0)
         return;
     pthread_mutex_lock(&billing->lock);
@@ -202,11 +221,16 @@ bool billing_enter(struct billing *billing, const char *user_id)
 
 void billing_leave(struct billing *billing, const char *user_id)
 {
+    unsigned left = 0;
+
     pthread_mutex_lock(&billing->lock);
     for (size_t i = 0; i < BILLING_HELD; i++) {
-        if (billing->asking[i] == user_id)
-            billing->asking[i] = NULL;
+        if (billing->asking[i] != user_id)
+            continue;
+        billing->asking[i] = NULL;
+        left++;
     }
+    assert(left == 1);
     pthread_mutex_unlock(&billing->lock);
 }
 
@@ -218,6 +242,7 @@ enum err billing_subscription(struct task *task, struct billing *billing, const 
     enum err e = store_subscription_open(task, billing->store, user_id, crypto_uuid(task->mem),
                                          clock_wall_ms(), &found, ret);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     if (!found)
@@ -247,6 +272,7 @@ enum err billing_start_trial(struct task *task, struct billing *billing, const c
     enum trial_started started;
     enum err e;
 
+    assert_off_loops();
     if (plans->trial_days == 0)
         return fail(task, ERR_BAD_REQUEST, "Trial is not available");
     e = billing_subscription(task, billing, user_id, ret);
@@ -317,6 +343,7 @@ enum err billing_consume(struct task *task, struct billing *billing,
     struct subscription read;
     bool outdated = false;
 
+    assert_off_loops();
     for (int i = 0; i < CONSUME_TRIES; i++) {
         int64_t now_ms = clock_wall_ms();
         enum err e = OK;
@@ -359,6 +386,8 @@ enum err billing_consume_later(struct task *task, struct billing *billing,
     charge->later = (struct store_later){on_charged, charge->gone, charge->usage.user_id};
     return store_usage_consume_later(task, billing->store, &charge->usage, &charge->consumed,
                                      &charge->runs, &charge->later);
+
+    assert(charge->done != NULL && charge->standing.verdict == STANDING_GOOD);
 }
 
 enum err billing_give(struct task *task, struct billing *billing, const char *user_id,
@@ -369,6 +398,7 @@ enum err billing_give(struct task *task, struct billing *billing, const char *us
     bool found;
     enum err e;
 
+    assert_off_loops();
     if (plan != NULL && known == NULL)
         return fail(task, ERR_BAD_REQUEST, mem_printf(task->mem, "Invalid plan: %s", plan));
     e = billing_subscription(task, billing, user_id, ret);

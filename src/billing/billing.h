@@ -48,6 +48,9 @@ must_check enum err billing_lock(struct task *task, struct billing *billing, con
 bool billing_lock_soon(struct billing *billing, const char *user_id);
 void billing_unlock(struct billing *billing, const char *user_id);
 
+/* Whether somebody holds the user, for assertions. */
+bool billing_is_locked(struct billing *billing, const char *user_id);
+
 /* While the caller holds the user no run begins beyond so many in the period; -1: as the plan says.
  * A count that is read after that stands, but for what is charged at that very moment. */
 void billing_hold_runs(struct billing *billing, const char *user_id, int64_t runs);

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 
 #include <string.h>
@@ -173,6 +174,7 @@ enum err catchup_run(struct task *task, struct catchup *c, struct job_run *run)
 {
     bool more = true;
 
+    assert_off_loops();
     if (!stripe_is_configured(c->settings(c->app)))
         return OK;
     for (int i = 0; i < PAGES && job_goes_on(run); i++) {

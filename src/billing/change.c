@@ -4,8 +4,10 @@
 #include "billing/portal.h"
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/loop.h"
 #include "remote/advice.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +221,7 @@ enum err change_preview(struct task *task, struct billing *billing, const struct
     bool credits = true;
     enum err e = stripe_need(task, billing->stripe);
 
+    assert_off_loops();
     if (e == OK)
         e = billing_subscription(task, billing, user_id, &subscription);
     if (e == OK)
@@ -261,6 +264,7 @@ static enum err read_again(struct task *task, struct billing *billing,
     enum err e = sync_locked(task, billing, settings, subscription->user_id,
                              subscription->customer_id, &outcome);
 
+    assert(billing_is_locked(billing, subscription->user_id));
     if (e == OK && outcome.found.user_id == NULL)
         return fail(task, ERR_BAD_REQUEST, "There is no subscription to change");
     if (e == OK)
@@ -336,6 +340,7 @@ enum err change_switch(struct task *task, struct billing *billing, const struct 
 {
     enum err e = stripe_need(task, billing->stripe);
 
+    assert_off_loops();
     if (e != OK)
         return e;
     if (!billing_lock_soon(billing, user_id))
@@ -517,11 +522,13 @@ static enum err set_end_alone(struct task *task, struct billing *billing,
 enum err change_cancel(struct task *task, struct billing *billing, const struct settings *settings,
                        const char *user_id, struct subscription *ret)
 {
+    assert_off_loops();
     return set_end_alone(task, billing, settings, user_id, true, ret);
 }
 
 enum err change_resume(struct task *task, struct billing *billing, const struct settings *settings,
                        const char *user_id, struct subscription *ret)
 {
+    assert_off_loops();
     return set_end_alone(task, billing, settings, user_id, false, ret);
 }

@@ -5,8 +5,10 @@
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/unicode.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -246,6 +248,7 @@ static enum err make_reserved(struct task *task, struct billing *billing,
     const char *customer_id;
     enum err e = billing_subscription(task, billing, user->id, &subscription);
 
+    assert(billing_is_locked(billing, user->id));
     *ret_made = MADE_NOT;
     if (e == OK && subscription.customer_id != NULL) {
         /* What was bought meanwhile, and not heard of. */
@@ -441,6 +444,7 @@ enum err checkout_begin(struct task *task, struct billing *billing, const struct
     struct checkout checkout = {.user_id = user->id};
     enum err e;
 
+    assert_off_loops();
     if (plan == NULL || (plan_price(plan) == NULL && stripe_is_configured(settings)))
         return fail(
             task, ERR_BAD_REQUEST,
@@ -507,6 +511,7 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
     bool is_had;
     enum err e = stripe_need(task, billing->stripe);
 
+    assert_off_loops();
     *ret = (struct sync_outcome){.result = SYNC_NOBODY};
     *ret_status = "expired";
     if (e != OK)

@@ -3,6 +3,7 @@
 #include "billing/inbox.h"
 #include "billing/sync.h"
 #include "core/clock.h"
+#include "core/loop.h"
 #include "remote/stripe.h"
 
 #include <stdlib.h>
@@ -391,6 +392,7 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
 {
     struct doctor d = {task, settings, plans, stripe_open(task->mem, settings), out, 0, true};
 
+    assert_off_loops();
     if (!stripe_is_configured(settings)) {
         say(&d, false, "STRIPE_SECRET_KEY is not set; nothing is billed");
         return false;

@@ -2,6 +2,7 @@
 
 #include "billing/page.h"
 #include "core/log.h"
+#include "core/loop.h"
 
 #include <string.h>
 
@@ -75,6 +76,7 @@ enum err goodbye_say(struct task *task, struct billing *billing, const char *cus
     size_t i;
     enum err e;
 
+    assert_off_loops();
     if (!stripe_is_id(customer_id, "cus_"))
         return OK;
     e = store_subscription_by_customer(task, billing->store, customer_id, &is_linked, &stored);

@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/json_writer.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "core/unicode.h"
 
@@ -450,6 +451,7 @@ enum err inbox_apply(struct task *task, struct billing *billing, const struct se
     struct json_problem problem;
     auto_json json_t *payload = json_read_mended(event->payload, strlen(event->payload), &problem);
 
+    assert_off_loops();
     return apply_payload(task, billing, settings, event, payload, ret);
 }
 
@@ -617,6 +619,7 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
     bool now;
     enum err e;
 
+    assert_off_loops();
     delivery->event.received_ms = clock_wall_ms(); /* from when on its lease counts */
     if (!delivery->is_event)
         return keep_unreadable(task, inbox, delivery->body, delivery->len, &delivery->verdict);
@@ -646,6 +649,7 @@ enum err inbox_accept_later(struct task *task, struct inbox *inbox, struct inbox
     struct event *event = &delivery->event;
     enum err e;
 
+    assert_on_a_loop();
     *ret_begun = false;
     if (!delivery->is_event || (event->error == NULL && atomic_load(&inbox->inlined) < INLINE))
         return OK;
@@ -666,6 +670,7 @@ enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings
     struct event_kept kept = {0};
     enum err e = OK;
 
+    assert_off_loops();
     if (read_event(task, settings, event, &read, &verdict))
         read.payload = payload = json_dumps(event, JSON_COMPACT);
     if (payload != NULL)
@@ -679,6 +684,7 @@ enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings
 
 enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run)
 {
+    assert_off_loops();
     while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(16384);
         struct task one = {.mem = mem, .job = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
@@ -709,6 +715,7 @@ enum err inbox_sweep(struct task *task, struct inbox *inbox, struct job_run *run
     unsigned count = 1;
     enum err e = OK;
 
+    assert_off_loops();
     while (e == OK && count > 0 && job_goes_on(run)) {
         task->deadline_ms = clock_mono_ms() + APPLY_MS;
         e = store_event_sweep(task, inbox->billing->store, clock_wall_ms() - KEPT_MS, &count);

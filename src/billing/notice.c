@@ -6,6 +6,7 @@
 #include "mail/letter.h"
 #include "mail/outbox.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool find_reader(struct task *task, struct billing *billing, const struct settings *settings,
@@ -25,6 +26,7 @@ static const struct mail *mail_to(struct task *task, const struct user *user, co
 {
     struct mail *mail = mem_new(task->mem, struct mail);
 
+    assert(user->email != NULL && content != NULL);
     mail->to = user->email;
     mail->created_ms = clock_wall_ms();
     mail->content = content;

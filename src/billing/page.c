@@ -2,6 +2,7 @@
 
 #include "remote/stripe.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { PAGES_OPEN = 100 };
@@ -14,6 +15,7 @@ enum err page_close(struct task *task, struct billing *billing, const char *sess
         .key = mem_printf(task->mem, "manus:expire:%s", session_id)};
     enum err e = stripe_ask(task, billing->stripe, &call);
 
+    assert(session_id != NULL);
     if (e == ERR_STRIPE) {
         auto_call struct stripe_call look = {
             .method = "GET", .path = mem_printf(task->mem, "/v1/checkout/sessions/%s", session_id)};
@@ -35,6 +37,7 @@ enum err page_close_all(struct task *task, struct billing *billing, const char *
     size_t i;
     enum err e;
 
+    assert(customer_id != NULL);
     stripe_put(&query, "customer", customer_id);
     stripe_put(&query, "status", "open");
     stripe_put_int(&query, "limit", PAGES_OPEN);

@@ -4,6 +4,7 @@
 #include "core/settings_check.h"
 #include "core/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -381,10 +382,12 @@ const struct plan *plans_by_price(const struct plans *plans, const char *price_i
 
 const struct plan *plans_free(const struct plans *plans)
 {
+    assert(plans->count > 0);
     return plans_by_name(plans, PLAN_FREE);
 }
 
 size_t plan_rank(const struct plans *plans, const struct plan *plan)
 {
+    assert(plan != NULL);
     return (size_t)(plan - plans->of);
 }

@@ -3,6 +3,7 @@
 #include "billing/return_url.h"
 #include "core/crypto.h"
 #include "core/email.h"
+#include "core/loop.h"
 
 #include <string.h>
 
@@ -106,6 +107,7 @@ enum err portal_open(struct task *task, struct billing *billing, const struct se
     const char *customer_id;
     enum err e;
 
+    assert_off_loops();
     if (return_url != NULL && !return_url_is_allowed(settings, return_url))
         return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
     e = stripe_need(task, billing->stripe);
@@ -142,6 +144,7 @@ enum err portal_invoices(struct task *task, struct billing *billing, const char 
     const char *customer_id = NULL;
     enum err e = billing_subscription(task, billing, user_id, &subscription);
 
+    assert_off_loops();
     *ret = NULL;
     if (e == OK && subscription.customer_id != NULL)
         e = manageable(task, billing, &subscription, &customer_id);

@@ -4,6 +4,7 @@
 #include "billing/notice.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 
 #include <string.h>
@@ -56,6 +57,7 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
     int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + ONE_MS;
     enum err e;
 
+    assert_off_loops();
     task->deadline_ms = deadline_ms == 0 || soon_ms < deadline_ms ? soon_ms : deadline_ms;
     e = billing_lock(task, billing, subscription->user_id);
     if (e == OK) {
@@ -94,6 +96,7 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
     size_t count;
     enum err e = store_subscriptions(task, billing->store, &known, &page, &rows, &count, ret_next);
 
+    assert_off_loops();
     for (size_t i = 0; e == OK && i < count; i++) {
         e = reconcile_one(task, billing, settings, &rows[i], dry, out, counts);
         in_row = e == ERR_STRIPE_DOWN ? in_row + 1 : 0;
@@ -167,6 +170,7 @@ enum err reconcile_find(struct task *task, struct billing *billing, struct find_
     size_t i;
     enum err e;
 
+    assert_off_loops();
     cursor->is_done = price_id == NULL;
     if (cursor->is_done)
         return OK;
@@ -253,6 +257,7 @@ enum err reconcile_trials(struct task *task, struct reconcile *r, struct job_run
     size_t count = 1;
     enum err e = OK;
 
+    assert_off_loops();
     while (e == OK && count > 0 && job_goes_on(run)) {
         struct subscription *rows;
 
@@ -277,6 +282,7 @@ enum err reconcile_run(struct task *task, struct reconcile *r, struct job_run *r
 {
     enum err compared, found;
 
+    assert_off_loops();
     if (!stripe_is_configured(r->settings(r->app)))
         return OK;
     compared = compare_all(task, r, run);

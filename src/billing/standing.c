@@ -1,5 +1,6 @@
 #include "billing/standing.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
 
@@ -36,6 +37,7 @@ static int64_t months_after(int64_t anchor_ms, int months)
     int month, last;
     struct tm at;
 
+    assert(anchor_ms >= 0);
     gmtime_r(&anchor_s, &at);
     month = at.tm_year * 12 + at.tm_mon + months;
     at.tm_year = month / 12;
@@ -89,6 +91,7 @@ static void judge_gift(struct standing *s, const struct plans *plans,
 {
     const struct plan *plan = plans_by_name(plans, sub->gift_plan);
 
+    assert(sub->gift_plan != NULL);
     s->is_gift = true;
     s->plan = plan == NULL ? plans_free(plans) : plan;
     s->plan_name = sub->gift_plan;
@@ -154,6 +157,7 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
         plan = plans_by_price(plans, sub->price_id);
     s.plan = plan == NULL ? plans_free(plans) : plan;
 
+    assert(s.plan != NULL);
     s.limit = s.plan->runs;
     use_month(&s, now_ms);
     if (has_gift(sub, now_ms)) {

@@ -4,8 +4,10 @@
 #include "billing/page.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { APPLY_TRIES = 4 };
@@ -484,6 +486,7 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
     const char *linked = NULL;
     enum err e = OK;
 
+    assert(billing_is_locked(billing, stranger->user_id));
     if (link.former != NULL)
         e = page_close_all(task, billing, link.former);
     if (e == OK)
@@ -508,6 +511,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
     bool live = false, pays = stranger->is_in_order, is_noted = true;
     enum err e = billing_subscription(task, billing, stranger->user_id, &subscription);
 
+    assert(billing_is_locked(billing, stranger->user_id));
     if (e == ERR_NOT_FOUND) {
         ret->result = stranger->paid_id != NULL ? SYNC_UNPLACED : SYNC_NOBODY;
         return OK;
@@ -616,6 +620,7 @@ static enum err take_other(struct task *task, struct billing *billing,
     size_t count;
     enum err e = store_customers_other(task, billing->store, ret->user_id, &others, &count);
 
+    assert(billing_is_locked(billing, ret->user_id));
     for (size_t i = 0; e == OK && i < count; i++) {
         struct stranger stranger = {.customer_id = others[i].customer_id,
                                     .user_id = ret->user_id,
@@ -652,6 +657,7 @@ enum err sync_compare(struct task *task, struct billing *billing, const struct s
                       const char *user_id, const char *customer_id, bool dry,
                       struct sync_outcome *ret)
 {
+    assert(billing_is_locked(billing, user_id));
     *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
     return compare_until_kept(task, billing, settings, &(struct sync_links){0}, ret);
 }
@@ -737,6 +743,7 @@ enum err sync_subscription(struct task *task, struct billing *billing,
     bool is_user = false;
     enum err e = OK;
 
+    assert_off_loops();
     if (!stripe_is_id(links.customer_id, "cus_"))
         e = follow_subscription(task, billing, &links);
     /* Other programs put in their own names. */
@@ -794,6 +801,7 @@ enum err sync_is_gone(struct task *task, struct billing *billing, const char *cu
     struct stranger stranger = {.customer_id = customer_id};
     enum err e = read_customer(task, billing, &stranger);
 
+    assert_off_loops();
     *ret = stranger.is_gone || stranger.is_missing;
     return e;
 }
@@ -807,6 +815,7 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
     bool found;
     enum err e;
 
+    assert_off_loops();
     *ret = (struct sync_outcome){.result = SYNC_NOBODY, .customer_id = customer_id};
     if (!stripe_is_id(customer_id, "cus_"))
         return fail(task, ERR_INVALID, "give the id of a customer at Stripe, such as cus_A1b2");

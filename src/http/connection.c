@@ -472,6 +472,7 @@ void request_go_on(struct request *req)
     struct connection *c = req->connection;
     enum holder holder = c->holder;
 
+    assert_on_loop(c->worker->loop);
     if (!take_back(c))
         return;
     if (holder == HOLDER_GATE) {

@@ -1,5 +1,6 @@
 #include "job/cron.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
 
@@ -148,6 +149,7 @@ int64_t cron_next(const struct cron *cron, int64_t after_ms)
 {
     int64_t from = after_ms / MINUTE_MS + 1, day = from / DAY_MINUTES;
 
+    assert(cron->minutes != 0 && cron->hours != 0);
     from %= DAY_MINUTES;
     for (int i = 0; i < DAYS_MOST; i++, day++, from = 0) {
         if (!matches_day(cron, day))

@@ -204,6 +204,7 @@ bool job_goes_on(struct job_run *run)
 
 void job_again(struct job_run *run, int64_t in_ms)
 {
+    assert(run->entry != NULL);
     run->again_ms = in_ms > 0 ? in_ms : 1;
 }
 
@@ -227,6 +228,7 @@ static bool judge_taking(struct job_run *run, enum lease_taken taken, const stru
     struct jobs *jobs = entry->jobs;
     int64_t left_ms = lease->until_ms - clock_wall_ms(), lease_ms = jobs->settings.lease_ms;
 
+    assert(entry->row->once);
     pthread_mutex_lock(&jobs->lock);
     entry->known_ms = taken == LEASE_HELD ? entry->known_ms : lease->taken_ms;
     entry->succeeded_ms = lease->succeeded_ms;
@@ -283,6 +285,7 @@ static void give_lease_back(struct job_run *run, bool succeeded)
 
     pthread_mutex_lock(&jobs->lock);
     fence = entry->fence;
+    assert(fence != 0);
     entry->fence = 0;
     atomic_store(&entry->held_until_ms, 0);
     pthread_mutex_unlock(&jobs->lock);
@@ -366,6 +369,7 @@ static void end_on_lane(struct job *job, enum err outcome)
     struct jobs *jobs = entry->jobs;
 
     pthread_mutex_lock(&jobs->lock);
+    assert(run->running);
     run->running = false;
     entry->ended += outcome == OK;
     /* The lane had no thread for it in time. */
@@ -423,6 +427,7 @@ static void kept_leases(struct job *job, enum err outcome)
 
     (void)outcome;
     pthread_mutex_lock(&jobs->lock);
+    assert(jobs->keeps);
     jobs->keeps = false;
     pthread_cond_broadcast(&jobs->ended);
     pthread_mutex_unlock(&jobs->lock);
@@ -467,6 +472,7 @@ static void begin(struct entry *entry, struct job_run *run, int64_t now_ms)
 {
     struct jobs *jobs = entry->jobs;
 
+    assert(!run->running);
     run->running = true;
     run->forced = entry->forced;
     atomic_store(&run->job.gone, false);
@@ -538,6 +544,7 @@ static void *schedule(void *argument)
 
 void jobs_start(struct jobs *jobs)
 {
+    assert(!jobs->has_thread);
     jobs->has_thread = true;
     if (thread_start(&jobs->thread, schedule, jobs) != 0) {
         fputs("manus: cannot start the thread of jobs: raise the limit of threads\n", stderr);
@@ -596,6 +603,7 @@ bool jobs_stop_wait(struct jobs *jobs, int64_t budget_ms)
     int64_t since_ms = clock_mono_ms(), wait_ms;
     bool busy;
 
+    assert_off_loops();
     jobs_stop_begin(jobs);
     pthread_mutex_lock(&jobs->lock);
     jobs->joins = true;
@@ -640,6 +648,7 @@ enum err jobs_run(struct task *task, struct jobs *jobs, const char *name, enum j
 {
     struct entry *entry = entry_of(jobs, name);
 
+    assert_off_loops();
     *ret_text = "";
     *ret = JOB_UNKNOWN;
     if (entry == NULL)

@@ -7,6 +7,7 @@
 #include "core/unicode.h"
 #include "templates.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 #include <strings.h>
@@ -74,6 +75,7 @@ static void put_subject(struct text *out, const char *subject)
 {
     size_t len = strlen(subject);
 
+    assert(*subject != '\0');
     text_add(out, "Subject:");
     for (size_t i = 0; i < len; i++) {
         if (subject[i] < ' ' || subject[i] > '~' || len > SUBJECT_LINE) {

@@ -3,11 +3,13 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "mail/letter.h"
 #include "remote/mend.h"
 #include "remote/smtp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,6 +84,7 @@ static int64_t wait_after(unsigned attempts)
 {
     int64_t wait_ms = FIRST_WAIT_MS;
 
+    assert(attempts > 0);
     while (--attempts > 0 && wait_ms < LONGEST_WAIT_MS)
         wait_ms *= 2;
     return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
@@ -147,6 +150,7 @@ enum err outbox_run(struct task *task, struct outbox *outbox, struct job_run *ru
 {
     auto_smtp CURL *curl = NULL;
 
+    assert_off_loops();
     while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(8192);
         struct task one = {.mem = mem, .job = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};

@@ -2,8 +2,10 @@
 
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 
+#include <assert.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <string.h>
@@ -43,6 +45,8 @@ struct peer *peer_open(void *mem, const struct peer_rules *rules, const void *ow
 {
     struct peer *peer = mem_new(mem, struct peer);
 
+    assert(rules->tries > 0 && rules->probe != NULL);
+    assert(rules->first_wait_ms > 0 && rules->try_ms > 0);
     peer->rules = rules;
     peer->owner = owner;
     peer->budget = BUDGET;
@@ -106,6 +110,7 @@ static bool is_back(struct task *task, struct peer *peer)
                     peer->rules->probe(task, peer->owner, left < PROBE_MS ? left : PROBE_MS);
 
     pthread_mutex_lock(&peer->lock);
+    assert(peer->probing);
     peer->probing = false;
     if (answered) {
         peer->broken_until_ms = 0;
@@ -122,6 +127,7 @@ static void note_subject(struct peer *peer, const char *about)
 {
     size_t count = peer->subject_count;
 
+    assert(count <= SUBJECTS);
     if (count == SUBJECTS)
         return;
     for (size_t i = 0; i < count && about != NULL; i++) {
@@ -162,6 +168,7 @@ static bool may_retry(struct peer *peer)
     bool may;
 
     pthread_mutex_lock(&peer->lock);
+    assert(peer->budget >= 0 && peer->budget <= BUDGET);
     may = peer->budget >= 10;
     if (may)
         peer->budget -= 10;
@@ -240,6 +247,7 @@ static int64_t wait_before(const struct peer_rules *rules, const struct peer_cal
     int64_t wait_ms = rules->first_wait_ms << (call->number - 1);
     uint16_t random;
 
+    assert(call->number > 0);
     crypto_random(&random, sizeof random);
     if (call->transfer.status == 429)
         wait_ms *= 2;
@@ -256,6 +264,7 @@ enum peer_outcome peer_ask(struct task *task, struct peer *peer, struct peer_cal
     enum peer_verdict verdict = PEER_HOPELESS;
     int64_t wait_ms;
 
+    assert_off_loops();
     if (leave == BROKEN || (leave == MUST_PROBE && !is_back(task, peer)))
         return PEER_NOT_ASKED;
     for (call->number = 1; run_try(task, rules, call, &verdict); call->number++) {

@@ -1,5 +1,8 @@
 #include "remote/redis.h"
 
+#include "core/loop.h"
+
+#include <assert.h>
 #include <curl/curl.h>
 #include <hiredis/hiredis_ssl.h>
 #include <netdb.h>
@@ -157,6 +160,7 @@ unsigned redis_login(const struct redis_target *target, const char *words[3], si
         words[count] = (const char *)target->username->bytes;
         lengths[count++] = target->username->len;
     }
+    assert(count < 3);
     words[count] = (const char *)target->password->bytes;
     lengths[count++] = target->password->len;
     return count;
@@ -357,6 +361,7 @@ const char *redis_find(const struct redis_target *target, int64_t timeout_ms,
 {
     size_t count = target->sentinels->count;
 
+    assert_off_loops();
     if (count == 0)
         return resolve_place(target->host, target->port, ret) ? NULL : "Host not found";
     for (size_t i = 0; i < count; i++) {
@@ -397,6 +402,7 @@ redisContext *redis_open(const struct redis_target *target, int64_t timeout_ms,
     redisContext *context;
     char database[24];
 
+    assert_off_loops();
     *ret_wrong = redis_find(target, timeout_ms, &place);
     if (*ret_wrong != NULL)
         return NULL;

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 
+#include <assert.h>
 #include <hiredis/async.h>
 #include <string.h>
 
@@ -176,6 +177,7 @@ static bool attach(struct redis_link *link)
 {
     struct socket *socket = mem_malloc(sizeof *socket);
 
+    assert(link->socket == NULL);
     memset(socket, 0, sizeof *socket);
     socket->poll.data = socket;
     socket->link = link;
@@ -204,6 +206,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     redis_answer *answer = call->answer;
     void *arg = call->arg;
 
+    assert(call == link->oldest);
     (void)context;
     if (reply != NULL)
         link->stood_still = 0;
@@ -221,6 +224,7 @@ void redis_link_call(struct redis_link *link, const char *command, size_t len, r
 {
     struct call *call = link->spare;
 
+    assert_on_loop(link->loop);
     if (link->context == NULL) {
         answer(arg, NULL);
         return;
@@ -257,6 +261,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void arm(struct redis_link *link, int64_t ms)
 {
+    assert_on_loop(link->loop);
     link->due_ms = (int64_t)uv_now(loop_uv(link->loop)) + (ms < 1 ? 1 : ms);
     uv_timer_start(&link->timer, on_timer, ms < 1 ? 1 : (uint64_t)ms, 0);
 }
@@ -289,6 +294,7 @@ static void go_down(struct redis_link *link, const char *why)
     int64_t now_ms = clock_mono_ms();
     bool was_up = link->state == STATE_UP;
 
+    assert_on_loop(link->loop);
     if (link->state != STATE_GREET && link->state != STATE_UP && link->state != STATE_FIND)
         return;
     if (was_up && now_ms - link->up_since_ms >= STEADY_MS)
@@ -368,6 +374,7 @@ static void connect_now(struct redis_link *link)
 {
     redisAsyncContext *context = redisAsyncConnect(link->place.address, link->place.port);
 
+    assert(link->context == NULL);
     link->state = STATE_GREET;
     link->stood_still = 0;
     link->context = context;
@@ -407,6 +414,7 @@ static void on_found(struct job *job, enum err outcome)
 
 static void find(struct redis_link *link)
 {
+    assert(link->state == STATE_PAUSE);
     link->state = STATE_FIND;
     if (lane_submit(link->lane, &link->find) != OK)
         go_down(link, "No time to look for it");
@@ -432,6 +440,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct redis_link *link = timer->data;
 
+    assert_on_loop(link->loop);
     switch (link->state) {
     case STATE_PAUSE:
         find(link);
@@ -475,6 +484,7 @@ void redis_link_start(struct redis_link *link)
 {
     uv_loop_t *uv = loop_uv(link->loop);
 
+    assert_on_loop(link->loop);
     link->timer.data = link->flush.data = link;
     uv_timer_init(uv, &link->timer);
     uv_prepare_init(uv, &link->flush);
@@ -512,6 +522,7 @@ struct redis_link *redis_link_open(void *mem, struct loop *loop, struct lane *la
 
 void redis_link_close(struct redis_link *link)
 {
+    assert_on_loop(link->loop);
     link->state = STATE_CLOSED;
     atomic_store(&link->is_up, false);
     if (link->socket != NULL && link->socket->writes)

@@ -3,6 +3,7 @@
 #include "core/address.h"
 #include "core/clock.h"
 #include "core/email.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "core/text.h"
 #include "remote/peers.h"
@@ -270,6 +271,7 @@ const char *smtp_send(void *mem, CURL **curl, const struct settings *settings, c
     CURLcode code;
     long status = 0;
 
+    assert_off_loops();
     *ret_for_good = false;
     if (*curl == NULL)
         *curl = curl_easy_init();
@@ -302,6 +304,7 @@ const char *smtp_probe(void *mem, const struct settings *settings, const char *f
     long status = 0;
     CURLcode code;
 
+    assert_off_loops();
     if (curl == NULL)
         return explain(CURLE_OUT_OF_MEMORY, 0);
     set_up(curl, settings, smtp_shown(mem, settings), NULL, NULL, &nothing);

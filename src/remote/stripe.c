@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/loop.h"
 #include "core/metrics.h"
 #include "remote/advice.h"
 #include "remote/peer.h"
@@ -68,6 +69,7 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
     auto_tree void *mem = mem_tree(0);
     struct transfer transfer;
 
+    assert_off_loops();
     if (ask_balance(mem, settings, timeout_ms, &transfer) != OK)
         return transfer.problem;
     if (transfer.status == 401 || transfer.status == 403)
@@ -446,6 +448,7 @@ enum err stripe_ask(struct task *task, struct stripe *stripe, struct stripe_call
     bool settled;
     enum err e = stripe_need(task, stripe);
 
+    assert(call->method != NULL && call->path[0] == '/');
     forget_refusal(call);
     if (e != OK)
         return e;

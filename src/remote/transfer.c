@@ -1,5 +1,8 @@
 #include "remote/transfer.h"
 
+#include "core/loop.h"
+
+#include <assert.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <string.h>
@@ -59,6 +62,7 @@ static size_t on_bytes(char *bytes, size_t one, size_t count, void *argument)
     struct transfer *transfer = exchange->transfer;
     size_t len = one * count;
 
+    assert(transfer->reply_len <= transfer->max_reply);
     if (len > transfer->max_reply - transfer->reply_len)
         return CURL_WRITEFUNC_ERROR;
     transfer->reply_len += len;
@@ -75,9 +79,11 @@ static size_t on_room(char *to, size_t one, size_t count, void *argument)
     struct transfer *transfer = exchange->transfer;
     size_t left = transfer->body_len - exchange->sent, len;
 
+    assert(exchange->sent <= transfer->body_len);
     if (left == 0)
         return 0;
     len = transfer->read(transfer, to, one * count < left ? one * count : left);
+    assert(len <= left);
     exchange->sent += len;
     return len == 0 ? CURL_READFUNC_ABORT : len;
 }
@@ -230,6 +236,8 @@ enum err transfer_run(void *mem, struct transfer *transfer)
     struct exchange exchange = {.curl = curl, .transfer = transfer};
     CURLcode code = curl == NULL ? CURLE_OUT_OF_MEMORY : set_up(curl, &exchange);
 
+    assert_off_loops();
+    assert(transfer->url != NULL && transfer->timeout_ms > 0);
     transfer->reply = text_open(mem, 1024);
     transfer->reply_len = 0;
     if (code == CURLE_OK && headers != NULL)
