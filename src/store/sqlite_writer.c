@@ -138,6 +138,7 @@ static bool apply_one(struct sqlite_writer *writer, struct write *w)
 {
     enum err e = sqlite_db_simple(w->task, &writer->db, SQL_SAVE);
 
+    assert(w->apply != NULL);
     if (e != OK) {
         w->outcome = e; /* nothing to undo: trying to would hide why */
         return false;
@@ -328,6 +329,7 @@ static unsigned place_of(const char *owner)
 
 static void leave_place(struct sqlite_writer *writer, unsigned owner)
 {
+    assert(atomic_load(&writer->later_count) > 0);
     atomic_fetch_sub(&writer->later_count, 1);
     if (owner != OWNERS)
         atomic_fetch_sub(&writer->later_of[owner], 1);
@@ -354,6 +356,7 @@ static struct write *take_group(struct sqlite_writer *writer)
     for (int i = 0; i < GROUP && writer->first != NULL; i++) {
         *last = writer->first;
         writer->first = take_ptr((*last)->next);
+        assert(!(*last)->taken);
         (*last)->taken = true;
         if ((*last)->later != NULL)
             leave_place(writer, (*last)->owner);
@@ -369,6 +372,7 @@ static void report(struct post *post)
 {
     struct write *w = container_of(post, struct write, post);
 
+    assert(loop_current() == w->home);
     w->later->done(w->later, w->outcome);
 }
 
@@ -412,6 +416,7 @@ static void finish_group(struct write *group)
             last = &w->next;
             continue;
         }
+        assert(!atomic_load(&w->is_known));
         atomic_store(&w->is_known, true);
         sem_post(&w->woken);
     }
@@ -619,8 +624,10 @@ static void leave_queue(struct sqlite_writer *writer, const struct write *w)
 {
     struct write **at = &writer->first;
 
-    while (*at != w)
+    while (*at != w) {
+        assert(*at != NULL);
         at = &(*at)->next;
+    }
     *at = w->next;
     if (writer->last == &w->next)
         writer->last = at;
@@ -662,6 +669,7 @@ static void put_in_queue(struct sqlite_writer *writer, struct write *first, stru
 {
     bool was_empty;
 
+    assert(first != NULL && *last == NULL);
     pthread_mutex_lock(&writer->lock);
     was_empty = writer->first == NULL;
     *writer->last = first;
@@ -679,6 +687,7 @@ enum err sqlite_writer_run(struct task *task, struct sqlite_writer *writer, sqli
     struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
     bool done;
 
+    assert_off_loops();
     sem_init(&w.woken, 0, 0);
     put_in_queue(writer, &w, &w.next);
     done = await(writer, &w, &until);
@@ -697,6 +706,7 @@ static void hand_over(struct post *post)
 {
     struct gathered *g = container_of(post, struct gathered, post);
 
+    assert(g->writer != NULL);
     put_in_queue(g->writer, g->first, g->last);
     g->writer = NULL;
 }
@@ -719,6 +729,7 @@ enum err sqlite_writer_begin(struct task *task, struct sqlite_writer *writer, sq
     unsigned owner = place_of(later->owner);
     struct write *w;
 
+    assert(later->done != NULL && later->gone != NULL);
     if (!admits(writer, owner))
         return fail(task, ERR_BUSY, no_time);
     w = mem_new(task->mem, struct write);
