@@ -7,6 +7,7 @@ from manus import ROOT
 FILE_LINES, FUNCTION_LINES = 900, 60
 TOO_LONG = {"src/store/sqlite.c", "src/store/sqlite_billing.c"}  # to be split; nothing may be added
 OVER_FIVE, OVER_SIX = 170, 68  # functions with so many parameters
+ASSERTS_PER_KLOC = 5
 FILES = json.loads(subprocess.run([ROOT / "scripts" / "style-table", "--json"], capture_output=True, text=True, check=True).stdout)
 FUNCTIONS = [(file["path"], function) for file in FILES for function in file["functions"]]
 
@@ -24,6 +25,11 @@ def test_no_function_is_longer_than_a_screen():
 def test_functions_with_many_parameters_become_fewer():
     assert sum(function["parameters"] > 5 for _, function in FUNCTIONS) <= OVER_FIVE
     assert sum(function["parameters"] > 6 for _, function in FUNCTIONS) <= OVER_SIX
+
+
+def test_assertions_are_many_and_stay_in_releases():
+    assert sum(file["asserts"] for file in FILES) * 1000 >= ASSERTS_PER_KLOC * sum(file["lines"] for file in FILES)
+    assert "'b_ndebug=false'" in (ROOT / "meson.build").read_text()
 
 
 def test_nothing_jumps():
