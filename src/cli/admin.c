@@ -30,8 +30,8 @@ static enum err run_here(struct task *task, const struct settings *settings,
 
     if (store == NULL)
         return task->err;
-    if (store->notice != NULL)
-        fprintf(stderr, "manus %s: %s\n", request->command, store->notice);
+    if (store_notice(store) != NULL)
+        fprintf(stderr, "manus %s: %s\n", request->command, store_notice(store));
     accounts.sessions = (struct sessions){store, identity_open(task->mem, store)};
     e = admin_run(task, &accounts, settings, request, &out);
     *ret_text = out.s == NULL ? "" : out.s;

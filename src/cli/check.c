@@ -7,7 +7,7 @@
 #include "remote/mend.h"
 #include "remote/smtp.h"
 #include "remote/stripe.h"
-#include "store/sqlite.h"
+#include "store/store.h"
 
 #include <libgen.h>
 #include <stdio.h>
@@ -58,25 +58,25 @@ static bool check_store(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .job = "check"};
     int64_t started_ms = clock_mono_ms();
-    const char *fault, *notice;
-    int version;
+    struct store_inspection found;
+    enum err e = store_inspect(&task, settings, &found);
 
-    printf("store      SQLite in %s: ", settings->data_dir);
-    if (sqlite_inspect(&task, settings->data_dir, &version, &fault, &notice) != OK) {
+    printf("store      %s: ", found.name);
+    if (e != OK) {
         puts(task.text);
         return false;
     }
-    if (fault != NULL)
-        printf("damaged: %s; restore a backup", fault);
-    else if (notice != NULL)
-        fputs(notice, stdout);
-    else if (version == 0)
+    if (found.fault != NULL)
+        printf("damaged: %s; restore a backup", found.fault);
+    else if (found.notice != NULL)
+        fputs(found.notice, stdout);
+    else if (found.version == 0)
         fputs("no store yet; serve creates one", stdout);
     else
-        printf("sound, schema %d", version);
+        printf("sound, schema %d", found.version);
     printf(" (%lld ms, %lld MiB free)\n", (long long)(clock_mono_ms() - started_ms),
            (long long)free_mib(mem, settings->data_dir));
-    return fault == NULL && notice == NULL;
+    return found.fault == NULL && found.notice == NULL;
 }
 
 static bool check_hash(void *mem, const struct settings *settings)

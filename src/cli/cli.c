@@ -5,7 +5,7 @@
 #include "core/crypto.h"
 #include "core/text.h"
 #include "remote/transfer.h"
-#include "store/sqlite.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -410,7 +410,7 @@ const struct plans *cli_load_plans(void *mem, const struct settings *settings)
 
 struct store *cli_open_store(struct task *task, const struct settings *settings, bool may_make)
 {
-    bool is_there = sqlite_is_there(task, settings->data_dir);
+    bool is_there = store_is_there(task, settings);
     struct store *store;
 
     if (!is_there && !may_make) {
@@ -421,7 +421,7 @@ struct store *cli_open_store(struct task *task, const struct settings *settings,
                               settings->data_dir));
         return NULL;
     }
-    store = sqlite_open(task, task->mem, settings->data_dir);
+    store = store_open(task, task->mem, settings);
     if (store != NULL && !is_there)
         fprintf(stderr, "manus: there was no store in %s: a new one was made\n",
                 settings->data_dir);

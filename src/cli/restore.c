@@ -1,16 +1,16 @@
 #include "cli/cli.h"
 #include "core/clock.h"
-#include "store/sqlite.h"
+#include "store/embedded.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-static enum sqlite_log log_of(const struct arguments *arguments)
+static enum embedded_log log_of(const struct arguments *arguments)
 {
     if (argument_option(arguments, "with-log") != NULL)
-        return SQLITE_LOG_APPLIED;
-    return argument_option(arguments, "without-log") != NULL ? SQLITE_LOG_LEFT
-                                                             : SQLITE_LOG_BY_ITSELF;
+        return EMBEDDED_LOG_APPLIED;
+    return argument_option(arguments, "without-log") != NULL ? EMBEDDED_LOG_LEFT
+                                                             : EMBEDDED_LOG_BY_ITSELF;
 }
 
 int command_restore(const struct arguments *arguments)
@@ -19,7 +19,7 @@ int command_restore(const struct arguments *arguments)
     struct task task = {.mem = mem, .job = "restore"};
     const char *file = argument_word(arguments, 0);
     const struct settings *settings;
-    struct sqlite_restored restored;
+    struct embedded_restored restored;
 
     if (file == NULL) {
         fputs("manus restore: FILE is missing; run: manus help restore\n", stderr);
@@ -28,12 +28,12 @@ int command_restore(const struct arguments *arguments)
     settings = cli_load_settings(mem, arguments, false);
     if (settings == NULL)
         return EX_CONFIG;
-    if (sqlite_restore(&task, settings->data_dir, file, log_of(arguments), &restored) != OK) {
+    if (embedded_restore(&task, settings->data_dir, file, log_of(arguments), &restored) != OK) {
         fprintf(stderr, "manus restore: %s\n", task.text);
         return EX_UNAVAILABLE;
     }
-    printf("restored %s/manus.sqlite from %s: sound, schema %d, %" PRId64 " users\n",
-           settings->data_dir, file, restored.version, restored.users);
+    printf("restored %s from %s: sound, schema %d, %" PRId64 " users\n", restored.file, file,
+           restored.version, restored.users);
     if (restored.log_is != NULL)
         printf("the log was not applied: with it, %s\n", restored.log_is);
     if (restored.kept == NULL)

@@ -15,7 +15,6 @@
 #include "mail/outbox.h"
 #include "remote/redis.h"
 #include "remote/stripe.h"
-#include "store/sqlite.h"
 #include "watch/figures.h"
 
 #include <errno.h>
@@ -267,14 +266,14 @@ static int serve(struct program *p)
     listeners = needs_listen(p->mem, p->settings, p->loop_count, &why);
     if (listeners == NULL)
         return cannot(why);
-    p->app.store = sqlite_open(&task, p->mem, p->settings->data_dir);
+    p->app.store = store_open(&task, p->mem, p->settings);
     if (p->app.store == NULL)
         return cannot(task.text);
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
     start_log(p->settings, &format);
-    if (p->app.store->notice != NULL)
-        log_warning(NULL, "the store is new", LOG_S("detail", p->app.store->notice));
+    if (store_notice(p->app.store) != NULL)
+        log_warning(NULL, "the store is new", LOG_S("detail", store_notice(p->app.store)));
     if (listeners->left_out != NULL)
         log_warning(NULL, "the server does not listen on every address of HOST",
                     LOG_S("reason", listeners->left_out));

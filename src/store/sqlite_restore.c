@@ -1,4 +1,4 @@
-#include "store/sqlite.h"
+#include "store/embedded.h"
 
 #include "store/sqlite_parts.h"
 #include "store/sqlite_schema.h"
@@ -120,7 +120,7 @@ static enum err count(struct task *task, struct sqlite_db *db, const char *sql, 
         "updated_at", "users") ", " LAST_OF("last_login_at", "users") ", " LAST_OF("last_used_at", \
                                                                                    "sessions") ")"
 
-static enum err examine(struct task *task, struct sqlite_db *db, struct sqlite_restored *ret)
+static enum err examine(struct task *task, struct sqlite_db *db, struct embedded_restored *ret)
 {
     const char *fault = NULL;
     int64_t tables = 0;
@@ -149,7 +149,7 @@ static enum err examine(struct task *task, struct sqlite_db *db, struct sqlite_r
 }
 
 static enum err examine_made(struct task *task, const struct restoring *r, const char *file,
-                             struct sqlite_restored *ret)
+                             struct embedded_restored *ret)
 {
     struct sqlite_db db;
     enum err e = sqlite_db_open(task, r->made, SQLITE_OPEN_READWRITE, &db);
@@ -221,7 +221,7 @@ static enum err put_in_place(struct task *task, const struct restoring *r, const
     return fsync(folder) == 0 ? OK : fail_path(task, "write", r->folder);
 }
 
-static const char *contents(void *mem, const struct sqlite_restored *found)
+static const char *contents(void *mem, const struct embedded_restored *found)
 {
     char at[TEXT_TIME_SIZE];
 
@@ -229,8 +229,8 @@ static const char *contents(void *mem, const struct sqlite_restored *found)
     return mem_printf(mem, "%lld users, last write %s", (long long)found->users, at);
 }
 
-static enum err ask(struct task *task, const char *file, const struct sqlite_restored *alone,
-                    const struct sqlite_restored *with)
+static enum err ask(struct task *task, const char *file, const struct embedded_restored *alone,
+                    const struct embedded_restored *with)
 {
     bool more = with->last_ms > alone->last_ms ||
                 (with->last_ms == alone->last_ms && with->users > alone->users);
@@ -247,10 +247,10 @@ static enum err ask(struct task *task, const char *file, const struct sqlite_res
 /* Makes a copy of a file whose log may be another's: with it if that loses nothing, without it if
  * it is sound only so. */
 static enum err try_both(struct task *task, const struct restoring *r, const char *file,
-                         struct sqlite_restored *ret)
+                         struct embedded_restored *ret)
 {
     struct task trying = {.mem = task->mem, .job = task->job};
-    struct sqlite_restored alone = {0}, with = {0};
+    struct embedded_restored alone = {0}, with = {0};
     enum err e = copy_store(task, r, file, true), e_with = OK;
 
     if (e == OK)
@@ -274,18 +274,18 @@ static enum err try_both(struct task *task, const struct restoring *r, const cha
 }
 
 static enum err make_copy(struct task *task, const struct restoring *r, const char *file,
-                          enum sqlite_log log, struct sqlite_restored *ret)
+                          enum embedded_log log, struct embedded_restored *ret)
 {
     enum err e;
 
-    if (log == SQLITE_LOG_BY_ITSELF && is_same_file(file, r->path) && !sqlite_seal_fits(r->path))
+    if (log == EMBEDDED_LOG_BY_ITSELF && is_same_file(file, r->path) && !sqlite_seal_fits(r->path))
         return try_both(task, r, r->path, ret);
-    e = copy_store(task, r, file, log != SQLITE_LOG_LEFT);
+    e = copy_store(task, r, file, log != EMBEDDED_LOG_LEFT);
     return e == OK ? examine_made(task, r, file, ret) : e;
 }
 
-enum err sqlite_restore(struct task *task, const char *folder, const char *file,
-                        enum sqlite_log log, struct sqlite_restored *ret)
+enum err embedded_restore(struct task *task, const char *folder, const char *file,
+                          enum embedded_log log, struct embedded_restored *ret)
 {
     struct restoring r = {
         .folder = folder,
@@ -295,7 +295,7 @@ enum err sqlite_restore(struct task *task, const char *folder, const char *file,
     auto_close int lock_fd = -1;
     enum err e;
 
-    *ret = (struct sqlite_restored){0};
+    *ret = (struct embedded_restored){0};
     if (access(file, R_OK) != 0)
         return fail_path(task, "read", file);
     e = sqlite_take_folder(task, folder, &lock_fd);
@@ -307,6 +307,7 @@ enum err sqlite_restore(struct task *task, const char *folder, const char *file,
     e = make_copy(task, &r, file, log, ret);
     if (e == OK)
         e = put_in_place(task, &r, &ret->kept);
+    ret->file = r.path;
     remove_made(&r);
     return e;
 }

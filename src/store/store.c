@@ -175,6 +175,11 @@ const char *store_name(const struct store *store)
     return store->name;
 }
 
+const char *store_notice(const struct store *store)
+{
+    return store->notice;
+}
+
 void store_expire(struct store *store)
 {
     store->operations->expire(store);

@@ -15,6 +15,26 @@
 #include "store/lease.h"
 
 struct store;
+struct settings;
+
+/* Opens the store that the settings choose; `mem` owns it until store_close(). NULL, and the task's
+ * text says what is wrong and how to mend it. */
+struct store *store_open(struct task *task, void *mem, const struct settings *settings);
+
+/* Whether opening finds a store and makes none; also if that cannot be seen. */
+bool store_is_there(struct task *task, const struct settings *settings);
+
+struct store_inspection {
+    const char *name;   /* as store_name(), whatever is found */
+    int version;        /* of its schema; 0: there is no store yet */
+    const char *fault;  /* the first one that reading all of it finds; NULL: it is sound */
+    const char *notice; /* as store_notice() would be */
+};
+
+/* Looks at the store, which another process may be using, for `manus check`: whether it can be read
+ * and written, and is sound. What store_open() refuses is an error. */
+must_check enum err store_inspect(struct task *task, const struct settings *settings,
+                                  struct store_inspection *ret);
 
 struct user {
     const char *id; /* 22 characters */
@@ -398,6 +418,9 @@ void store_tell(struct store *store, void (*tell)(void *arg, enum store_work wor
 
 /* The name of the implementation for people: "SQLite in /srv/manus". */
 const char *store_name(const struct store *store);
+
+/* What whoever runs it should know of how it was opened; NULL: nothing. */
+const char *store_notice(const struct store *store);
 
 /* Ends the writes of store/later.h whose time is over although the store came to none. To be called
  * a few times a second. */

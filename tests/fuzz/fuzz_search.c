@@ -2,10 +2,11 @@
  * The first byte is the size of a page; the second, where the search begins. */
 #include "core/clock.h"
 #include "core/crypto.h"
+#include "core/settings.h"
 #include "core/unicode.h"
 #include "scratch.h"
 #include "store/search.h"
-#include "store/sqlite.h"
+#include "store/store.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -54,9 +55,10 @@ static void open_store(void)
 {
     auto_tree void *mem = mem_tree(0);
     struct task task = {.mem = mem, .id = "fuzz"};
+    const struct settings settings = {.data_dir = scratch_folder(mem)};
 
     crypto_start();
-    store = sqlite_open(&task, NULL, scratch_folder(mem));
+    store = store_open(&task, NULL, &settings);
     assert(store != NULL);
     for (int i = 0; i < MANY; i++)
         add(mem_printf(mem, "c%d@common.example", i), "Common Name");

@@ -12,7 +12,7 @@
 #include "core/unicode.h"
 #include "remote/transfer.h"
 #include "scratch.h"
-#include "store/sqlite.h"
+#include "store/store.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -148,7 +148,8 @@ static void open_all(void)
                                  .stripe_price_pro = {pro, 1},
                                  .public_url = "https://app.example.com",
                                  .past_due_grace_days = 3};
-    store = sqlite_open(&task, NULL, scratch_folder(mem));
+    settings.data_dir = scratch_folder(mem);
+    store = store_open(&task, NULL, &settings);
     assert(store != NULL);
     billing = billing_open(NULL, store, &settings, plans_load(NULL, &settings, &problems));
     assert(billing->plans != NULL);

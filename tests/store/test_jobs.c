@@ -6,8 +6,8 @@
 #include "job/jobs.h"
 
 #include "core/clock.h"
+#include "core/settings.h"
 #include "sample.h"
-#include "store/sqlite.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -119,13 +119,14 @@ struct scene {
 static int begin(void **state)
 {
     struct scene *scene = calloc(1, sizeof *scene);
+    struct settings settings = {.data_dir = scene->folder};
 
     *state = scene;
     sample_begin((void **)&scene->task);
     strcpy(scene->folder, "/tmp/manus-jobs-XXXXXX");
     if (mkdtemp(scene->folder) == NULL)
         return -1;
-    scene->store = sqlite_open(scene->task, scene->task->mem, scene->folder);
+    scene->store = store_open(scene->task, scene->task->mem, &settings);
     return scene->store == NULL ? -1 : 0;
 }
 

@@ -84,6 +84,14 @@ def test_one_module_starts_threads_so_that_signals_go_to_the_main_one():
     assert [path.name for path in SOURCES if re.search(r"\bpthread_create\(&|\bpthread_create\(\w+,", code(path))] == ["thread.c"]
 
 
+def test_nobody_but_the_store_knows_which_one_it_is():
+    """Others open it by the settings. Its own tests are named after it."""
+    paths = [path for path in SOURCES if path.parent.name != "store"] + [*(ROOT / "tests").rglob("*.[ch]")]
+    wrong = [path for path in paths if not path.name.startswith("test_sqlite")
+             and (re.search(r"sqlite", code(path), re.I) or re.search(r'#include "store/sqlite', path.read_text()))]
+    assert wrong == []
+
+
 def test_one_module_copies_the_log_of_the_store():
     """It notes that the file has changed; what was not noted is taken for a foreign file after a crash."""
     users = {path.name for path in SOURCES if "sqlite3_wal_checkpoint" in code(path)}
