@@ -5,7 +5,7 @@
 #include "api/routes.h"
 #include "core/metrics.h"
 #include "remote/peers.h"
-#include "store/operation.h"
+#include "store/store.h"
 
 const char *const lane_names[LANE_COUNT] = {
     [LANE_LOOP] = "loop",     [LANE_STORE] = "store", [LANE_WRITE] = "write", [LANE_HASH] = "hash",

@@ -10,6 +10,7 @@
 #include "core/err.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 struct store_later {
     /* On the loop that began it; on a thread of the store's if no loop did. */
@@ -18,4 +19,7 @@ struct store_later {
     const atomic_bool *gone;
     /* Whose it is: a user's or a customer's identifier; NULL: nobody's. */
     const char *owner;
+
+    int64_t began_us; /* from here on: the store's own */
+    unsigned operation;
 };

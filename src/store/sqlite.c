@@ -191,14 +191,14 @@ enum err sqlite_find_user(struct task *task, struct sqlite_db *db, const char *i
     return find_user(task, db, &(struct find_user){SQL_USER_BY_ID, id, ret_found, ret});
 }
 
-static enum err user_by_email(struct task *task, struct store *store, const char *email,
+enum err sqlite_user_by_email(struct task *task, struct store *store, const char *email,
                               bool *ret_found, struct user *ret)
 {
     return sqlite_reading(task, store, find_user,
                           &(struct find_user){SQL_USER_BY_EMAIL, email, ret_found, ret});
 }
 
-static enum err user_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
+enum err sqlite_user_by_id(struct task *task, struct store *store, const char *id, bool *ret_found,
                            struct user *ret)
 {
     return sqlite_reading(task, store, find_user,
@@ -295,7 +295,7 @@ static enum err create_user(struct task *task, struct sqlite_db *db, void *argum
     return e;
 }
 
-static enum err user_create(struct task *task, struct store *store, const struct user *user,
+enum err sqlite_user_create(struct task *task, struct store *store, const struct user *user,
                             const struct session_record *session, const struct audit *audit,
                             enum user_created *ret)
 {
@@ -321,7 +321,7 @@ static enum err void_tokens(struct task *task, struct sqlite_db *db, void *argum
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err user_void_tokens(struct task *task, struct store *store, const char *id,
+enum err sqlite_user_void_tokens(struct task *task, struct store *store, const char *id,
                                  int64_t from_ms)
 {
     return sqlite_writing(task, store, void_tokens, &(struct user_time){id, from_ms});
@@ -419,7 +419,7 @@ static enum err find_known(struct task *task, struct sqlite_db *db, void *argume
     return sqlite_db_row(task, db, s, find->ret);
 }
 
-static enum err device_known(struct task *task, struct store *store, const char *email,
+enum err sqlite_device_known(struct task *task, struct store *store, const char *email,
                              const char *device, bool *ret)
 {
     return sqlite_reading(task, store, find_known, &(struct find_known){email, device, ret});
@@ -449,7 +449,7 @@ static enum err open_session(struct task *task, struct sqlite_db *db, void *argu
     return e;
 }
 
-static enum err session_open(struct task *task, struct store *store,
+enum err sqlite_session_open(struct task *task, struct store *store,
                              const struct session_record *session, int64_t valid_from_ms,
                              enum session_opened *ret)
 {
@@ -498,7 +498,7 @@ static enum err find_session(struct task *task, struct sqlite_db *db, void *argu
     return sqlite_session(task, s, find->ret);
 }
 
-static enum err session_by_id(struct task *task, struct store *store, const char *id,
+enum err sqlite_session_by_id(struct task *task, struct store *store, const char *id,
                               bool *ret_found, struct session_record *ret)
 {
     return sqlite_reading(task, store, find_session, &(struct find_session){id, ret_found, ret});
@@ -528,7 +528,7 @@ static enum err end_session(struct task *task, struct sqlite_db *db, void *argum
                                                         : e;
 }
 
-static enum err session_end(struct task *task, struct store *store, const char *id, int64_t now_ms,
+enum err sqlite_session_end(struct task *task, struct store *store, const char *id, int64_t now_ms,
                             const struct audit *audit)
 {
     return sqlite_writing(task, store, end_session, &(struct end_session){id, now_ms, audit});
@@ -576,7 +576,7 @@ static enum err refresh_session(struct task *task, struct sqlite_db *db, void *a
     return save_chain(task, db, r, &session.chain);
 }
 
-static enum err session_refresh(struct task *task, struct store *store, const char *id,
+enum err sqlite_session_refresh(struct task *task, struct store *store, const char *id,
                                 const char *token_id, const struct chain_link *fresh,
                                 int64_t now_ms, enum session_refreshed *ret,
                                 struct chain_link *ret_successor)
@@ -614,7 +614,7 @@ static enum err sweep_sessions(struct task *task, struct sqlite_db *db, void *ar
     return e == OK ? sweep_some(task, db, SQL_DEVICE_SWEEP, sweep) : e;
 }
 
-static enum err session_sweep(struct task *task, struct store *store, int64_t before_ms,
+enum err sqlite_session_sweep(struct task *task, struct store *store, int64_t before_ms,
                               unsigned *ret_count)
 {
     return sqlite_writing(task, store, sweep_sessions, &(struct sweep){before_ms, ret_count});
@@ -651,7 +651,7 @@ static enum err write_something(struct task *task, struct sqlite_db *db, void *a
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static enum err ping(struct task *task, struct store *store)
+enum err sqlite_ping(struct task *task, struct store *store)
 {
     enum err e = sqlite_reading(task, store, read_something, NULL);
 
@@ -661,7 +661,7 @@ static enum err ping(struct task *task, struct store *store)
 }
 
 /* On a connection of its own: a used one would answer from the pages that it remembers. */
-static enum err check(struct task *task, struct store *store, const char **ret_fault)
+enum err sqlite_check(struct task *task, struct store *store, const char **ret_fault)
 {
     struct sqlite_db db;
     enum err e = open_reader(task, sqlite_of(store), &db);
@@ -691,51 +691,17 @@ static void close_store(struct store *store)
     talloc_free(sqlite);
 }
 
+#define STORE_TOPIC(topic) static const struct store_##topic##_operations topic##_operations = {
+#define STORE_TOPIC_END(topic)                                                                     \
+    }                                                                                              \
+    ;
+#define STORE_OPERATION(topic, name, when, work, parameters, arguments) .name = sqlite_##name,
+#include "store/operations.def"
+
 static const struct store_operations operations = {
-    .user_create = user_create,
-    .user_by_email = user_by_email,
-    .user_by_id = user_by_id,
-    .user_void_tokens = user_void_tokens,
-    .user_set_password = sqlite_user_set_password,
-    .user_rehash = sqlite_user_rehash,
-    .user_set_fullname = sqlite_user_set_fullname,
-    .user_set_email = sqlite_user_set_email,
-    .user_set_language = sqlite_user_set_language,
-    .user_verify = sqlite_user_verify,
-    .user_set_active = sqlite_user_set_active,
-    .user_set_role = sqlite_user_set_role,
-    .user_delete = sqlite_user_delete,
-    .users = sqlite_users,
-    .audit_trail = sqlite_audit_trail,
-    .audit_by = sqlite_audit_by,
-    .audit_count = sqlite_audit_count,
-    .audit_sweep = sqlite_audit_sweep,
-    .holdings = sqlite_holdings,
-    .code_issue = sqlite_code_issue,
-    .code_try = sqlite_code_try,
-    .mail_take = sqlite_mail_take,
-    .mail_done = sqlite_mail_done,
-    .mail_postpone = sqlite_mail_postpone,
-    .mail_put = sqlite_mail_put,
-    .mail_retry = sqlite_mail_retry,
-    .mail_count = sqlite_mail_count,
-    .mails = sqlite_mails,
-    .sessions_of = sqlite_sessions_of,
-    .sessions_end = sqlite_sessions_end,
-    .device_known = device_known,
-    .session_open = session_open,
-    .session_by_id = session_by_id,
-    .session_end = session_end,
-    .session_refresh = session_refresh,
-    .session_sweep = session_sweep,
-    .erase = sqlite_erase,
-    .lease_take = sqlite_lease_take,
-    .lease_renew = sqlite_lease_renew,
-    .lease_release = sqlite_lease_release,
-    .leases = sqlite_leases,
-    .billing = &sqlite_billing_operations,
-    .ping = ping,
-    .check = check,
+#define STORE_TOPIC(topic) .topic = &topic##_operations,
+#define STORE_TOPIC_END(topic)
+#include "store/operations.def"
     .expire = expire,
     .close = close_store,
 };

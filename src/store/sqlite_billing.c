@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
-enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31, OPENING_MOST = 8 };
+enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31, OPENING_MOST = 8, OPENING_MS = 250 };
 
 static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
 {
@@ -85,7 +85,7 @@ enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db, const
         task, db, &(struct find_subscription){SQL_SUBSCRIPTION_OF, user_id, ret_found, ret});
 }
 
-static enum err subscription_by_user(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_subscription_by_user(struct task *task, struct store *store, const char *user_id,
                                      bool *ret_found, struct subscription *ret)
 {
     return sqlite_reading(
@@ -93,7 +93,7 @@ static enum err subscription_by_user(struct task *task, struct store *store, con
         &(struct find_subscription){SQL_SUBSCRIPTION_OF, user_id, ret_found, ret});
 }
 
-static enum err subscription_by_customer(struct task *task, struct store *store,
+enum err sqlite_subscription_by_customer(struct task *task, struct store *store,
                                          const char *customer_id, bool *ret_found,
                                          struct subscription *ret)
 {
@@ -127,18 +127,19 @@ static enum err open_subscription(struct task *task, struct sqlite_db *db, void 
 
 /* The one write that a read may need, once for each user: while the writer is slow, few wait for it
  * for long, so that the threads of reads stay free. */
-static enum err subscription_open(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_subscription_open(struct task *task, struct store *store, const char *user_id,
                                   const char *id, int64_t now_ms, bool *ret_found,
                                   struct subscription *ret)
 {
     static atomic_uint opening;
-    int64_t deadline_ms = task->deadline_ms;
-    enum err e = subscription_by_user(task, store, user_id, ret_found, ret);
+    int64_t deadline_ms = task->deadline_ms, soon_ms = clock_mono_ms() + OPENING_MS;
+    enum err e = sqlite_subscription_by_user(task, store, user_id, ret_found, ret);
 
     if (e != OK || *ret_found)
         return e;
-    if (atomic_fetch_add(&opening, 1) >= OPENING_MOST)
-        task->deadline_ms = clock_mono_ms();
+    if (atomic_fetch_add(&opening, 1) >= OPENING_MOST &&
+        (deadline_ms == 0 || soon_ms < deadline_ms))
+        task->deadline_ms = soon_ms;
     e = sqlite_writing(task, store, open_subscription,
                        &(struct open_subscription){user_id, id, now_ms, ret_found, ret});
     atomic_fetch_sub(&opening, 1);
@@ -152,7 +153,7 @@ static enum err read_row(struct task *task, sqlite3_stmt *s, void *row)
     return OK;
 }
 
-static enum err subscriptions(struct task *task, struct store *store,
+enum err sqlite_subscriptions(struct task *task, struct store *store,
                               const struct subscription_filter *filter,
                               const struct store_page *page, struct subscription **ret,
                               size_t *ret_count, int64_t *ret_next)
@@ -226,7 +227,7 @@ static enum err start_trial(struct task *task, struct sqlite_db *db, void *argum
     return OK;
 }
 
-static enum err trial_start(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_trial_start(struct task *task, struct store *store, const char *user_id,
                             int64_t start_ms, int64_t end_ms, enum trial_started *ret)
 {
     return sqlite_writing(task, store, start_trial,
@@ -256,7 +257,7 @@ static enum err read_ending(struct task *task, struct sqlite_db *db, void *argum
     return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
 }
 
-static enum err trials_ending(struct task *task, struct store *store, int64_t now_ms,
+enum err sqlite_trials_ending(struct task *task, struct store *store, int64_t now_ms,
                               int64_t before_ms, struct subscription **ret, size_t *ret_count)
 {
     struct ending_trials ending = {.now_ms = now_ms, .before_ms = before_ms};
@@ -287,7 +288,7 @@ static enum err tell_trial(struct task *task, struct sqlite_db *db, void *argume
     return e == OK && changes > 0 && tell->mail != NULL ? sqlite_put_mail(task, db, tell->mail) : e;
 }
 
-static enum err trial_told(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_trial_told(struct task *task, struct store *store, const char *user_id,
                            const struct mail *mail, bool *ret_told)
 {
     return sqlite_writing(task, store, tell_trial, &(struct tell_trial){user_id, mail, ret_told});
@@ -374,14 +375,14 @@ static enum err consume_usage(struct task *task, struct sqlite_db *db, void *arg
     return charged ? note_day(task, db, consume->usage) : look(task, db, consume);
 }
 
-static enum err usage_consume(struct task *task, struct store *store, const struct usage *usage,
+enum err sqlite_usage_consume(struct task *task, struct store *store, const struct usage *usage,
                               enum usage_consumed *ret, int64_t *ret_runs)
 {
     *ret_runs = 0;
     return sqlite_writing(task, store, consume_usage, &(struct consume){usage, ret, ret_runs});
 }
 
-static enum err usage_consume_later(struct task *task, struct store *store,
+enum err sqlite_usage_consume_later(struct task *task, struct store *store,
                                     const struct usage *usage, enum usage_consumed *ret,
                                     int64_t *ret_runs, struct store_later *later)
 {
@@ -415,7 +416,7 @@ static enum err read_days(struct task *task, struct sqlite_db *db, void *argumen
     return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
 }
 
-static enum err usage_days(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_usage_days(struct task *task, struct store *store, const char *user_id,
                            struct usage_day **ret, size_t *ret_count)
 {
     struct days days = {.user_id = user_id};
@@ -479,7 +480,7 @@ static enum err apply_state(struct task *task, struct sqlite_db *db, void *argum
                                                          : e;
 }
 
-static enum err subscription_apply(struct task *task, struct store *store,
+enum err sqlite_subscription_apply(struct task *task, struct store *store,
                                    const struct subscription *state, const struct mail *mail,
                                    int64_t now_ms, enum subscription_applied *ret)
 {
@@ -581,7 +582,7 @@ static enum err link_customer(struct task *task, struct sqlite_db *db, void *arg
     return e;
 }
 
-static enum err customer_link(struct task *task, struct store *store,
+enum err sqlite_customer_link(struct task *task, struct store *store,
                               const struct customer_link *link, const char **ret_customer)
 {
     return sqlite_writing(task, store, link_customer, &(struct link){link, ret_customer});
@@ -606,7 +607,7 @@ static enum err note_customer(struct task *task, struct sqlite_db *db, void *arg
     return e;
 }
 
-static enum err customer_note(struct task *task, struct store *store,
+enum err sqlite_customer_note(struct task *task, struct store *store,
                               const struct other_customer *other, int64_t now_ms, bool *ret_noted)
 {
     return sqlite_writing(
@@ -621,7 +622,7 @@ static enum err forget_customer(struct task *task, struct sqlite_db *db, void *a
     return run_about(task, db, SQL_CUSTOMER_FORGET, noted->customer_id, NULL, 0);
 }
 
-static enum err customer_forget(struct task *task, struct store *store, const char *customer_id)
+enum err sqlite_customer_forget(struct task *task, struct store *store, const char *customer_id)
 {
     return sqlite_writing(task, store, forget_customer,
                           &(struct noted){.customer_id = customer_id});
@@ -649,7 +650,7 @@ static enum err find_other(struct task *task, struct sqlite_db *db, void *argume
     return e;
 }
 
-static enum err customer_other(struct task *task, struct store *store, const char *customer_id,
+enum err sqlite_customer_other(struct task *task, struct store *store, const char *customer_id,
                                bool *ret_found, struct other_customer *ret)
 {
     struct noted noted = {.customer_id = customer_id, .rows = ret};
@@ -675,7 +676,7 @@ static enum err read_others(struct task *task, struct sqlite_db *db, void *argum
     return code == SQLITE_DONE ? OK : sqlite_db_fail(task, db);
 }
 
-static enum err customers_other(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_customers_other(struct task *task, struct store *store, const char *user_id,
                                 struct other_customer **ret, size_t *ret_count)
 {
     struct noted noted = {.user_id = user_id};
@@ -693,7 +694,7 @@ static enum err unlink_customer(struct task *task, struct sqlite_db *db, void *a
     return run_about(task, db, SQL_CUSTOMER_UNLINK, gone->customer_id, NULL, gone->now_ms);
 }
 
-static enum err customer_unlink(struct task *task, struct store *store, const char *customer_id,
+enum err sqlite_customer_unlink(struct task *task, struct store *store, const char *customer_id,
                                 int64_t now_ms)
 {
     return sqlite_writing(task, store, unlink_customer,
@@ -726,7 +727,7 @@ static enum err give_plan(struct task *task, struct sqlite_db *db, void *argumen
     return e == OK && changes > 0 ? sqlite_append_audit(task, db, give->audit) : e;
 }
 
-static enum err subscription_give(struct task *task, struct store *store, const char *user_id,
+enum err sqlite_subscription_give(struct task *task, struct store *store, const char *user_id,
                                   const char *plan, int64_t runs, int64_t until_ms,
                                   const struct audit *audit, bool *ret_found)
 {
@@ -830,7 +831,7 @@ static enum err reserve_checkout(struct task *task, struct sqlite_db *db, void *
     return put_checkout(task, db, &reserved, now_ms + reserve->lease_ms);
 }
 
-static enum err checkout_reserve(struct task *task, struct store *store,
+enum err sqlite_checkout_reserve(struct task *task, struct store *store,
                                  const struct checkout *wanted, int64_t lease_ms,
                                  enum checkout_reserved *ret, struct checkout *ret_one)
 {
@@ -860,7 +861,7 @@ static enum err settle_checkout(struct task *task, struct sqlite_db *db, void *a
     return sqlite_db_run(task, db, s, &settle->changes);
 }
 
-static enum err checkout_opened(struct task *task, struct store *store, const char *key,
+enum err sqlite_checkout_opened(struct task *task, struct store *store, const char *key,
                                 const char *session_id, const char *url, int64_t expires_ms,
                                 bool *ret_kept)
 {
@@ -871,13 +872,13 @@ static enum err checkout_opened(struct task *task, struct store *store, const ch
     return e;
 }
 
-static enum err checkout_release(struct task *task, struct store *store, const char *key)
+enum err sqlite_checkout_release(struct task *task, struct store *store, const char *key)
 {
     return sqlite_writing(task, store, settle_checkout,
                           &(struct settle_checkout){.statement = SQL_CHECKOUT_RELEASE, .key = key});
 }
 
-static enum err checkout_close(struct task *task, struct store *store, const char *key_or_session)
+enum err sqlite_checkout_close(struct task *task, struct store *store, const char *key_or_session)
 {
     return sqlite_writing(
         task, store, settle_checkout,
@@ -919,42 +920,3 @@ enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
         e = run_about(task, db, SQL_EVENTS_GOODBYE, subscription->user_id, NULL, now_ms);
     return e == OK ? run_about(task, db, SQL_CUSTOMERS_FORGET, subscription->user_id, NULL, 0) : e;
 }
-
-const struct billing_operations sqlite_billing_operations = {
-    .subscription_by_user = subscription_by_user,
-    .subscription_by_customer = subscription_by_customer,
-    .subscription_open = subscription_open,
-    .subscriptions = subscriptions,
-    .trial_start = trial_start,
-    .trials_ending = trials_ending,
-    .trial_told = trial_told,
-    .usage_consume = usage_consume,
-    .usage_consume_later = usage_consume_later,
-    .usage_days = usage_days,
-    .subscription_apply = subscription_apply,
-    .customer_link = customer_link,
-    .customer_note = customer_note,
-    .customer_forget = customer_forget,
-    .customer_other = customer_other,
-    .customers_other = customers_other,
-    .customer_unlink = customer_unlink,
-    .subscription_give = subscription_give,
-    .checkout_reserve = checkout_reserve,
-    .checkout_opened = checkout_opened,
-    .checkout_release = checkout_release,
-    .checkout_close = checkout_close,
-    .event_put = sqlite_event_put,
-    .event_put_later = sqlite_event_put_later,
-    .event_take = sqlite_event_take,
-    .event_done = sqlite_event_done,
-    .events_done = sqlite_events_done,
-    .event_postpone = sqlite_event_postpone,
-    .event_replay = sqlite_event_replay,
-    .event_by_id = sqlite_event_by_id,
-    .events = sqlite_events,
-    .event_counts = sqlite_event_counts,
-    .event_sweep = sqlite_event_sweep,
-    .events_hasten = sqlite_events_hasten,
-    .mark = sqlite_mark,
-    .mark_set = sqlite_mark_set,
-};

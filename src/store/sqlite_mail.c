@@ -258,7 +258,7 @@ static enum err try_code(struct task *task, struct sqlite_db *db, void *argument
 }
 
 enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
-                         const char *email, const uint8_t *hash, int64_t now_ms,
+                         const char *email, const uint8_t hash[CRYPTO_HASH_BYTES], int64_t now_ms,
                          const struct code_deed *deed, bool *ret_right)
 {
     return sqlite_writing(task, store, try_code,

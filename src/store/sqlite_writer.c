@@ -5,6 +5,7 @@
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "core/thread.h"
+#include "store/implementation.h"
 #include "store/sqlite_check.h"
 
 #include <assert.h>
@@ -28,7 +29,6 @@ enum {
     FREE_BYTES_LEAST = 1 << 20,    /* even deleting needs space */
     PROVEN_MS = 5000,              /* what was written so lately can be written */
     WAIT_MS = 30000,               /* of a task that has no deadline */
-    LEAST_MS = 250,                /* of one whose deadline is over */
     MERGE_PAGES = 8,               /* of the search index, with each group */
     MERGE_REST = 8,                /* groups, where there was nothing to merge, or it failed */
     LATER_MOST = 1024,             /* writes that nobody waits for, of those that wait */
@@ -373,7 +373,7 @@ static void report(struct post *post)
     struct write *w = container_of(post, struct write, post);
 
     assert(loop_current() == w->home);
-    w->later->done(w->later, w->outcome);
+    store_later_end(w->later, w->outcome);
 }
 
 /* Those of one loop together, so that it wakes once. Where done() is called they are gone. */
@@ -633,14 +633,9 @@ static void leave_queue(struct sqlite_writer *writer, const struct write *w)
         writer->last = at;
 }
 
-/* What is over its deadline may tell of what has happened elsewhere: it is tried all the same. */
 static int64_t patience_ms(const struct task *task)
 {
-    int64_t now_ms = clock_mono_ms(), least_ms = now_ms + LEAST_MS;
-
-    if (task->deadline_ms == 0)
-        return now_ms + WAIT_MS;
-    return task->deadline_ms < least_ms ? least_ms : task->deadline_ms;
+    return task->deadline_ms == 0 ? clock_mono_ms() + WAIT_MS : task->deadline_ms;
 }
 
 /* False: its time was over before it was taken, and it does not happen. Once it is taken its

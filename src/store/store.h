@@ -1,9 +1,13 @@
 /* The store: what must survive. One contract, several implementations.
  *
- * Every operation is atomic in itself, so that no caller reads, changes and writes back.
+ * Every operation is atomic in itself, so that no caller reads, changes and writes back. Each is a
+ * row of store/operations.def as well.
  * Outcomes are not failures: a taken address is an outcome, a broken disk a failure.
  * Durability: what returned OK survives kill -9 and power loss. A write that fails with ERR_STORE
- * may have happened all the same; one that fails with ERR_STORE_FULL has not.
+ * may have happened all the same; one that fails with ERR_STORE_FULL or ERR_BUSY has not.
+ * Deadlines: an operation whose task's deadline has passed is refused with ERR_BUSY, and so is a
+ * write that did not begin by then. What tells of things that have happened elsewhere (ALSO_LATE in
+ * store/operations.def) has a moment more.
  * Threads: any but an event loop's; every call may wait for a disk or a server, but for those that
  * are named …_later() (store/later.h).
  * Memory: what is read is in the task's memory. Times: ms since the epoch, 0 is "never". */
@@ -426,92 +430,8 @@ const char *store_notice(const struct store *store);
  * a few times a second. */
 void store_expire(struct store *store);
 
+/* Names the operations for metrics, before anything is counted. */
+void store_name_metrics(void);
+
 /* Waits for the writes under way. */
 void store_close(struct store *store);
-
-/* The implementations' side. */
-struct store_operations {
-    enum err (*user_create)(struct task *, struct store *, const struct user *,
-                            const struct session_record *, const struct audit *,
-                            enum user_created *);
-    enum err (*user_by_email)(struct task *, struct store *, const char *, bool *, struct user *);
-    enum err (*user_by_id)(struct task *, struct store *, const char *, bool *, struct user *);
-    enum err (*user_void_tokens)(struct task *, struct store *, const char *, int64_t);
-    enum err (*user_set_password)(struct task *, struct store *, const char *, const char *,
-                                  const struct keep *, const int64_t *, const struct audit *,
-                                  enum user_changed *);
-    enum err (*user_rehash)(struct task *, struct store *, const char *, const char *,
-                            const char *);
-    enum err (*user_set_fullname)(struct task *, struct store *, const char *, const char *,
-                                  const struct audit *, enum user_changed *);
-    enum err (*user_set_email)(struct task *, struct store *, const char *, const char *,
-                               const struct audit *, enum user_changed *);
-    enum err (*user_set_language)(struct task *, struct store *, const char *, const char *,
-                                  const struct audit *, enum user_changed *);
-    enum err (*user_verify)(struct task *, struct store *, const char *, const struct audit *,
-                            enum user_changed *);
-    enum err (*user_set_active)(struct task *, struct store *, const char *, bool,
-                                const struct audit *, enum user_changed *);
-    enum err (*user_set_role)(struct task *, struct store *, const char *, bool,
-                              const struct audit *, enum user_changed *);
-    enum err (*user_delete)(struct task *, struct store *, const char *, const int64_t *,
-                            const struct audit *, enum user_changed *);
-    enum err (*users)(struct task *, struct store *, const char *, const struct store_page *,
-                      struct user **, size_t *, int64_t *);
-    enum err (*audit_trail)(struct task *, struct store *, const char *, const struct store_page *,
-                            struct audit **, size_t *, int64_t *);
-    enum err (*audit_by)(struct task *, struct store *, const char *, const struct store_page *,
-                         struct audit **, size_t *, int64_t *);
-    enum err (*audit_count)(struct task *, struct store *, int64_t *);
-    enum err (*audit_sweep)(struct task *, struct store *, int64_t, int64_t, unsigned *);
-    enum err (*holdings)(struct task *, struct store *, const struct user *, struct holdings *);
-    enum err (*code_issue)(struct task *, struct store *, const struct code *, int64_t,
-                           const struct mail *, enum code_issued *, int64_t *);
-    enum err (*code_try)(struct task *, struct store *, const char *, const char *, const uint8_t *,
-                         int64_t, const struct code_deed *, bool *);
-    enum err (*mail_take)(struct task *, struct store *, int64_t, int64_t, bool *, struct mail *);
-    enum err (*mail_done)(struct task *, struct store *, int64_t);
-    enum err (*mail_postpone)(struct task *, struct store *, int64_t, int64_t, const char *);
-    enum err (*mail_put)(struct task *, struct store *, const struct mail *, bool *);
-    enum err (*mail_retry)(struct task *, struct store *, int64_t, int64_t, unsigned *);
-    enum err (*mail_count)(struct task *, struct store *, int64_t *);
-    enum err (*mails)(struct task *, struct store *, struct mail **, size_t *);
-    enum err (*sessions_of)(struct task *, struct store *, const char *, int64_t,
-                            struct session_record **, size_t *);
-    enum err (*sessions_end)(struct task *, struct store *, const char *, const struct keep *,
-                             const struct audit *, unsigned *);
-    enum err (*device_known)(struct task *, struct store *, const char *, const char *, bool *);
-    enum err (*session_open)(struct task *, struct store *, const struct session_record *, int64_t,
-                             enum session_opened *);
-    enum err (*session_by_id)(struct task *, struct store *, const char *, bool *,
-                              struct session_record *);
-    enum err (*session_end)(struct task *, struct store *, const char *, int64_t,
-                            const struct audit *);
-    enum err (*session_refresh)(struct task *, struct store *, const char *, const char *,
-                                const struct chain_link *, int64_t, enum session_refreshed *,
-                                struct chain_link *);
-    enum err (*session_sweep)(struct task *, struct store *, int64_t, unsigned *);
-    enum err (*erase)(struct task *, struct store *, int64_t, unsigned *);
-    enum err (*lease_take)(struct task *, struct store *, const char *, const char *, int64_t,
-                           int64_t, enum lease_taken *, struct lease *);
-    enum err (*lease_renew)(struct task *, struct store *, const char *, int64_t, int64_t, bool *);
-    enum err (*lease_release)(struct task *, struct store *, const char *, int64_t, bool);
-    enum err (*leases)(struct task *, struct store *, struct lease **, size_t *);
-    const struct billing_operations *billing;
-    enum err (*ping)(struct task *, struct store *);
-    enum err (*check)(struct task *, struct store *, const char **);
-    void (*expire)(struct store *);
-    void (*close)(struct store *);
-};
-
-/* Passes the outcome on; when it is OK and there is work, that is told (store_tell()). */
-enum err store_put_in(struct store *store, enum err e, bool is_work, enum store_work work);
-
-/* First member of every implementation's struct. */
-struct store {
-    const struct store_operations *operations;
-    const char *name;
-    void (*tell)(void *arg, enum store_work work);
-    void *tell_arg;
-    const char *notice; /* what whoever runs it should know of how it was opened; NULL: nothing */
-};

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/settings.h"
 #include "sample.h"
+#include "store/implementation.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -530,8 +531,9 @@ static enum err run_b(struct task *task, struct job_run *run, void *app)
 
 static void live(int number, int socket, int steps)
 {
-    static const struct store_operations operations = {
+    static const struct store_leases_operations leases = {
         .lease_take = far_take, .lease_renew = far_renew, .lease_release = far_release};
+    static const struct store_operations operations = {.leases = &leases};
     static const struct job_row rows[] = {
         {"a", .every_ms = 10, .workers = 1, .once = true, .budget_ms = 3600000, .run = run_a},
         {"b", .every_ms = 10, .workers = 1, .once = true, .budget_ms = 3600000, .run = run_b},

@@ -1,6 +1,7 @@
 #include "account/identity.h"
 
 #include "core/clock.h"
+#include "store/implementation.h"
 
 #include "unit.h"
 
@@ -49,8 +50,9 @@ static enum err read_session(struct task *task, struct store *store, const char 
     return OK;
 }
 
-static const struct store_operations operations = {.user_by_id = read_user,
-                                                   .session_by_id = read_session};
+static const struct store_users_operations users = {.user_by_id = read_user};
+static const struct store_sessions_operations sessions = {.session_by_id = read_session};
+static const struct store_operations operations = {.users = &users, .sessions = &sessions};
 
 static enum identity_answer load(void *mem, struct identity *identity,
                                  const struct token_claims *claims)
