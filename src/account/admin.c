@@ -168,7 +168,7 @@ static enum err list(struct task *task, const struct accounts *accounts,
                      const struct settings *settings, const struct admin_request *request,
                      struct text *out)
 {
-    struct store_page page = {0, STORE_PAGE};
+    struct store_page page = {NULL, STORE_PAGE};
     size_t shown = 0;
     enum err e;
 
@@ -178,12 +178,12 @@ static enum err list(struct task *task, const struct accounts *accounts,
         size_t count;
 
         e = store_users(task, accounts->sessions.store, request->who, &page, &users, &count,
-                        &page.before);
+                        &page.cursor);
         for (size_t i = 0; e == OK && i < count; i++)
             put_user_line(out, &users[i]);
         shown += e == OK ? count : 0;
-    } while (e == OK && page.before != 0 && shown < STORE_PAGE);
-    if (e == OK && page.before != 0)
+    } while (e == OK && page.cursor != NULL && shown < STORE_PAGE);
+    if (e == OK && page.cursor != NULL)
         text_add(out, "… and more: search by a word\n");
     return e;
 }
@@ -278,8 +278,8 @@ static enum err list_mails(struct task *task, const struct accounts *accounts,
 
         text_time(created, mails[i].created_ms);
         text_time(next, mails[i].next_ms);
-        text_printf(out, "%lld  accepted %s  attempts %u  next %s  to ", (long long)mails[i].number,
-                    created, mails[i].attempts, next);
+        text_printf(out, "%s  accepted %s  attempts %u  next %s  to ", mails[i].id, created,
+                    mails[i].attempts, next);
         put_address(out, *mails[i].to == '\0' ? "nobody" : mails[i].to);
         text_printf(out, "  %s\n", mails[i].error);
     }
@@ -291,21 +291,17 @@ static enum err retry_mails(struct task *task, const struct accounts *accounts,
                             const struct settings *settings, const struct admin_request *request,
                             struct text *out)
 {
-    char *end = NULL;
-    long long number = request->who == NULL ? 0 : strtoll(request->who, &end, 10);
     unsigned count;
-    enum err e;
+    enum err e = store_mail_retry(task, accounts->sessions.store, request->who, clock_wall_ms(),
+                                  &count);
 
     (void)settings;
-    if (request->who != NULL && (number < 1 || *end != '\0'))
-        return fail(task, ERR_INVALID, "give the number of a mail, as `manus mail list` shows it");
-    e = store_mail_retry(task, accounts->sessions.store, number, clock_wall_ms(), &count);
-    if (e == OK && number != 0 && count == 0)
+    if (e == OK && request->who != NULL && count == 0)
         return fail(task, ERR_INVALID,
                     mem_printf(task->mem,
-                               "no mail %lld waits: it was sent, or given up; manus mail list "
+                               "no mail %s waits: it was sent, or given up; manus mail list "
                                "shows those that wait",
-                               number));
+                               request->who));
     if (e == OK)
         text_printf(out, "retrying %u now\n", count);
     return e;

@@ -367,14 +367,14 @@ enum err billing_resume(struct request *req)
 
 enum err billing_subscriptions(struct request *req)
 {
-    struct store_page page = {.before = request_query_number(req, "cursor", 0),
+    struct store_page page = {.cursor = request_query(req, "cursor"),
                               .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
     struct subscription_filter filter = {.status = request_query(req, "status")};
     struct subscription *rows;
     struct json_writer w;
     struct text body;
     size_t count;
-    int64_t next;
+    const char *next;
     enum err e = store_subscriptions(&req->task, app_of(req)->store, &filter, &page, &rows, &count,
                                      &next);
 
@@ -445,13 +445,13 @@ static void put_event(struct json_writer *w, const struct event *event)
 
 enum err billing_events(struct request *req)
 {
-    struct store_page page = {.before = request_query_number(req, "cursor", 0),
+    struct store_page page = {.cursor = request_query(req, "cursor"),
                               .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE)};
     struct event *events;
     struct json_writer w;
     struct text body;
     size_t count;
-    int64_t next;
+    const char *next;
     enum err e = store_events(&req->task, app_of(req)->store, request_query(req, "state"), &page,
                               &events, &count, &next);
 

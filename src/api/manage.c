@@ -193,7 +193,7 @@ enum err manage_own_sessions_end(struct request *req)
 static struct store_page page_of(struct request *req)
 {
     return (struct store_page){
-        .before = request_query_number(req, "cursor", 0),
+        .cursor = request_query(req, "cursor"),
         .limit = (unsigned)request_query_number(req, "limit", DEFAULT_PAGE),
     };
 }
@@ -205,14 +205,14 @@ static void put_trail(struct json_writer *w, const struct audit *trail, size_t c
 }
 
 typedef enum err read_trail(struct task *, struct store *, const char *, const struct store_page *,
-                            struct audit **, size_t *, int64_t *);
+                            struct audit **, size_t *, const char **);
 
 static enum err put_page(struct task *task, struct request *req, struct json_writer *w,
                          read_trail *read, const char *key, struct store_page *page)
 {
     struct audit *trail;
     size_t count;
-    enum err e = read(task, app_of(req)->store, key, page, &trail, &count, &page->before);
+    enum err e = read(task, app_of(req)->store, key, page, &trail, &count, &page->cursor);
 
     if (e == OK)
         put_trail(w, trail, count);
@@ -223,7 +223,8 @@ static enum err put_page(struct task *task, struct request *req, struct json_wri
 static enum err put_whole_trail(struct request *req, struct spool *out, struct json_writer *w,
                                 const char *member, read_trail *read, const char *key)
 {
-    struct store_page page = {0, EXPORT_PAGE};
+    struct store_page page = {NULL, EXPORT_PAGE};
+    char *cursor = NULL;
     enum err e = OK;
 
     put_list(w, member);
@@ -235,8 +236,11 @@ static enum err put_whole_trail(struct request *req, struct spool *out, struct j
         e = put_page(&task, req, w, read, key, &page);
         if (e != OK)
             return fail(&req->task, e, mem_string(req->task.mem, task.text));
+        talloc_free(cursor);
+        cursor = page.cursor == NULL ? NULL : mem_string(req->task.mem, page.cursor);
+        page.cursor = cursor;
         e = spool_flush(&req->task, out);
-    } while (e == OK && page.before != 0);
+    } while (e == OK && page.cursor != NULL);
     put_end(w);
     return e;
 }
@@ -372,7 +376,7 @@ enum err manage_users(struct request *req)
     struct json_writer w;
     struct text body;
     size_t count;
-    int64_t next;
+    const char *next;
     enum err e = store_users(&req->task, app_of(req)->store, request_query(req, "search"), &page,
                              &users, &count, &next);
 
@@ -396,7 +400,7 @@ enum err manage_audit(struct request *req)
     struct json_writer w;
     struct text body;
     size_t count;
-    int64_t next;
+    const char *next;
     enum err e = store_audit_trail(&req->task, app_of(req)->store, request_query(req, "user_id"),
                                    &page, &trail, &count, &next);
 

@@ -119,7 +119,7 @@ static const struct field end_body[] = {{.name = "password",
 #define PAGE_QUERY                                                                                 \
     {"limit", "Maximum number of entries. Default: 50.", 1, STORE_PAGE},                           \
     {                                                                                              \
-        "cursor", "The value of next from the previous page.", 1, INT64_C(999999999999999999)      \
+        "cursor", "The value of next from the previous page.", 0, 0                                \
     }
 
 static const struct query_row users_query[] = {

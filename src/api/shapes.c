@@ -5,12 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-void put_next(struct json_writer *w, int64_t next)
+void put_next(struct json_writer *w, const char *next)
 {
-    char text[24];
-
-    snprintf(text, sizeof text, "%lld", (long long)next);
-    put_string(w, "next", next == 0 ? NULL : text);
+    put_string(w, "next", next);
 }
 
 void put_user(struct json_writer *w, const char *name, const struct user *user)

@@ -6,7 +6,7 @@
 #include "store/store.h"
 
 /* The member "next" of a page. */
-void put_next(struct json_writer *w, int64_t next);
+void put_next(struct json_writer *w, const char *next);
 
 void put_user(struct json_writer *w, const char *name, const struct user *user);
 

@@ -22,12 +22,12 @@ static enum err list(struct task *task, struct billing *billing, const struct se
                      const struct billing_request *request, struct text *out)
 {
     static const char *const states[] = {EVENT_WAITING, EVENT_DONE, EVENT_IGNORED, EVENT_DEAD};
-    const struct store_page newest = {0, STORE_PAGE};
+    const struct store_page newest = {NULL, STORE_PAGE};
     struct event_counts counts;
     struct event *events;
     bool known = request->what == NULL;
     size_t count;
-    int64_t next;
+    const char *next;
     enum err e;
 
     (void)settings;
@@ -42,7 +42,7 @@ static enum err list(struct task *task, struct billing *billing, const struct se
         return e;
     for (size_t i = 0; i < count; i++)
         put_event(out, &events[i]);
-    if (next != 0)
+    if (next != NULL)
         text_add(out, "… and older ones\n");
     text_printf(out, "%lld wait, %lld were given up\n", (long long)counts.waiting,
                 (long long)counts.dead);
@@ -81,7 +81,7 @@ enum err billing_replay(struct task *task, struct billing *billing, const char *
 static enum err replay(struct task *task, struct billing *billing, const struct settings *settings,
                        const struct billing_request *request, struct text *out)
 {
-    struct store_page page = {0, STORE_PAGE};
+    struct store_page page = {NULL, STORE_PAGE};
     unsigned replayed = 0;
     enum err e = OK;
 
@@ -95,10 +95,10 @@ static enum err replay(struct task *task, struct billing *billing, const struct 
             size_t count;
 
             e = store_events(task, billing->store, EVENT_DEAD, &page, &events, &count,
-                             &page.before);
+                             &page.cursor);
             for (size_t i = 0; e == OK && i < count; i++, replayed++)
                 e = billing_replay(task, billing, events[i].id);
-        } while (e == OK && page.before != 0);
+        } while (e == OK && page.cursor != NULL);
     }
     if (e == OK)
         text_printf(out, "%u will be applied anew\n", replayed);
@@ -211,12 +211,11 @@ static enum err sync_page(struct task *task, struct billing *billing,
                           bool dry, struct text *out)
 {
     struct reconcile_counts counts = {0};
-    int64_t next = 0;
-    enum err e = reconcile_page(task, billing, settings, strtoll(request->what, NULL, 10), dry, out,
-                                &counts, &next);
+    const char *cursor = strcmp(request->what, "0") == 0 ? NULL : request->what, *next = NULL;
+    enum err e = reconcile_page(task, billing, settings, cursor, dry, out, &counts, &next);
 
-    text_printf(out, "next %lld %u %u %u\n", (long long)next, counts.compared, counts.different,
-                counts.failed);
+    text_printf(out, "next %s %u %u %u\n", next == NULL ? "0" : next, counts.compared,
+                counts.different, counts.failed);
     return e;
 }
 

@@ -86,8 +86,8 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
 }
 
 enum err reconcile_page(struct task *task, struct billing *billing, const struct settings *settings,
-                        int64_t cursor, bool dry, struct text *out, struct reconcile_counts *counts,
-                        int64_t *ret_next)
+                        const char *cursor, bool dry, struct text *out,
+                        struct reconcile_counts *counts, const char **ret_next)
 {
     const struct subscription_filter known = {.with_customer = true};
     const struct store_page page = {cursor, PAGE};
@@ -229,7 +229,7 @@ static enum err find_unlinked(struct task *task, struct reconcile *r, struct job
 static enum err compare_all(struct task *task, struct reconcile *r, struct job_run *run)
 {
     struct reconcile_counts counts = {0};
-    int64_t cursor = 0;
+    const char *cursor = NULL;
     enum err e = OK;
 
     do {
@@ -239,13 +239,14 @@ static enum err compare_all(struct task *task, struct reconcile *r, struct job_r
 
         e = reconcile_page(&page, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
                            &cursor);
+        cursor = cursor == NULL ? NULL : mem_string(task->mem, cursor);
         if (e != OK) {
             log_warning(&page, "the comparison with Stripe was aborted",
                         LOG_S("detail", page.text));
             (void)fail(task, e, mem_string(task->mem, page.text));
         }
         usleep(PAGE * PACE_MS * 1000);
-    } while (e == OK && cursor != 0 && job_goes_on(run));
+    } while (e == OK && cursor != NULL && job_goes_on(run));
     log_info(NULL, "compared with Stripe", LOG_I("compared", counts.compared),
              LOG_I("different", counts.different), LOG_I("failed", counts.failed));
     return e;

@@ -31,12 +31,12 @@ must_check enum err reconcile_one(struct task *task, struct billing *billing,
                                   const struct subscription *subscription, bool dry,
                                   struct text *out, struct reconcile_counts *counts);
 
-/* Those below the cursor (0: all), some of them; *ret_next 0: that was the last of them. A failure
- * of one is counted, and ends the page when Stripe is down. */
+/* Those below the cursor (NULL: all), some of them; *ret_next NULL: that was the last of them. A
+ * failure of one is counted, and ends the page when Stripe is down. */
 must_check enum err reconcile_page(struct task *task, struct billing *billing,
-                                   const struct settings *settings, int64_t cursor, bool dry,
+                                   const struct settings *settings, const char *cursor, bool dry,
                                    struct text *out, struct reconcile_counts *counts,
-                                   int64_t *ret_next);
+                                   const char **ret_next);
 
 /* Where finding those who pay for a plan and are linked to nobody goes on; zero: at the beginning.
  */

@@ -78,13 +78,13 @@ static int ask_once(struct task *task, struct asking *a, const char *action, con
 }
 
 struct progress {
-    long long cursor;
+    const char *cursor; /* as the store gives it; "0": there is none */
     unsigned long compared, different, failed;
 };
 
 /* The last line of a page: "next CURSOR COMPARED DIFFERENT FAILED". NULL if it is not there; else
  * where it begins. */
-static const char *read_last_line(const char *text, struct progress *progress)
+static const char *read_last_line(struct task *task, const char *text, struct progress *progress)
 {
     const char *last = text;
     char *at;
@@ -96,7 +96,8 @@ static const char *read_last_line(const char *text, struct progress *progress)
     }
     if (last == NULL || strncmp(last, "next ", 5) != 0)
         return NULL;
-    progress->cursor = strtoll(last + 5, &at, 10);
+    progress->cursor = mem_printf(task->mem, "%.*s", (int)strcspn(last + 5, " "), last + 5);
+    at = (char *)last + 5 + strlen(progress->cursor);
     progress->compared += strtoul(at, &at, 10);
     progress->different += strtoul(at, &at, 10);
     progress->failed += strtoul(at, &at, 10);
@@ -125,21 +126,20 @@ static enum err find_unlinked(struct task *task, struct asking *a)
 /* Page by page; a line of progress where somebody looks on. */
 static int sync_all(struct task *task, struct asking *a, bool dry)
 {
-    struct progress progress = {0};
+    struct progress progress = {.cursor = "0"};
     enum err e;
 
     do {
         const char *text, *last;
 
-        e = ask(task, a, dry ? "sync page --dry-run" : "sync page",
-                mem_printf(task->mem, "%lld", progress.cursor), &text);
-        progress.cursor = 0;
-        last = e == OK ? read_last_line(text, &progress) : NULL;
+        e = ask(task, a, dry ? "sync page --dry-run" : "sync page", progress.cursor, &text);
+        progress.cursor = "0";
+        last = e == OK ? read_last_line(task, text, &progress) : NULL;
         if (last != NULL && isatty(STDERR_FILENO))
             fprintf(stderr, "\r%lu compared, %lu different", progress.compared, progress.different);
         else if (last != NULL)
             fwrite(text, 1, (size_t)(last - text), stdout);
-    } while (progress.cursor != 0);
+    } while (strcmp(progress.cursor, "0") != 0);
     if (isatty(STDERR_FILENO))
         fputc('\n', stderr);
     if (e == OK)

@@ -63,7 +63,7 @@ static const char *write_file(struct task *task, const struct settings *settings
                               const struct mail *mail)
 {
     const char *folder = mem_printf(task->mem, "%s/outbox", settings->data_dir);
-    const char *path = mem_printf(task->mem, "%s/%lld.eml", folder, (long long)mail->number);
+    const char *path = mem_printf(task->mem, "%s/%s.eml", folder, mail->id);
     struct text content = as_file(task, mail);
     /* The log may go elsewhere: the link is for who tries this out. */
     bool is_private = strcmp(settings->environment, "development") == 0;
@@ -117,8 +117,8 @@ static enum err give_up(struct task *task, struct outbox *outbox, const struct m
                         const char *why)
 {
     metric_add(METRIC_mails_given_up, 1);
-    log_error(task, "a mail was given up", LOG_I("number", mail->number), LOG_S("detail", why));
-    return store_mail_done(task, outbox->store, mail->number);
+    log_error(task, "a mail was given up", LOG_S("mail", mail->id), LOG_S("detail", why));
+    return store_mail_done(task, outbox->store, mail->id);
 }
 
 static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
@@ -135,14 +135,14 @@ static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
     if (wrong == NULL && *mail->to != '\0')
         metric_add(METRIC_mails_sent, 1);
     if (wrong == NULL)
-        return store_mail_done(task, outbox->store, mail->number);
+        return store_mail_done(task, outbox->store, mail->id);
     if (for_good)
         return give_up(task, outbox, mail, wrong);
     metric_add(METRIC_mails_postponed, 1);
-    log_warning(task, "a mail was not accepted and will be retried", LOG_I("number", mail->number),
+    log_warning(task, "a mail was not accepted and will be retried", LOG_S("mail", mail->id),
                 LOG_I("attempts", mail->attempts), LOG_S("detail", wrong),
                 LOG_S("mend", mend_of("mail", wrong)));
-    return store_mail_postpone(task, outbox->store, mail->number,
+    return store_mail_postpone(task, outbox->store, mail->id,
                                clock_wall_ms() + wait_after(mail->attempts), wrong);
 }
 

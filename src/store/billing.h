@@ -74,7 +74,7 @@ struct subscription_filter {
 must_check enum err store_subscriptions(struct task *task, struct store *store,
                                         const struct subscription_filter *filter,
                                         const struct store_page *page, struct subscription **ret,
-                                        size_t *ret_count, int64_t *ret_next);
+                                        size_t *ret_count, const char **ret_next);
 
 enum trial_started {
     TRIAL_STARTED,
@@ -253,7 +253,6 @@ enum event_reason {
 
 /* An event, kept until it is applied, and for a while after. */
 struct event {
-    int64_t number; /* given by the store */
     const char *id; /* Stripe's */
     const char *type;
     const char *customer_id; /* whom it concerns, if it says so; may be NULL */
@@ -330,7 +329,7 @@ must_check enum err store_event_by_id(struct task *task, struct store *store, co
 /* Newest first, without their payloads. `state` NULL: all. */
 must_check enum err store_events(struct task *task, struct store *store, const char *state,
                                  const struct store_page *page, struct event **ret,
-                                 size_t *ret_count, int64_t *ret_next);
+                                 size_t *ret_count, const char **ret_next);
 
 struct event_counts {
     int64_t waiting, dead;

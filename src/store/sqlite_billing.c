@@ -156,7 +156,7 @@ static enum err read_row(struct task *task, sqlite3_stmt *s, void *row)
 enum err sqlite_subscriptions(struct task *task, struct store *store,
                               const struct subscription_filter *filter,
                               const struct store_page *page, struct subscription **ret,
-                              size_t *ret_count, int64_t *ret_next)
+                              size_t *ret_count, const char **ret_next)
 {
     struct sqlite_list list = {.statement = filter->with_customer    ? SQL_SUBSCRIPTIONS_SOLD
                                             : filter->status != NULL ? SQL_SUBSCRIPTIONS_OF_STATUS

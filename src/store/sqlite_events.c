@@ -6,7 +6,6 @@
 static struct event read_event(struct task *task, sqlite3_stmt *s)
 {
     return (struct event){
-        .number = sqlite3_column_int64(s, 0),
         .id = sqlite_db_text(task, s, 1),
         .type = sqlite_db_text(task, s, 2),
         .customer_id = sqlite_db_text(task, s, 3),
@@ -319,7 +318,7 @@ static enum err read_row(struct task *task, sqlite3_stmt *s, void *row)
 
 enum err sqlite_events(struct task *task, struct store *store, const char *state,
                        const struct store_page *page, struct event **ret, size_t *ret_count,
-                       int64_t *ret_next)
+                       const char **ret_next)
 {
     struct sqlite_list list = {.statement = state == NULL ? SQL_EVENTS : SQL_EVENTS_OF_STATE,
                                .text = state,

@@ -3,16 +3,33 @@
 #include "store/search.h"
 #include "store/sqlite_parts.h"
 
-enum { FIRST_ROWS = 16 };
+#include <stdlib.h>
+#include <string.h>
 
-static int64_t before(const struct store_page *page)
+enum { FIRST_ROWS = 16, DIGITS = 18 };
+
+const char *sqlite_number_text(void *mem, int64_t number)
 {
-    return page->before <= 0 ? INT64_MAX : page->before;
+    return number == 0 ? NULL : mem_printf(mem, "%lld", (long long)number);
 }
 
-static unsigned limit_of(const struct store_page *page)
+int64_t sqlite_number(const char *text)
 {
-    return page->limit == 0 || page->limit > STORE_PAGE ? STORE_PAGE : page->limit;
+    size_t len = strlen(text);
+
+    if (len == 0 || len > DIGITS || *text == '0' || strspn(text, "0123456789") != len)
+        return 0;
+    return strtoll(text, NULL, 10);
+}
+
+/* Where the list begins, and how long it may be. */
+static enum err begin_at(struct task *task, struct sqlite_list *list, const struct store_page *page)
+{
+    list->limit = page->limit == 0 || page->limit > STORE_PAGE ? STORE_PAGE : page->limit;
+    list->first = page->cursor == NULL ? INT64_MAX : sqlite_number(page->cursor);
+    if (list->first != 0)
+        return OK;
+    return fail(task, ERR_BAD_REQUEST, "cursor must be the value of next from the previous page");
 }
 
 /* For one row more: most lists are far shorter than they may be. */
@@ -37,7 +54,7 @@ static enum err read_rows(struct task *task, struct sqlite_db *db, struct sqlite
         enum err e;
 
         if (list->count == list->limit) {
-            list->next = number;
+            list->next = sqlite_number_text(task->mem, number);
             return OK;
         }
         make_room(task, list);
@@ -67,9 +84,9 @@ static enum err read_page(struct task *task, struct sqlite_db *db, void *argumen
 enum err sqlite_list(struct task *task, struct store *store, struct sqlite_list *list,
                      const struct store_page *page)
 {
-    list->first = before(page);
-    list->limit = limit_of(page);
-    return sqlite_reading(task, store, read_page, list);
+    enum err e = begin_at(task, list, page);
+
+    return e == OK ? sqlite_reading(task, store, read_page, list) : e;
 }
 
 static enum err read_user(struct task *task, sqlite3_stmt *s, void *row)
@@ -158,7 +175,7 @@ static enum err find_users(struct task *task, struct sqlite_db *db, void *argume
         e = sample(task, db, f);
     if (e == OK && !f->full && !f->over)
         e = look_through(task, db, f, search_rare_words(&f->search), INT64_MAX, until_ms);
-    f->list->next = f->over ? 0 : f->at;
+    f->list->next = f->over ? NULL : sqlite_number_text(task->mem, f->at);
     return e;
 }
 
@@ -175,16 +192,17 @@ static enum err search_users(struct task *task, struct store *store, const char 
 
 enum err sqlite_users(struct task *task, struct store *store, const char *search,
                       const struct store_page *page, struct user **ret, size_t *ret_count,
-                      int64_t *ret_next)
+                      const char **ret_next)
 {
     struct sqlite_list list = {.statement = SQL_USERS,
-                               .first = before(page),
-                               .limit = limit_of(page),
                                .row_size = sizeof(struct user),
                                .read_row = read_user,
                                .number_column = NUMBER_COLUMN};
-    enum err e = search == NULL ? sqlite_reading(task, store, read_page, &list)
-                                : search_users(task, store, search, &list);
+    enum err e = begin_at(task, &list, page);
+
+    if (e == OK)
+        e = search == NULL ? sqlite_reading(task, store, read_page, &list)
+                           : search_users(task, store, search, &list);
 
     *ret = list.rows;
     *ret_count = list.count;
@@ -207,16 +225,14 @@ static enum err read_audit(struct task *task, sqlite3_stmt *s, void *row)
 
 static enum err read_trail(struct task *task, struct store *store, enum sqlite_statement statement,
                            const char *text, const struct store_page *page, struct audit **ret,
-                           size_t *ret_count, int64_t *ret_next)
+                           size_t *ret_count, const char **ret_next)
 {
     struct sqlite_list list = {.statement = statement,
-                               .first = before(page),
-                               .limit = limit_of(page),
                                .text = text,
                                .row_size = sizeof(struct audit),
                                .read_row = read_audit,
                                .number_column = 6};
-    enum err e = sqlite_reading(task, store, read_page, &list);
+    enum err e = sqlite_list(task, store, &list, page);
 
     *ret = list.rows;
     *ret_count = list.count;
@@ -226,7 +242,7 @@ static enum err read_trail(struct task *task, struct store *store, enum sqlite_s
 
 enum err sqlite_audit_trail(struct task *task, struct store *store, const char *subject,
                             const struct store_page *page, struct audit **ret, size_t *ret_count,
-                            int64_t *ret_next)
+                            const char **ret_next)
 {
     return read_trail(task, store, subject == NULL ? SQL_AUDIT : SQL_AUDIT_OF, subject, page, ret,
                       ret_count, ret_next);
@@ -234,7 +250,7 @@ enum err sqlite_audit_trail(struct task *task, struct store *store, const char *
 
 enum err sqlite_audit_by(struct task *task, struct store *store, const char *actor,
                          const struct store_page *page, struct audit **ret, size_t *ret_count,
-                         int64_t *ret_next)
+                         const char **ret_next)
 {
     return read_trail(task, store, SQL_AUDIT_BY, actor, page, ret, ret_count, ret_next);
 }

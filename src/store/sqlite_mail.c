@@ -268,7 +268,7 @@ enum err sqlite_code_try(struct task *task, struct store *store, const char *pur
 struct mail sqlite_mail(struct task *task, sqlite3_stmt *s)
 {
     return (struct mail){
-        .number = sqlite3_column_int64(s, 0),
+        .id = sqlite_number_text(task->mem, sqlite3_column_int64(s, 0)),
         .to = sqlite_db_text(task, s, 1),
         .content = sqlite_db_text(task, s, 2),
         .created_ms = sqlite3_column_int64(s, 3),
@@ -312,22 +312,24 @@ static enum err settle_mail(struct task *task, struct sqlite_db *db, void *argum
     return sqlite_db_run(task, db, s, NULL);
 }
 
-enum err sqlite_mail_done(struct task *task, struct store *store, int64_t number)
+enum err sqlite_mail_done(struct task *task, struct store *store, const char *id)
 {
     return sqlite_writing(task, store, settle_mail,
-                          &(struct settle_mail){SQL_MAIL_DONE, number, 0, NULL});
+                          &(struct settle_mail){SQL_MAIL_DONE, sqlite_number(id), 0, NULL});
 }
 
-enum err sqlite_mail_postpone(struct task *task, struct store *store, int64_t number,
+enum err sqlite_mail_postpone(struct task *task, struct store *store, const char *id,
                               int64_t next_ms, const char *error)
 {
-    return sqlite_writing(task, store, settle_mail,
-                          &(struct settle_mail){SQL_MAIL_POSTPONE, number, next_ms, error});
+    return sqlite_writing(
+        task, store, settle_mail,
+        &(struct settle_mail){SQL_MAIL_POSTPONE, sqlite_number(id), next_ms, error});
 }
 
 /* In small writes, between which others have their turn. What is due is not found again. */
 struct retry_mails {
-    int64_t number, now_ms;
+    const char *id; /* NULL: all */
+    int64_t now_ms;
     unsigned *ret_count;
 };
 
@@ -335,12 +337,12 @@ static enum err retry_mails(struct task *task, struct sqlite_db *db, void *argum
 {
     const struct retry_mails *retry = argument;
     auto_statement sqlite3_stmt *s = sqlite_db_statement(
-        task, db, retry->number == 0 ? SQL_MAILS_RETRY : SQL_MAIL_RETRY);
+        task, db, retry->id == NULL ? SQL_MAILS_RETRY : SQL_MAIL_RETRY);
     int changes = 0;
     enum err e;
 
     if (s != NULL) {
-        sqlite3_bind_int64(s, 1, retry->number);
+        sqlite3_bind_int64(s, 1, retry->id == NULL ? 0 : sqlite_number(retry->id));
         sqlite3_bind_int64(s, 2, retry->now_ms);
     }
     e = sqlite_db_run(task, db, s, &changes);
@@ -348,7 +350,7 @@ static enum err retry_mails(struct task *task, struct sqlite_db *db, void *argum
     return e;
 }
 
-enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t number, int64_t now_ms,
+enum err sqlite_mail_retry(struct task *task, struct store *store, const char *id, int64_t now_ms,
                            unsigned *ret_count)
 {
     unsigned count = 1;
@@ -356,9 +358,9 @@ enum err sqlite_mail_retry(struct task *task, struct store *store, int64_t numbe
 
     *ret_count = 0;
     for (int i = 0; i <= STORE_MAILS && e == OK && count > 0; i++) {
-        e = sqlite_writing(task, store, retry_mails, &(struct retry_mails){number, now_ms, &count});
+        e = sqlite_writing(task, store, retry_mails, &(struct retry_mails){id, now_ms, &count});
         *ret_count += e == OK ? count : 0;
-        if (number != 0)
+        if (id != NULL)
             break;
     }
     return e;

@@ -86,12 +86,16 @@ struct sqlite_list {
     void *rows; /* from here on: what was found */
     unsigned room;
     size_t count;
-    int64_t next;
+    const char *next;
 };
 
 /* In sqlite_lists.c. */
 must_check enum err sqlite_list(struct task *task, struct store *store, struct sqlite_list *list,
                                 const struct store_page *page);
+
+/* The number of a row is the text of its cursor, or of its id. NULL of 0; 0: it is no such text. */
+const char *sqlite_number_text(void *mem, int64_t number);
+int64_t sqlite_number(const char *text);
 
 /* A part of a write; in sqlite_manage.c. */
 must_check enum err sqlite_do_deed(struct task *task, struct sqlite_db *db,

@@ -167,31 +167,32 @@ must_check enum err store_user_delete(struct task *task, struct store *store, co
 
 #define STORE_EVENT_GOODBYE "manus.user.deleted"
 
-/* A page of a list, newest first. */
+/* A page of a list, newest first. A cursor is the store's own text, one word and never "0"; others
+ * pass it on as it is, and one that is not the store's is ERR_BAD_REQUEST. */
 struct store_page {
-    int64_t before; /* where the last page ended; 0: the first page */
-    unsigned limit; /* at most STORE_PAGE */
+    const char *cursor; /* `*ret_next` of the page before; NULL: the first page */
+    unsigned limit;     /* at most STORE_PAGE */
 };
 
 enum { STORE_PAGE = 200 };
 
-/* *ret_next: `before` of the next page, 0 if this is the last. A page of a search may hold less
- * than its limit, or nobody, and yet have a next one: what is not found quickly is left to that.
- * `search` (NULL: everybody): each of its words must begin a word of the address or the name,
+/* *ret_next: the cursor of the next page, NULL if this is the last. A page of a search may hold
+ * less than its limit, or nobody, and yet have a next one: what is not found quickly is left to
+ * that. `search` (NULL: everybody): each of its words must begin a word of the address or the name,
  * ignoring case and accents. */
 must_check enum err store_users(struct task *task, struct store *store, const char *search,
                                 const struct store_page *page, struct user **ret, size_t *ret_count,
-                                int64_t *ret_next);
+                                const char **ret_next);
 
 /* `subject` NULL: of everybody. */
 must_check enum err store_audit_trail(struct task *task, struct store *store, const char *subject,
                                       const struct store_page *page, struct audit **ret,
-                                      size_t *ret_count, int64_t *ret_next);
+                                      size_t *ret_count, const char **ret_next);
 
 /* What `actor` did to others, newest first. */
 must_check enum err store_audit_by(struct task *task, struct store *store, const char *actor,
                                    const struct store_page *page, struct audit **ret,
-                                   size_t *ret_count, int64_t *ret_next);
+                                   size_t *ret_count, const char **ret_next);
 
 /* How many lines the trail has. Costs the same for any number. */
 must_check enum err store_audit_count(struct task *task, struct store *store, int64_t *ret);
@@ -256,7 +257,7 @@ struct mail_bound {
 /* A mail that is to be sent, durable from when it is accepted. Sent at least once; a second time
  * only if the outcome of the first is unknown, and then with the same Message-ID. */
 struct mail {
-    int64_t number;      /* given by the store */
+    const char *id;      /* given by the store */
     const char *to;      /* an address; empty: nobody, it is only to be dropped */
     const char *content; /* the whole message (RFC 5322), with its Message-ID */
     int64_t created_ms, next_ms;
@@ -316,10 +317,10 @@ must_check enum err store_mail_take(struct task *task, struct store *store, int6
                                     int64_t lease_ms, bool *ret_found, struct mail *ret);
 
 /* It was sent, or given up: it is forgotten. */
-must_check enum err store_mail_done(struct task *task, struct store *store, int64_t number);
+must_check enum err store_mail_done(struct task *task, struct store *store, const char *id);
 
 /* It was not sent: it is due again at `next_ms`. */
-must_check enum err store_mail_postpone(struct task *task, struct store *store, int64_t number,
+must_check enum err store_mail_postpone(struct task *task, struct store *store, const char *id,
                                         int64_t next_ms, const char *error);
 
 /* Accepts a mail. *ret_withheld: it goes to nobody, since a bound of it is used up. ERR_BUSY when
@@ -327,8 +328,8 @@ must_check enum err store_mail_postpone(struct task *task, struct store *store, 
 must_check enum err store_mail_put(struct task *task, struct store *store, const struct mail *mail,
                                    bool *ret_withheld);
 
-/* Those that wait are due at `now_ms`; with a number, that one alone. *ret_count: how many. */
-must_check enum err store_mail_retry(struct task *task, struct store *store, int64_t number,
+/* Those that wait are due at `now_ms`; with an id, that one alone. *ret_count: how many. */
+must_check enum err store_mail_retry(struct task *task, struct store *store, const char *id,
                                      int64_t now_ms, unsigned *ret_count);
 
 /* A device that is known, and until when. */

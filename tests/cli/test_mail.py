@@ -40,7 +40,7 @@ def test_waiting_mails_are_listed_without_what_they_say_and_retried(manus):
 
 
 def test_a_mail_that_is_no_number_and_an_action_that_is_none_are_refused(manus):
-    for words, text in ((("retry", "x"), "give the number of a mail"), (("retry", "0"), "give the number"), (("burn",), "there is no such action"),
+    for words, text in ((("retry", "x"), "no mail x waits"), (("retry", "0"), "no mail 0 waits"), (("burn",), "there is no such action"),
                         (("retry", "99"), "no mail 99 waits"),
                         (("promote", "ann@example.com"), "there is no such action")):
         done = mail(manus, *words)

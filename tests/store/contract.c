@@ -612,12 +612,12 @@ static void the_last_active_administrator_stays(struct store *store)
 
 static void every_change_leaves_its_line_and_no_other_does(struct store *store)
 {
-    const struct store_page page = {0, 2};
+    const struct store_page page = {NULL, 2};
     struct user user;
     struct session_record session;
     struct audit *trail;
     size_t count;
-    int64_t next;
+    const char *next;
     enum user_changed changed;
     unsigned ended;
 
@@ -644,7 +644,7 @@ static void every_change_leaves_its_line_and_no_other_does(struct store *store)
                      OK);
     assert_int_equal(count, 1);
     assert_int_equal(trail[0].at_ms, 1);
-    assert_int_equal(next, 0);
+    assert_null(next);
 }
 
 static int64_t lines(struct store *store)
@@ -685,12 +685,12 @@ static void leave_line(struct store *store, const struct user *user, int64_t at_
 /* A clock that was set back leaves younger lines before older ones. */
 static void the_trail_ends_by_age_and_in_its_order(struct store *store)
 {
-    const struct store_page page = {0, STORE_PAGE};
+    const struct store_page page = {NULL, STORE_PAGE};
     struct user user;
     struct session_record session;
     struct audit *trail;
     size_t count;
-    int64_t next;
+    const char *next;
 
     assert_int_equal(lines(store), 0);
     assert_int_equal(sweep_audit(store, INT64_MAX), 0);
@@ -890,17 +890,18 @@ static void *write_much(void *argument)
 static void everybody_reads_what_they_have_written(struct store *store)
 {
     struct race race = {.store = store};
-    struct store_page page = {0, STORE_PAGE};
+    struct store_page page = {NULL, STORE_PAGE};
     struct user *users;
     size_t count;
-    int64_t next, total = 0;
+    const char *next;
+    int64_t total = 0;
 
     run_race(&race, write_much);
     do {
         assert_int_equal(store_users(new_task(), store, NULL, &page, &users, &count, &next), OK);
         total += (int64_t)count;
-        page.before = next;
-    } while (next != 0);
+        page.cursor = next;
+    } while (next != NULL);
     assert_int_equal(total, THREADS * ROUNDS);
     assert_int_equal(race.won, THREADS * ROUNDS);
 }

@@ -241,7 +241,7 @@ static void test_a_mail_goes_with_what_is_taken_over_or_not_at_all(void **state)
     assert_int_equal(store_mail_count(task, store, &count), OK);
     assert_int_equal(count, 1);
     assert_int_equal(store_mails(task, store, &rows, &listed), OK);
-    assert_int_equal(store_mail_done(task, store, rows[0].number), OK);
+    assert_int_equal(store_mail_done(task, store, rows[0].id), OK);
 }
 
 static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **state)
@@ -249,9 +249,9 @@ static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **sta
     struct task *task = *state;
     struct subscription one = open_for(task, person(task)), two = open_for(task, person(task));
     struct subscription said = paid(task, &one), *rows;
-    struct store_page page = {0, 1};
+    struct store_page page = {NULL, 1};
     size_t count;
-    int64_t next;
+    const char *next;
 
     said.status = "unpaid";
     assert_int_equal(apply(task, &said), APPLIED);
@@ -260,16 +260,47 @@ static void test_lists_are_newest_first_by_pages_and_by_what_is_asked(void **sta
                      OK);
     assert_int_equal(count, 1);
     assert_string_equal(rows[0].id, two.id);
-    page.before = next;
+    page.cursor = next;
     assert_int_equal(store_subscriptions(task, store, &(struct subscription_filter){0}, &page,
                                          &rows, &count, &next),
                      OK);
     assert_string_equal(rows[0].id, one.id);
-    page = (struct store_page){0, 1};
+    page = (struct store_page){NULL, 1};
     assert_int_equal(store_subscriptions(task, store, &(struct subscription_filter){"unpaid", true},
                                          &page, &rows, &count, &next),
                      OK);
     assert_string_equal(rows[0].id, one.id);
+}
+
+static void test_a_cursor_that_is_not_the_stores_is_refused_by_every_list(void **state)
+{
+    static const char *const cursors[] = {
+        "", "x", "0", "-1", "+1", " 1", "1 ", "1x", "01", "9999999999999999999", "\xc3\xa4"};
+    const struct subscription_filter all = {0};
+    struct task *task = *state;
+    struct subscription *rows;
+    struct event *events;
+    struct audit *trail;
+    struct user *users;
+    const char *next;
+    size_t count;
+
+    for (size_t i = 0; i < count_of(cursors); i++) {
+        const struct store_page page = {cursors[i], 1};
+
+        assert_int_equal(store_users(task, store, NULL, &page, &users, &count, &next),
+                         ERR_BAD_REQUEST);
+        assert_int_equal(store_users(task, store, "-", &page, &users, &count, &next),
+                         ERR_BAD_REQUEST);
+        assert_int_equal(store_audit_trail(task, store, NULL, &page, &trail, &count, &next),
+                         ERR_BAD_REQUEST);
+        assert_int_equal(store_audit_by(task, store, "user:x", &page, &trail, &count, &next),
+                         ERR_BAD_REQUEST);
+        assert_int_equal(store_subscriptions(task, store, &all, &page, &rows, &count, &next),
+                         ERR_BAD_REQUEST);
+        assert_int_equal(store_events(task, store, NULL, &page, &events, &count, &next),
+                         ERR_BAD_REQUEST);
+    }
 }
 
 /* Customers */
@@ -641,7 +672,7 @@ static void test_who_is_in_a_trial_that_ends_is_told_once(void **state)
     }
     assert_int_equal(store_mails(task, store, &mails, &waiting), OK);
     assert_int_equal(waiting, 1);
-    assert_int_equal(store_mail_done(task, store, mails[0].number), OK);
+    assert_int_equal(store_mail_done(task, store, mails[0].id), OK);
     assert_int_equal(store_trials_ending(task, store, end_ms - 1, end_ms + 1, &rows, &count), OK);
     for (size_t i = 0; i < count; i++)
         assert_string_not_equal(rows[i].user_id, stored.user_id);
@@ -750,9 +781,9 @@ static void test_a_gift_leaves_its_line_and_what_stripe_says_alone(void **state)
     struct subscription stored = open_for(task, person(task)), said = paid(task, &stored);
     struct audit audit = {SAMPLE_MS, "user:admin", "billing.give", stored.user_id, "", "pro"},
                  *rows;
-    struct store_page page = {0, 10};
+    struct store_page page = {NULL, 10};
     size_t count;
-    int64_t next;
+    const char *next;
     bool found;
 
     assert_int_equal(apply(task, &said), APPLIED);
@@ -1074,10 +1105,10 @@ static void test_events_are_listed_by_state_and_swept_when_they_are_old(void **s
 {
     struct task *task = *state;
     struct event done = event_at(task, SAMPLE_MS), dead = event_at(task, SAMPLE_MS), *rows;
-    struct store_page page = {0, 10};
+    struct store_page page = {NULL, 10};
     const char *said;
     size_t count;
-    int64_t next;
+    const char *next;
     unsigned swept;
     bool found;
 
@@ -1467,6 +1498,7 @@ int contract_billing_run(struct store *of)
         TEST(test_what_was_worked_out_from_something_older_never_overwrites),
         TEST(test_a_mail_goes_with_what_is_taken_over_or_not_at_all),
         TEST(test_lists_are_newest_first_by_pages_and_by_what_is_asked),
+        TEST(test_a_cursor_that_is_not_the_stores_is_refused_by_every_list),
         TEST(test_the_first_customer_stays_until_stripe_has_lost_it),
         TEST(test_a_customer_that_goes_takes_its_subscription_along),
         TEST(test_a_customer_takes_the_place_of_another_only_while_that_is_linked),

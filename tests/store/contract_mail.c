@@ -64,11 +64,11 @@ static bool take(struct task *task, int64_t now_ms, struct mail *ret)
     return found;
 }
 
-static unsigned retry(struct task *task, int64_t number, int64_t now_ms)
+static unsigned retry(struct task *task, const char *id, int64_t now_ms)
 {
     unsigned count;
 
-    assert_int_equal(store_mail_retry(task, store, number, now_ms, &count), OK);
+    assert_int_equal(store_mail_retry(task, store, id, now_ms, &count), OK);
     return count;
 }
 
@@ -202,9 +202,9 @@ static void test_a_mail_is_taken_by_one_until_its_lease_is_over(void **state)
     assert_int_equal(taken.attempts, 1);
     assert_false(take(task, SAMPLE_MS + LEASE_MS - 1, &again));
     assert_true(take(task, SAMPLE_MS + LEASE_MS, &again));
-    assert_int_equal(again.number, taken.number);
+    assert_string_equal(again.id, taken.id);
     assert_int_equal(again.attempts, 2);
-    assert_int_equal(store_mail_done(task, store, taken.number), OK);
+    assert_int_equal(store_mail_done(task, store, taken.id), OK);
     assert_int_equal(count_mails(task), 0);
 }
 
@@ -217,22 +217,23 @@ static void test_a_postponed_mail_waits_and_is_due_when_retried(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_mail_put(task, store, &mail, &(bool){false}), OK);
         assert_true(take(task, SAMPLE_MS, &taken));
-        assert_int_equal(
-            store_mail_postpone(task, store, taken.number, SAMPLE_MS + 5000, "it refuses"), OK);
+        assert_int_equal(store_mail_postpone(task, store, taken.id, SAMPLE_MS + 5000, "it refuses"),
+                         OK);
     }
     assert_int_equal(store_mails(task, store, &all, &count), OK);
     assert_int_equal(count, 2);
     assert_string_equal(all[0].error, "it refuses");
     assert_false(take(task, SAMPLE_MS + 4999, &taken));
-    assert_int_equal(retry(task, all[1].number, SAMPLE_MS + 1), 1);
-    assert_int_equal(retry(task, 987654321, SAMPLE_MS + 1), 0);
+    assert_int_equal(retry(task, all[1].id, SAMPLE_MS + 1), 1);
+    assert_int_equal(retry(task, "987654321", SAMPLE_MS + 1), 0);
+    assert_int_equal(retry(task, "none", SAMPLE_MS + 1), 0);
     assert_true(take(task, SAMPLE_MS + 1, &taken));
-    assert_int_equal(taken.number, all[1].number);
+    assert_string_equal(taken.id, all[1].id);
     assert_false(take(task, SAMPLE_MS + 1, &taken));
-    assert_int_equal(store_mail_done(task, store, all[1].number), OK);
-    assert_int_equal(retry(task, 0, SAMPLE_MS + 2), 1);
+    assert_int_equal(store_mail_done(task, store, all[1].id), OK);
+    assert_int_equal(retry(task, NULL, SAMPLE_MS + 2), 1);
     assert_true(take(task, SAMPLE_MS + 2, &taken));
-    assert_int_equal(store_mail_done(task, store, all[0].number), OK);
+    assert_int_equal(store_mail_done(task, store, all[0].id), OK);
 }
 
 /* A clock was a day ahead, and is right again. */
@@ -251,15 +252,14 @@ static void test_a_mail_that_a_clock_ahead_put_off_is_due(void **state)
     assert_true(take(task, SAMPLE_MS, &again));
     assert_int_equal(again.created_ms, late.created_ms);
     assert_false(take(task, SAMPLE_MS + LEASE_MS - 1, &again));
-    assert_int_equal(store_mail_postpone(task, store, taken.number, SAMPLE_MS + 3600000, "no"), OK);
-    assert_int_equal(store_mail_postpone(task, store, again.number, SAMPLE_MS + AHEAD_MS, "no"),
-                     OK);
+    assert_int_equal(store_mail_postpone(task, store, taken.id, SAMPLE_MS + 3600000, "no"), OK);
+    assert_int_equal(store_mail_postpone(task, store, again.id, SAMPLE_MS + AHEAD_MS, "no"), OK);
     assert_true(take(task, SAMPLE_MS + LEASE_MS, &again));
     assert_false(take(task, SAMPLE_MS + LEASE_MS, &taken));
     assert_true(take(task, SAMPLE_MS + 3600000, &taken));
     assert_true(take(task, SAMPLE_MS + 3600000, &again));
-    assert_int_equal(store_mail_done(task, store, taken.number), OK);
-    assert_int_equal(store_mail_done(task, store, again.number), OK);
+    assert_int_equal(store_mail_done(task, store, taken.id), OK);
+    assert_int_equal(store_mail_done(task, store, again.id), OK);
 }
 
 static void test_a_code_of_a_clock_ahead_is_over(void **state)
@@ -307,9 +307,9 @@ static void test_no_mail_is_taken_twice_at_once(void **state)
         assert_int_equal(t->e[i], OK);
         found += t->found[i];
         for (unsigned j = 0; j < i && t->found[i]; j++)
-            assert_false(t->found[j] && t->mails[i].number == t->mails[j].number);
+            assert_false(t->found[j] && strcmp(t->mails[i].id, t->mails[j].id) == 0);
         if (t->found[i])
-            assert_int_equal(store_mail_done(task, store, t->mails[i].number), OK);
+            assert_int_equal(store_mail_done(task, store, t->mails[i].id), OK);
     }
     assert_int_equal(found, RACERS / 2);
 }
@@ -330,7 +330,7 @@ static bool put_bounded(struct task *task, const struct mail_bound *bounds, int6
     assert_int_equal(store_mail_put(task, store, &mail, &withheld), OK);
     assert_true(take(task, at_ms, &taken));
     assert_string_equal(taken.to, withheld ? "" : "ann@example.com");
-    assert_int_equal(store_mail_done(task, store, taken.number), OK);
+    assert_int_equal(store_mail_done(task, store, taken.id), OK);
     return withheld;
 }
 
@@ -399,7 +399,7 @@ static void test_of_many_codes_at_once_as_many_are_mailed_as_may_be(void **state
         withheld += b->issued[i] == CODE_WITHHELD;
         assert_true(take(task, SAMPLE_MS, &taken));
         mailed += *taken.to != '\0';
-        assert_int_equal(store_mail_done(task, store, taken.number), OK);
+        assert_int_equal(store_mail_done(task, store, taken.id), OK);
     }
     assert_int_equal(mailed, 3);
     assert_int_equal(withheld, RACERS - 3);

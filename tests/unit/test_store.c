@@ -40,9 +40,9 @@ static enum err by_email(struct task *task, struct store *store, const char *ema
     return note(task, store);
 }
 
-static enum err mail_done(struct task *task, struct store *store, int64_t number)
+static enum err mail_done(struct task *task, struct store *store, const char *id)
 {
-    (void)number;
+    (void)id;
     return note(task, store);
 }
 
@@ -124,11 +124,11 @@ static void test_what_has_happened_elsewhere_is_noted_for_a_moment_longer(void *
     int64_t now_ms = clock_mono_ms(), passed_ms = now_ms - 1000;
     struct task task = {.mem = *state, .deadline_ms = passed_ms};
 
-    assert_int_equal(store_mail_done(&task, &noting.store, 1), OK);
+    assert_int_equal(store_mail_done(&task, &noting.store, "1"), OK);
     assert_in_range(noting.deadline_ms, now_ms + MOMENT_MS, clock_mono_ms() + MOMENT_MS);
     assert_int_equal(task.deadline_ms, passed_ms);
     task.deadline_ms = now_ms + 60000;
-    assert_int_equal(store_mail_done(&task, &noting.store, 1), OK);
+    assert_int_equal(store_mail_done(&task, &noting.store, "1"), OK);
     assert_int_equal(noting.deadline_ms, now_ms + 60000);
 }
 
