@@ -21,15 +21,15 @@
 /* A session that has ended and whose id does not come again (store_session_open()). */
 #define SQLITE_SESSION_OVER "ended_at <> 0 AND device <> ''"
 
-/* An administrator who counts: not the one that the settings make (STORE_SETTINGS_HASH). */
-#define SQLITE_COUNTS(row)                                                                         \
-    row "role = 'admin' AND " row "is_active AND"                                                  \
-        " coalesce(" row "password_hash, '') NOT LIKE 'local:%'"
+/* user_counts_as_admin() of a row. */
+#define SQLITE_COUNTS                                                                              \
+    "role = 'admin' AND is_active AND"                                                             \
+    " coalesce(password_hash, '') NOT LIKE '" STORE_SETTINGS_HASH "%'"
 
-/* The row is no such administrator, or not the only one. */
-#define SQLITE_ANOTHER_ADMIN                                                                       \
-    "(NOT (" SQLITE_COUNTS("") ") OR EXISTS (SELECT 1 FROM users AS other"                         \
-                               " WHERE " SQLITE_COUNTS("other.") " AND other.user_id <> ?1))"
+/* What the search index does not hold: setting that writes the index anew. */
+#define SQLITE_USER_SET                                                                            \
+    "password_hash = ?2, role = ?3, is_active = ?4, updated_at = ?5, valid_from = ?6,"             \
+    " spared_at = ?7, language = ?8, verified_at = ?9"
 
 /* Of a code that stands where another is to be put. */
 #define SQLITE_CODE_HOLDS                                                                          \
@@ -56,22 +56,13 @@
     X(USER_LOGIN, "UPDATE users SET last_login_at = ?2 WHERE user_id = ?1")                        \
     X(USER_VOID, "UPDATE users SET valid_from = ?2, spared_at = ?3"                                \
                  " WHERE user_id = ?1 AND valid_from < ?2")                                        \
-    X(USER_PASSWORD, "UPDATE users SET password_hash = ?2, updated_at = ?3,"                       \
-                     " valid_from = max(valid_from, ?3), spared_at = ?4 WHERE user_id = ?1")       \
     X(USER_REHASH,                                                                                 \
       "UPDATE users SET password_hash = ?3 WHERE user_id = ?1 AND password_hash = ?2")             \
-    X(USER_FULLNAME, "UPDATE users SET fullname = ?2, updated_at = ?3 WHERE user_id = ?1")         \
-    X(USER_EMAIL, "UPDATE OR IGNORE users SET email = ?2, updated_at = ?3, verified_at = ?3,"      \
-                  " valid_from = max(valid_from, ?3), spared_at = 0 WHERE user_id = ?1")           \
-    X(USER_LANGUAGE, "UPDATE users SET language = ?2, updated_at = ?3 WHERE user_id = ?1")         \
-    X(USER_VERIFY, "UPDATE users SET verified_at = ?2 WHERE user_id = ?1")                         \
-    X(USER_ACTIVE, "UPDATE users SET is_active = ?2, updated_at = ?3,"                             \
-                   " valid_from = max(valid_from, iif(?2, 0, ?3)), spared_at = 0"                  \
-                   " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                     \
-    X(USER_ROLE, "UPDATE users SET role = iif(?2, 'admin', 'user'), updated_at = ?3,"              \
-                 " valid_from = max(valid_from, ?3), spared_at = 0"                                \
-                 " WHERE user_id = ?1 AND (?2 OR " SQLITE_ANOTHER_ADMIN ")")                       \
-    X(USER_DELETE, "DELETE FROM users WHERE user_id = ?1 AND " SQLITE_ANOTHER_ADMIN)               \
+    X(USER_STORE, "UPDATE users SET " SQLITE_USER_SET " WHERE user_id = ?1")                       \
+    X(USER_RENAME, "UPDATE OR IGNORE users SET " SQLITE_USER_SET ", email = ?10, fullname = ?11"   \
+                   " WHERE user_id = ?1")                                                          \
+    X(USER_OTHER_ADMIN, "SELECT 1 FROM users WHERE " SQLITE_COUNTS " AND user_id <> ?1 LIMIT 1")   \
+    X(USER_DELETE, "DELETE FROM users WHERE user_id = ?1")                                         \
     X(USERS, "SELECT " SQLITE_USER_COLUMNS ", number FROM users WHERE number < ?1"                 \
              " ORDER BY number DESC LIMIT ?2")                                                     \
     X(USERS_FOUND, "SELECT " SQLITE_USER_COLUMNS ", number FROM"                                   \

@@ -1,27 +1,10 @@
 /* Changes to users by themselves and by administrators, each with its line in the audit trail. */
 #include "store/sqlite_parts.h"
-
-#include <string.h>
-
-enum change {
-    SET_PASSWORD,
-    SET_FULLNAME,
-    SET_EMAIL,
-    SET_LANGUAGE,
-    SET_ACTIVE,
-    SET_ROLE,
-    VERIFY,
-    DELETE_USER,
-    END_SESSIONS,
-};
+#include "store/user_change.h"
 
 struct change_user {
-    enum change change;
     const char *id;
-    const char *text;        /* the hash, the name, the address, the language */
-    bool flag;               /* is active, is an administrator */
-    const struct keep *keep; /* the login that goes on; NULL: none */
-    const int64_t *valid_from_ms;
+    struct user_wanted wanted;
     const struct audit *audit;
     enum user_changed *ret;
     unsigned *ret_count; /* of sessions; may be NULL */
@@ -51,7 +34,7 @@ static enum err end_sessions(struct task *task, struct sqlite_db *db, const stru
     if (s != NULL) {
         sqlite_bind(s, 1, c->id);
         sqlite3_bind_int64(s, 2, c->audit->at_ms);
-        sqlite_bind(s, 3, c->keep == NULL ? NULL : c->keep->session_id);
+        sqlite_bind(s, 3, c->wanted.keep == NULL ? NULL : c->wanted.keep->session_id);
     }
     e = sqlite_db_run(task, db, s, &changes);
     if (c->ret_count != NULL)
@@ -60,151 +43,134 @@ static enum err end_sessions(struct task *task, struct sqlite_db *db, const stru
                                   : e;
 }
 
-static enum err update_user(struct task *task, struct sqlite_db *db, const struct change_user *c,
-                            int *ret_changes)
+static enum err put_user(struct task *task, struct sqlite_db *db, const struct user *user,
+                         bool renames, int *ret_changes)
 {
-    static const enum sqlite_statement statements[] = {
-        [SET_PASSWORD] = SQL_USER_PASSWORD, [SET_FULLNAME] = SQL_USER_FULLNAME,
-        [SET_EMAIL] = SQL_USER_EMAIL,       [SET_LANGUAGE] = SQL_USER_LANGUAGE,
-        [SET_ACTIVE] = SQL_USER_ACTIVE,     [SET_ROLE] = SQL_USER_ROLE,
-        [VERIFY] = SQL_USER_VERIFY,         [DELETE_USER] = SQL_USER_DELETE,
-        [END_SESSIONS] = SQL_USER_VOID,
-    };
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statements[c->change]);
-    int64_t spared_s = c->keep == NULL ? 0 : c->keep->issued_s;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(
+        task, db, renames ? SQL_USER_RENAME : SQL_USER_STORE);
 
     if (s == NULL)
         return task->err;
-    sqlite_bind(s, 1, c->id);
-    if (c->change <= SET_LANGUAGE)
-        sqlite_bind(s, 2, c->text);
-    else if (c->change == SET_ACTIVE || c->change == SET_ROLE)
-        sqlite3_bind_int(s, 2, c->flag);
-    else if (c->change == VERIFY || c->change == END_SESSIONS)
-        sqlite3_bind_int64(s, 2, c->audit->at_ms);
-    if (c->change <= SET_ROLE)
-        sqlite3_bind_int64(s, 3, c->audit->at_ms);
-    if (c->change == SET_PASSWORD || c->change == END_SESSIONS)
-        sqlite3_bind_int64(s, c->change == SET_PASSWORD ? 4 : 3, spared_s);
+    sqlite_bind(s, 1, user->id);
+    sqlite_bind(s, 2, user->password_hash);
+    sqlite_bind(s, 3, user->is_admin ? "admin" : "user");
+    sqlite3_bind_int(s, 4, user->is_active);
+    sqlite3_bind_int64(s, 5, user->updated_ms);
+    sqlite3_bind_int64(s, 6, user->valid_from_ms);
+    sqlite3_bind_int64(s, 7, user->spared_s);
+    sqlite_bind(s, 8, user->language);
+    sqlite3_bind_int64(s, 9, user->verified_ms);
+    if (renames) {
+        sqlite_bind(s, 10, user->email);
+        sqlite_bind(s, 11, user->fullname);
+    }
     return sqlite_db_run(task, db, s, ret_changes);
 }
 
-static enum err forget_mails(struct task *task, struct sqlite_db *db, const char *email)
+static enum err run_with(struct task *task, struct sqlite_db *db, enum sqlite_statement statement,
+                         const char *key, const char *other)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_MAILS_FORGET);
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
 
     if (s != NULL)
-        sqlite_bind(s, 1, email);
+        sqlite_bind(s, 1, key);
+    if (s != NULL && other != NULL)
+        sqlite_bind(s, 2, other);
     return sqlite_db_run(task, db, s, NULL);
 }
 
-/* What was mailed before is worth nothing any more. */
-static enum err forget_codes(struct task *task, struct sqlite_db *db, const struct change_user *c,
-                             const char *email)
+static enum err has_other_admin(struct task *task, struct sqlite_db *db, const char *id, bool *ret)
 {
-    static const bool forgets[] = {[SET_PASSWORD] = true,
-                                   [SET_EMAIL] = true,
-                                   [SET_ACTIVE] = true,
-                                   [VERIFY] = true,
-                                   [DELETE_USER] = true};
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_USER_OTHER_ADMIN);
 
-    auto_statement sqlite3_stmt *s = NULL;
+    if (s != NULL)
+        sqlite_bind(s, 1, id);
+    return sqlite_db_row(task, db, s, ret);
+}
 
-    if (c->change >= count_of(forgets) || !forgets[c->change])
-        return OK;
-    s = sqlite_db_statement(task, db, SQL_CODES_FORGET);
-    if (s != NULL) {
-        sqlite_bind(s, 1, email);
-        sqlite_bind(s, 2, c->change == VERIFY ? CODE_VERIFY : NULL);
+/* The user's own row. *ret_stored false: nothing was written, and *c->ret says why. */
+static enum err write_user(struct task *task, struct sqlite_db *db, const struct change_user *c,
+                           const struct user_outcome *outcome, bool *ret_stored)
+{
+    int changes = 0;
+    enum err e = OK;
+
+    *ret_stored = true;
+    if (outcome->needs_other_admin)
+        e = has_other_admin(task, db, c->id, ret_stored);
+    if (e != OK || !*ret_stored) {
+        *c->ret = USER_LAST_ADMIN;
+        return e;
     }
-    return sqlite_db_run(task, db, s, NULL);
-}
-
-static bool ends_sessions(const struct change_user *c)
-{
-    return c->change == SET_PASSWORD || c->change == SET_EMAIL || c->change == SET_ROLE ||
-           c->change == END_SESSIONS || (c->change == SET_ACTIVE && !c->flag);
-}
-
-static bool leaves_traces(const struct change_user *c)
-{
-    return c->change == DELETE_USER || c->change == SET_EMAIL || c->change == SET_FULLNAME;
-}
-
-/* What is so already is neither written nor noted. */
-static bool is_so(const struct change_user *c, const struct user *user)
-{
-    switch (c->change) {
-    case SET_FULLNAME:
-        return strcmp(user->fullname, c->text) == 0;
-    case SET_LANGUAGE:
-        return user->language != NULL && c->text != NULL && strcmp(user->language, c->text) == 0;
-    case SET_ROLE:
-        return user->is_admin == c->flag;
-    case SET_ACTIVE:
-        return user->is_active == c->flag;
-    default:
-        return false;
-    }
+    if (c->wanted.change == CHANGE_GONE)
+        return run_with(task, db, SQL_USER_DELETE, c->id, NULL);
+    e = put_user(task, db, &outcome->after, outcome->renames, &changes);
+    *ret_stored = changes > 0;
+    if (e == OK && !*ret_stored)
+        *c->ret = USER_EMAIL_IN_USE;
+    return e;
 }
 
 static enum err change_user(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct change_user *c = argument;
     struct subscription subscription;
+    struct user_outcome outcome;
     struct user user;
-    bool found, subscribed = false;
-    int changes = 0;
+    bool found, stored, subscribed = false;
     enum err e = sqlite_find_user(task, db, c->id, &found, &user);
 
     *c->ret = USER_UNKNOWN;
     if (e != OK || !found)
         return e;
-    *c->ret = USER_OUTDATED;
-    if (c->valid_from_ms != NULL && *c->valid_from_ms != user.valid_from_ms)
+    outcome = user_change(&user, &c->wanted);
+    *c->ret = outcome.answer;
+    if (!outcome.is_written)
         return OK;
-    *c->ret = c->change == VERIFY && user.verified_ms != 0 ? USER_VERIFIED : USER_CHANGED;
-    if (*c->ret == USER_VERIFIED || is_so(c, &user))
-        return OK;
-    if (c->change == DELETE_USER)
+    if (c->wanted.change == CHANGE_GONE)
         e = sqlite_find_subscription(task, db, c->id, &subscribed, &subscription);
     if (e == OK)
-        e = update_user(task, db, c, &changes);
-    if (e == OK && changes == 0 && c->change != END_SESSIONS) {
-        *c->ret = c->change == SET_EMAIL ? USER_EMAIL_IN_USE : USER_LAST_ADMIN;
-        return OK;
-    }
-    if (e == OK && ends_sessions(c))
+        e = write_user(task, db, c, &outcome, &stored);
+    if (e != OK || !stored)
+        return e;
+    if (outcome.ends_sessions)
         e = end_sessions(task, db, c);
-    if (e == OK)
-        e = forget_codes(task, db, c, user.email);
-    if (e == OK && c->change == SET_EMAIL)
+    if (e == OK && outcome.forgets_codes)
+        e = run_with(task, db, SQL_CODES_FORGET, user.email, outcome.codes);
+    if (e == OK && outcome.carries_trial)
         e = sqlite_note_trial(task, db, c->id);
-    /* What waits for somebody who has gone would go to the next of that address. */
-    if (e == OK && c->change == DELETE_USER)
-        e = forget_mails(task, db, user.email);
-    if (e == OK && leaves_traces(c))
+    if (e == OK && outcome.forgets_mails)
+        e = run_with(task, db, SQL_MAILS_FORGET, user.email, NULL);
+    if (e == OK && outcome.leaves_traces)
         e = sqlite_note_removal(task, db, c->audit->at_ms);
     if (e == OK && subscribed)
         e = sqlite_forget_billing(task, db, &subscription, c->audit->at_ms);
     return e == OK ? sqlite_append_audit(task, db, c->audit) : e;
 }
 
+/* Of the rest of what is wanted. */
+static struct change_user change_of(enum user_change change, const char *id,
+                                    const struct audit *audit, enum user_changed *ret)
+{
+    return (struct change_user){
+        .id = id, .wanted = {.change = change, .at_ms = audit->at_ms}, .audit = audit, .ret = ret};
+}
+
 enum err sqlite_do_deed(struct task *task, struct sqlite_db *db, const struct code_deed *deed)
 {
     enum user_changed changed;
+    struct change_user c;
     enum err e = OK;
 
-    if (deed->password_hash != NULL)
-        e = change_user(task, db,
-                        &(struct change_user){SET_PASSWORD, deed->user_id,
-                                              .text = deed->password_hash, .audit = deed->password,
-                                              .ret = &changed});
+    if (deed->password_hash != NULL) {
+        c = change_of(CHANGE_PASSWORD, deed->user_id, deed->password, &changed);
+        c.wanted.text = deed->password_hash;
+        e = change_user(task, db, &c);
+    }
     if (e != OK)
         return e;
-    return change_user(
-        task, db,
-        &(struct change_user){VERIFY, deed->user_id, .audit = deed->verified, .ret = &changed});
+    c = change_of(CHANGE_VERIFIED, deed->user_id, deed->verified, &changed);
+    return change_user(task, db, &c);
 }
 
 static enum err change(struct task *task, struct store *store, struct change_user *c)
@@ -217,66 +183,84 @@ enum err sqlite_user_set_password(struct task *task, struct store *store, const 
                                   const int64_t *valid_from_ms, const struct audit *audit,
                                   enum user_changed *ret)
 {
-    return change(task, store,
-                  &(struct change_user){SET_PASSWORD, id, .text = hash, .keep = keep,
-                                        .valid_from_ms = valid_from_ms, .audit = audit,
-                                        .ret = ret});
+    struct change_user c = change_of(CHANGE_PASSWORD, id, audit, ret);
+
+    c.wanted.text = hash;
+    c.wanted.keep = keep;
+    c.wanted.valid_from_ms = valid_from_ms;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_set_fullname(struct task *task, struct store *store, const char *id,
                                   const char *fullname, const struct audit *audit,
                                   enum user_changed *ret)
 {
-    return change(
-        task, store,
-        &(struct change_user){SET_FULLNAME, id, .text = fullname, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_FULLNAME, id, audit, ret);
+
+    c.wanted.text = fullname;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_set_email(struct task *task, struct store *store, const char *id,
                                const char *email, const struct audit *audit, enum user_changed *ret)
 {
-    return change(task, store,
-                  &(struct change_user){SET_EMAIL, id, .text = email, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_EMAIL, id, audit, ret);
+
+    c.wanted.text = email;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_set_language(struct task *task, struct store *store, const char *id,
                                   const char *language, const struct audit *audit,
                                   enum user_changed *ret)
 {
-    return change(
-        task, store,
-        &(struct change_user){SET_LANGUAGE, id, .text = language, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_LANGUAGE, id, audit, ret);
+
+    c.wanted.text = language;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_verify(struct task *task, struct store *store, const char *id,
                             const struct audit *audit, enum user_changed *ret)
 {
-    return change(task, store, &(struct change_user){VERIFY, id, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_VERIFIED, id, audit, ret);
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_set_active(struct task *task, struct store *store, const char *id,
                                 bool is_active, const struct audit *audit, enum user_changed *ret)
 {
-    return change(
-        task, store,
-        &(struct change_user){SET_ACTIVE, id, .flag = is_active, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_ACTIVE, id, audit, ret);
+
+    c.wanted.flag = is_active;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_set_role(struct task *task, struct store *store, const char *id, bool is_admin,
                               const struct audit *audit, enum user_changed *ret)
 {
-    return change(
-        task, store,
-        &(struct change_user){SET_ROLE, id, .flag = is_admin, .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_ROLE, id, audit, ret);
+
+    c.wanted.flag = is_admin;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_user_delete(struct task *task, struct store *store, const char *id,
                             const int64_t *valid_from_ms, const struct audit *audit,
                             enum user_changed *ret)
 {
-    return change(task, store,
-                  &(struct change_user){DELETE_USER, id, .valid_from_ms = valid_from_ms,
-                                        .audit = audit, .ret = ret});
+    struct change_user c = change_of(CHANGE_GONE, id, audit, ret);
+
+    c.wanted.valid_from_ms = valid_from_ms;
+
+    return change(task, store, &c);
 }
 
 enum err sqlite_sessions_end(struct task *task, struct store *store, const char *user_id,
@@ -284,11 +268,12 @@ enum err sqlite_sessions_end(struct task *task, struct store *store, const char 
                              unsigned *ret_count)
 {
     enum user_changed changed;
+    struct change_user c = change_of(CHANGE_SESSIONS, user_id, audit, &changed);
 
+    c.wanted.keep = keep;
+    c.ret_count = ret_count;
     *ret_count = 0;
-    return change(task, store,
-                  &(struct change_user){END_SESSIONS, user_id, .keep = keep, .audit = audit,
-                                        .ret = &changed, .ret_count = ret_count});
+    return change(task, store, &c);
 }
 
 struct rehash {

@@ -506,9 +506,7 @@ static void test_what_was_over_before_goes_and_its_device_stays_known(void **sta
 /* What may be gone through or sorted whole, and why that is bounded. */
 static const char *const scans[][2] = {
     {"PING", "one row"},
-    {"USER_ACTIVE", "the administrators"},
-    {"USER_ROLE", "the administrators"},
-    {"USER_DELETE", "the administrators"},
+    {"USER_OTHER_ADMIN", "the administrators"},
     {"USERS_FOUND", "the search index, for as long as a search may take"},
     {"AUDIT_OLDEST", "one row"},
     {"AUDIT_SINCE", "one row"},
