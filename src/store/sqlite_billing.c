@@ -2,12 +2,14 @@
 #include "store/sqlite_parts.h"
 
 #include "core/clock.h"
+#include "store/checkout.h"
+#include "store/event.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 #define DAY_MS INT64_C(86400000)
-enum { LONGEST_LEASE_MS = 120000, LONGEST_PERIOD_DAYS = 31, OPENING_MOST = 8, OPENING_MS = 250 };
+enum { LONGEST_PERIOD_DAYS = 31, OPENING_MOST = 8, OPENING_MS = 250 };
 
 static struct subscription read_subscription(struct task *task, sqlite3_stmt *s)
 {
@@ -523,25 +525,6 @@ static enum err note_other(struct task *task, struct sqlite_db *db,
     return sqlite_db_run(task, db, s, ret_changes);
 }
 
-/* Of the customer's dead events those wait again that are settled by whose it is. */
-static enum err revive_events(struct task *task, struct sqlite_db *db, const char *customer_id,
-                              int64_t now_ms)
-{
-    static const int64_t settled = 0
-#define ROW(name, word, by_link) | ((int64_t)(by_link) << REASON_##name)
-        EVENT_REASONS(ROW)
-#undef ROW
-        ;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENTS_REVIVE);
-
-    if (s != NULL) {
-        sqlite_bind(s, 1, customer_id);
-        sqlite3_bind_int64(s, 2, now_ms);
-        sqlite3_bind_int64(s, 3, settled);
-    }
-    return sqlite_db_run(task, db, s, NULL);
-}
-
 static enum err note_linked(struct task *task, struct sqlite_db *db,
                             const struct customer_link *link)
 {
@@ -549,7 +532,7 @@ static enum err note_linked(struct task *task, struct sqlite_db *db,
     enum err e = run_about(task, db, SQL_CUSTOMER_FORGET, link->customer_id, NULL, 0);
 
     if (e == OK)
-        e = revive_events(task, db, link->customer_id, link->now_ms);
+        e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, NULL, link->now_ms);
     if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
         e = note_other(task, db, &former, link->now_ms, NULL);
     return e;
@@ -790,45 +773,22 @@ static enum err put_checkout(struct task *task, struct sqlite_db *db,
     return sqlite_db_run(task, db, s, NULL);
 }
 
-static bool is_for_the_same(const struct checkout *a, const struct checkout *b)
-{
-    return strcmp(a->plan, b->plan) == 0 && strcmp(a->price_id, b->price_id) == 0 &&
-           strcmp(a->success_url, b->success_url) == 0 && strcmp(a->cancel_url, b->cancel_url) == 0;
-}
-
 static enum err reserve_checkout(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct reserve *reserve = argument;
-    const struct checkout *wanted = reserve->wanted;
-    int64_t now_ms = wanted->created_ms, leased_ms = 0;
-    struct checkout stored, reserved = *wanted;
-    bool found, same, open, unfinished;
-    enum err e = find_checkout(task, db, wanted->user_id, &found, &stored, &leased_ms);
+    int64_t leased_ms = 0;
+    struct checkout stored;
+    bool found;
+    enum err e = find_checkout(task, db, reserve->wanted->user_id, &found, &stored, &leased_ms);
 
     if (e != OK)
         return e;
-    same = found && is_for_the_same(&stored, wanted);
-    open = found && stored.session_id != NULL && stored.expires_ms > now_ms;
-    *reserve->ret_one = stored;
-    *reserve->ret = CHECKOUT_OPEN;
-    if (same && open)
-        return OK;
-    *reserve->ret = CHECKOUT_BUSY;
-    if (found && stored.session_id == NULL && clock_holds(leased_ms, now_ms, LONGEST_LEASE_MS))
-        return OK;
-    unfinished = found && stored.session_id == NULL &&
-                 clock_holds(stored.created_ms + STORE_KEY_MS, now_ms, 2 * STORE_KEY_MS);
-    *reserve->ret = CHECKOUT_OTHER;
-    if (!same && (open || unfinished))
-        return OK;
-    *reserve->ret = CHECKOUT_RESERVED;
-    reserved.session_id = NULL;
-    if (same && unfinished) {
-        reserved.key = stored.key;
-        reserved.created_ms = stored.created_ms;
-    }
-    *reserve->ret_one = reserved;
-    return put_checkout(task, db, &reserved, now_ms + reserve->lease_ms);
+    *reserve->ret = checkout_judge(found ? &stored : NULL, leased_ms, reserve->wanted,
+                                   reserve->ret_one);
+    return *reserve->ret == CHECKOUT_RESERVED
+               ? put_checkout(task, db, reserve->ret_one,
+                              reserve->wanted->created_ms + reserve->lease_ms)
+               : OK;
 }
 
 enum err sqlite_checkout_reserve(struct task *task, struct store *store,
@@ -887,20 +847,46 @@ enum err sqlite_checkout_close(struct task *task, struct store *store, const cha
 
 /* Who goes */
 
-static enum err say_goodbye(struct task *task, struct sqlite_db *db,
-                            const struct subscription *subscription, int64_t now_ms)
+static enum err put_goodbye(struct task *task, struct sqlite_db *db, const struct event *event)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_EVENT_GOODBYE);
 
     if (s != NULL) {
-        sqlite_bind(s, 1, subscription->id);
-        sqlite_bind(s, 2, subscription->customer_id);
-        /* What gave no plan is none of ours, whoever noted it. */
-        sqlite_bind(s, 3, strcmp(subscription->plan, "free") == 0 ? NULL : subscription->stripe_id);
-        sqlite3_bind_int64(s, 4, now_ms);
-        sqlite_bind(s, 5, subscription->user_id);
+        sqlite_bind(s, 1, event->id);
+        sqlite_bind(s, 2, event->type);
+        sqlite_bind(s, 3, event->customer_id);
+        sqlite_bind(s, 4, event->payload);
+        sqlite_bind(s, 5, event->state);
+        sqlite_bind(s, 6, event->error);
+        sqlite3_bind_int64(s, 7, event->received_ms);
     }
     return sqlite_db_run(task, db, s, NULL);
+}
+
+/* To each customer of theirs beside the one that is linked. */
+static enum err say_goodbyes(struct task *task, struct sqlite_db *db, const char *user_id,
+                             int64_t now_ms)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMERS_OTHER);
+    bool found = true;
+    enum err e = OK;
+
+    if (s != NULL) {
+        sqlite_bind(s, 1, user_id);
+        sqlite3_bind_int(s, 2, -1); /* all */
+    }
+    while (e == OK && found) {
+        struct other_customer other;
+        struct event event;
+
+        e = sqlite_db_row(task, db, s, &found);
+        if (e != OK || !found)
+            break;
+        other = read_other(task, s);
+        event = event_goodbye_other(task->mem, &other, now_ms);
+        e = put_goodbye(task, db, &event);
+    }
+    return e;
 }
 
 enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
@@ -914,9 +900,12 @@ enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
         sqlite_bind(s, 2, subscription->customer_id);
     }
     e = sqlite_db_run(task, db, s, NULL);
-    if (e == OK && subscription->customer_id != NULL)
-        e = say_goodbye(task, db, subscription, now_ms);
+    if (e == OK && subscription->customer_id != NULL) {
+        const struct event event = event_goodbye(task->mem, subscription, now_ms);
+
+        e = put_goodbye(task, db, &event);
+    }
     if (e == OK)
-        e = run_about(task, db, SQL_EVENTS_GOODBYE, subscription->user_id, NULL, now_ms);
+        e = say_goodbyes(task, db, subscription->user_id, now_ms);
     return e == OK ? run_about(task, db, SQL_CUSTOMERS_FORGET, subscription->user_id, NULL, 0) : e;
 }

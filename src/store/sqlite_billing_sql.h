@@ -41,13 +41,6 @@
     "(SELECT number FROM events AS e INDEXED BY events_again"                                      \
     " WHERE state = 'waiting' AND waits > 0 AND " SQLITE_IS_FREE
 
-#define SQLITE_GOODBYE                                                                             \
-    "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"          \
-    " next_at, done_at, attempts)"
-
-/* When an event that has failed at ?2 is due again (store_event_postpone()). */
-#define SQLITE_NEXT_TRY "?2 + min(3600000, 2000 << min(waits, 12))"
-
 /* What is known of a trial of the mailbox of user ?1, whoever had it (store.h). */
 #define SQLITE_TRIAL_OF_MAILBOX                                                                    \
     "SELECT 1 FROM trials WHERE mailbox = (SELECT mailbox_hash(key, email) FROM users JOIN keys"   \
@@ -124,7 +117,8 @@
     X(CUSTOMERS_FORGET, "DELETE FROM other_customers WHERE user_id = ?1")                          \
     X(EVENTS_REVIVE,                                                                               \
       "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '', reason = 0,"   \
-      " done_at = 0 WHERE customer_id = ?1 AND state = 'dead' AND (?3 >> reason) & 1")             \
+      " done_at = 0 WHERE customer_id = ?1 AND state = 'dead' AND "                                \
+      "event_is_settled_by_link(reason)")                                                          \
     X(CUSTOMER_UNLINK,                                                                             \
       "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0, was_canceled = "  \
       "0,"                                                                                         \
@@ -180,13 +174,12 @@
     X(EVENTS_DONE,                                                                                 \
       "UPDATE events SET state = 'done', user_id = ?3, error = '', done_at = ?4, leased_until = 0" \
       " WHERE customer_id = ?1 AND state = 'waiting' AND received_at < ?2"                         \
-      " AND (type LIKE 'invoice.%' OR (type LIKE 'customer.subscription.%'"                        \
-      " AND type <> 'customer.subscription.trial_will_end'))")                                     \
-    X(EVENT_POSTPONE, "UPDATE events SET next_at = " SQLITE_NEXT_TRY ", waits = waits + 1,"        \
+      " AND event_says_only_change(type)")                                                         \
+    X(EVENT_POSTPONE, "UPDATE events SET next_at = event_next_ms(?2, waits), waits = waits + 1,"   \
                       " leased_until = 0, error = ?3 WHERE event_id = ?1 AND state = 'waiting'"    \
                       " RETURNING customer_id, next_at")                                           \
     X(EVENTS_POSTPONE,                                                                             \
-      "UPDATE events SET next_at = max(next_at, " SQLITE_NEXT_TRY "),"                             \
+      "UPDATE events SET next_at = max(next_at, event_next_ms(?2, waits)),"                        \
       " waits = waits + 1 WHERE customer_id = ?1 AND state = 'waiting' AND next_at < ?3"           \
       " AND (leased_until <= ?2 OR leased_until > ?2 + " SQLITE_LONGEST_LEASE ")")                 \
     X(EVENT_REPLAY, "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = ''," \
@@ -212,11 +205,7 @@
       " (customer_id IN (SELECT customer_id FROM other_customers WHERE user_id = ?1)"              \
       " AND user_id IS NULL)")                                                                     \
     X(MARK_DROP, "DELETE FROM marks WHERE name = ?1")                                              \
-    X(EVENT_GOODBYE, SQLITE_GOODBYE                                                                \
-      " VALUES('goodbye_' || ?1, '" STORE_EVENT_GOODBYE "', ?2, json_object('customer', ?2,"       \
-      " 'subscription', ?3, 'user', ?5), 'waiting', '', ?4, ?4, 0, 0)"                             \
-      " ON CONFLICT(event_id) DO NOTHING")                                                         \
-    X(EVENTS_GOODBYE, SQLITE_GOODBYE                                                               \
-      " SELECT 'goodbye_' || customer_id, '" STORE_EVENT_GOODBYE "', customer_id,"                 \
-      " json_object('customer', customer_id, 'user', user_id), 'waiting', '', ?2, ?2, 0, 0"        \
-      " FROM other_customers WHERE user_id = ?1 ON CONFLICT(event_id) DO NOTHING")
+    X(EVENT_GOODBYE,                                                                               \
+      "INSERT INTO events(event_id, type, customer_id, payload, state, error, received_at,"        \
+      " next_at, done_at, attempts) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0)"                  \
+      " ON CONFLICT(event_id) DO NOTHING")

@@ -4,6 +4,7 @@
 #include "core/crypto.h"
 #include "core/email.h"
 #include "core/log.h"
+#include "store/event.h"
 
 #include <libgen.h>
 #include <pthread.h>
@@ -112,6 +113,52 @@ static void hash_mailbox(sqlite3_context *context, int count, sqlite3_value **va
     sqlite3_result_blob(context, hash, sizeof hash, SQLITE_TRANSIENT);
 }
 
+/* The rules of store/event.h for statements. */
+static void next_of_event(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    sqlite3_result_int64(context, event_next_ms(sqlite3_value_int64(values[0]),
+                                                (unsigned)sqlite3_value_int(values[1])));
+}
+
+static void says_only_change(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    const char *type = (const char *)sqlite3_value_text(values[0]);
+
+    (void)count;
+    sqlite3_result_int(context, type != NULL && event_says_only_change(type));
+}
+
+static void is_settled_by_link(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    sqlite3_result_int(context,
+                       event_is_settled_by_link((enum event_reason)sqlite3_value_int(values[0])));
+}
+
+/* What statements call. */
+static bool make_functions(sqlite3 *handle)
+{
+    static const struct {
+        const char *name;
+        int count;
+        void (*run)(sqlite3_context *context, int count, sqlite3_value **values);
+    } functions[] = {
+        {"mailbox_hash", 2, hash_mailbox},
+        {"event_next_ms", 2, next_of_event},
+        {"event_says_only_change", 1, says_only_change},
+        {"event_is_settled_by_link", 1, is_settled_by_link},
+    };
+
+    for (size_t i = 0; i < count_of(functions); i++) {
+        if (sqlite3_create_function_v2(handle, functions[i].name, functions[i].count,
+                                       SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                       functions[i].run, NULL, NULL, NULL) != SQLITE_OK)
+            return false;
+    }
+    return true;
+}
+
 /* SQLite counts its memory under a lock that each allocation of each connection takes; nobody reads
  * the count. Refused, with nothing lost, once SQLite is in use. */
 static void count_no_memory(void)
@@ -135,9 +182,7 @@ enum err sqlite_db_open(struct task *task, const char *path, int flags, struct s
     }
     sqlite3_busy_timeout(ret->handle, BUSY_MS);
     sqlite3_db_config(ret->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (sqlite3_create_function_v2(ret->handle, "mailbox_hash", 2,
-                                   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
-                                   hash_mailbox, NULL, NULL, NULL) != SQLITE_OK) {
+    if (!make_functions(ret->handle)) {
         enum err e = sqlite_db_fail(task, ret);
 
         sqlite_db_close(ret);
