@@ -39,6 +39,10 @@ struct user sqlite_user(struct task *task, sqlite3_stmt *s);
 /* From a row of SQLITE_SESSION_COLUMNS. */
 must_check enum err sqlite_session(struct task *task, sqlite3_stmt *s, struct session_record *ret);
 
+/* A part of a write: with its device. *ret_changes 0: its id is in use. */
+must_check enum err sqlite_put_session(struct task *task, struct sqlite_db *db,
+                                       const struct session_record *session, int *ret_changes);
+
 /* A part of a write: of the sessions that have ended, those of the user (SQL_SESSIONS_FORGET) or
  * the one (SQL_SESSION_FORGET) that need not be remembered go. */
 must_check enum err sqlite_forget_sessions(struct task *task, struct sqlite_db *db,
@@ -59,7 +63,10 @@ must_check enum err sqlite_put_mail(struct task *task, struct sqlite_db *db,
 /* The mailbox of a user who began a trial has had it, whatever becomes of them. */
 must_check enum err sqlite_note_trial(struct task *task, struct sqlite_db *db, const char *user_id);
 
-/* Parts of a write; in sqlite_billing.c. */
+/* From a row of SQLITE_SUBSCRIPTION_COLUMNS. */
+struct subscription sqlite_subscription(struct task *task, sqlite3_stmt *s);
+
+/* Parts of a write. */
 must_check enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db,
                                              const char *user_id, bool *ret_found,
                                              struct subscription *ret);
