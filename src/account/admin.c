@@ -6,7 +6,6 @@
 #include "core/email.h"
 #include "core/unicode.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_MAX_LENGTH = 100 };

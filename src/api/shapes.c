@@ -2,7 +2,6 @@
 
 #include "core/clock.h"
 
-#include <stdio.h>
 #include <string.h>
 
 void put_next(struct json_writer *w, const char *next)
