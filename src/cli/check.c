@@ -54,14 +54,27 @@ static int64_t free_mib(void *mem, const char *folder)
     return (int64_t)((uint64_t)fs.f_bavail * fs.f_frsize >> 20);
 }
 
+/* In a line of its own, which the finding takes the place of. */
+static void show_progress(void *unused, const char *part, int64_t rows)
+{
+    (void)unused;
+    printf("\rstore      reading %s", part);
+    if (rows > 0)
+        printf(": %lld rows", (long long)rows);
+    fputs("\033[K", stdout);
+    fflush(stdout);
+}
+
 static bool check_store(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .job = "check"};
+    const struct store_progress progress = {.tell = show_progress};
+    bool on_terminal = isatty(STDOUT_FILENO) == 1;
     int64_t started_ms = clock_mono_ms();
     struct store_inspection found;
-    enum err e = store_inspect(&task, settings, &found);
+    enum err e = store_inspect(&task, settings, on_terminal ? &progress : NULL, &found);
 
-    printf("store      %s: ", found.name);
+    printf("%sstore      %s: ", on_terminal ? "\r\033[K" : "", found.name);
     if (e != OK) {
         puts(task.text);
         return false;
@@ -73,7 +86,8 @@ static bool check_store(void *mem, const struct settings *settings)
     else if (found.version == 0)
         fputs("no store yet; serve creates one", stdout);
     else
-        printf("sound, schema %d", found.version);
+        printf("sound, schema %d%s", found.version,
+               found.in_parts ? ", read in parts beside the server" : "");
     printf(" (%lld ms, %lld MiB free)\n", (long long)(clock_mono_ms() - started_ms),
            (long long)free_mib(mem, settings->data_dir));
     return found.fault == NULL && found.notice == NULL;

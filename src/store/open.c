@@ -14,8 +14,13 @@ bool store_is_there(struct task *task, const struct settings *settings)
 }
 
 enum err store_inspect(struct task *task, const struct settings *settings,
-                       struct store_inspection *ret)
+                       const struct store_progress *progress, struct store_inspection *ret)
 {
+    struct sqlite_integrity how = {.progress = progress};
+    enum err e;
+
     ret->name = mem_printf(task->mem, "SQLite in %s", settings->data_dir);
-    return sqlite_inspect(task, settings->data_dir, &ret->version, &ret->fault, &ret->notice);
+    e = sqlite_inspect(task, settings->data_dir, &ret->version, &ret->fault, &ret->notice, &how);
+    ret->in_parts = how.in_parts;
+    return e;
 }

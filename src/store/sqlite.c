@@ -574,7 +574,8 @@ static enum err try_writing(struct task *task, struct sqlite_db *db)
 }
 
 enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
-                        const char **ret_fault, const char **ret_notice)
+                        const char **ret_fault, const char **ret_notice,
+                        struct sqlite_integrity *how)
 {
     const char *path = mem_printf(task->mem, "%s/manus.sqlite", folder);
     struct sqlite_db db;
@@ -602,7 +603,7 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
     if (e == OK && *ret_version == sqlite_schema_version())
         e = sqlite_db_prove(task, &db);
     if (e == OK)
-        e = sqlite_db_check(task, &db, "PRAGMA integrity_check(1)", ret_fault);
+        e = sqlite_integrity_check(task, &db, how, ret_fault);
     if ((*ret_fault != NULL || (e != OK && sqlite_db_is_damaged(&db))) &&
         !sqlite_db_is_readable(&db)) {
         *ret_fault = NULL;

@@ -28,16 +28,26 @@ struct store *store_open(struct task *task, void *mem, const struct settings *se
 /* Whether opening finds a store and makes none; also if that cannot be seen. */
 bool store_is_there(struct task *task, const struct settings *settings);
 
+/* Whoever waits for an inspection is told how it goes on, some times a second, on a thread of its
+ * own. `rows`: of this part so far; 0 where they are not counted. */
+struct store_progress {
+    void (*tell)(void *argument, const char *part, int64_t rows);
+    void *argument;
+};
+
 struct store_inspection {
     const char *name;   /* as store_name(), whatever is found */
     int version;        /* of its schema; 0: there is no store yet */
     const char *fault;  /* the first one that reading all of it finds; NULL: it is sound */
     const char *notice; /* as store_notice() would be */
+    bool in_parts;      /* so much was written meanwhile that it was not read as a whole */
 };
 
 /* Looks at the store, which another process may be using, for `manus check`: whether it can be read
- * and written, and is sound. What store_open() refuses is an error. */
+ * and written, and is sound. What store_open() refuses is an error. `progress`: NULL: nobody waits.
+ */
 must_check enum err store_inspect(struct task *task, const struct settings *settings,
+                                  const struct store_progress *progress,
                                   struct store_inspection *ret);
 
 struct user {

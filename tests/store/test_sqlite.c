@@ -668,7 +668,8 @@ static void test_a_disk_that_fails_to_read_is_no_damage(void **state)
         assert_null(strstr(place->task->text, "\n"));
     }
     arm(&reads, 3, NEVER - 1, EIO);
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice),
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice,
+                                    &(struct sqlite_integrity){0}),
                      ERR_STORE);
     assert_non_null(strstr(place->task->text, "(dmesg)"));
     disarm(&reads);
@@ -767,13 +768,17 @@ static void test_inspecting_tells_the_schema_of_a_store_in_use(void **state)
     const char *fault = "unset", *notice = NULL;
     int version = -1;
 
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), OK);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice,
+                                    &(struct sqlite_integrity){0}),
+                     OK);
     assert_int_equal(version, 0);
     assert_null(fault);
     assert_int_equal(access(place->file, F_OK), -1);
     open_again(place);
     put_new(place);
-    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice), OK);
+    assert_int_equal(sqlite_inspect(place->task, place->folder, &version, &fault, &notice,
+                                    &(struct sqlite_integrity){0}),
+                     OK);
     assert_int_equal(version, sqlite_schema_version());
     assert_null(fault);
     put_new(place);
@@ -785,6 +790,17 @@ static void fill(struct place *place)
     for (int i = 0; i < 20; i++)
         put_new(place);
     shut(place);
+}
+
+/* What `manus check` finds of a store that is read row by row; NULL: nothing. */
+static const char *found_by_rows(struct place *place)
+{
+    struct sqlite_integrity how = {.by_rows = true};
+    const char *fault = NULL, *notice;
+    int version;
+    enum err e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice, &how);
+
+    return e == OK ? fault : place->task->text;
 }
 
 static void test_a_check_finds_damage_in_each_table_and_index(void **state)
@@ -805,8 +821,10 @@ static void test_a_check_finds_damage_in_each_table_and_index(void **state)
         enum err e;
 
         overwrite(place->file, (off_t)(page * sizeof garbage), garbage, sizeof garbage);
-        e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice);
+        e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice,
+                           &(struct sqlite_integrity){0});
         assert_true(e == ERR_STORE || fault != NULL);
+        assert_non_null(found_by_rows(place));
         place->store = sqlite_open(place->task, place->task->mem, place->folder);
         if (place->store == NULL) {
             /* A page of the schema itself. */
@@ -819,6 +837,97 @@ static void test_a_check_finds_damage_in_each_table_and_index(void **state)
         }
         overwrite(place->file, 0, sound, len);
     }
+    open_again(place);
+    assert_sound(place);
+}
+
+/* Changes what an index is not told of. */
+static void change_behind(struct place *place, const char *index, const char *change)
+{
+    void *mem = place->task->mem;
+
+    sql(place, mem_printf(mem,
+                          "CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE name = '%s';"
+                          "PRAGMA writable_schema = ON;"
+                          "DELETE FROM sqlite_schema WHERE name = '%s'",
+                          index, index));
+    sql(place, change);
+    sql(place, "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM kept;"
+               "DROP TABLE kept");
+}
+
+static void test_a_check_by_rows_finds_what_an_index_lacks_and_what_is_only_there(void **state)
+{
+    static const struct {
+        const char *index, *change, *fault;
+    } cases[] = {
+        {"sessions_expiry", "UPDATE sessions SET expires_at = 7 WHERE rowid = 5",
+         "sessions: a row is missing in index sessions_expiry"},
+        {"sessions_expiry", "DELETE FROM sessions WHERE rowid = 5",
+         "index sessions_expiry: an entry has no row in sessions"},
+        {"users_admins", "UPDATE users SET role = 'admin' WHERE number = 3",
+         "users: a row is missing in index users_admins"},
+        {"users_admins", "UPDATE users SET role = 'user' WHERE role = 'admin'",
+         "index users_admins: an entry has no row in users"},
+        {"devices_until", "UPDATE devices SET until = 7 WHERE device = 'b'",
+         "devices: a row is missing in index devices_until"},
+        {"devices_until", "DELETE FROM devices WHERE device = 'b'",
+         "index devices_until: an entry has no row in devices"},
+        {"events_customer", "DELETE FROM events WHERE number = 1",
+         "index events_customer: an entry has no row in events"},
+        {"events_customer", "DELETE FROM events WHERE number = 2",
+         "index events_customer: an entry has no row in events"},
+        {"events_customer", "DELETE FROM events WHERE number = 4",
+         "index events_customer: an entry has no row in events"},
+        {"events_customer", "DELETE FROM events WHERE number = 6",
+         "index events_customer: an entry has no row in events"},
+    };
+    struct place *place = *state;
+    const char *sound;
+    size_t len;
+
+    fill(place);
+    sql(place, "UPDATE users SET role = 'admin' WHERE number = 9;"
+               "INSERT INTO devices SELECT user_id, 'a', 1 FROM users WHERE number = 1;"
+               "INSERT INTO devices SELECT user_id, 'b', 1 FROM users WHERE number = 1;"
+               "INSERT INTO devices SELECT user_id, 'b', 2 FROM users WHERE number = 2;"
+               "INSERT INTO events(event_id, type, customer_id, payload, state, received_at, "
+               "next_at) VALUES"
+               "(1, 't', NULL, '', 'done', 1, 1), (2, 't', NULL, '', 'waiting', 1, 1),"
+               "(3, 't', 'a', '', 'done', 1, 1), (4, 't', 'a', '', 'done', 1, 1),"
+               "(5, 't', 'a', '', 'waiting', 1, 1), (6, 't', 'b', '', 'done', 1, 1);"
+               "PRAGMA wal_checkpoint(TRUNCATE)");
+    assert_null(found_by_rows(place));
+    sql(place, "PRAGMA wal_checkpoint(TRUNCATE)");
+    sound = read_file(place, place->file, &len);
+    for (size_t i = 0; i < count_of(cases); i++) {
+        change_behind(place, cases[i].index, cases[i].change);
+        assert_string_equal(found_by_rows(place), cases[i].fault);
+        sql(place, "PRAGMA wal_checkpoint(TRUNCATE)");
+        overwrite(place->file, 0, sound, len);
+    }
+    open_again(place);
+    assert_sound(place);
+}
+
+static void test_a_check_by_rows_finds_values_that_the_schema_forbids(void **state)
+{
+    struct place *place = *state;
+
+    fill(place);
+    sql(place,
+        "PRAGMA ignore_check_constraints = ON; UPDATE users SET role = 'king' WHERE number = 2");
+    assert_string_equal(found_by_rows(place), "users: a row breaks a CHECK");
+    sql(place, "UPDATE users SET role = 'user' WHERE number = 2");
+    assert_null(found_by_rows(place));
+    sql(place,
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')')"
+        " WHERE name = 'sessions'");
+    sql(place, "UPDATE sessions SET created_at = 'soon' WHERE rowid = 4");
+    sql(place, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = sql || ' STRICT'"
+               " WHERE name = 'sessions'");
+    assert_string_equal(found_by_rows(place), "sessions: a created_at is no integer");
+    sql(place, "UPDATE sessions SET created_at = 1 WHERE rowid = 4");
     open_again(place);
     assert_sound(place);
 }
@@ -1920,6 +2029,8 @@ int main(void)
         OPENED(test_a_read_only_file_system_is_told),
         CLOSED(test_inspecting_tells_the_schema_of_a_store_in_use),
         OPENED(test_a_check_finds_damage_in_each_table_and_index),
+        OPENED(test_a_check_by_rows_finds_what_an_index_lacks_and_what_is_only_there),
+        OPENED(test_a_check_by_rows_finds_values_that_the_schema_forbids),
         OPENED(test_a_check_reads_the_disk_and_not_its_memory),
         OPENED(test_a_check_finds_a_row_that_its_index_lacks),
         OPENED(test_who_is_removed_and_what_they_were_called_leave_the_files),
