@@ -9,6 +9,7 @@
 #include "cli/labels.h"
 #include "cli/needs.h"
 #include "core/log.h"
+#include "core/thread.h"
 #include "limit/limiter.h"
 #include "limit/probe.h"
 #include "mail/letter.h"
@@ -29,6 +30,7 @@ enum {
     QUEUED_MS = 2000,
     HASH_NICE = 5,
     JOBS_STOP_MS = 9000,
+    CLOSE_MS = 15000, /* all of closing, longer than the jobs and the store may take */
 };
 
 static unsigned processors(void)
@@ -196,11 +198,31 @@ static int cannot(const char *why)
     return EX_UNAVAILABLE;
 }
 
+/* Whoever waits for a disk that does not answer cannot be told to end. */
+static void *end_in_time(void *unused)
+{
+    (void)unused;
+    usleep(CLOSE_MS * 1000);
+    log_critical(NULL, "closing takes too long: exiting without waiting for it",
+                 LOG_S("mend", "check the disk of DATA_DIR"));
+    log_stop();
+    _exit(EX_SOFTWARE);
+}
+
+static void bound_closing(void)
+{
+    pthread_t thread;
+
+    if (thread_start(&thread, end_in_time, NULL) == 0)
+        pthread_detach(thread);
+}
+
 /* After the last connection: nothing runs on the loops and for requests on the lanes. */
 static void close_down(struct program *p)
 {
     bool ended;
 
+    bound_closing();
     server_abort(p->app.server);
     jobs_stop_begin(p->app.jobs);
     limiter_stop(p->app.limiter);
@@ -218,6 +240,8 @@ static void close_down(struct program *p)
     /* What it has acknowledged is durable without being closed. */
     if (ended)
         store_close(p->app.store);
+    else
+        log_warning(NULL, "a job goes on: exiting without closing the store");
     log_info(NULL, "stopped");
     log_stop();
     /* The resolver of a probe may hang for longer than anybody wants to wait. */

@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 enum {
     GROUP = 128,
@@ -24,6 +26,7 @@ enum {
     RESTART_PAGES = 2000,    /* of the log, from where on it should begin anew */
     RESTART_MS = 50,         /* that writers wait at most for readers to leave the log */
     BUSY_MS = 5000,
+    STOP_MS = 10000, /* a log of some size is copied meanwhile; a disk may not answer at all */
     REFRESH_MS = 1000,
     TOLD_PAGES = 16 << 10,         /* 64 MiB: a log that is worth a warning */
     FREE_BYTES_LEAST = 1 << 20,    /* even deleting needs space */
@@ -67,9 +70,9 @@ struct sqlite_writer {
     struct sqlite_checker *checker;
 
     pthread_mutex_t lock;
-    pthread_cond_t queued, logged;
+    pthread_cond_t queued, logged, closed;
     struct write *first, **last;
-    bool stopping;
+    bool stopping, is_closed;
     bool failing;
     bool copying_due;
     atomic_uint later_count; /* that wait, or are about to */
@@ -475,6 +478,32 @@ static void write_group(struct sqlite_writer *writer)
     finish_group(group);
 }
 
+/* Whoever closes last may copy the log and remove it. */
+static void close_last(struct sqlite_writer *writer)
+{
+    if (writer->db.handle == NULL)
+        return;
+    if (!sqlite_seal_break(writer->seal)) {
+        sqlite_db_close(&writer->db);
+        return;
+    }
+    sqlite3_db_config(writer->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    sqlite_db_close(&writer->db);
+    sqlite_seal_set(writer->seal);
+}
+
+/* What may hang on the disk is done here, so that the stop need not wait for it. */
+static void close_all(struct sqlite_writer *writer)
+{
+    pthread_join(writer->copier, NULL);
+    sqlite_checker_stop(writer->checker);
+    close_last(writer);
+    pthread_mutex_lock(&writer->lock);
+    writer->is_closed = true;
+    pthread_cond_signal(&writer->closed);
+    pthread_mutex_unlock(&writer->lock);
+}
+
 static void *write_groups(void *argument)
 {
     struct sqlite_writer *writer = argument;
@@ -492,6 +521,7 @@ static void *write_groups(void *argument)
         pthread_mutex_lock(&writer->lock);
     }
     pthread_mutex_unlock(&writer->lock);
+    close_all(writer);
     return NULL;
 }
 
@@ -609,6 +639,7 @@ struct sqlite_writer *sqlite_writer_start(void *mem, const char *path, const str
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->queued, NULL);
     clock_condition(&writer->logged);
+    clock_condition(&writer->closed);
     sqlite3_wal_hook(writer->db.handle, on_commit, writer);
     writer->checker = sqlite_checker_start(writer, path);
     if (thread_start(&writer->thread, write_groups, writer) != 0 ||
@@ -774,29 +805,26 @@ bool sqlite_writer_is_proven(struct sqlite_writer *writer)
     return wrote_ms != 0 && clock_mono_ms() - wrote_ms < PROVEN_MS;
 }
 
-/* Whoever closes last may copy the log and remove it. */
-static void close_last(struct sqlite_writer *writer)
-{
-    if (writer->db.handle == NULL)
-        return;
-    if (!sqlite_seal_break(writer->seal)) {
-        sqlite_db_close(&writer->db);
-        return;
-    }
-    sqlite3_db_config(writer->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-    sqlite_db_close(&writer->db);
-    sqlite_seal_set(writer->seal);
-}
-
 void sqlite_writer_stop(struct sqlite_writer *writer)
 {
+    struct timespec until = clock_deadline(STOP_MS);
+    bool is_closed;
+
     pthread_mutex_lock(&writer->lock);
     writer->stopping = true;
     pthread_cond_signal(&writer->queued);
     pthread_cond_signal(&writer->logged);
+    while (!writer->is_closed &&
+           pthread_cond_timedwait(&writer->closed, &writer->lock, &until) == 0)
+        continue;
+    is_closed = writer->is_closed;
     pthread_mutex_unlock(&writer->lock);
-    pthread_join(writer->thread, NULL);
-    pthread_join(writer->copier, NULL);
-    sqlite_checker_stop(writer->checker);
-    close_last(writer);
+    if (is_closed) {
+        pthread_join(writer->thread, NULL);
+        return;
+    }
+    log_critical(NULL, "the store's disk does not answer: exiting without closing the store",
+                 LOG_S("mend", "check the kernel log (dmesg) and the disk"));
+    log_stop();
+    _exit(EX_SOFTWARE);
 }

@@ -48,5 +48,6 @@ bool sqlite_writer_is_proven(struct sqlite_writer *writer);
 /* The disk has as much space left as the writer asks for. */
 bool sqlite_has_space(const char *folder);
 
-/* Closes the last connection to the file. */
+/* Closes the last connection to the file. A disk that does not answer is waited for some seconds;
+ * then the process ends: what was acknowledged is in the log, and the next start finds it there. */
 void sqlite_writer_stop(struct sqlite_writer *writer);

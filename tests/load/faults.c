@@ -1,5 +1,5 @@
-/* Preloaded into the server: every n-th call that writes or syncs a file of the store fails. The
- * test shares the numbers with it by a file. */
+/* Preloaded into the server: every n-th call that writes or syncs a file of the store fails, or a
+ * sync hangs. The test shares the numbers with it by a file. */
 #undef _FILE_OFFSET_BITS /* both names of a call are needed */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 struct faults {
     atomic_int sync_every, write_every, error; /* set by the test; 0: never */
     atomic_int syncs, writes;
+    atomic_int held; /* set by the test: a sync does not end until it is 0 again */
 };
 
 static struct faults *faults;
@@ -46,13 +47,21 @@ static int fails(int fd, atomic_int *every, atomic_int *calls)
     return 1;
 }
 
+static void hold(int fd)
+{
+    while (faults != NULL && atomic_load(&faults->held) != 0 && is_of_the_store(fd))
+        usleep(10000);
+}
+
 int fdatasync(int fd)
 {
+    hold(fd);
     return fails(fd, &faults->sync_every, &faults->syncs) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd)
 {
+    hold(fd);
     return fails(fd, &faults->sync_every, &faults->syncs) ? -1 : (int)syscall(SYS_fsync, fd);
 }
 

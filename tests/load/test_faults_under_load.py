@@ -28,6 +28,14 @@ class Faults:
         with open(self.path, "r+b") as file:
             self.shared = mmap.mmap(file.fileno(), 4096)
 
+    def preload(self, manus):
+        manus.settings.update(LD_PRELOAD=self.library, FAULTS=self.path,
+                              ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
+
+    def hold(self, held):
+        """No sync ends from now on, or each does."""
+        self.shared[20:24] = struct.pack("i", held)
+
     def arm(self, sync_every=0, write_every=0, error=errno.EIO):
         self.shared[0:20] = struct.pack("5i", sync_every, write_every, error, 0, 0)
 
@@ -103,8 +111,7 @@ def test_errors_of_the_disk_under_load_cost_no_read_and_no_acknowledged_write(st
     manus.stop()
     make_large(manus)
     faults = Faults(tmp_path)
-    manus.settings.update(LD_PRELOAD=faults.library, FAULTS=faults.path,
-                          ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
+    faults.preload(manus)
     manus.start()
     for armed in ({"sync_every": 23}, {"write_every": 211}, {"write_every": 211, "error": errno.ENOSPC}, {"sync_every": 17, "write_every": 307}):
         for writer in writers:
