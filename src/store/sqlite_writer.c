@@ -34,6 +34,8 @@ enum {
     WAIT_MS = 30000,               /* of a task that has no deadline */
     MERGE_PAGES = 8,               /* of the search index, with each group */
     MERGE_REST = 8,                /* groups, where there was nothing to merge, or it failed */
+    MERGE_DOUBLED = 9,             /* times that the rest is doubled at most, while it fails */
+    MERGE_TOLD = 2,                /* failures in a row: one alone may be the disk's */
     LATER_MOST = 1024,             /* writes that nobody waits for, of those that wait */
     LATER_SHARED = LATER_MOST / 2, /* of them, that may all be one owner's */
     LATER_OF_ONE = LATER_MOST / 8, /* one owner's, once more than that wait */
@@ -80,7 +82,8 @@ struct sqlite_writer {
 
     _Atomic(int64_t) wrote_ms; /* monotonic; 0: the last time it could not */
 
-    int merge_pages, merge_rest; /* the writer's thread only, and the next two */
+    int merge_pages, merge_rest; /* the writer's thread only, and the next three */
+    int merge_failures;          /* in a row */
     int log_pages;
     int asked_pages;   /* when it last asked for copying */
     atomic_int copied; /* pages of the log that are in the file */
@@ -179,20 +182,41 @@ static enum err merge_some(struct task *task, struct sqlite_db *db, void *argume
     return e;
 }
 
+static void note_merge(struct sqlite_writer *writer, enum err e, const char *why)
+{
+    int failures = writer->merge_failures;
+
+    if (e == OK && failures >= MERGE_TOLD)
+        log_info(NULL, "the search index is merged again");
+    writer->merge_failures = e == OK ? 0 : failures + 1;
+    if (e == OK)
+        return;
+    metric_add(METRIC_store_merge_failures, 1);
+    writer->merge_rest = MERGE_REST << (failures < MERGE_DOUBLED ? failures : MERGE_DOUBLED);
+    if (failures + 1 == MERGE_TOLD)
+        log_warning(NULL, "the search index cannot be merged: searching for users becomes slower",
+                    LOG_S("detail", why));
+}
+
 /* Each name that is written is a piece of the search index of its own. Pieces are merged in steps
  * that nobody notices, more of them where more is written. Behind a failure as little as can be is
- * written, so that it gets through. False: the transaction is gone. */
+ * written, so that it gets through; and while merging fails it is no part of a group, which might
+ * fail with it. False: the transaction is gone. */
 static bool merge_words(struct sqlite_writer *writer, struct task *task, const struct write *group)
 {
     struct write merging = {.task = task, .apply = merge_some, .argument = writer};
+    bool stands;
 
-    if (writer->merge_rest-- > 0)
+    if (writer->merge_failures > 0 || writer->merge_rest-- > 0)
         return true;
     writer->merge_rest = MERGE_REST;
     writer->merge_pages = MERGE_PAGES;
     for (const struct write *w = group; w != NULL && w->next != NULL; w = w->next->next)
         writer->merge_pages++;
-    return apply_one(writer, &merging);
+    stands = apply_one(writer, &merging);
+    if (merging.outcome != OK)
+        note_merge(writer, merging.outcome, task->text);
+    return stands;
 }
 
 static void roll_back(struct sqlite_writer *writer, struct task *task)
@@ -504,6 +528,28 @@ static void close_all(struct sqlite_writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
+/* Behind a group whose outcome is known. What is tried in a transaction of its own fails alone. */
+static void merge_apart(struct sqlite_writer *writer)
+{
+    auto_tree void *mem = NULL;
+    struct task task = {.job = "sqlite writer"};
+    enum err e;
+
+    if (writer->merge_failures == 0 || writer->db.handle == NULL || writer->merge_rest-- > 0)
+        return;
+    mem = mem_tree(1024);
+    task.mem = mem;
+    writer->merge_pages = MERGE_PAGES;
+    e = sqlite_db_simple(&task, &writer->db, SQL_BEGIN);
+    if (e == OK)
+        e = merge_some(&task, &writer->db, writer);
+    if (e == OK)
+        e = sqlite_db_simple(&task, &writer->db, SQL_COMMIT);
+    if (e != OK)
+        clean_up(writer, &task, e);
+    note_merge(writer, e, task.text);
+}
+
 static void *write_groups(void *argument)
 {
     struct sqlite_writer *writer = argument;
@@ -517,6 +563,7 @@ static void *write_groups(void *argument)
             break;
         pthread_mutex_unlock(&writer->lock);
         write_group(writer);
+        merge_apart(writer);
         care_for_log(writer);
         pthread_mutex_lock(&writer->lock);
     }
