@@ -282,7 +282,7 @@ static enum err list_mails(struct task *task, const struct accounts *accounts,
         put_address(out, *mails[i].to == '\0' ? "nobody" : mails[i].to);
         text_printf(out, "  %s\n", mails[i].error);
     }
-    text_printf(out, "%lld wait\n", (long long)waiting);
+    text_printf(out, "%lld unsent\n", (long long)waiting);
     return OK;
 }
 
@@ -298,8 +298,8 @@ static enum err retry_mails(struct task *task, const struct accounts *accounts,
     if (e == OK && request->who != NULL && count == 0)
         return fail(task, ERR_INVALID,
                     mem_printf(task->mem,
-                               "no mail %s waits: it was sent, or given up; manus mail list "
-                               "shows those that wait",
+                               "mail %s is not waiting: it was sent or given up; `manus mail "
+                               "list` shows the unsent mails",
                                request->who));
     if (e == OK)
         text_printf(out, "retrying %u now\n", count);

@@ -48,11 +48,12 @@ static void print_top(const struct app *app, struct text *out)
                     (long long)json_integer_value(json_object_get(talker, "refused")),
                     json_string_value(json_object_get(talker, "key")));
     if (i == 0)
-        text_add(out, "nobody is counted\n");
+        text_add(out, "no requests are counted yet\n");
     else
-        text_add(out,
-                 "show and reset take these keys. Behind :email: and :login: stands a hash, or "
-                 "the address itself; manus admin show tells whose id stands behind :user:\n");
+        text_add(
+            out,
+            "show and reset take these keys. The part after :email: and :login: is a hash or the "
+            "address; `manus admin show ID` tells whose id the part after :user: is.\n");
 }
 
 /* Whether a route counts by keys of that kind; NULL: failed logins. */
@@ -166,7 +167,7 @@ static enum err show(struct task *task, const struct app *app, const struct rout
     if (limits->rule.count == 0)
         text_add(out, "unlimited\n");
     for (unsigned i = 0; i < limits->rule.count; i++)
-        text_printf(out, "%s: %u left, the next comes back in %lld s\n",
+        text_printf(out, "%s: %u left, one more in %lld s\n",
                     rule_window_text(out->mem, &wide.windows[i]), verdict.remaining[i],
                     (long long)limits_seconds_up(verdict.reset_us[i]));
     return OK;
@@ -179,7 +180,7 @@ static enum err reset(struct task *task, const struct app *app, const struct lim
     enum err e = limiter_reset(task, app->limiter, key, &found);
 
     if (e == OK)
-        text_add(out, found ? "reset\n" : "nothing counts\n");
+        text_add(out, found ? "reset\n" : "no requests are counted for this key\n");
     return e;
 }
 
@@ -213,7 +214,8 @@ static void tell_not_banned(const struct app *app, const char *what, const struc
         if (!ban_holds(ban, clock_wall_ms()) || ban->network.bits >= network->bits ||
             !network_has(&ban->network, &network->address))
             continue;
-        text_printf(out, "; it stands inside the banned %s", ban_text(out->mem, &ban->network));
+        text_printf(out, "; it is part of the banned network %s",
+                    ban_text(out->mem, &ban->network));
         break;
     }
     text_char(out, '\n');
@@ -242,7 +244,7 @@ static enum err ban(struct task *task, const struct app *app, const struct limit
     if (e == OK && lifts && !was)
         tell_not_banned(app, command->what, &network, out);
     else if (e == OK && lifts)
-        text_printf(out, "%s is banned no longer\n", command->what);
+        text_printf(out, "%s is no longer banned\n", command->what);
     else if (e == OK)
         text_printf(out, "%s is banned until %s\n", command->what, until);
     return e;

@@ -101,7 +101,7 @@ static enum err end(struct task *task, struct catchup *c)
 {
     c->since_s = 0;
     if (c->found > 0)
-        log_info(task, "events that no delivery had brought were found", LOG_I("events", c->found));
+        log_info(task, "missed events were found at Stripe", LOG_I("events", c->found));
     return store_mark_set(task, c->billing->store, mark_name, c->newest_s * 1000);
 }
 
@@ -131,7 +131,7 @@ static enum err look(struct task *task, struct catchup *c)
         return e;
     data = json_object_get(call.reply, "data");
     if (!json_is_array(data))
-        return fail(task, ERR_STRIPE_DOWN, "Stripe's answer is no page of events");
+        return fail(task, ERR_STRIPE_DOWN, "Stripe's answer is not a page of events");
     last = stripe_text(json_array_get(data, json_array_size(data) - 1), "id");
     e = put_page(task, c, data, call.date_s != 0 ? call.date_s : clock_wall_ms() / 1000);
     if (e != OK)

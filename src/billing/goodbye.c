@@ -110,7 +110,7 @@ enum err goodbye_say(struct task *task, struct billing *billing, const char *cus
         return e;
     if (!has_others)
         return remove_customer(task, billing, customer_id, user_id);
-    log_info(task, "a customer stays at Stripe: something else runs for them",
+    log_info(task, "a customer was kept at Stripe: they pay for something else there",
              LOG_S("customer", customer_id));
     return page_close_all(task, billing, customer_id);
 }

@@ -104,7 +104,7 @@ static void go_on_stopping(struct control *c)
         return;
     }
     if (!c->aborted && since >= settings->shutdown_timeout * 1000) {
-        log_warning(NULL, "the time to stop is over: closing the remaining connections",
+        log_warning(NULL, "SHUTDOWN_TIMEOUT_SECONDS is over: closing the remaining connections",
                     LOG_I("connections", left));
         c->aborted = true;
         server_abort(server);
@@ -140,7 +140,7 @@ static void retire(struct control *c, const struct settings *old)
 static void log_report(const struct settings_report *report)
 {
     for (size_t i = 0; i < report->warning_count; i++)
-        log_warning(NULL, "setting", LOG_S("detail", report->warnings[i]));
+        log_warning(NULL, "check a setting", LOG_S("detail", report->warnings[i]));
     for (size_t i = 0; i < report->problem_count; i++)
         log_error(NULL, "a setting is wrong", LOG_S("detail", report->problems[i]));
 }

@@ -57,7 +57,7 @@ static int replay(struct memory_limiter *limiter, const struct rule *rule, FILE 
         int64_t at_us;
 
         if (!read_time(line, &at_us)) {
-            fprintf(stderr, "manus limits: line %u is no time in seconds\n",
+            fprintf(stderr, "manus limits: line %u is not a time in seconds\n",
                     admitted + refused + 1);
             return EX_DATAERR;
         }
@@ -101,7 +101,7 @@ static int try_rule(const char *text, const char *path)
     return status;
 }
 
-/* "30m": in seconds, as text in `mem`; NULL if it is no time of a year at most. */
+/* "30m": in seconds, as text in `mem`; NULL if it must be a time of at most a year. */
 static const char *read_duration(void *mem, const char *text)
 {
     struct rule rule;
@@ -126,7 +126,7 @@ static int ban(const struct arguments *arguments, const char *network)
 
     if (seconds != NULL)
         return ask_server(arguments, "ban", network, seconds);
-    fputs("manus limits: --for is no time of a year at most; give such as 30m, 1h or 7d\n", stderr);
+    fputs("manus limits: --for must be a time of at most a year, such as 30m, 1h or 7d\n", stderr);
     return EX_USAGE;
 }
 

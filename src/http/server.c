@@ -78,11 +78,11 @@ static const char *explain_bind(void *mem, int wrong, const struct addrinfo *to,
         return mem_printf(mem, "port %u is in use on %s%s%s by %s: stop it, or set PORT to another",
                           port, text, of, of_host, holder == NULL ? "another program" : holder);
     case EACCES:
-        return mem_printf(mem, "port %u may not be opened by this user: set PORT to 1024 or more",
+        return mem_printf(mem, "port %u cannot be opened by this user: set PORT to 1024 or more",
                           port);
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
-        return mem_printf(mem, "%s%s%s is no address of this machine: mend HOST", text, of,
+        return mem_printf(mem, "%s%s%s is not an address of this machine: correct HOST", text, of,
                           of_host);
     default:
         return mem_printf(mem, "cannot listen on %s port %u: %s: correct HOST and PORT", host, port,
@@ -183,8 +183,9 @@ struct listeners *listeners_inherit(void *mem, const int *fds, unsigned count, u
             socklen_t size = sizeof on;
 
             if (getsockopt(fds[a], SOL_SOCKET, SO_ACCEPTCONN, &on, &size) != 0 || !on) {
-                *ret_why = "a socket in LISTEN_FDS is no listening socket: use ListenStream= and "
-                           "Accept=no";
+                *ret_why =
+                    "a socket in LISTEN_FDS is not a listening socket: use ListenStream= and "
+                    "Accept=no";
                 return NULL;
             }
             if (getsockopt(fds[a], SOL_SOCKET, SO_DOMAIN, &on, &size) != 0 ||

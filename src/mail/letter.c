@@ -210,10 +210,12 @@ const char *letter_verify(void *mem, const struct settings *settings, const char
         .opening = words_letter_verify_by_code(language),
         .link = link,
         .code = code,
-        .closing = words_letter_verify_closing(mem, language, .minutes = minutes, .hours = hours),
+        .closing = words_letter_verify_closing_by_code(mem, language, .minutes = minutes),
     };
 
     if (link != NULL) {
+        letter.closing = words_letter_verify_closing(mem, language, .minutes = minutes,
+                                                     .hours = hours);
         letter.opening = words_letter_verify_by_link(language);
         letter.before_code = words_letter_verify_or_by_code(language);
     }
@@ -262,9 +264,10 @@ const char *letter_given_up(void *mem, const struct settings *settings, const ch
 {
     struct template_letter letter = {
         .opening = mem_printf(
-            mem, "An event of Stripe's could not be applied, and waits for you:\n\n%s\n%s (%s)",
+            mem,
+            "manus could not apply an event from Stripe. It needs your decision:\n\n%s\n%s (%s)",
             why, event_id, type),
-        .closing = "Set right what it says, then run: manus billing inbox replay dead",
+        .closing = "Fix the cause, then run: manus billing inbox replay dead",
     };
 
     return compose(mem, settings, to, LANGUAGE_ENGLISH, "Billing needs a decision", &letter);

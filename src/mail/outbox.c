@@ -72,11 +72,12 @@ static const char *write_file(struct task *task, const struct settings *settings
         return "the folder of mails cannot be made";
     if (!file_replace(path, content.s, content.len))
         return "the file of a mail cannot be written";
-    log_info(task,
-             letter_has_server(settings)
-                 ? "a mail from when no mail server was configured was written to a file"
-                 : "no mail server is configured: a mail was written to a file",
-             LOG_S("path", path), LOG_S("link", is_private ? link_in(task, mail) : NULL));
+    log_info(
+        task,
+        letter_has_server(settings)
+            ? "a mail was written to a file, because no mail server was configured when it was made"
+            : "no mail server is configured: a mail was written to a file",
+        LOG_S("path", path), LOG_S("link", is_private ? link_in(task, mail) : NULL));
     return NULL;
 }
 

@@ -12,7 +12,7 @@ static const struct mend {
     {"redis", "The user lacks",
      "give REDIS_USERNAME the permissions that docs/rate-limits.md lists"},
     {"redis", "TLS", "correct REDIS_TLS or SSL_CERT_FILE"},
-    {"redis", "Is no Redis", "correct REDIS_HOST and REDIS_PORT"},
+    {"redis", "Is not Redis", "correct REDIS_HOST and REDIS_PORT"},
     {"redis", "Host not found", "correct REDIS_HOST"},
     {"redis", "Has no such database", "correct REDIS_DB"},
     {"redis", "No sentinel", "correct REDIS_SENTINELS and REDIS_SENTINEL_MASTER"},

@@ -269,7 +269,7 @@ static redisReply *command(redisContext *context, unsigned count, const char **w
 const char *redis_silence_text(const redisContext *context)
 {
     if (context->err == REDIS_ERR_PROTOCOL)
-        return "Is no Redis: its answer makes no sense";
+        return "Is not Redis: its answer makes no sense";
     return context->err == REDIS_ERR_IO ? "No answer in time" : "Connection lost";
 }
 

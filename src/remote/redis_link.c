@@ -318,7 +318,7 @@ static void on_disconnected(const redisAsyncContext *context, int status)
         return;
     link->context = NULL;
     if (status != REDIS_OK || link->state != STATE_CLOSED)
-        go_down(link, nonsense ? "Is no Redis: its answer makes no sense" : "Connection lost");
+        go_down(link, nonsense ? "Is not Redis: its answer makes no sense" : "Connection lost");
 }
 
 static void expect_ok(void *arg, const redisReply *reply)

@@ -31,7 +31,7 @@ def test_what_is_asked_wrongly_is_told(tmp_path, words, status, text):
 def test_times_that_are_none_are_told_by_their_line(tmp_path):
     for bad in ("x", "1 2", "nan", "1e300", "", "--"):
         done = limits(tmp_path, "test", "2/10s", input=f"1\n{bad}\n")
-        assert done.returncode == 65 and "line 2 is no time" in done.stderr
+        assert done.returncode == 65 and "line 2 is not a time" in done.stderr
 
 
 def test_a_count_is_shown_and_reset(start):
@@ -40,12 +40,12 @@ def test_a_count_is_shown_and_reset(start):
     assert [get() for _ in range(4)] == [200] * 3 + [429]
     at = {"DATA_DIR": manus.settings["DATA_DIR"]}
     shown = limits(manus.folder, "show", "health:ip:192.0.2.1", **at).stdout
-    assert shown.startswith("3 per minute: 0 left, the next comes back in ") and "\n5 per hour: 2 left" in shown
+    assert shown.startswith("3 per minute: 0 left, one more in ") and "\n5 per hour: 2 left" in shown
     assert limits(manus.folder, "show", "health:ip:192.0.2.2", **at).stdout == \
-        "3 per minute: 3 left, the next comes back in 0 s\n5 per hour: 5 left, the next comes back in 0 s\n"
+        "3 per minute: 3 left, one more in 0 s\n5 per hour: 5 left, one more in 0 s\n"
     assert limits(manus.folder, "reset", "health:ip:192.0.2.1", **at).stdout == "reset\n"
     assert get() == 200
-    assert limits(manus.folder, "reset", "health:ip:192.0.2.9", **at).stdout == "nothing counts\n"
+    assert limits(manus.folder, "reset", "health:ip:192.0.2.9", **at).stdout == "no requests are counted for this key\n"
     for key in ("nothing:ip:1.2.3.4", "health", ""):
         assert limits(manus.folder, "show", key, **at).returncode in (0, 65)
     manus.wait_for_log(lambda line: line["msg"] == "administration" and line.get("action") == "reset")

@@ -30,7 +30,7 @@ def test_waiting_mails_are_listed_without_what_they_say_and_retried(manus):
     listed = mail(manus, "list")
     assert listed.returncode == 0, listed.stderr
     first, second, total = listed.stdout.splitlines()
-    assert total == "2 wait"
+    assert total == "2 unsent"
     for line, name in ((first, "ann"), (second, "bob")):
         assert re.fullmatch(rf"\d+  accepted \S+Z  attempts \d  next \S+Z  to {name}@example\.com  the mail server does not accept connections|.*", line)
     assert not re.search(r"\b\d{6}\b", listed.stdout)
@@ -40,8 +40,8 @@ def test_waiting_mails_are_listed_without_what_they_say_and_retried(manus):
 
 
 def test_a_mail_that_is_no_number_and_an_action_that_is_none_are_refused(manus):
-    for words, text in ((("retry", "x"), "no mail x waits"), (("retry", "0"), "no mail 0 waits"), (("burn",), "there is no such action"),
-                        (("retry", "99"), "no mail 99 waits"),
+    for words, text in ((("retry", "x"), "mail x is not waiting"), (("retry", "0"), "mail 0 is not waiting"), (("burn",), "there is no such action"),
+                        (("retry", "99"), "mail 99 is not waiting"),
                         (("promote", "ann@example.com"), "there is no such action")):
         done = mail(manus, *words)
         assert done.returncode == 65 and text in done.stderr
@@ -59,5 +59,5 @@ def test_a_mail_that_was_composed_as_a_file_goes_to_nobody_once_there_is_a_serve
     manus.settings.update(UNREACHABLE, EMAIL_PORT=free_port())
     manus.start()
     assert mail(manus, "retry").returncode == 0
-    path = manus.wait_for_log(lambda line: line["msg"].startswith("a mail from when no mail server was configured"), 15)["path"]
+    path = manus.wait_for_log(lambda line: "no mail server was configured when it was made" in line["msg"], 15)["path"]
     assert "8bit" in open(path).read()

@@ -77,7 +77,7 @@ def test_a_banned_network_is_refused_everywhere_until_it_is_lifted_also_after_a_
     assert get(manus, "198.51.100.7").status_code == 429
     listed = limits(manus, "bans").stdout
     assert "198.51.100.0/24 until" in listed and "2001:db8::/32 until" in listed
-    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is banned no longer\n"
+    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is no longer banned\n"
     assert get(manus, "198.51.100.7").status_code == 200
     assert limits(manus, "unban", "2001:db8::/32").returncode == 0
     assert limits(manus, "bans").stdout == "nobody is banned\n"
@@ -99,10 +99,10 @@ def test_bans_of_an_older_file_hold_and_what_is_not_banned_is_told(manus):
     (manus.folder / "data" / "bans").write_text(f"198.51.100.0/24 {int(time.time() + 600) * 1000}\nnonsense\n192.0.2.0/24 x\n")
     manus.start()
     assert get(manus, "198.51.100.7").status_code == 429
-    assert limits(manus, "unban", "198.51.100.7").stdout == "198.51.100.7 is not banned; it stands inside the banned 198.51.100.0/24\n"
+    assert limits(manus, "unban", "198.51.100.7").stdout == "198.51.100.7 is not banned; it is part of the banned network 198.51.100.0/24\n"
     assert limits(manus, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is not banned\n"
     assert get(manus, "198.51.100.7").status_code == 429
-    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is banned no longer\n"
+    assert limits(manus, "unban", "198.51.100.0/24").stdout == "198.51.100.0/24 is no longer banned\n"
     assert manus.stop() == 0
     manus.start()
     assert get(manus, "198.51.100.7").status_code == 200
@@ -118,7 +118,7 @@ def test_a_thousand_networks_are_banned_at_most_and_as_many_remembered(manus):
     full = limits(manus, "ban", "198.51.100.0/24")
     assert full.returncode == 65 and "1000 bans" in full.stderr
     assert limits(manus, "ban", "192.0.2.0/24", "--for", "2h").returncode == 0
-    assert limits(manus, "unban", "10.1.0.0").stdout == "10.1.0.0 is banned no longer\n"
+    assert limits(manus, "unban", "10.1.0.0").stdout == "10.1.0.0 is no longer banned\n"
     assert get(manus, "10.1.0.0").status_code == 200 and get(manus, "10.1.0.1").status_code == 429
     kept = bans.read_text().splitlines()
     assert len(kept) == 1999 and not any(line.startswith("10.2.3.249 ") for line in kept), "the earliest is forgotten"

@@ -47,13 +47,16 @@ static void a_letter_has_the_paragraphs_that_it_needs(void **state)
     const char *bought = letter_trial_ends(*state, &to_files, "ann@example.com", LANGUAGE_ENGLISH,
                                            "https://a.example/b", 0, true);
 
-    assert_non_null(strstr(with_link,
-                           "\r\n\r\nTo confirm that this address is yours, open this "
-                           "link:\r\n\r\nhttps://a.example/v#t\r\n\r\nOr enter this "
-                           "code\r\n\r\n123456\r\n\r\nThe code is good for 10 minutes, a "
-                           "link for 24 hours, and either for one use. "));
-    assert_non_null(strstr(without, "\r\n\r\nTo confirm that this address is yours, enter this "
-                                    "code\r\n\r\n123456\r\n\r\nThe code is good"));
+    assert_non_null(strstr(
+        with_link, "\r\n\r\nTo confirm that this address is yours, open this "
+                   "link:\r\n\r\nhttps://a.example/v#t\r\n\r\nOr enter this "
+                   "code\r\n\r\n123456\r\n\r\nThe link expires after 24 hours, the code after "
+                   "10 minutes. Each works once. "));
+    assert_non_null(strstr(without,
+                           "\r\n\r\nTo confirm that this address is yours, enter this "
+                           "code\r\n\r\n123456\r\n\r\nThe code works once and expires after 10 "
+                           "minutes. "));
+    assert_null(strstr(without, "link"));
     assert_null(strstr(without, "<a "));
     assert_non_null(strstr(bought, "on this page:\r\n\r\nhttps://a.example/b\r\n--"));
 }

@@ -110,13 +110,15 @@ static void of_a_hosts_addresses_those_are_bound_that_can_be(void **state)
 
     assert_non_null(l);
     assert_int_equal(l->addresses, 1);
-    assert_non_null(strstr(l->left_out, "198.51.100.1 of localhost is no address of this machine"));
-    assert_non_null(strstr(l->left_out, "198.51.100.2 of localhost is no address of this machine"));
+    assert_non_null(
+        strstr(l->left_out, "198.51.100.1 of localhost is not an address of this machine"));
+    assert_non_null(
+        strstr(l->left_out, "198.51.100.2 of localhost is not an address of this machine"));
     for (int i = 0; i < 2; i++)
         assert_int_equal(close(l->fds[i]), 0);
 
     assert_null(bind_to(*state, none, &why));
-    assert_non_null(strstr(why, "is no address of this machine: mend HOST"));
+    assert_non_null(strstr(why, "is not an address of this machine: correct HOST"));
 
     l = bind_to(*state, all, &why);
     assert_non_null(l);
