@@ -498,7 +498,7 @@ static enum err keep_unreadable(struct task *task, struct inbox *inbox, const ch
     uint8_t digest[CRYPTO_HASH_BYTES];
     struct event event = {.type = "unreadable",
                           .state = EVENT_DEAD,
-                          .error = "it is no event of Stripe's",
+                          .error = "it is not an event from Stripe",
                           .reason = REASON_UNREADABLE,
                           .received_ms = clock_wall_ms()};
     struct event_kept kept;

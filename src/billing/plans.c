@@ -323,7 +323,7 @@ const struct plans *plans_parse(void *mem, const struct settings *settings, cons
 
     *ret_problems = (struct texts){0};
     if (document == NULL)
-        problem(&l, "is no JSON (byte %zu: %s)", wrong.offset, wrong.text);
+        problem(&l, "is not JSON (byte %zu: %s)", wrong.offset, wrong.text);
     else
         read_document(&l, document);
     return ret_problems->count == 0 ? l.plans : NULL;

@@ -174,7 +174,9 @@ static bool check_stripe(const struct settings *settings)
     int64_t started_ms = clock_mono_ms();
 
     if (!stripe_is_configured(settings) && settings->stripe_secret != NULL) {
-        puts("stripe     STRIPE_SECRET_KEY is no secret key (sk_…, rk_…): nothing is billed");
+        puts("stripe     STRIPE_SECRET_KEY is not a secret key (sk_… or rk_…), so nothing is "
+             "billed: copy "
+             "one from Stripe's dashboard");
         return false;
     }
     if (!stripe_is_configured(settings))
@@ -204,6 +206,8 @@ int command_check(const struct arguments *arguments)
     good = check_stripe(settings) && good;
     good = check_mail(mem, settings) && good;
     good = check_places(mem, settings) && good;
-    puts(good ? "all is well" : "something is wrong: see above");
+    puts(!good                         ? "some checks failed: the lines above say how to fix them"
+         : settings->warning_count > 0 ? "all checks passed, but see the warnings above"
+                                       : "all is well");
     return good ? EX_OK : EX_UNAVAILABLE;
 }

@@ -74,7 +74,7 @@ static const char *read_assignment(void *mem, const char *at, const char *end,
         at = skip_blanks(at + 6, end);
     name_end = skip_name(at, end);
     if (name_end == at || isdigit((unsigned char)*at))
-        return "this is no assignment; write NAME=value, or put # in front of a comment";
+        return "this line is not an assignment; write NAME=value, or put # in front of a comment";
     line->name = mem_copy(mem, at, (size_t)(name_end - at));
     at = skip_blanks(name_end, end);
     if (at == end || *at != '=')
@@ -108,6 +108,12 @@ void dotenv_read(void *mem, const char *text, size_t len,
 
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         at += 3;
+    /* As some editors save a text by themselves: every line would be wrong. */
+    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
+        each(context,
+             &(struct dotenv_line){.number = 1, .problem = "the file is UTF-16; save it as UTF-8"});
+        return;
+    }
     for (unsigned number = 1; at < end; number++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         const char *next = stop == NULL ? end : stop + 1;

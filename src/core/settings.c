@@ -2,6 +2,7 @@
 
 #include "core/crypto.h"
 #include "core/settings_check.h"
+#include "core/settings_doubt.h"
 #include "core/settings_parts.h"
 #include "core/text.h"
 
@@ -148,6 +149,16 @@ static void load_row(struct loading *l, size_t index)
         crypto_wipe((char *)value, strlen(value));
 }
 
+static void tell_doubt(void *context, bool is_problem, const char *text)
+{
+    struct loading *l = context;
+
+    if (is_problem)
+        problem(l, "%s", text);
+    else
+        warning(l, "%s", text);
+}
+
 static void derive_keys(void *mem, struct settings *s)
 {
     assert(s->jwt_secret != NULL);
@@ -170,11 +181,13 @@ struct settings *settings_load(void *mem, const struct settings_input *input,
         load_row(&l, i);
     settings_place_paths(&l);
     settings_check_together(&l);
+    settings_doubt(mem, l.settings, tell_doubt, &l);
     settings_warn_of_unknown(&l);
     settings_wipe_given(&l);
     if (report->problem_count > 0)
         return NULL;
     derive_keys(mem, l.settings);
+    l.settings->warning_count = report->warning_count;
     return l.settings;
 }
 

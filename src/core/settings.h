@@ -92,6 +92,8 @@ struct settings {
         const char *name, *value, *origin;
     } *limit_overrides;
     size_t limit_override_count;
+
+    size_t warning_count; /* of the report */
 };
 
 struct setting_row {

@@ -46,7 +46,7 @@ const char *check_host(const char *value)
 
     if (address_parse(value, strlen(value), &address) || is_host_name(value, strlen(value)))
         return NULL;
-    return "is no host name and no IP address; give one of them alone, without scheme or port";
+    return "is neither a host name nor an IP address; give one alone, without scheme or port";
 }
 
 static const char *after_authority(const char *at);
@@ -58,7 +58,7 @@ const char *check_host_port(const char *value)
     if (end != NULL && *end == '\0' && strrchr(value, ':') != NULL &&
         value[strlen(value) - 1] != ']')
         return NULL;
-    return "is no HOST:PORT; give such as redis-1.example.com:26379";
+    return "is not HOST:PORT; write it like redis-1.example.com:26379";
 }
 
 /* RFC 3986 section 3.2.1, which leaves no doubt where the host begins. */
@@ -91,9 +91,9 @@ const char *check_redis_url(const char *value)
         end += 1 + (strspn(end + 1, "0123456789") > 5 ? 0 : strspn(end + 1, "0123456789"));
     if (end != NULL && *end == '\0')
         return NULL;
-    return "is no address of Redis; give redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// "
-           "for "
-           "TLS, with what is special in USER and PASSWORD percent-encoded";
+    return "is not a Redis URL; write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for "
+           "TLS, "
+           "and percent-encode special characters in USER and PASSWORD";
 }
 
 static const char *after_scheme(const char *url)
@@ -142,7 +142,7 @@ const char *check_url(const char *value)
     at = at == NULL ? NULL : after_authority(at);
     if (at != NULL && (*at == '\0' || *at == '/') && !has_odd_bytes(value))
         return NULL;
-    return "is no web address; give one such as https://example.com/path";
+    return "is not a web address; write it like https://example.com/path";
 }
 
 size_t origin_length(const char *url)
@@ -174,8 +174,8 @@ const char *check_origin(const char *value)
     const char *at = host == NULL ? NULL : after_authority(host);
 
     if (at == NULL || *at != '\0')
-        return "is no origin; give scheme, host and port only, such as https://app.example.com "
-               "(no path, no closing slash, no *)";
+        return "is not an origin; give scheme, host and port only, such as https://app.example.com "
+               "(no path, no trailing slash, no *)";
     for (; *value != '\0'; value++) {
         if (isupper((unsigned char)*value))
             return "has capital letters, which no browser sends; write it in lower case";
@@ -201,18 +201,16 @@ const char *check_sender(const char *value)
         address = mem_copy(mem, open + 1, strlen(open + 1) - 1);
     return email_normalise(mem, address) != NULL && !unicode_has_control(value)
                ? NULL
-               : "is no sender; give ann@example.com, or Ann Lee <ann@example.com>";
+               : "is not a sender; write it like ann@example.com, or Ann Lee <ann@example.com>";
 }
 
 const char *check_token(const char *value)
 {
     if (strlen(value) < MIN_TOKEN)
-        return "is shorter than 32 characters; give as many random ones, such as `openssl rand "
-               "-hex "
-               "32` prints";
+        return "is shorter than 32 characters; give at least 32 random ones: openssl rand -hex 32";
     for (; *value != '\0'; value++) {
         if (*value <= ' ' || *value > '~')
-            return "has characters that no header holds; give letters and digits";
+            return "has characters that a header cannot hold; use letters and digits";
     }
     return NULL;
 }
@@ -230,16 +228,70 @@ const char *check_email(const char *value)
 
     return email_normalise(mem, value) != NULL
                ? NULL
-               : "is no e-mail address; give one such as ann@example.com";
+               : "is not an e-mail address; write it like ann@example.com";
+}
+
+const char *check_path(const char *value)
+{
+    return *value != '~' ? NULL
+                         : "begins with ~, which only a shell replaces; write the whole path";
+}
+
+/* Shows nothing, wherever it stands. */
+static bool is_zero_width(const char *at)
+{
+    static const char *const signs[] = {"\u00ad", "\u200b", "\u2060", "\ufeff"};
+
+    for (size_t i = 0; i < count_of(signs); i++) {
+        if (strncmp(at, signs[i], strlen(signs[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Blanks other than those of ASCII, which quotes may hold on purpose. */
+static bool is_odd_blank(const char *at)
+{
+    static const char *const blanks[] = {"\u00a0", "\u1680", "\u202f", "\u205f", "\u3000"};
+
+    for (size_t i = 0; i < count_of(blanks); i++) {
+        if (strncmp(at, blanks[i], strlen(blanks[i])) == 0)
+            return true;
+    }
+    /* U+2000 to U+200A */
+    return strncmp(at, "\xe2\x80", 2) == 0 && (unsigned char)at[2] >= 0x80 &&
+           (unsigned char)at[2] <= 0x8a;
+}
+
+const char *check_visible(const char *value)
+{
+    bool is_hidden = is_odd_blank(value);
+    size_t len = strlen(value), width;
+
+    for (size_t at = 0; at < len; at += width) {
+        width = unicode_width(value + at, len - at);
+        if (width == 0)
+            break;
+        if (is_zero_width(value + at) || (at + width == len && is_odd_blank(value + at)))
+            is_hidden = true;
+    }
+    return is_hidden ? "has a character that cannot be seen, such as a no-break space; delete the "
+                       "value and type it"
+                     : NULL;
 }
 
 const char *check_price(const char *value)
 {
     size_t len = 0;
 
+    if (strncmp(value, "prod_", 5) == 0)
+        return "is the id of a product; give that of its price (price_...), from the product's "
+               "page "
+               "in Stripe's dashboard";
     while (isalnum((unsigned char)value[len]) || value[len] == '_')
         len++;
     return len > 0 && len <= 255 && value[len] == '\0'
                ? NULL
-               : "is no id of Stripe's; give one such as price_1Abc, from the price's page there";
+               : "is not a price id; copy one such as price_1Abc from the price's page in Stripe's "
+                 "dashboard";
 }

@@ -19,6 +19,11 @@ const char *check_mongodb_uri(const char *value);
 const char *check_sender(const char *value);
 const char *check_token(const char *value);
 const char *check_email(const char *value);
+const char *check_path(const char *value);
+
+/* Of any value: what nobody sees, such as the no-break space that comes along from a web page.
+ * `value` is valid UTF-8. */
+const char *check_visible(const char *value);
 
 /* An identifier as Stripe makes them. */
 const char *check_price(const char *value);

@@ -16,7 +16,8 @@ struct loading {
     } *given;
     size_t count;
     const char *file;
-    const char *folder; /* the file's; NULL: there is none */
+    const char *folder;          /* the file's; NULL: there is none */
+    size_t lines[SETTING_COUNT]; /* which of the given the file set last, from 1; 0: none */
 };
 
 void settings_add_line(void *mem, const char ***lines, size_t *count, const char *line);

@@ -42,6 +42,20 @@ static void warn_of_line(struct loading *l, const struct dotenv_line *line)
                 l->file, line->number, line->name);
 }
 
+/* The last line counts, and whoever corrects another one wonders. */
+static void warn_if_set_again(struct loading *l, const struct dotenv_line *line)
+{
+    const struct setting_row *row = setting_row_of(line->name);
+    size_t *last = row == NULL ? NULL : &l->lines[row - setting_rows];
+
+    if (last == NULL)
+        return;
+    if (*last != 0 && strcmp(l->given[*last - 1].value, line->value) != 0)
+        warning(l, "%s line %u: %s is set again, so %s has no effect; remove one of the two",
+                l->file, line->number, line->name, l->given[*last - 1].origin);
+    *last = l->count + 1;
+}
+
 static void give_line(void *context, const struct dotenv_line *line)
 {
     struct loading *l = context;
@@ -51,6 +65,7 @@ static void give_line(void *context, const struct dotenv_line *line)
         return;
     }
     warn_of_line(l, line);
+    warn_if_set_again(l, line);
     give(l, line->name, line->value, mem_printf(l->mem, "%s line %u", l->file, line->number));
 }
 
@@ -101,7 +116,7 @@ void settings_give_file(struct loading *l, const char *path)
     bytes = settings_read_file(l->mem, l->file, FILE_BYTES, &len);
     if (bytes == NULL) {
         if (path != NULL || errno != ENOENT)
-            problem(l, "%s: cannot be read (%s); mend the file, or the name after --env-file",
+            problem(l, "%s: cannot be read (%s); correct the file, or the name after --env-file",
                     l->file, strerror(errno));
         return;
     }
@@ -151,8 +166,9 @@ const char *settings_read_secret(struct loading *l, const struct setting_row *ro
     char *bytes = settings_read_file(l->mem, path, SECRET_FILE_BYTES, &len);
 
     if (bytes == NULL) {
-        problem(l, "%s_FILE: %s cannot be read (%s); mend the path or the file's rights", row->name,
-                settings_shown(l->mem, path), strerror(errno));
+        problem(l,
+                "%s_FILE: %s cannot be read (%s); correct the path, or the permissions of the file",
+                row->name, settings_shown(l->mem, path), strerror(errno));
         return NULL;
     }
     if (len > 0 && bytes[len - 1] == '\n')
@@ -162,7 +178,7 @@ const char *settings_read_secret(struct loading *l, const struct setting_row *ro
     if (strlen(bytes) == len && len > 0)
         return bytes;
     if (len == 0 && is_device(path))
-        problem(l, "%s_FILE: %s is no file; name the file that holds the secret", row->name,
+        problem(l, "%s_FILE: %s is not a file; name the file that holds the secret", row->name,
                 settings_shown(l->mem, path));
     else
         problem(l, "%s_FILE: %s %s; write the secret into it as text", row->name,

@@ -213,7 +213,7 @@ static bool parse_networks(struct loading *l, const struct setting_row *row, con
     for (size_t i = 0; i < items.count; i++) {
         if (!network_parse(items.of[i], &out->of[out->count++])) {
             problem(l,
-                    "%s: %s is no network; give one such as 10.0.0.0/8 (host bits zero) or an "
+                    "%s: %s is not a network; give one such as 10.0.0.0/8 (host bits zero) or an "
                     "address",
                     row->name, settings_shown(l->mem, items.of[i]));
             fine = false;

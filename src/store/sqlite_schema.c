@@ -296,13 +296,38 @@ static enum err take_step(struct task *task, struct sqlite_db *db, int step)
     return e;
 }
 
+/* Tables, and how many of them are ours: a store is made with all of its first step, or not. */
+static enum err count_tables(struct task *task, struct sqlite_db *db, int *ret_all, int *ret_ours)
+{
+    static const char sql[] = "SELECT count(*), total(name IN ('sessions', 'touched', 'audit')) "
+                              "FROM sqlite_master WHERE type = 'table'";
+    sqlite3_stmt *statement = NULL;
+    enum err e = OK;
+
+    if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW) {
+        e = sqlite_db_fail(task, db);
+    } else {
+        *ret_all = sqlite3_column_int(statement, 0);
+        *ret_ours = sqlite3_column_int(statement, 1);
+    }
+    sqlite3_finalize(statement);
+    return e;
+}
+
 enum err sqlite_schema_accept(struct task *task, struct sqlite_db *db)
 {
-    int version = 0;
+    int version = 0, tables = 0, ours = 0;
     enum err e = sqlite_schema_read(task, db, &version);
 
+    if (e == OK)
+        e = count_tables(task, db, &tables, &ours);
     if (e != OK)
         return e;
+    if (tables > 0 && (version == 0 || ours == 0))
+        return fail(task, ERR_STORE,
+                    "it is a database of another program: move it away, or set DATA_DIR to "
+                    "another folder");
     if (version < 0)
         return fail(task, ERR_STORE,
                     mem_printf(task->mem,

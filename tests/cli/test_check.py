@@ -23,7 +23,7 @@ def check(folder, **settings):
 
 def wrong(done, part, *said):
     """The line of the part that is at fault."""
-    assert done.returncode == 69 and "all is well" not in done.stdout and "something is wrong" in done.stdout, done
+    assert done.returncode == 69 and "all is well" not in done.stdout and "some checks failed" in done.stdout, done
     (line,) = re.findall(rf"^{part} +(.+)$", done.stdout, re.M)
     for words in said:
         assert words in line, line
@@ -59,7 +59,7 @@ def test_a_port_that_systemd_holds_for_the_socket_is_no_fault(tmp_path):
         holder.communicate()
 
 
-@pytest.mark.parametrize("host, said", [("192.0.2.1", "is no address of this machine: mend HOST"), ("no-such-host.invalid", "HOST no-such-host.invalid is not known")])
+@pytest.mark.parametrize("host, said", [("192.0.2.1", "is not an address of this machine: correct HOST"), ("no-such-host.invalid", "HOST no-such-host.invalid is not known")])
 def test_a_wrong_host(tmp_path, host, said):
     line = wrong(check(tmp_path, HOST=host), "listen", said)
     assert refused(tmp_path, HOST=host) in line
@@ -137,7 +137,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 def test_a_key_of_stripe_that_is_none(tmp_path):
     done = check(tmp_path, STRIPE_SECRET_KEY="pk_test_public")
-    wrong(done, "stripe", "is no secret key", "nothing is billed")
+    wrong(done, "stripe", "is not a secret key", "nothing is billed", "copy one from Stripe's dashboard")
     assert "STRIPE_SECRET_KEY: begins neither with sk_ nor with rk_" in done.stderr and "pk_test" not in done.stdout + done.stderr
 
 
@@ -196,7 +196,7 @@ def test_a_wrong_redis(tmp_path):
     port = free_port()
     wrong(check(tmp_path, REDIS_HOST="127.0.0.1", REDIS_PORT=port), "redis", f"127.0.0.1:{port}: Cannot connect (", "start it, or correct REDIS_HOST and REDIS_PORT")
     with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        wrong(check(tmp_path, REDIS_HOST="127.0.0.1", REDIS_PORT=port), "redis", "Is no Redis", "correct REDIS_HOST and REDIS_PORT")
+        wrong(check(tmp_path, REDIS_HOST="127.0.0.1", REDIS_PORT=port), "redis", "Is not Redis", "correct REDIS_HOST and REDIS_PORT")
     redis = Redis(tmp_path / "redis", "--requirepass", "a-good-password").start()
     try:
         for settings in ({}, {"REDIS_PASSWORD": "another"}):

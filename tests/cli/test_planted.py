@@ -134,9 +134,9 @@ FAULTS = {
     # of settings
     "a network with bits of a host": (of(TRUSTED_PROXIES="10.0.0.1/8"), "TRUSTED_PROXIES", "give one such as 10.0.0.0/8"),
     "an address without a scheme": (of(PUBLIC_URL="example.com"), "PUBLIC_URL", "give scheme, host and port only"),
-    "a sender that is none": (of(EMAIL_FROM="nobody", EMAIL_HOST="mail.example.com"), "EMAIL_FROM", "give ann@example.com"),
+    "a sender that is none": (of(EMAIL_FROM="nobody", EMAIL_HOST="mail.example.com"), "EMAIL_FROM", "write it like ann@example.com"),
     "a limit of a route that is none": (of(RATE_LIMIT_LOGIN="5/minute"), "RATE_LIMIT_LOGIN", "see `manus routes`"),
-    "plans that are no JSON": (broken_plans, "PLANS_FILE", "is no JSON (byte 1"),
+    "plans that are no JSON": (broken_plans, "PLANS_FILE", "is not JSON (byte 1"),
     # of the machine
     "a file in place of the outbox": (outbox_that_is_a_file, "outbox", "make DATA_DIR/outbox a folder"),
     "a folder in place of the socket": (folder_in_place_of("admin.sock"), "admin", "move"),

@@ -59,7 +59,7 @@ def test_a_template_that_nothing_filled_in_is_no_secret(tmp_path, name, value):
                                  "redis://u:pa%00ss@redis.example", "redis://u:p ss@redis.example", "redis://u:pass@", "redis://u:pass@/0", "redis://u:pa\\ss@redis.example", "redis:u:pass@redis.example", "redis://u:pass@a..b", "redis://u:pass@redis.example/99999999999999999999"])
 def test_an_address_of_redis_that_cannot_be_read_is_refused_and_no_piece_of_it_shown(tmp_path, url):
     (line,) = refused(tmp_path, **{**DEFAULTS, "REDIS_URL": url})
-    assert line.startswith("manus: REDIS_URL: is no address of Redis; ") and "ss@" not in line and "localhost" not in line
+    assert line.startswith("manus: REDIS_URL: is not a Redis URL; ") and "ss@" not in line and "localhost" not in line
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "redis://:pa%2Fss@localhost:6380/2", "redis://u%40:p%25%3A@[::1]:6380", "redis://u:p!$&'()*+,;=:-._~@localhost/0"])
@@ -254,7 +254,7 @@ def test_a_link_that_another_user_points_somewhere_is_no_folder_of_the_store(tmp
 
 def test_a_device_is_no_place_to_write_a_secret_into(tmp_path):
     lines = refused(tmp_path, JWT_SECRET_KEY_FILE="/dev/null")
-    assert any(line.startswith("manus: JWT_SECRET_KEY_FILE: ") and "no file" in line for line in lines) and "write the secret into it" not in "".join(lines)
+    assert any(line.startswith("manus: JWT_SECRET_KEY_FILE: ") and "is not a file" in line for line in lines) and "write the secret into it" not in "".join(lines)
 
 
 @pytest.mark.parametrize("name, value", [("REDIS_PORT", "tcp://10.0.0.7:6379"), ("EMAIL_PORT", "udp://10.0.0.7:25"), ("REDIS_PORT", "sctp://10.0.0.7:6379")])

@@ -425,7 +425,7 @@ def test_the_later_decision_about_a_network_holds(redis, instances):
         assert until(one) == until(two)
         assert waits(one) > 600000 if then == "7d" else waits(one) <= 60
     for server in (one, two):
-        assert limits(server, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is banned no longer\n"
+        assert limits(server, "unban", "192.0.2.0/24").stdout == "192.0.2.0/24 is no longer banned\n"
         assert limits(server, "ban", "192.0.2.0/24").returncode == 0
         time.sleep(1 * SLOW)
         assert get(one, VERSION, "192.0.2.5").status_code == get(two, VERSION, "192.0.2.5").status_code == 429
@@ -895,8 +895,8 @@ def test_tls_users_passwords_and_databases(instances, tmp_path):
 
 
 @pytest.mark.parametrize("name, value, text", [
-    ("REDIS_URL", "http://localhost", "is no address of Redis"), ("REDIS_URL", "redis://", "is no address of Redis"), ("REDIS_URL", "redis://h:1/x", "is no address"),
-    ("REDIS_URL", "", "blank"), ("REDIS_SENTINELS", "host", "is no HOST:PORT"), ("REDIS_TIMEOUT_MS", "1", "5"), ("RATE_LIMIT_FALLBACK", "maybe", "local"),
+    ("REDIS_URL", "http://localhost", "is not a Redis URL"), ("REDIS_URL", "redis://", "is not a Redis URL"), ("REDIS_URL", "redis://h:1/x", "is not a Redis URL"),
+    ("REDIS_URL", "", "blank"), ("REDIS_SENTINELS", "host", "is not HOST:PORT"), ("REDIS_TIMEOUT_MS", "1", "5"), ("RATE_LIMIT_FALLBACK", "maybe", "local"),
     ("RATE_LIMIT_HEALTH", "5/minute;maybe", "RATE_LIMIT_HEALTH")])
 def test_settings_that_are_wrong_are_told(tmp_path, name, value, text):
     done = run("serve", cwd=tmp_path, JWT_SECRET_KEY="kq3Vd8Zr1nW5xT7bLmY0cHf2GsJ9pQeA4uRi6oXv", **{name: value})
