@@ -409,3 +409,18 @@ bool doctor_examine(struct task *task, const struct settings *settings, const st
     check_clock(&d);
     return d.good;
 }
+
+const char *doctor_probe(void *mem, const struct settings *settings, int64_t timeout_ms)
+{
+    struct texts problems;
+    const struct plans *plans = plans_load(mem, settings, &problems);
+    const char *wrong = stripe_probe(settings, timeout_ms);
+
+    for (size_t i = 0; wrong == NULL && plans != NULL && i < plans->count; i++) {
+        const char *price = plan_price(&plans->of[i]);
+
+        if (price != NULL)
+            wrong = stripe_price_probe(mem, settings, price, timeout_ms);
+    }
+    return wrong;
+}

@@ -1,4 +1,5 @@
 #include "account/password.h"
+#include "billing/doctor.h"
 #include "cli/admin_socket.h"
 #include "cli/needs.h"
 #include "core/clock.h"
@@ -169,7 +170,7 @@ static bool check_redis(const struct redis_target *redis)
     return report("redis", redis_target_shown(redis), limit_probe(redis, PROBE_MS), started_ms);
 }
 
-static bool check_stripe(const struct settings *settings)
+static bool check_stripe(void *mem, const struct settings *settings)
 {
     int64_t started_ms = clock_mono_ms();
 
@@ -181,7 +182,7 @@ static bool check_stripe(const struct settings *settings)
     }
     if (!stripe_is_configured(settings))
         return report_absent("stripe");
-    return report("stripe", settings->stripe_api_base, stripe_probe(settings, PROBE_MS),
+    return report("stripe", settings->stripe_api_base, doctor_probe(mem, settings, PROBE_MS),
                   started_ms);
 }
 
@@ -203,7 +204,7 @@ int command_check(const struct arguments *arguments)
                                                               : "counted in memory");
     good = check_hash(mem, settings) && good;
     good = check_redis(needs.redis) && good;
-    good = check_stripe(settings) && good;
+    good = check_stripe(mem, settings) && good;
     good = check_mail(mem, settings) && good;
     good = check_places(mem, settings) && good;
     puts(!good                         ? "some checks failed: the lines above say how to fix them"

@@ -155,7 +155,9 @@ struct loop *loop_start(void *mem, unsigned index)
         uv_check_init(&loop->uv, &loop->after_poll) != 0 ||
         uv_check_start(&loop->after_poll, hand_over) != 0 ||
         uv_idle_init(&loop->uv, &loop->hurry) != 0 || thread_start(&loop->thread, run, loop) != 0) {
-        fputs("manus: cannot start an event loop: too few descriptors or threads\n", stderr);
+        fputs("manus: cannot start an event loop: raise the limits of open files and of threads "
+              "(ulimit -n, ulimit -u)\n",
+              stderr);
         abort();
     }
     return loop;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +83,45 @@ static void look_at_clock(const struct doubts *d)
                        now, then));
 }
 
+/* What the shell or the service manager allows. */
+struct bound {
+    int which;
+    unsigned unit;
+    uint64_t least; /* in that unit */
+    const char *name, *unit_name, *effect;
+};
+
+static const struct bound bounds[] = {
+    {RLIMIT_NOFILE, 1, 400, "open files", "",
+     "which leaves few connections or none; raise it (ulimit -n, or LimitNOFILE= in the unit)"},
+    {RLIMIT_NPROC, 1, 200, "processes", "",
+     "and threads count as such; raise it (ulimit -u, or LimitNPROC= in the unit)"},
+    {RLIMIT_AS, 1 << 20, 2048, "address space", " MiB",
+     "which may be too little for all threads; remove it (ulimit -v, or LimitAS= in the unit)"},
+    {RLIMIT_FSIZE, 1 << 20, UINT64_MAX, "a file's size", " MiB",
+     "at which the store fails; remove it (ulimit -f, or LimitFSIZE= in the unit)"},
+};
+
+static void look_at_limits(const struct doubts *d)
+{
+    for (size_t i = 0; i < count_of(bounds); i++) {
+        const struct bound *bound = &bounds[i];
+        struct rlimit limit;
+        rlim_t most;
+
+        if ((bound->which == RLIMIT_NPROC && geteuid() == 0) ||
+            getrlimit((__rlimit_resource_t)bound->which, &limit) != 0)
+            continue;
+        /* serve takes as many files as it may. */
+        most = bound->which == RLIMIT_NOFILE ? limit.rlim_max : limit.rlim_cur;
+        if (most != RLIM_INFINITY && most / bound->unit < bound->least)
+            d->tell(d->context, false,
+                    mem_printf(d->mem, "the limit of %s is %llu%s, %s", bound->name,
+                               (unsigned long long)(most / bound->unit), bound->unit_name,
+                               bound->effect));
+    }
+}
+
 void settings_doubt(void *mem, const struct settings *settings,
                     void (*tell)(void *context, bool is_problem, const char *text), void *context)
 {
@@ -91,4 +131,5 @@ void settings_doubt(void *mem, const struct settings *settings,
     look_at_stripe(&doubts);
     look_at_authorities(&doubts);
     look_at_clock(&doubts);
+    look_at_limits(&doubts);
 }

@@ -273,8 +273,15 @@ bool setting_parse(struct loading *l, const struct setting_row *row, const char 
         [SETTING_NETWORKS] = parse_networks, [SETTING_SECRET] = parse_secret,
         [SETTING_SECRETS] = parse_secrets,
     };
-    bool sized = row->type == SETTING_INTEGER || check_size(l, row, value);
+    const char *hidden = check_visible(value);
 
     assert((size_t)row->type < count_of(parsers));
-    return sized && parsers[row->type](l, row, value);
+    /* Settings are looked at together even if one of them is wrong. */
+    if (row->type == SETTING_TEXT)
+        *(const char **)((char *)l->settings + row->offset) = row->default_text;
+    if (hidden != NULL)
+        problem(l, "%s: %s", row->name, hidden);
+    else if (row->type == SETTING_INTEGER || check_size(l, row, value))
+        return parsers[row->type](l, row, value);
+    return false;
 }

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/text.h"
 
 #include <stdio.h>
@@ -177,17 +178,23 @@ struct bans *bans_read(void *mem, const char *path, int64_t now_ms)
     auto_tree void *scratch = mem_tree(1024);
     struct bans *bans = bans_new(scratch);
     char line[160];
+    unsigned odd = 0;
 
     while (bans->count < BANS_READ && file != NULL && fgets(line, sizeof line, file) != NULL) {
         size_t len = strcspn(line, " ");
         struct ban ban;
 
-        if (line[len] == '\0')
-            continue;
-        line[len] = '\0';
-        if (network_parse(line, &ban.network) && ban_read_times(line + len + 1, &ban))
+        if (line[len] == ' ')
+            line[len++] = '\0';
+        if (network_parse(line, &ban.network) && ban_read_times(line + len, &ban))
             bans->of[bans->count++] = ban;
+        else
+            odd++;
     }
+    if (odd > 0)
+        log_warning(NULL, "some bans cannot be read, and are lifted", LOG_S("path", path),
+                    LOG_I("lines", odd),
+                    LOG_S("mend", "see `manus limits bans`, and ban again who is missing"));
     bans_sort(bans);
     return bans_merge(mem, bans, new_bans(scratch, 0), now_ms);
 }

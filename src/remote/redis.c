@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <hiredis/hiredis_ssl.h>
 #include <netdb.h>
 #include <openssl/ssl.h>
@@ -185,13 +186,14 @@ const char *redis_error_text(const char *error)
         {"WRONGPASS", "Password refused"},
         {"ERR AUTH", "Password refused"},
         {"ERR invalid password", "Password refused"},
-        {"NOPERM", "The user lacks a right"},
-        {"ERR The user executing the script", "The user lacks a right"},
+        {"NOPERM", "The user lacks a permission"},
+        {"ERR The user executing the script", "The user lacks a permission"},
         {"LOADING", "Loading its data"},
         {"READONLY", "Is a replica, which cannot be written"},
         {"MASTERDOWN", "Is a replica that has lost its master"},
         {"MISCONF", "Cannot save, and takes no writes"},
         {"OOM", "Out of memory (maxmemory)"},
+        {"NOREPLICAS", "Has too few replicas, and takes no writes"},
         {"MOVED", SEVERAL_NODES},
         {"ASK", SEVERAL_NODES},
         {"CLUSTERDOWN", "Is a cluster that is down"},
@@ -270,7 +272,10 @@ const char *redis_silence_text(const redisContext *context)
 {
     if (context->err == REDIS_ERR_PROTOCOL)
         return "Is not Redis: its answer makes no sense";
-    return context->err == REDIS_ERR_IO ? "No answer in time" : "Connection lost";
+    /* hiredis tells a timeout as any other error of the socket. */
+    return context->err == REDIS_ERR_IO && strcmp(context->errstr, strerror(EAGAIN)) == 0
+               ? "No answer in time"
+               : "Connection lost";
 }
 
 /* NULL if the server took the command. */

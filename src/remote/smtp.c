@@ -163,8 +163,10 @@ static const char *explain(CURLcode code, long status)
         return "the mail server refuses the user or the password";
     case CURLE_USE_SSL_FAILED:
     case CURLE_SSL_CONNECT_ERROR:
+        return "the mail server does not speak TLS on this port";
     case CURLE_PEER_FAILED_VERIFICATION:
-        return "the mail server has no TLS, or no right certificate";
+    case CURLE_SSL_CACERT_BADFILE:
+        return "the certificate of the mail server cannot be verified";
     default:
         return status >= 400 ? "the mail server refuses the mail"
                              : "the connection to the mail server was lost";

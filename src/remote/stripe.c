@@ -38,11 +38,11 @@ bool stripe_is_live(const struct settings *settings)
            strncmp((const char *)settings->stripe_secret->bytes + 3, "live_", 5) == 0;
 }
 
-static enum err ask_balance(void *mem, const struct settings *settings, int64_t timeout_ms,
-                            struct transfer *ret)
+static enum err ask_for(void *mem, const struct settings *settings, const char *path,
+                        int64_t timeout_ms, struct transfer *ret)
 {
     *ret = (struct transfer){
-        .url = mem_printf(mem, "%s/v1/balance", settings->stripe_api_base),
+        .url = mem_printf(mem, "%s%s", settings->stripe_api_base, path),
         .bearer = settings->stripe_secret,
         .ca_file = settings->ca_file,
         .allowed = &settings->outbound_networks,
@@ -70,13 +70,28 @@ const char *stripe_probe(const struct settings *settings, int64_t timeout_ms)
     struct transfer transfer;
 
     assert_off_loops();
-    if (ask_balance(mem, settings, timeout_ms, &transfer) != OK)
+    if (ask_for(mem, settings, "/v1/balance", timeout_ms, &transfer) != OK)
         return transfer.problem;
-    if (transfer.status == 401 || transfer.status == 403)
+    if (transfer.status == 401)
         return "API key refused";
+    if (transfer.status == 403)
+        return "API key lacks a permission";
+    if (transfer.status == 429)
+        return "Too many requests";
     if (transfer.status != 200)
         return "Unexpected answer";
     return is_balance(&transfer) ? NULL : "Is not Stripe";
+}
+
+const char *stripe_price_probe(void *mem, const struct settings *settings, const char *price,
+                               int64_t timeout_ms)
+{
+    struct transfer transfer;
+
+    if (ask_for(mem, settings, mem_printf(mem, "/v1/prices/%s", price), timeout_ms, &transfer) !=
+        OK)
+        return transfer.problem;
+    return transfer.status != 404 ? NULL : mem_printf(mem, "Knows no price %s", price);
 }
 
 /* Texts */
@@ -390,7 +405,7 @@ static enum peer_verdict judge(struct task *task, struct peer_call *peer)
 static bool answers(struct task *task, const void *owner, int64_t timeout_ms)
 {
     struct transfer transfer;
-    bool answered = ask_balance(task->mem, owner, timeout_ms, &transfer) == OK &&
+    bool answered = ask_for(task->mem, owner, "/v1/balance", timeout_ms, &transfer) == OK &&
                     transfer.status < 500;
 
     talloc_free(transfer.reply.s);

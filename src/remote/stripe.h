@@ -24,6 +24,10 @@ bool stripe_is_live(const struct settings *settings);
  * static. Blocks for `timeout_ms` at most, but for the name's resolution: a lane's work. */
 const char *stripe_probe(const struct settings *settings, int64_t timeout_ms);
 
+/* The same of a price: NULL if Stripe knows it, or if the key may not ask. In `mem`. */
+const char *stripe_price_probe(void *mem, const struct settings *settings, const char *price,
+                               int64_t timeout_ms);
+
 /* The settings outlive it. */
 struct stripe *stripe_open(void *mem, const struct settings *settings);
 

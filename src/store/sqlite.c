@@ -15,8 +15,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
-enum { READERS_KEPT = 32, TRACES_TOLD = 3 };
+enum { READERS_KEPT = 32, TRACES_TOLD = 3, FILES_LEAST = 8 };
 
 struct sqlite {
     struct store store;
@@ -310,15 +311,30 @@ static bool is_in_the_way(const char *path, bool may_be_link)
     return (may_be_link ? stat(path, &st) : lstat(path, &st)) == 0 && !S_ISREG(st.st_mode);
 }
 
+/* SQLite would make that file, wherever it is. */
+static bool is_link_to_nothing(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && stat(path, &st) != 0 && errno == ENOENT;
+}
+
 /* Some command may have been run by another user before. */
 static enum err may_use_files(struct task *task, const char *folder)
 {
-    static const char *const names[] = {"lock", "manus.sqlite", "manus.sqlite-wal",
-                                        "manus.sqlite-shm", "bans"};
+    static const char *const names[] = {
+        "lock", "manus.sqlite", "manus.sqlite-wal", "manus.sqlite-shm", "manus.sqlite-seal",
+        "bans"};
 
     for (size_t i = 0; i < count_of(names); i++) {
         const char *path = mem_printf(task->mem, "%s/%s", folder, names[i]);
 
+        if (is_link_to_nothing(path))
+            return fail(task, ERR_STORE,
+                        mem_printf(task->mem,
+                                   "%s is a link to a file that does not exist: mount or restore "
+                                   "that file, or remove the link",
+                                   path));
         if (is_in_the_way(path, i > 0))
             return fail(task, ERR_STORE,
                         mem_printf(task->mem,
@@ -441,6 +457,25 @@ static enum err look_at_files(struct task *task, const char *folder, const char 
     return OK;
 }
 
+/* A young store is in its log alone. A server that has served leaves its socket, so an empty file
+ * beside one has lost that log. */
+static enum err refuse_emptied(struct task *task, const char *path, int version)
+{
+    const char *folder = dirname(mem_string(task->mem, path));
+    struct stat st;
+
+    if (version != 0 || size_of(path) == 0 ||
+        lstat(mem_printf(task->mem, "%s/admin.sock", folder), &st) != 0)
+        return OK;
+    return fail(
+        task, ERR_STORE,
+        mem_printf(task->mem,
+                   "it was in use and holds nothing now, because its log is missing or "
+                           "damaged: put %s-wal back, or run: manus restore FILE; to begin with an "
+                           "empty store, move %s away",
+                           path, path));
+}
+
 static enum err open_once(struct task *task, const char *path, int *ret_version,
                           struct sqlite_db *ret)
 {
@@ -451,6 +486,8 @@ static enum err open_once(struct task *task, const char *path, int *ret_version,
     e = sqlite_schema_read(task, ret, ret_version);
     if (e == OK)
         e = sqlite_schema_accept(task, ret);
+    if (e == OK)
+        e = refuse_emptied(task, path, *ret_version);
     if (e == OK)
         e = sqlite_db_exec(task, ret, SQLITE_WRITER_PRAGMAS);
     if (e == OK)
@@ -536,6 +573,17 @@ struct store *sqlite_open(struct task *task, void *mem, const char *folder)
     return &sqlite->store;
 }
 
+/* A store has 8. Some file systems count none, and have room for any. */
+static enum err may_make_files(struct task *task, const char *folder)
+{
+    struct statvfs fs;
+
+    if (statvfs(folder, &fs) != 0 || fs.f_files == 0 || fs.f_favail >= FILES_LEAST)
+        return OK;
+    return fail(task, ERR_STORE_FULL,
+                "the disk of DATA_DIR has no room for more files (inodes): remove some files");
+}
+
 /* The folder, or the one that it will be made in. */
 static enum err may_be_written(struct task *task, const char *folder)
 {
@@ -558,7 +606,7 @@ static enum err may_be_written(struct task *task, const char *folder)
         return task->err;
     if (!sqlite_has_space(place))
         return fail(task, ERR_STORE_FULL, "the disk of DATA_DIR is full: free some space");
-    return OK;
+    return may_make_files(task, place);
 }
 
 /* As the server writes when it looks whether it can. */
@@ -600,6 +648,8 @@ enum err sqlite_inspect(struct task *task, const char *folder, int *ret_version,
         *ret_notice = NULL;
     if (e == OK)
         e = sqlite_schema_accept(task, &db);
+    if (e == OK)
+        e = refuse_emptied(task, path, *ret_version);
     if (e == OK && *ret_version == sqlite_schema_version())
         e = sqlite_db_prove(task, &db);
     if (e == OK)

@@ -127,14 +127,14 @@ static enum err examine(struct task *task, struct sqlite_db *db, struct embedded
     enum err e = sqlite_schema_read(task, db, &ret->version);
 
     if (e == OK)
-        e = sqlite_schema_accept(task, db);
-    if (e == OK)
         e = count(task, db,
                   "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('users', "
                   "'sessions', 'touched', 'audit')",
                   &tables);
     if (e == OK && (ret->version == 0 || tables != 4))
         return fail(task, ERR_STORE, "it is a database, but not one of manus");
+    if (e == OK)
+        e = sqlite_schema_accept(task, db);
     if (e == OK)
         e = sqlite_db_check(task, db, "PRAGMA integrity_check(1)", &fault);
     if (e == OK && fault != NULL)

@@ -28,7 +28,7 @@ def without_memory(redis):
 def without_the_right_to(*rights):
     def take(redis):
         assert redis.command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", *rights) == "OK"
-        return "The user lacks a right"
+        return "The user lacks a permission"
     return take
 
 

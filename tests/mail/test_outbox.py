@@ -237,7 +237,7 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(start, tmp_path, certifi
         manus = start(**settings(server.port))
         ask(manus)
         wait_until(lambda: [error for _, error in waiting(manus) if error])
-        assert waiting(manus)[0][1] == "the mail server has no TLS, or no right certificate"
+        assert waiting(manus)[0][1] == "the certificate of the mail server cannot be verified"
         assert server.count() == 0
 
 

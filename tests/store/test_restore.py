@@ -326,16 +326,20 @@ def test_an_empty_file_in_place_of_the_store_is_told(start, tmp_path):
 
 
 @pytest.mark.parametrize("log", [None, b"", b"x" * 50000], ids=["gone", "empty", "no log"])
-def test_a_young_store_that_has_lost_its_log_is_told_to_be_empty(start, log):
+def test_a_young_store_that_has_lost_its_log_is_not_taken_for_a_new_one(start, log):
     manus = start()  # all that it holds is in the log
-    manus.register()
+    account = manus.register()
     manus.kill()
     path = data_of(manus) / "manus.sqlite-wal"
-    path.unlink() if log is None else path.write_bytes(log)
-    checked = command(manus, "check")
-    assert checked.returncode == 69 and "there was no store in" in checked.stdout
+    path.rename(manus.folder / "lost")
+    if log is not None:
+        path.write_bytes(log)
+    for done in (command(manus, "check"), command(manus, "serve")):
+        assert done.returncode == 69 and "it was in use and holds nothing now, because its log is missing or damaged" in done.stdout + done.stderr, done
+    (manus.folder / "lost").rename(path)
+    (data_of(manus) / "manus.sqlite-shm").unlink()
     manus.start()
-    assert "manus.sqlite-seal" in manus.wait_for_log(lambda line: line["msg"] == "the store is new")["detail"]
+    assert knows(manus, account)
 
 
 def test_a_young_store_with_its_log_is_not_told_to_be_empty(start):
