@@ -6,8 +6,8 @@
 #include "core/task.h"
 #include "core/text.h"
 
-/* What is wrong with the connection, the key or a price that is sold, for the line of a check; NULL:
- * nothing. In `mem`. */
+/* What is wrong with the connection, the key or a price that is sold, for the line of a check;
+ * NULL: nothing. In `mem`. */
 const char *doctor_probe(void *mem, const struct settings *settings, int64_t timeout_ms);
 
 /* A line for each thing looked at; what is wrong with its mend. True: nothing is wrong. */

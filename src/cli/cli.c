@@ -49,7 +49,7 @@ static const struct action_row billing_actions[] = {
     {"inbox replay EVENT", "Apply an event again; EVENT may be dead, for all dead events."},
     {"sync --user WHO", "Compare one user with Stripe and correct what differs."},
     {"sync --all", "Compare all users who have a customer at Stripe."},
-    {"link WHO CUSTOMER", "Link a customer at Stripe to a user, who gets its plan."},
+    {"link WHO CUSTOMER", "Link a Stripe customer to a user, who gets the customer's plan."},
     {"doctor", "Check that Stripe is set up correctly."},
     {0},
 };
@@ -75,7 +75,7 @@ const struct command_row cli_commands[] = {
                 "status 69 if anything fails.",
      .options = {ENV_FILE},
      .examples = {{"manus check --env-file /etc/manus/manus.env",
-                   "Test before a start, or when something is wrong."}},
+                   "Test before you start the server, or when something fails."}},
      .run = command_check},
     {.name = "init",
      .summary = "Write a .env with a random key.",
@@ -88,7 +88,7 @@ const struct command_row cli_commands[] = {
      .summary = "Create administrators and manage users.",
      .details = "Works through the running server, or directly on the store if no server runs. The "
                 "audit trail records which user of the operating system ran the command. WHO is an "
-                "e-mail address or an id; for list, words to search for.",
+                "e-mail address or an id; for list, it is a part of a name or address.",
      .options = {ENV_FILE, {"fullname", "NAME", "For create: the name of the administrator."}},
      .examples = {{"manus admin create ann@example.com --fullname 'Ann Lee'",
                    "Create an administrator and print a random password."},
@@ -99,7 +99,7 @@ const struct command_row cli_commands[] = {
     {.name = "mail",
      .words = {"ACTION", "NUMBER"},
      .summary = "List the unsent mails, or retry them now.",
-     .details = "Shows why each mail is still unsent, never what it says.",
+     .details = "Shows why each mail is unsent, never its content.",
      .options = {ENV_FILE},
      .examples = {{"manus mail list", "List the unsent mails with the last error of each."},
                   {"manus mail retry 17", "Retry mail 17 now."}},
@@ -119,10 +119,10 @@ const struct command_row cli_commands[] = {
      .words = {"ACTION", "WHAT"},
      .summary = "Show or reset rate limits, ban a network, or test a rule.",
      .details =
-         "Asks the running server, which counts in its memory or in Redis. A KEY looks like "
-         "auth_login:ip:203.0.113.9 or auth_me:user:ID. Only test works without a server: it "
-         "applies RULE, e.g. 5/minute;20/hour, to the requests of one client. It reads their times "
-         "from a file or from standard input, in seconds and one per line.",
+         "Every action except test asks the running server, which counts in its memory or in "
+         "Redis. A KEY looks like auth_login:ip:203.0.113.9 or auth_me:user:ID. test applies RULE, "
+         "e.g. 5/minute;20/hour, to the requests of one client. It reads the times of these "
+         "requests from a file or from standard input, in seconds and one per line.",
      .options = {ENV_FILE,
                  {"times", "FILE", "For test: read the times from FILE."},
                  {"top", NULL, "For show: the clients and users with the most requests."},
@@ -144,7 +144,8 @@ const struct command_row cli_commands[] = {
                  {"dry-run", NULL, "For sync: only report what differs."}},
      .actions = billing_actions,
      .examples = {{"manus billing doctor", "Check the setup, or find out why billing fails."},
-                  {"manus billing inbox list dead", "List the events that were given up."},
+                  {"manus billing inbox list dead",
+                   "List the events that manus no longer retries."},
                   {"manus billing sync --all --dry-run",
                    "Report what differs from Stripe, change nothing."}},
      .run = command_billing},
@@ -154,10 +155,10 @@ const struct command_row cli_commands[] = {
      .details =
          "Stop the server first: restore refuses to run beside it. It copies FILE (and FILE-wal, "
          "if there is one), checks the copy, and only then replaces the store. The old store is "
-         "kept beside the new one under a name with the date. If FILE is the store's own file and "
-         "its log may belong to another one, restore tries the file with and without that log. It "
-         "takes what is sound in one way only; otherwise it prints what each way holds and asks "
-         "for --with-log or --without-log.",
+         "kept beside the new one under a name with the date. If FILE is the store's own file, its "
+         "log may belong to another file. restore then tries the file with the log and without it. "
+         "If only one of the two is sound, restore uses that one. If both are, it prints what each "
+         "contains, and you choose with --with-log or --without-log.",
      .options = {ENV_FILE,
                  {"with-log", NULL, "Apply the log FILE-wal.", 1},
                  {"without-log", NULL, "Leave the log FILE-wal out.", 1}},
