@@ -52,7 +52,7 @@ static enum err check_changeable(struct task *task, const char *user_id)
     if (strcmp(user_id, PROVIDER_LOCAL_ID) != 0 && strcmp(user_id, PROVIDER_NONE_ID) != 0)
         return OK;
     return fail(task, ERR_BAD_REQUEST,
-                "This account belongs to AUTH_PROVIDER: its settings make it");
+                "This account belongs to AUTH_PROVIDER: change it in the settings");
 }
 
 enum err manage_confirm(struct task *task, const struct settings *settings, const struct user *user,

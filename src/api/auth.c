@@ -162,8 +162,8 @@ static enum err ask_for_proof(struct request *req)
     if (req->user == NULL && request_header(req, HEADER_AUTHORIZATION) != NULL)
         return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication failed");
     return fail(&req->task, ERR_FORBIDDEN,
-                "Log in to confirm, or give the account's password; if you know none, choose a new "
-                "one by a mailed code");
+                "Log in to confirm, or give the account's password; if you do not know it, choose "
+                "a new one with a mailed code");
 }
 
 /* Who has the mailbox need not be who has registered with its address: that is shown by a session

@@ -196,11 +196,11 @@ static bool answer_path(struct request *req, enum guard_path *ret)
     struct question question;
 
     if (!may_ask(req)) {
-        deny(req, 403, "This address may not ask");
+        deny(req, 403, "This address may not call the gate");
         return true;
     }
     if (!read_question(req, &question)) {
-        deny(req, 400, "It is not said, or not alike, which request this is about");
+        deny(req, 400, "The proxy must say which request this is about, once and clearly");
         return true;
     }
     *ret = guard_classify(question.method, question.target);

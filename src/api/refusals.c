@@ -30,9 +30,8 @@ const struct refusal verify_refusals[] = {
     {401, BAD_CODE},
     {401, "Invalid or expired verification link"},
     {401, "Authentication failed"},
-    {403,
-     "Log in to confirm, or give the account's password; if you know none, choose a new one by "
-     "a mailed code"},
+    {403, "Log in to confirm, or give the account's password; if you do not know it, choose a new "
+          "one with a mailed code"},
     {0}};
 const struct refusal password_refusals[] = {
     {400, "Invalid old password"}, {400, "Password change is not available"}, {0}};
@@ -68,7 +67,7 @@ const struct refusal checkout_refusals[] = {
     {400, "Redirect URL is not allowed"},
     {409, "You have a subscription already: change its plan, or manage it in the portal"},
     {409, "A checkout is being opened: try again"},
-    {409, "A payment is under way: wait until it has come"},
+    {409, "A payment is in progress: wait until it is complete"},
     STRIPE_REFUSALS};
 const struct refusal fulfil_refusals[] = {{404, "Checkout session not found"}, STRIPE_REFUSALS};
 const struct refusal portal_refusals[] = {{400, "No Stripe customer found for user: ID"},

@@ -52,8 +52,8 @@ static enum err fail_if_scheduled(struct task *task, const json_t *live)
         return OK;
     return fail(task, ERR_CONFLICT,
                 mem_printf(task->mem,
-                           "A schedule (%s) says already how this subscription goes on: ask for "
-                           "help to change that",
+                           "A schedule (%s) already plans a change of this subscription: ask for "
+                           "help to change it",
                            schedule));
 }
 
@@ -148,14 +148,14 @@ static enum err may_switch(struct task *task, const struct billing *billing, con
         return fail_paused(task);
     /* It would be paid, and end all the same. */
     if (reading_ends_with_period(live, reading_plan_item(billing->plans, live, subscription, &now)))
-        return fail(task, ERR_CONFLICT,
-                    mem_printf(task->mem,
-                               "Your subscription ends on %s: take that back first (resume), then "
-                               "change the plan",
-                               day_of(task->mem, reading_ends_ms(live))));
+        return fail(
+            task, ERR_CONFLICT,
+            mem_printf(task->mem,
+                       "Your subscription ends on %s: resume it first, then change the plan",
+                       day_of(task->mem, reading_ends_ms(live))));
     if (!choose_items(billing, live, subscription, plan_price(plan), ret))
         return fail(task, ERR_CONFLICT,
-                    "It cannot be told what of this subscription is the plan: change it in the "
+                    "It is not clear which part of this subscription is the plan: change it in the "
                     "portal, or ask for help");
     return fail_if_scheduled(task, live);
 }

@@ -152,7 +152,7 @@ static enum err customer_of(struct task *task, struct billing *billing, const st
             ret_id);
     billing_forget(billing, user->id);
     if (e == OK && *ret_id == NULL)
-        return fail(task, ERR_CONFLICT, "The account changes: try again");
+        return fail(task, ERR_CONFLICT, "The account has just changed: try again");
     return e;
 }
 
@@ -339,7 +339,7 @@ static enum err reuse(struct task *task, struct billing *billing, const struct s
     if (e == OK && strcmp(status, "complete") == 0 && checkout_is_subscribed(&outcome.found))
         return refuse_subscribed(task);
     if (e == OK && strcmp(status, "pending") == 0)
-        return fail(task, ERR_CONFLICT, "A payment is under way: wait until it has come");
+        return fail(task, ERR_CONFLICT, "A payment is in progress: wait until it is complete");
     if (e != OK && e != ERR_NOT_FOUND)
         return e;
     *ret_over = true;

@@ -148,7 +148,7 @@ def test_the_local_administrator_does_not_count_as_one_of_the_others(start):
     assert "The last active administrator cannot be removed" in admin(manus, "demote", "ann@example.com").stderr
     token = manus.post(f"{API}/auth/login", {"email": "ann@example.com", "password": ann["password"]}).json()["data"]["access_token"]
     reply = manus.post(f"{API}/auth/user/local_admin/activate", token=token)
-    assert (reply.status_code, reply.json()["msg"]) == (400, "This account belongs to AUTH_PROVIDER: its settings make it")
+    assert (reply.status_code, reply.json()["msg"]) == (400, "This account belongs to AUTH_PROVIDER: change it in the settings")
     assert rows(manus, "SELECT is_active FROM users WHERE user_id = 'local_admin'") == [(0,)]
 
 

@@ -25,7 +25,7 @@ def manus(tmp_path_factory):
 
 
 NO_PROOF = {"code": 403, "data": None,
-            "msg": "Log in to confirm, or give the account's password; if you know none, choose a new one by a mailed code"}
+            "msg": "Log in to confirm, or give the account's password; if you do not know it, choose a new one with a mailed code"}
 
 
 def verify(manus, account=None, **body):

@@ -168,3 +168,17 @@ def test_nothing_leaves_a_screen_of_320_pixels_however_long_a_name_is(confirming
     browser.fill("#register", **person)
     browser.wait("document.getElementById('me-email').checkVisibility()")
     assert browser.text("#me-email") == person["email"] and browser.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_address_stands_under_the_other_values_where_people_read_from_the_right(confirming, browser):
+    browser.open(f"{confirming.base}/?lang=ar")
+    browser.fill("#register", **PERSON)
+    browser.wait("document.getElementById('me-email').checkVisibility()")
+    assert len({browser.run(f"document.getElementById('me-{what}').getBoundingClientRect().right") for what in ("fullname", "email", "role", "confirmed")}) == 1
+
+
+@pytest.mark.parametrize("language, told", [("en", "At least 8 characters"), ("ar", "8 أحرف على الأقل")])
+def test_the_form_says_how_long_a_password_has_to_be(confirming, browser, language, told):
+    browser.open(f"{confirming.base}/?lang={language}")
+    assert browser.text("#password-hint") == told
+    assert browser.run("document.querySelector('#register [name=password]').getAttribute('aria-describedby')") == "password-hint"

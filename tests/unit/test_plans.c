@@ -82,7 +82,7 @@ static void test_without_a_trial_in_the_file_there_is_none(void **state)
 
 static void test_what_is_wrong_in_a_file_is_told(void **state)
 {
-    assert_refused(*state, "", "no JSON");
+    assert_refused(*state, "", "is not JSON");
     assert_refused(*state, "[]", "{\"plans\": [...]}");
     assert_refused(*state, "{\"plans\":[]}", "1 to 32");
     assert_refused(*state, "{\"plans\":[{\"name\":\"pro\",\"runs\":1}]}", "no plan \"free\"");
