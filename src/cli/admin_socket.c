@@ -3,8 +3,11 @@
 #include "api/jobs.h"
 #include "api/limits.h"
 #include "billing/admin.h"
+#include "cli/labels.h"
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/json_writer.h"
+#include "core/lane.h"
 #include "core/log.h"
 #include "core/thread.h"
 
@@ -17,26 +20,59 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
-enum { QUESTION_BYTES = 64 << 10, ANSWER_BYTES = 4 << 20, PIECE_BYTES = 4096 };
 enum {
-    ROOM_MS = 100 /* that no descriptor is free */,
-    TIMEOUT_MS = 5000,
-    WAIT_MS = 60000,
-    BACKLOG = 4,
-    RUN_MS = 30000
+    CALLERS = 32,
+    THREADS = 8,
+    BACKLOG = 128,
+    QUESTION_BYTES = 64 << 10,
+    PIECE_BYTES = 4096,
+};
+enum {
+    ROOM_MS = 100, /* that no descriptor is free */
+    TICK_MS = 250,
+    QUEUED_MS = 5000,   /* for one of the threads */
+    QUESTION_MS = 5000, /* for the question to come */
+    TAKE_MS = 5000,     /* for the answer to be taken */
+    RUN_MS = 30000,
+};
+
+static const char too_many[] = "too many commands run at the same time: try again";
+
+enum stage { ASKING, RUNNING, ANSWERING };
+
+struct caller {
+    void *mem;
+    struct admin_socket *socket;
+    int fd;
+    const char *actor;
+    enum stage stage;
+    int64_t until_ms;     /* when it is dropped, ASKING or ANSWERING */
+    struct text question; /* the run's while RUNNING */
+    struct job job;
+
+    /* Under the socket's lock: what the run and the socket's thread share. */
+    void *answer_mem;
+    struct text answer;
+    size_t sent;
+    bool has_ended; /* the run, which does not look at the caller any more */
 };
 
 struct admin_socket {
     struct app *app;
     const struct settings *settings;
-    int fd, stop_fd;
+    struct lane *lane;
+    int fd, wake_fd;
+    int64_t room_ms; /* when to look again whether a descriptor is free */
+    atomic_bool stopping;
     pthread_t thread;
+    pthread_mutex_t lock;
+
+    struct caller *callers[CALLERS]; /* the one that came first, first */
+    unsigned count;
 };
 
-/* By way of the folder's descriptor, since a socket's path is short. */
-static struct sockaddr_un name_in(int folder)
+struct sockaddr_un admin_socket_name(int folder)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
 
@@ -44,49 +80,100 @@ static struct sockaddr_un name_in(int folder)
     return name;
 }
 
-/* Sends and receives give up at this time; false: it is over. */
-static bool set_deadline(int fd, int64_t until_ms)
+static void wake(struct admin_socket *s)
 {
-    int64_t left_ms = until_ms - clock_mono_ms();
-    struct timeval left = {left_ms / 1000, left_ms % 1000 * 1000};
+    const uint64_t one = 1;
 
-    return left_ms > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof left) == 0 &&
-           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left) == 0;
+    /* It fails only where the counter is full, and the thread is woken already. */
+    if (write(s->wake_fd, &one, sizeof one) < 0)
+        return;
 }
 
-static bool send_line(int fd, const char *text, size_t len, int64_t until_ms)
-{
-    while (len > 0 && set_deadline(fd, until_ms)) {
-        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+/* On a thread of the lane */
 
-        if (n <= 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return len == 0 && send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
+static void put_result(struct caller *caller, bool failed, const char *text)
+{
+    struct json_writer w = json_write(&caller->answer);
+
+    pthread_mutex_lock(&caller->socket->lock);
+    put_object(&w, NULL);
+    put_boolean(&w, "failed", failed);
+    put_string(&w, "text", text);
+    put_end(&w);
+    text_char(&caller->answer, '\n');
+    pthread_mutex_unlock(&caller->socket->lock);
 }
 
-/* Up to the newline; NULL if none comes in time or within the bound. */
-static json_t *receive_line(void *mem, int fd, size_t max, int64_t until_ms)
+static enum err run_limits(struct task *task, const struct app *app,
+                           const struct admin_request *request, struct text *out)
 {
-    struct text line = text_open(mem, PIECE_BYTES);
+    struct limits_command command = {.action = request->action, .what = request->who};
+
+    if (request->option != NULL)
+        command.for_s = strtoll(request->option, NULL, 10);
+    return limits_command(task, app, &command, out);
+}
+
+static enum err run_request(struct task *task, struct app *app, const struct admin_request *request,
+                            struct text *out)
+{
+    if (strcmp(request->command, "limits") == 0)
+        return run_limits(task, app, request, out);
+    if (strcmp(request->command, "jobs") == 0)
+        return app_jobs_command(task, app->jobs, request->action, request->who, out);
+    if (strcmp(request->command, "billing") == 0)
+        return billing_run(task, app->billing, app_settings(app),
+                           &(struct billing_request){request->action, request->who, request->actor},
+                           out);
+    return admin_run(task, &app->accounts, app_settings(app), request, out);
+}
+
+static void answer(struct caller *caller)
+{
+    auto_tree void *mem = mem_tree(0);
+    struct task task = {.mem = mem, .job = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct text out = text_open(mem, 1024);
     struct json_problem problem;
-    char piece[PIECE_BYTES];
+    auto_json json_t *question = json_read(caller->question.s, caller->question.len, &problem);
+    struct admin_request request = {
+        .actor = caller->actor,
+        .command = json_string_value(json_object_get(question, "command")),
+        .action = json_string_value(json_object_get(question, "action")),
+        .who = json_string_value(json_object_get(question, "who")),
+        .fullname = json_string_value(json_object_get(question, "fullname")),
+        .option = json_string_value(json_object_get(question, "option")),
+    };
+    enum err e;
 
-    while (line.len < max && set_deadline(fd, until_ms)) {
-        ssize_t n = recv(fd, piece, sizeof piece, 0);
-
-        if (n <= 0)
-            return NULL;
-        text_put(&line, piece, (size_t)n);
-        if (line.s[line.len - 1] == '\n')
-            return json_read(line.s, line.len - 1, &problem);
+    if (request.command == NULL || request.action == NULL) {
+        put_result(caller, true, "a question is a line of JSON with a command and an action");
+        return;
     }
-    return NULL;
+    e = run_request(&task, caller->socket->app, &request, &out);
+    log_info(&task, "administration", LOG_S("actor", request.actor),
+             LOG_S("action", request.action), LOG_S("error", e == OK ? NULL : err_info(e)->name));
+    put_result(caller, e != OK, e != OK ? task.text : out.s == NULL ? "" : out.s);
 }
 
-/* The server's side */
+static void run_job(struct job *job)
+{
+    answer(container_of(job, struct caller, job));
+}
+
+static void finish_job(struct job *job, enum err outcome)
+{
+    struct caller *caller = container_of(job, struct caller, job);
+    struct admin_socket *s = caller->socket;
+
+    if (outcome != OK)
+        put_result(caller, true, too_many);
+    pthread_mutex_lock(&s->lock);
+    caller->has_ended = true;
+    pthread_mutex_unlock(&s->lock);
+    wake(s);
+}
+
+/* On the socket's thread */
 
 /* "system:NAME" of who connected, if they may: the server's own user, or root. */
 static const char *actor_of(void *mem, int fd)
@@ -103,88 +190,209 @@ static const char *actor_of(void *mem, int fd)
                          : mem_printf(mem, "system:%s", entry->pw_name);
 }
 
-static enum err run_limits(struct task *task, const struct app *app,
-                           const struct admin_request *request, struct text *out)
+static void drop(struct admin_socket *s, unsigned at)
 {
-    struct limits_command command = {.action = request->action, .what = request->who};
+    struct caller *caller = s->callers[at];
 
-    if (request->option != NULL)
-        command.for_s = strtoll(request->option, NULL, 10);
-    return limits_command(task, app, &command, out);
+    s->count--;
+    memmove(&s->callers[at], &s->callers[at + 1], (s->count - at) * sizeof *s->callers);
+    close(caller->fd);
+    talloc_free(caller->answer_mem);
+    talloc_free(caller->mem);
 }
 
-static void answer(const struct admin_socket *s, int fd)
+static void start(struct caller *caller)
 {
-    auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .job = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
-    struct text out = text_open(mem, 1024);
-    auto_json json_t *question = NULL, *reply = NULL;
-    auto_text char *text = NULL;
-    struct admin_request request = {.actor = actor_of(mem, fd)};
-    int64_t until_ms = clock_mono_ms() + TIMEOUT_MS;
-    enum err e;
-
-    if (request.actor == NULL)
-        return;
-    question = receive_line(mem, fd, QUESTION_BYTES, until_ms);
-    request.command = json_string_value(json_object_get(question, "command"));
-    request.action = json_string_value(json_object_get(question, "action"));
-    request.who = json_string_value(json_object_get(question, "who"));
-    request.fullname = json_string_value(json_object_get(question, "fullname"));
-    request.option = json_string_value(json_object_get(question, "option"));
-    if (request.command == NULL || request.action == NULL)
-        return;
-    if (strcmp(request.command, "limits") == 0)
-        e = run_limits(&task, s->app, &request, &out);
-    else if (strcmp(request.command, "jobs") == 0)
-        e = app_jobs_command(&task, s->app->jobs, request.action, request.who, &out);
-    else if (strcmp(request.command, "billing") == 0)
-        e = billing_run(&task, s->app->billing, app_settings(s->app),
-                        &(struct billing_request){request.action, request.who, request.actor},
-                        &out);
-    else
-        e = admin_run(&task, &s->app->accounts, app_settings(s->app), &request, &out);
-    log_info(&task, "administration", LOG_S("actor", request.actor),
-             LOG_S("action", request.action), LOG_S("error", e == OK ? NULL : err_info(e)->name));
-    reply = json_pack("{s:b,s:s}", "failed", e != OK, "text",
-                      e != OK         ? task.text
-                      : out.s == NULL ? ""
-                                      : out.s);
-    text = json_dumps(reply, JSON_COMPACT);
-    send_line(fd, text, strlen(text), clock_mono_ms() + TIMEOUT_MS);
+    caller->stage = RUNNING;
+    caller->job.run = run_job;
+    caller->job.done = finish_job;
+    if (lane_submit(caller->socket->lane, &caller->job) != OK)
+        finish_job(&caller->job, ERR_BUSY);
 }
 
+/* What has come of a question. False: there will be none. */
+static bool receive(struct caller *caller)
+{
+    char piece[PIECE_BYTES], *end;
+    ssize_t n = recv(caller->fd, piece, sizeof piece, MSG_DONTWAIT);
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    if (n == 0 || caller->question.len + (size_t)n > QUESTION_BYTES)
+        return false;
+    end = memchr(piece, '\n', (size_t)n);
+    text_put(&caller->question, piece, end == NULL ? (size_t)n : (size_t)(end - piece));
+    if (end != NULL)
+        start(caller);
+    return true;
+}
+
+/* False: nobody takes it. */
+static bool send_some(struct caller *caller)
+{
+    ssize_t n = 0;
+
+    pthread_mutex_lock(&caller->socket->lock);
+    if (caller->answer.len > caller->sent)
+        n = send(caller->fd, caller->answer.s + caller->sent, caller->answer.len - caller->sent,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0)
+        caller->sent += (size_t)n;
+    pthread_mutex_unlock(&caller->socket->lock);
+    return n >= 0 || errno == EAGAIN || errno == EINTR;
+}
+
+static bool has_unsent(struct caller *caller, bool *ret_ended)
+{
+    bool has;
+
+    pthread_mutex_lock(&caller->socket->lock);
+    has = caller->sent < caller->answer.len;
+    *ret_ended = caller->has_ended;
+    pthread_mutex_unlock(&caller->socket->lock);
+    return has;
+}
+
+/* False: it is to be dropped. */
+static bool go_on(struct caller *caller, short events, int64_t now_ms)
+{
+    bool ended, unsent, taken = true;
+
+    if (caller->stage == ASKING)
+        return (events == 0 || receive(caller)) && now_ms < caller->until_ms;
+    unsent = has_unsent(caller, &ended);
+    if (unsent)
+        taken = send_some(caller);
+    if ((events & (POLLHUP | POLLERR)) != 0 || !taken)
+        atomic_store(&caller->job.gone, true);
+    if (caller->stage == RUNNING && ended) {
+        caller->stage = ANSWERING;
+        caller->until_ms = now_ms + TAKE_MS;
+    }
+    if (caller->stage == RUNNING)
+        return true;
+    return has_unsent(caller, &ended) && now_ms < caller->until_ms &&
+           !atomic_load(&caller->job.gone);
+}
+
+/* Whoever has not asked yet makes room for one who may. False: all of them run. */
+static bool make_room(struct admin_socket *s)
+{
+    for (unsigned i = 0; i < s->count && s->count == CALLERS; i++) {
+        if (s->callers[i]->stage == ASKING)
+            drop(s, i);
+    }
+    return s->count < CALLERS;
+}
+
+static void take_caller(struct admin_socket *s, int64_t now_ms)
+{
+    struct caller *caller;
+    void *mem;
+    int fd;
+
+    if (!make_room(s))
+        return;
+    fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        /* Who waits stays there, and poll() would say so again at once. */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            s->room_ms = now_ms + ROOM_MS;
+        return;
+    }
+    s->room_ms = 0;
+    mem = mem_tree(0);
+    caller = mem_new(mem, struct caller);
+    caller->mem = mem;
+    caller->socket = s;
+    caller->fd = fd;
+    caller->until_ms = now_ms + QUESTION_MS;
+    caller->question = text_open(mem, PIECE_BYTES);
+    caller->answer_mem = mem_tree(0);
+    caller->answer = text_open(caller->answer_mem, PIECE_BYTES);
+    caller->actor = actor_of(mem, fd);
+    s->callers[s->count++] = caller;
+    if (caller->actor == NULL)
+        drop(s, s->count - 1);
+}
+
+static struct pollfd watched(struct caller *caller)
+{
+    struct pollfd fd = {.fd = caller->fd};
+    bool ended;
+
+    if (caller->stage == ASKING)
+        fd.events = POLLIN;
+    else if (has_unsent(caller, &ended))
+        fd.events = POLLOUT;
+    /* Whoever has gone stays so, and would be told of each time. */
+    if (atomic_load(&caller->job.gone))
+        fd.fd = -1;
+    return fd;
+}
+
+static bool all_run(const struct admin_socket *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->callers[i]->stage == ASKING)
+            return false;
+    }
+    return s->count == CALLERS;
+}
+
+/* Returns how many there are to poll: the socket and its wake first, then the callers. */
+static nfds_t watch(struct admin_socket *s, struct pollfd *fds, bool stopping, int64_t now_ms)
+{
+    bool listens = !stopping && now_ms >= s->room_ms && !all_run(s);
+
+    fds[0] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = listens ? s->fd : -1, .events = POLLIN};
+    for (unsigned i = 0; i < s->count; i++)
+        fds[2 + i] = watched(s->callers[i]);
+    return 2 + s->count;
+}
+
+static void heed(struct admin_socket *s, const struct pollfd *fds, bool stopping)
+{
+    int64_t now_ms = clock_mono_ms();
+    uint64_t woken;
+
+    if (fds[0].revents != 0 && read(s->wake_fd, &woken, sizeof woken) < 0)
+        log_warning(NULL, "the admin socket was woken by nobody");
+    /* From the last on, so that those before keep their places. */
+    for (unsigned i = s->count; i-- > 0;) {
+        if ((stopping && s->callers[i]->stage == ASKING) ||
+            !go_on(s->callers[i], fds[2 + i].revents, now_ms))
+            drop(s, i);
+    }
+    lane_expire(s->lane);
+    if (fds[1].revents != 0)
+        take_caller(s, now_ms);
+}
+
+/* Until it is told to stop, and those that run have ended. */
 static void *serve(void *argument)
 {
-    const struct admin_socket *s = argument;
-    struct pollfd fds[] = {{.fd = s->fd, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
+    struct admin_socket *s = argument;
+    struct pollfd fds[2 + CALLERS];
 
     pthread_setname_np(pthread_self(), "admin");
     for (;;) {
+        bool stopping = atomic_load(&s->stopping);
+        nfds_t watching = watch(s, fds, stopping, clock_mono_ms());
+
+        if (stopping && s->count == 0)
+            return NULL;
         /* A process that was stopped and goes on (SIGCONT) finds its poll interrupted. */
-        if (poll(fds, count_of(fds), -1) < 0) {
-            if (errno == EINTR)
-                continue;
-            break;
-        }
-        if (fds[1].revents != 0)
-            break;
-
-        auto_close int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
-
-        if (fd >= 0)
-            answer(s, fd);
-        /* Who waits stays there, and poll() says so again at once: look later. */
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            poll(&fds[1], 1, ROOM_MS);
+        if (poll(fds, watching, s->count == 0 && s->room_ms == 0 ? -1 : TICK_MS) >= 0)
+            heed(s, fds, stopping);
     }
-    return NULL;
 }
 
 static bool listen_in(struct admin_socket *s)
 {
     auto_close int folder = open(s->settings->data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct sockaddr_un name = name_in(folder);
+    struct sockaddr_un name = admin_socket_name(folder);
 
     if (folder < 0)
         return false;
@@ -199,23 +407,31 @@ static int close_descriptors(struct admin_socket *s)
 {
     if (s->fd >= 0)
         close(s->fd);
-    if (s->stop_fd >= 0)
-        close(s->stop_fd);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
     return 0;
 }
 
 struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct settings *settings)
 {
+    const struct lane_settings lane = {.name = lane_names[LANE_OPERATOR],
+                                       .threads = THREADS,
+                                       .max_queued = CALLERS,
+                                       .max_wait_ms = QUEUED_MS,
+                                       .label = LANE_LABEL(LANE_OPERATOR)};
     struct admin_socket *s = mem_new(mem, struct admin_socket);
 
     s->app = app;
     s->settings = settings;
     s->fd = -1;
-    s->stop_fd = eventfd(0, EFD_CLOEXEC);
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     talloc_set_destructor(s, close_descriptors);
-    if (s->stop_fd < 0 || !listen_in(s) || thread_start(&s->thread, serve, s) != 0) {
+    pthread_mutex_init(&s->lock, NULL);
+    s->lane = lane_open(s, &lane);
+    if (s->wake_fd < 0 || !listen_in(s) || thread_start(&s->thread, serve, s) != 0) {
         log_warning(NULL, "manus admin will not reach this server", LOG_S("error", strerror(errno)),
                     LOG_S("mend", "move DATA_DIR/admin.sock away, and start again"));
+        lane_close(s->lane);
         talloc_free(s);
         return NULL;
     }
@@ -224,66 +440,11 @@ struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct 
 
 void admin_socket_close(struct admin_socket *s)
 {
-    const uint64_t one = 1;
-
     if (s == NULL)
         return;
-    if (write(s->stop_fd, &one, sizeof one) == (ssize_t)sizeof one)
-        pthread_join(s->thread, NULL);
+    atomic_store(&s->stopping, true);
+    wake(s);
+    pthread_join(s->thread, NULL);
+    lane_close(s->lane);
     talloc_free(s);
-}
-
-/* The command's side */
-
-static int connect_to(const char *folder_path)
-{
-    auto_close int folder = open(folder_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct sockaddr_un name = name_in(folder);
-    int fd;
-
-    if (folder < 0)
-        return -1;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-enum err admin_socket_ask(struct task *task, const char *folder,
-                          const struct admin_request *request, bool *ret_reached,
-                          const char **ret_text)
-{
-    auto_close int fd = connect_to(folder);
-    auto_json json_t *question = json_pack(
-        "{s:s,s:s,s:s*,s:s*,s:s*}", "command", request->command, "action", request->action, "who",
-        request->who, "fullname", request->fullname, "option", request->option);
-    auto_json json_t *reply = NULL;
-    auto_text char *text = NULL;
-    int64_t until_ms = clock_mono_ms() + WAIT_MS;
-
-    *ret_reached = fd >= 0;
-    if (fd < 0)
-        return OK;
-    if (question == NULL)
-        return fail(task, ERR_INVALID, "this is not UTF-8");
-    text = json_dumps(question, JSON_COMPACT);
-    if (strlen(text) >= QUESTION_BYTES)
-        return fail(task, ERR_INVALID, "what is asked is too long");
-    if (send_line(fd, text, strlen(text), until_ms))
-        reply = receive_line(task->mem, fd, ANSWER_BYTES, until_ms);
-    if (!json_is_object(reply))
-        return fail(task, ERR_REMOTE, "the server does not answer: are you its user, or root?");
-    *ret_text = mem_string(task->mem, json_string_value(json_object_get(reply, "text")));
-    return json_is_true(json_object_get(reply, "failed")) ? fail(task, ERR_INVALID, *ret_text) : OK;
-}
-
-pid_t admin_socket_server(const char *folder)
-{
-    auto_close int fd = connect_to(folder);
-    struct ucred peer = {0};
-    socklen_t size = sizeof peer;
-
-    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }

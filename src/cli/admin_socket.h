@@ -2,19 +2,29 @@
  * Unix socket in DATA_DIR that only its owner and root may use. One question and one answer a
  * connection, each a line of JSON:
  * {"command":…,"action":…,"who":…,"fullname":…,"option":…} and
- * {"failed":bool,"text":…}. */
+ * {"failed":bool,"text":…}.
+ *
+ * One thread reads and writes for all callers without waiting for any, and what they ask runs on
+ * the lane `operator`, which nothing else uses: a jam of the others' lanes keeps no operator out.
+ * Whoever does not finish a question, or does not take an answer, is dropped after some seconds, or
+ * when there are too many callers. */
 #pragma once
 
 #include "account/admin.h"
 #include "api/app.h"
 
+#include <sys/un.h>
+
 struct admin_socket;
 
-/* Answers on a thread of its own until it is closed. Settings are those of the start. NULL if there
- * is no socket to be had: the log says why, and the server runs without. */
+/* Answers until it is closed, which waits for those that run. Settings are those of the start. NULL
+ * if there is no socket to be had: the log says why, and the server runs without. */
 struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct settings *settings);
 
 void admin_socket_close(struct admin_socket *socket);
+
+/* By way of the descriptor of DATA_DIR, since a socket's path is short. */
+struct sockaddr_un admin_socket_name(int folder);
 
 /* Asks the server of `folder`. *ret_reached false: none runs there, and nothing was done.
  * ERR_INVALID with what the server said, or ERR_REMOTE. */

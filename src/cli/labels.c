@@ -8,8 +8,9 @@
 #include "store/store.h"
 
 const char *const lane_names[LANE_COUNT] = {
-    [LANE_LOOP] = "loop",     [LANE_STORE] = "store", [LANE_WRITE] = "write", [LANE_HASH] = "hash",
-    [LANE_REMOTE] = "remote", [LANE_EVENT] = "event", [LANE_JOB] = "job",
+    [LANE_LOOP] = "loop", [LANE_STORE] = "store",       [LANE_WRITE] = "write",
+    [LANE_HASH] = "hash", [LANE_REMOTE] = "remote",     [LANE_EVENT] = "event",
+    [LANE_JOB] = "job",   [LANE_OPERATOR] = "operator",
 };
 
 void labels_name(void *mem, unsigned loops)

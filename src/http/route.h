@@ -43,6 +43,7 @@ enum lane_id {
     LANE_REMOTE,
     LANE_EVENT, /* what others tell us, and what follows from it */
     LANE_JOB,
+    LANE_OPERATOR, /* what operators ask on the admin socket */
     LANE_COUNT
 };
 

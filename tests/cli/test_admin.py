@@ -214,6 +214,58 @@ def test_who_dribbles_into_the_socket_keeps_nobody_out_for_long(start):
     assert admin(manus, "list").returncode == 0
 
 
+def ask(manus, question):
+    """A connection that has asked, and has read nothing yet."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(30 * SLOW)
+    s.connect(str(manus.settings["DATA_DIR"] / "admin.sock"))
+    s.sendall(question)
+    return s
+
+
+def test_whoever_asks_slowly_or_never_keeps_nobody_waiting(start):
+    """More than may wait: those that have not asked yet make room."""
+    manus = start()
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(ask(manus, part)) for part in [b"", b'{"command":', b"\0"] * 30]
+        began = time.monotonic()
+        assert admin(manus, "list").returncode == 0
+        assert time.monotonic() < began + 2 * SLOW
+        for s in slow:  # none hangs on for long
+            with contextlib.suppress(ConnectionError):
+                assert s.recv(100) == b""
+        assert time.monotonic() < began + 10 * SLOW
+
+
+def test_whoever_does_not_take_an_answer_keeps_nobody_waiting_and_is_dropped(start):
+    manus = start()
+    with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
+        db.executemany("INSERT INTO users(user_id, email, fullname, role, is_active, created_at, updated_at) VALUES(?, ?, ?, 'user', 1, 1, 1)",
+                       [(f"user-{i:017}", f"{i}@example.com", "\N{GRINNING FACE}" * 700) for i in range(300)])
+    with contextlib.ExitStack() as stack:
+        lazy = [stack.enter_context(ask(manus, b'{"command":"admin","action":"list"}\n')) for _ in range(20)]
+        began = time.monotonic()
+        assert admin(manus, "show", "0@example.com").returncode == 0
+        assert time.monotonic() < began + 2 * SLOW
+        time.sleep(6 * SLOW)
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := lazy[0].recv(1 << 20):
+                said += piece
+        assert 0 < len(said) and not said.endswith(b"\n")
+
+
+def test_a_command_that_takes_long_keeps_no_other_waiting(start):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        manus = start(STRIPE_SECRET_KEY="sk_test_0123456789abcdefghijklmn", STRIPE_API_BASE=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with contextlib.ExitStack() as stack:
+            running = [stack.enter_context(ask(manus, b'{"command":"jobs","action":"run","who":"catch-up"}\n')) for _ in range(2)]
+            began = time.monotonic()
+            assert admin(manus, "list").returncode == 0
+            assert time.monotonic() < began + 2 * SLOW
+            assert all(b'"failed"' in s.recv(4096) for s in running)
+
+
 def test_an_address_of_before_cannot_forge_a_line_or_a_mail(start):
     """What the replaced system took: nothing of it reaches a header, a command or a terminal."""
     manus = start()
