@@ -23,7 +23,7 @@ struct limits {
     struct route_limits of[];
 };
 
-/* What somebody of that subscription has instead of a row's limits. */
+/* The limits that a user with that subscription has instead of the limits of the row. */
 const struct route_limits *limits_of_plan(const struct limits *limits,
                                           const struct settings *settings,
                                           const struct subscription *subscription,
@@ -34,15 +34,17 @@ static inline int64_t limits_seconds_up(int64_t us)
     return us <= 0 ? 0 : (us + 999999) / 1000000;
 }
 
-/* Addresses of people stand in no key: only who has the signing key can tell whose it is. */
+/* A keyed hash of a text such as an e-mail address, for use in keys: only the holder of the signing
+ * key can tell whose it is. */
 const char *limits_hashed(void *mem, const struct settings *settings, const char *text);
 
-/* Of the mailbox that an address belongs to (email_mailbox()): whoever asks for codes under all of
- * its spellings asks one person. */
+/* The same of the mailbox that an address belongs to (email_mailbox()): codes for all spellings of
+ * an address go to one person, so they count together. */
 const char *limits_mailbox(void *mem, const struct settings *settings, const char *email);
 
-/* By what a client is counted: its IPv4 address, or the IPv6 networks around it. A customer has one
- * of at least 64 bits, some have one of 56 or 48. Returns how many keys that is. */
+/* The keys that count a client: its IPv4 address, or the IPv6 networks around its address. A
+ * provider gives each customer a network of 64 bits, or a wider one of 56 or 48. Returns how many
+ * keys there are. */
 enum { LIMITS_CLIENT_KEYS = ADDRESS_NETWORKS };
 unsigned limits_address_keys(uint16_t number, const struct address *address,
                              struct limit_key ret[LIMITS_CLIENT_KEYS]);

@@ -13,7 +13,7 @@ enum { CONSUME_TRIES = 4, LOCK_MS = 1000, LONGEST_MS = 30000 };
 
 #define DAY_MS INT64_C(86400000)
 
-/* Found by the user's id. */
+/* A row of the cache, found by the user's id. */
 struct remembered {
     const char *user_id;
     struct subscription subscription;
@@ -85,7 +85,7 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
     return billing;
 }
 
-/* NULL: the user is held, or as many as can be. */
+/* A free place for the user. NULL: the user is locked, or all places are taken. */
 static const char **free_place(struct billing *billing, const char *user_id)
 {
     const char **place = NULL;
@@ -178,7 +178,7 @@ void billing_hold_runs(struct billing *billing, const char *user_id, int64_t run
     pthread_mutex_unlock(&billing->lock);
 }
 
-/* What is held of the limit, by a switch that is under way. */
+/* Lowers the limit to the runs that a change of plan under way allows (billing_hold_runs()). */
 static void apply_hold(struct billing *billing, const char *user_id, struct standing *standing)
 {
     int64_t runs = -1;
@@ -310,7 +310,8 @@ static void note_charged(struct billing *billing, const struct usage *usage,
     }
 }
 
-/* One attempt; *ret_outdated: the subscription has changed meanwhile. */
+/* Tries once to charge a run. *ret_outdated: the subscription has changed since it was read, and
+ * nothing was charged. */
 static enum err charge(struct task *task, struct billing *billing,
                        const struct subscription *subscription, int64_t now_ms,
                        struct standing *standing, bool *ret_outdated)

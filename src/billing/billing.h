@@ -1,8 +1,8 @@
-/* Whoever has bought what, for those who ask: subscriptions by way of a memory, trials, runs.
+/* What users have bought: their subscriptions, by way of a cache, trials and runs.
  *
- * A user's subscription is made free at the first question. What this process changes is forgotten
- * at once: whoever changes a subscription calls billing_forget() after the store has it. Calls but
- * billing_peek() may wait for the store. */
+ * A user without a subscription gets the free one when it is first asked for. Whoever changes a
+ * subscription calls billing_forget() after the store has it, so that this process never sees an
+ * old one in the cache. All calls but billing_peek() may wait for the store. */
 #pragma once
 
 #include "billing/standing.h"
@@ -24,40 +24,42 @@ struct billing {
     struct stripe *stripe;
     struct recall *subscriptions; /* by user */
 
-    /* Whoever asks Stripe about a user and keeps the answer holds that user. `held` are the ids of
-     * those, NULL where there is none. */
+    /* Who asks Stripe about a user and stores the answer holds the lock of that user. `held` has
+     * the ids of the locked users; NULL: a free place. */
     pthread_mutex_t lock;
     pthread_cond_t released;
     const char *held[BILLING_HELD];
-    int64_t held_runs[BILLING_HELD];  /* billing_hold_runs(); -1: nothing */
-    atomic_int holding;               /* how many of those there are */
-    const char *asking[BILLING_HELD]; /* whose requests are in work; NULL: none */
-    atomic_int waiting;               /* for somebody else's checkout */
+    int64_t held_runs[BILLING_HELD];  /* of each, by billing_hold_runs(); -1: no bound */
+    atomic_int holding;               /* how many have a bound */
+    const char *asking[BILLING_HELD]; /* users whose requests ask Stripe now; NULL: a free place */
+    atomic_int waiting;               /* requests that wait for somebody else's checkout */
 };
 
 /* `settings` are those of the start. */
 struct billing *billing_open(void *mem, struct store *store, const struct settings *settings,
                              const struct plans *plans);
 
-/* Held until billing_unlock(), and `user_id` with it; while Stripe is asked, so for seconds. Nobody
- * else is kept waiting. ERR_BUSY: not to be had by the task's deadline. */
+/* Locks the user until billing_unlock(), for seconds if Stripe is asked meanwhile. `user_id` must
+ * live until then. Other users are not kept waiting. ERR_BUSY: the lock was not free by the task's
+ * deadline. */
 must_check enum err billing_lock(struct task *task, struct billing *billing, const char *user_id);
 
-/* The same for somebody who asked for it: false if it is not to be had within a second, so that one
- * user who asks much at once does not keep the lane from the others. */
+/* The same for a request of the user: waits for a second at most, then returns false, so that one
+ * user with many requests does not take all threads of the lane. */
 bool billing_lock_soon(struct billing *billing, const char *user_id);
 void billing_unlock(struct billing *billing, const char *user_id);
 
 /* Whether somebody holds the user, for assertions. */
 bool billing_is_locked(struct billing *billing, const char *user_id);
 
-/* While the caller holds the user no run begins beyond so many in the period; -1: as the plan says.
- * A count that is read after that stands, but for what is charged at that very moment. */
+/* Until the user is unlocked, no run begins beyond so many in the period; -1: as many as the plan
+ * has. A count that is read after this call stays right, but for a run that is being charged at
+ * that moment. */
 void billing_hold_runs(struct billing *billing, const char *user_id, int64_t runs);
 
-/* Around each request that asks Stripe. False, and nothing to leave: as many of this user's are in
- * work as may be, so that somebody whom Stripe answers slowly does not keep all threads from the
- * others. `user_id` lives until then, and is this request's own. */
+/* Stand around each request that asks Stripe. False: BILLING_ASKED requests of this user are under
+ * way, and billing_leave() must not be called. So a user whom Stripe answers slowly does not take
+ * all threads. `user_id` is the request's own copy and lives until billing_leave(). */
 bool billing_enter(struct billing *billing, const char *user_id);
 void billing_leave(struct billing *billing, const char *user_id);
 
@@ -65,7 +67,8 @@ void billing_leave(struct billing *billing, const char *user_id);
 must_check enum err billing_subscription(struct task *task, struct billing *billing,
                                          const char *user_id, struct subscription *ret);
 
-/* What was read within the last `within_ms`, without its ids at Stripe; NULL if nothing was. */
+/* The subscription from the cache, without its ids at Stripe; NULL if it was not read within the
+ * last `within_ms`. */
 const struct subscription *billing_peek(struct billing *billing, void *mem, const char *user_id,
                                         int64_t within_ms);
 
@@ -75,18 +78,19 @@ void billing_forget(struct billing *billing, const char *user_id);
 must_check enum err billing_start_trial(struct task *task, struct billing *billing,
                                         const char *user_id, struct subscription *ret);
 
-/* Whether a run may begin now: standing_of(), less what a switch under way holds back. On any
- * thread; does not wait. */
+/* Whether a run may begin now: standing_of(), and the bound of billing_hold_runs(). On any thread;
+ * does not wait. */
 struct standing billing_standing(struct billing *billing, const struct settings *settings,
                                  const struct subscription *known, int64_t now_ms);
 
-/* Charges a run, durably, if ret->verdict is STANDING_GOOD afterwards; else nothing. `known` is
- * what is remembered of the subscription; NULL: nothing. */
+/* Charges a run. If ret->verdict is STANDING_GOOD afterwards, it is charged durably, else not at
+ * all. `known` is the subscription from the cache; NULL: it is not there. */
 must_check enum err billing_consume(struct task *task, struct billing *billing,
                                     const struct settings *settings, const char *user_id,
                                     const struct subscription *known, struct standing *ret);
 
-/* The same on a loop, which does not wait (store/later.h): one attempt, of what is remembered. */
+/* The same on a loop, which never waits (store/later.h): one try, with the subscription from the
+ * cache. */
 struct billing_charge {
     /* On that loop. OK: as above, unless `is_outdated`: the subscription has changed, and nothing
      * was charged. */
@@ -107,8 +111,8 @@ must_check enum err billing_consume_later(struct task *task, struct billing *bil
                                           const struct subscription *known, int64_t now_ms,
                                           struct billing_charge *charge);
 
-/* Gives a plan by hand, or takes it away again (NULL). ERR_NOT_FOUND, ERR_BAD_REQUEST with their
- * texts. */
+/* Gives the user a plan without payment; NULL takes it away again. ERR_NOT_FOUND, ERR_BAD_REQUEST
+ * with their texts. */
 must_check enum err billing_give(struct task *task, struct billing *billing, const char *user_id,
                                  const char *plan, int64_t runs, int64_t until_ms,
                                  const struct audit *audit, struct subscription *ret);

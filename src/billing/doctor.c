@@ -52,7 +52,7 @@ static enum err ask(struct doctor *d, struct stripe_call *call)
     return e;
 }
 
-/* Nothing else can be found out with a key that is refused. */
+/* False if Stripe refuses the key: then nothing else can be checked. */
 static bool check_key(struct doctor *d)
 {
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/balance"};
@@ -140,7 +140,7 @@ static void check_prices(struct doctor *d)
         say(d, false, "no plan can be bought; set STRIPE_PRICE_ID_BASIC and _PRO, or PLANS_FILE");
 }
 
-/* Prices that people pay and that stand in no plan */
+/* Prices that are paid and that no plan has */
 
 struct price_used {
     const char *id;
@@ -345,9 +345,8 @@ static void check_catching_up(struct doctor *d)
             d->task->text);
 }
 
-/* Who ends at once and is credited, and buys again with the credit, has a fresh allowance each
- * time.
- */
+/* A portal that cancels at once and credits the rest is wrong: the user could buy again with the
+ * credit, and would have all runs of the plan anew each time. */
 static void check_portal(struct doctor *d)
 {
     auto_call struct stripe_call call = {.method = "GET",

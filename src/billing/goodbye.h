@@ -1,9 +1,9 @@
-/* A user who is gone, at Stripe. Waits for Stripe: a job's work. */
+/* What is left at Stripe of a user who was deleted. Waits for Stripe, so it belongs in a job. */
 #pragma once
 
 #include "billing/sync.h"
 
-/* Who has gone is billed no more: ends what is ours and removes the customer, unless something else
- * runs for them or they were made elsewhere. */
+/* Stops the billing of a deleted user: ends their subscription to a plan of ours, and deletes the
+ * customer unless the customer has other subscriptions or was not created by us. */
 must_check enum err goodbye_say(struct task *task, struct billing *billing, const char *customer_id,
                                 const char *subscription_id, const char *user_id);

@@ -41,8 +41,8 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
     bool was_late = strcmp(before->status, "past_due") == 0 && before->past_due_ms != 0;
     struct user user;
 
-    /* Once for each debt, however many invoices it grows to. One that began when the former was
-     * known already is what is left of that. */
+    /* One letter for each debt, however many invoices it grows to. A debt that began before the
+     * former one was last read is what is left of that one. */
     if (strcmp(after->status, "past_due") != 0 || after->past_due_ms == 0 ||
         (was_late && after->past_due_ms <= before->synced_ms) ||
         !find_reader(task, billing, settings, after->user_id, &user))

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-/* A paid period that is over is good for so long: its renewal may not have been heard of yet. */
+/* A paid period stays good for SLACK_DAYS after its end: the event of its renewal may be late. */
 #define DAY_MS INT64_C(86400000)
 enum { SLACK_DAYS = 2, LONGEST_PERIOD_DAYS = 31 };
 
@@ -29,7 +29,7 @@ static bool is_leap(int year)
     return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 }
 
-/* So many months on, on the same day at the same time, or on the last day of a shorter month. */
+/* The moment so many months later: the same day and time, or the last day of a shorter month. */
 static int64_t months_after(int64_t anchor_ms, int months)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -47,7 +47,8 @@ static int64_t months_after(int64_t anchor_ms, int months)
     return (int64_t)timegm(&at) * 1000;
 }
 
-/* How many whole months of the anchor's are over at that moment; negative before it. */
+/* How many whole months lie between the anchor and that moment; negative if it is before the
+ * anchor. */
 static int months_between(int64_t anchor_ms, int64_t at_ms)
 {
     time_t anchor_s = (time_t)(anchor_ms / 1000), at_s = (time_t)(at_ms / 1000);
@@ -60,7 +61,7 @@ static int months_between(int64_t anchor_ms, int64_t at_ms)
     return months_after(anchor_ms, months) > at_ms ? months - 1 : months;
 }
 
-/* What the months are counted from. */
+/* The moment from which the months of the subscription are counted. */
 static int64_t anchor_of(const struct subscription *sub, int64_t now_ms)
 {
     return sub->anchor_ms == 0 || sub->anchor_ms > now_ms ? sub->period_start_ms : sub->anchor_ms;
@@ -76,7 +77,8 @@ static void use_paid_month(struct standing *s, const struct subscription *sub, i
     if (sub->unpaid_from_ms != 0 && at_ms >= sub->unpaid_from_ms)
         at_ms = sub->unpaid_from_ms - 1;
     months = months_between(anchor_ms, at_ms);
-    /* Stripe's times are whole seconds: later than a trial of the same second. */
+    /* Stripe's times are whole seconds. One more, so that it is later than a trial of that
+     * second. */
     s->period_ms = months_after(anchor_ms, months) + 1;
     s->resets_ms = months_after(anchor_ms, months + 1);
 }
@@ -123,7 +125,8 @@ static enum standing_verdict judge_paid(const struct settings *settings,
         return STANDING_INACTIVE;
     if (is_late && sub->past_due_ms != 0)
         return now_ms < sub->past_due_ms + grace_ms ? STANDING_GOOD : STANDING_NOT_PAID;
-    /* Late without a debt is one whose invoices are drafts, or were credited. */
+    /* A subscription that is past due without a debt has only invoices that are drafts or
+     * credited. */
     if (!is_late && strcmp(sub->status, "active") != 0 && strcmp(sub->status, "trialing") != 0)
         return STANDING_NOT_PAID;
     return sub->period_end_ms == 0 || now_ms < sub->period_end_ms + SLACK_DAYS * DAY_MS
@@ -131,7 +134,7 @@ static enum standing_verdict judge_paid(const struct settings *settings,
                : STANDING_NOT_PAID;
 }
 
-/* As it would be if nothing had been bought. */
+/* What holds for the user if what was bought is left aside. */
 static struct standing without_plan(const struct plans *plans, const struct settings *settings,
                                     const struct subscription *sub, int64_t now_ms)
 {
@@ -152,7 +155,7 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
                          .status = sub->status,
                          .is_paid = strcmp(sub->plan, PLAN_FREE) != 0};
 
-    /* A plan that has another name now is known by what is paid. */
+    /* A plan that was renamed is found by its price. */
     if (plan == NULL && sub->price_id != NULL)
         plan = plans_by_price(plans, sub->price_id);
     s.plan = plan == NULL ? plans_free(plans) : plan;
@@ -170,7 +173,7 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
         }
         if (sub->period_start_ms != 0)
             use_paid_month(&s, sub, now_ms);
-        /* What others do not pay any more takes nothing away. */
+        /* If somebody else paid and stops, the user still has what they would have without it. */
         if (sub->customer_is_foreign && s.verdict != STANDING_GOOD)
             return without_plan(plans, settings, sub, now_ms);
     } else if (sub->is_trial) {
@@ -178,7 +181,7 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
     } else if (strcmp(sub->status, "active") != 0) {
         s.verdict = STANDING_INACTIVE;
     }
-    /* A period that begins so late was written by a clock that was ahead. */
+    /* A period that begins so far ahead was written while a clock was wrong. */
     s.used = sub->usage_period_ms < s.period_ms ||
                      sub->usage_period_ms > (now_ms / DAY_MS + 1 + LONGEST_PERIOD_DAYS) * DAY_MS
                  ? 0

@@ -30,8 +30,8 @@ struct secret *secret_new(void *mem, const char *bytes, size_t len)
     return secret;
 }
 
-/* What samples and tutorials carry. Letters and digits only, lower case, since that is what is left
- * of the text that they are looked for in. */
+/* Values from samples and tutorials. The text is compared by its letters and digits in lower case,
+ * so the rows hold nothing else. */
 static bool is_placeholder(const char *text)
 {
     static const char *const known[] = {
@@ -68,7 +68,7 @@ static size_t distinct_bytes(const char *text)
     return count;
 }
 
-/* One piece said again and again, perhaps with something before or behind: abcabcabc1. */
+/* Whether one piece is repeated, perhaps with something before or behind it: abcabcabc1. */
 static bool repeats(const char *text, size_t len)
 {
     for (size_t period = 1; period <= len / 2; period++) {
@@ -82,7 +82,7 @@ static bool repeats(const char *text, size_t len)
     return false;
 }
 
-/* Mostly neighbours: abcdefgh…, 87654321…. */
+/* Whether most characters are next to the one before: abcdefgh…, 87654321…. */
 static bool runs(const char *text, size_t len)
 {
     size_t steps = 0;
@@ -92,7 +92,7 @@ static bool runs(const char *text, size_t len)
     return steps * 2 > len;
 }
 
-/* NAME, at least one character. */
+/* The length of the name at the start of the text; 0: there is none. */
 static size_t name_len(const char *text)
 {
     size_t len = 0;
@@ -110,7 +110,7 @@ static bool is_framed(const char *text, const char *open, const char *close)
            strcmp(text + len - tail, close) == 0;
 }
 
-/* `open` and the beginning of a name in it, or of a path, then `close`. */
+/* Whether the text has `open`, then a name or a path, then `close`. */
 static bool has_opened(const char *text, const char *open, const char *close)
 {
     for (; (text = strstr(text, open)) != NULL; text++) {
@@ -123,7 +123,7 @@ static bool has_opened(const char *text, const char *open, const char *close)
     return false;
 }
 
-/* Where a tool would have looked the value up. */
+/* Whether the text names a place where some tool would have looked the value up. */
 static bool is_reference(const char *text)
 {
     static const char *const schemes[] = {
@@ -140,7 +140,8 @@ static bool is_reference(const char *text)
     return strncmp(text, "projects/", 9) == 0 && strstr(text, "/secrets/") != NULL;
 }
 
-/* $NAME and what follows, $env:NAME; a hash in PHC form begins with a small letter or a digit. */
+/* Whether the text begins with $NAME or $env:NAME. A hash in PHC form does not: a small letter or a
+ * digit follows its $. */
 static bool is_variable(const char *text)
 {
     size_t name, capitals = 1;
@@ -154,7 +155,7 @@ static bool is_variable(const char *text)
     return name > 1 && (text[name] == '\0' || (name > 3 && capitals == name));
 }
 
-/* {NAME}, __NAME-OF-IT__: names with dashes, framed. */
+/* Whether the text is one name between `open` and `close`, such as {NAME} or __NAME-OF-IT__. */
 static bool frames_name(const char *text, const char *open, const char *close)
 {
     size_t len = strlen(text), head = strlen(open), tail = strlen(close), at = head;
@@ -167,7 +168,7 @@ static bool frames_name(const char *text, const char *open, const char *close)
     return at >= len - tail;
 }
 
-/* What people write for others to replace, with the quotes and the full stop that came along. */
+/* Whether the text is a placeholder such as <your key>, perhaps in quotes or with a full stop. */
 static bool is_instruction(const char *text)
 {
     static const char around[] = " \t\"'.";
@@ -184,7 +185,7 @@ bool secret_is_template(const char *text)
 {
     size_t len = strlen(text);
 
-    /* As documents write that more comes: whsec_... */
+    /* Documents shorten values so: whsec_... */
     if (len >= 3 && strcmp(text + len - 3, "...") == 0)
         return true;
     return has_opened(text, "${", "") || has_opened(text, "$(", ")") ||

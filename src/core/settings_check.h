@@ -1,5 +1,5 @@
-/* Rules of single settings, as the check column of settings.def names them. Each says what is wrong
- * and how to mend it, or NULL; never repeats the value. */
+/* Checks of single settings, as the check column of settings.def names them. Each returns NULL, or
+ * what is wrong and how to mend it, without the value, which may be secret. */
 #pragma once
 
 #include <stddef.h>
@@ -9,10 +9,11 @@ const char *check_host_port(const char *value);
 const char *check_redis_url(const char *value);
 const char *check_url(const char *value);
 
-/* Bytes of scheme, host and port of a web address, without the port that its scheme has anyway. */
+/* The length of scheme, host and port of a URL, without a port that is the default of the
+ * scheme. */
 size_t origin_length(const char *url);
 
-/* scheme://host[:port] in lower case; origin_length() of it is what browsers send. */
+/* scheme://host[:port] in lower case. Its first origin_length() bytes are what browsers send. */
 const char *check_origin(const char *value);
 const char *check_signing_key(const char *value);
 const char *check_mongodb_uri(const char *value);

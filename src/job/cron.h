@@ -15,8 +15,9 @@ struct cron {
     bool either_day;
 };
 
-/* NULL, or what is wrong and how to mend it, as text in `mem`. What is right matches sometime. */
+/* Reads an expression. Returns NULL, or a text in `mem` that says what is wrong and how to mend it.
+ * An expression that never matches is wrong. */
 const char *cron_parse(void *mem, const char *text, struct cron *ret);
 
-/* The first minute behind `after_ms` that matches; ms since the epoch, not before it. */
+/* The first matching minute after `after_ms`, in ms since the epoch. `after_ms` is not negative. */
 int64_t cron_next(const struct cron *cron, int64_t after_ms);

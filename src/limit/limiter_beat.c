@@ -23,8 +23,8 @@ static bool is_time(const redisReply *reply)
     return reply->type == REDIS_REPLY_INTEGER && script_is_time(reply->integer);
 }
 
-/* Those of our keys that held something else, as a script tells them: a bit for each of its keys.
- */
+/* Logs which of our keys held something else. A script tells them as a number with a bit for each
+ * of its keys. */
 void limiter_tell_healed(const redisReply *healed, const char *const *names, unsigned count)
 {
     for (unsigned i = 0; healed->type == REDIS_REPLY_INTEGER && i < count; i++) {
@@ -116,7 +116,7 @@ void limiter_set_clock(struct limiter_link *link)
 
 /* Bans */
 
-/* On the loop: the list that was handed over is the one in force there. */
+/* On the loop: takes over the list of bans that limiter_spread_bans() has left for it. */
 void limiter_take_bans(struct post *post)
 {
     struct limiter_link *link = container_of(post, struct limiter_link, banned);
@@ -129,7 +129,7 @@ void limiter_take_bans(struct post *post)
     link->bans = fresh;
 }
 
-/* Under the lock: every loop gets a copy of its own of what is in force. */
+/* Under the lock: leaves each loop its own copy of the bans in force. */
 void limiter_spread_bans(struct limiter *limiter)
 {
     auto_tree void *mem = mem_tree(1024);
@@ -174,7 +174,7 @@ int64_t limiter_banned_ms(const struct limiter *limiter, const struct address *c
 
 /* Beats: this instance lives, and hears what was decided elsewhere */
 
-/* Keys that were reset. */
+/* Forgets the keys that another instance has reset. */
 static void hear_resets(struct limiter *limiter, const redisReply *list)
 {
     for (size_t i = 0; i < list->elements; i++) {
@@ -192,8 +192,8 @@ static void on_told(void *arg, const redisReply *reply)
     (void)reply;
 }
 
-/* Of all decisions, those that Redis does not have: it may have lost them, or was away. And it
- * forgets those that are of no use any more. */
+/* Sends Redis the decisions that it lacks, since it has lost them or was away, and deletes those
+ * there that are over. */
 static void tell_bans(struct limiter_link *link, const struct bans *all, const struct bans *there)
 {
     auto_tree void *mem = mem_tree(1024);
@@ -249,8 +249,9 @@ static void hear_bans(struct limiter_link *link, const redisReply *list)
     pthread_mutex_unlock(&limiter->lock);
 }
 
-/* What was reset while nobody could tell us is not known, so that what Redis has told is in doubt,
- * and it knows better. Each link looks, since the one that hears of resets may be up later. */
+/* After a time without news of resets, forgets what Redis has said before: some of it may have been
+ * reset since, and Redis knows. Every link checks this, since the link that hears of resets may be
+ * up later than others. */
 static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
 {
     struct limiter *limiter = link->limiter;
@@ -263,7 +264,7 @@ static void doubt_what_was_told(struct limiter_link *link, int64_t now_us)
     atomic_store(&limiter->sure_us, now_us);
 }
 
-/* False: it is none. */
+/* Takes over the answer to a beat. False: it cannot be read. */
 static bool hear(struct limiter_link *link, const redisReply *reply)
 {
     int64_t now_us = clock_mono_us();

@@ -5,7 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* From a lane: the ask runs on a loop, and outlives whoever stops waiting for it */
+/* A thread of a lane asks a loop and waits. It may stop waiting first, so two holders share the
+ * ask */
 
 struct waiting_ask {
     struct post post;
@@ -67,7 +68,7 @@ static struct waiting_ask *new_waiting(struct limiter *limiter, const struct lim
     return waiting;
 }
 
-/* False: the time is up. */
+/* Waits once. False: the time was up. */
 static bool wait_once(struct waiting_ask *waiting, int64_t ms, bool *ret_stood_still)
 {
     struct timespec until = clock_deadline(ms);
@@ -80,7 +81,8 @@ static bool wait_once(struct waiting_ask *waiting, int64_t ms, bool *ret_stood_s
     return waiting->done;
 }
 
-/* A loop that stands still answers nobody: then this process decides, after twice the deadline. */
+/* Waits for the answer. A loop that is stuck answers nobody: after twice the deadline this thread
+ * decides by itself. */
 static bool wait_for(struct waiting_ask *waiting, int64_t ms)
 {
     bool stood_still = true, done = false;
@@ -118,7 +120,7 @@ void limiter_ask_waiting(struct limiter *limiter, struct limiter_ask *ask)
     let_go(waiting);
 }
 
-/* Taking back */
+/* Taking back what was charged */
 
 struct taking_back {
     struct post post;

@@ -34,11 +34,12 @@ struct rule {
     size_t wire_len;
 };
 
-/* NULL, or what is wrong with it and what to write instead (static). */
+/* Reads a rule. Returns NULL, or a static text that says what is wrong and what to write
+ * instead. */
 const char *rule_parse(const char *text, struct rule *ret);
 
-/* The same windows with limits that are so many times as large; for memory and the scripts'
- * answers, not for the wire. */
+/* The same windows with limits `times` as large. Its `wire` is still that of the rule, so it is not
+ * sent to Redis. */
 struct rule rule_times(const struct rule *rule, uint32_t times);
 
 /* "5 per minute", "10 per 30 seconds": in `mem`. */

@@ -30,21 +30,21 @@ enum {
     SCRIPT_KEPT_S = 3700, /* a log is kept for so long beyond the longest window */
 };
 
-/* The text, and its SHA-1 by which Redis knows it. */
+/* The text of a script, and its SHA-1 in hexadecimal, by which EVALSHA names it. */
 const char *script_text(enum script script);
 const char *script_hash(enum script script);
 
-/* Prepares what every call for the rule says; the text is in `mem`. */
+/* Prepares rule->wire, the arguments that every call for the rule has; the text is in `mem`. */
 void script_compile_rule(void *mem, struct rule *rule);
 
-/* The script that decides for so many keys. */
+/* The script that decides about a request with so many keys. */
 enum script script_for(unsigned count);
 
 struct script_clock {
     int64_t shift_us, expected_us; /* 0: no time is expected */
 };
 
-/* The slot of a cluster that the key is in. */
+/* The hash slot of the key in a Redis cluster. */
 uint16_t script_slot(const char *key);
 
 /* Adds a whole command (RESP) that decides, for SCRIPT_ONE any number of keys by the same rule, for
@@ -54,7 +54,8 @@ void script_put_ask(struct text *out, enum script script, bool whole, const char
                     const uint32_t *times, unsigned count, const struct rule *rule,
                     const struct script_clock *clock);
 
-/* Which piece of an instance's log arrived last is kept beside the log, under this and its key. */
+/* Redis keeps beside each log which piece of each instance arrived last, under this prefix and the
+ * key of the log. */
 #define SCRIPT_HANDED_PREFIX "manus:handed:"
 
 struct script_piece {
@@ -69,7 +70,7 @@ void script_put_merge(struct text *out, bool whole, const char *key, uint32_t ti
                       const struct script_piece *piece);
 void script_put_forgive(struct text *out, bool whole, const char *key, int64_t at_us);
 
-/* Any command: words and their lengths. */
+/* Adds any command: words and their lengths. script_put_words(): 16 words at most. */
 void script_put_command(struct text *out, unsigned count, const char *const *words,
                         const size_t *lengths);
 void script_put_words(struct text *out, unsigned count, const char *const *words);
@@ -85,24 +86,27 @@ struct script_answer {
     struct verdict each[LIMIT_KEYS];
 };
 
-/* A reply that is read part by part: of each ask of a batch, in their order. */
+/* A reply of Redis that is read part by part: one part for each request of a batch, in their
+ * order. */
 struct script_reply {
     const char *bytes;
     size_t left;
 };
 
-/* NULL and replies of another type have no parts. */
+/* Begins to read a reply. NULL, or a reply of another type, has no parts. */
 void script_open_reply(const redisReply *reply, struct script_reply *ret);
 
-/* Nothing was charged: the clock of Redis is not where it was expected. */
+/* True if the script found the clock of Redis off the expected time. Then it has charged
+ * nothing. */
 bool script_says_clock_is_off(const redisReply *reply);
 
-/* Whether a clock may say so. */
+/* Whether a clock can show this time. */
 bool script_is_time(int64_t us);
 
-/* The next part: one ask of so many keys. SCRIPT_NONSENSE if there is none. */
+/* Reads the next part: the answer to one request with so many keys. SCRIPT_NONSENSE if it cannot be
+ * read. */
 void script_read_ask(struct script_reply *reply, const uint32_t *times, unsigned count,
                      const struct rule *rule, struct script_answer *ret);
 
-/* The rule against a log as Redis keeps it, at a time of Redis's clock. */
+/* Judges a log as Redis keeps it by the rule, at a time of the clock of Redis. */
 struct verdict script_judge(const char *log, size_t len, const struct rule *rule, int64_t now_us);
