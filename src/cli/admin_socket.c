@@ -438,12 +438,18 @@ struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct 
     return s;
 }
 
-void admin_socket_close(struct admin_socket *s)
+void admin_socket_stop(struct admin_socket *s)
 {
     if (s == NULL)
         return;
     atomic_store(&s->stopping, true);
     wake(s);
+}
+
+void admin_socket_close(struct admin_socket *s)
+{
+    if (s == NULL)
+        return;
     pthread_join(s->thread, NULL);
     lane_close(s->lane);
     talloc_free(s);

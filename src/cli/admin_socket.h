@@ -21,6 +21,10 @@ struct admin_socket;
  * if there is no socket to be had: the log says why, and the server runs without. */
 struct admin_socket *admin_socket_open(void *mem, struct app *app, const struct settings *settings);
 
+/* Takes no more questions; waits for nobody. NULL: there is none, here and below. */
+void admin_socket_stop(struct admin_socket *socket);
+
+/* Behind admin_socket_stop(): waits for the answer under way. */
 void admin_socket_close(struct admin_socket *socket);
 
 /* By way of the descriptor of DATA_DIR, since a socket's path is short. */

@@ -1,11 +1,12 @@
+#include "cli/check.h"
+
 #include "account/password.h"
 #include "billing/doctor.h"
 #include "cli/admin_socket.h"
-#include "cli/needs.h"
 #include "core/clock.h"
-#include "limit/probe.h"
 #include "mail/letter.h"
 #include "remote/mend.h"
+#include "remote/redis.h"
 #include "remote/smtp.h"
 #include "remote/stripe.h"
 #include "store/store.h"
@@ -17,14 +18,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { HASHES = 3, PROBE_MS = 3000, MAIL_MS = 10000 };
+enum { HASHES = 3, MAIL_MS = 10000, STRIPE_MS = 3000 };
 
-/* Each part says what serve would do with it; false if serve could not, or not well. */
-
-static bool check_listening(void *mem, const struct settings *settings)
+bool check_listening(void *mem, const struct settings *settings)
 {
     const char *why;
-    struct listeners *listeners = needs_listen(mem, settings, 1, &why);
+    struct listeners *listeners = program_listen(mem, settings, 1, &why);
     pid_t server = admin_socket_server(settings->data_dir);
     bool by_systemd = listeners == NULL && strstr(why, "(systemd)") != NULL;
 
@@ -66,7 +65,7 @@ static void show_progress(void *unused, const char *part, int64_t rows)
     fflush(stdout);
 }
 
-static bool check_store(void *mem, const struct settings *settings)
+bool check_store(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .job = "check"};
     const struct store_progress progress = {.tell = show_progress};
@@ -94,7 +93,7 @@ static bool check_store(void *mem, const struct settings *settings)
     return found.fault == NULL && found.notice == NULL;
 }
 
-static bool check_hash(void *mem, const struct settings *settings)
+bool check_hash(void *mem, const struct settings *settings)
 {
     struct task task = {.mem = mem, .job = "check"};
     int64_t started_us = clock_mono_us();
@@ -129,7 +128,7 @@ static bool report_absent(const char *peer)
     return true;
 }
 
-static bool check_mail(void *mem, const struct settings *settings)
+bool check_mail(void *mem, const struct settings *settings)
 {
     int64_t started_ms = clock_mono_ms();
     const char *wrong = "no sender";
@@ -142,73 +141,83 @@ static bool check_mail(void *mem, const struct settings *settings)
 }
 
 /* What lies where a thing of another kind will be made. */
-static bool check_places(void *mem, const struct settings *settings)
+
+bool check_admin_socket(void *mem, const struct settings *settings)
 {
     const char *socket = mem_printf(mem, "%s/admin.sock", settings->data_dir);
-    const char *outbox = mem_printf(mem, "%s/outbox", settings->data_dir);
-    bool good = true;
     struct stat st;
 
-    if (lstat(socket, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-        printf("admin      %s is not a socket: move it away\n", socket);
-        good = false;
-    }
-    if (letter_is_file(settings) && stat(outbox, &st) == 0 &&
-        (!S_ISDIR(st.st_mode) || access(outbox, W_OK | X_OK) != 0)) {
-        printf("outbox     %s: %s\n", outbox, mend_of("mail", "the file of a mail"));
-        good = false;
-    }
-    return good;
+    if (lstat(socket, &st) != 0 || S_ISSOCK(st.st_mode))
+        return true;
+    printf("admin      %s is not a socket: move it away\n", socket);
+    return false;
 }
 
-static bool check_redis(const struct redis_target *redis)
+bool check_outbox(void *mem, const struct settings *settings)
 {
-    int64_t started_ms = clock_mono_ms();
+    const char *outbox = mem_printf(mem, "%s/outbox", settings->data_dir);
+    struct stat st;
 
-    if (redis == NULL)
-        return report_absent("redis");
-    return report("redis", redis_target_shown(redis), limit_probe(redis, PROBE_MS), started_ms);
+    if (!letter_is_file(settings) || stat(outbox, &st) != 0 ||
+        (S_ISDIR(st.st_mode) && access(outbox, W_OK | X_OK) == 0))
+        return true;
+    printf("outbox     %s: %s\n", outbox, mend_of("mail", "the file of a mail"));
+    return false;
 }
 
-static bool check_stripe(void *mem, const struct settings *settings)
+bool check_limits(void *mem, const struct settings *settings)
+{
+    (void)mem;
+    printf("limits     %s\n", !settings->rate_limit_enabled   ? "off"
+                              : redis_is_configured(settings) ? "counted in Redis"
+                                                              : "counted in memory");
+    return true;
+}
+
+bool check_stripe(void *mem, const struct settings *settings)
 {
     int64_t started_ms = clock_mono_ms();
 
     if (!stripe_is_configured(settings) && settings->stripe_secret != NULL) {
         puts("stripe     STRIPE_SECRET_KEY is not a secret key (sk_… or rk_…), so nothing is "
-             "billed: copy "
-             "one from Stripe's dashboard");
+             "billed: copy one from Stripe's dashboard");
         return false;
     }
     if (!stripe_is_configured(settings))
         return report_absent("stripe");
-    return report("stripe", settings->stripe_api_base, doctor_probe(mem, settings, PROBE_MS),
+    return report("stripe", settings->stripe_api_base, doctor_probe(mem, settings, STRIPE_MS),
                   started_ms);
+}
+
+static bool probe(const struct part *part, const struct program *p)
+{
+    int64_t started_ms = clock_mono_ms();
+
+    if (!part_is_configured(part, p->settings))
+        return report_absent(part->name);
+    return report(part->name, part->place(p->mem, p), part->probe(p, part->probe_ms), started_ms);
+}
+
+static bool examine(const struct part *part, const struct program *p)
+{
+    if (part->examine != NULL && !part->examine(p->mem, p->settings))
+        return false;
+    return part->probe_ms == 0 || probe(part, p);
 }
 
 int command_check(const struct arguments *arguments)
 {
     auto_tree void *mem = mem_tree(0);
-    struct needs needs;
-    const struct settings *settings;
-    int status = needs_load(mem, arguments, &needs);
-    bool good;
+    struct program *p = mem_new(mem, struct program);
+    int status = program_load(mem, arguments, p);
+    bool good = true;
 
     if (status != EX_OK)
         return status;
-    settings = needs.settings;
-    good = check_listening(mem, settings);
-    good = check_store(mem, settings) && good;
-    printf("limits     %s\n", !settings->rate_limit_enabled   ? "off"
-                              : redis_is_configured(settings) ? "counted in Redis"
-                                                              : "counted in memory");
-    good = check_hash(mem, settings) && good;
-    good = check_redis(needs.redis) && good;
-    good = check_stripe(mem, settings) && good;
-    good = check_mail(mem, settings) && good;
-    good = check_places(mem, settings) && good;
-    puts(!good                         ? "some checks failed: the lines above say how to fix them"
-         : settings->warning_count > 0 ? "all checks passed, but see the warnings above"
-                                       : "all is well");
+    for (size_t i = 0; i < part_count; i++)
+        good = examine(&parts[i], p) && good;
+    puts(!good ? "some checks failed: the lines above say how to fix them"
+         : p->settings->warning_count > 0 ? "all checks passed, but see the warnings above"
+                                          : "all is well");
     return good ? EX_OK : EX_UNAVAILABLE;
 }

@@ -3,9 +3,9 @@
 #include "api/limits.h"
 #include "api/pages.h"
 #include "api/routes.h"
+#include "cli/order.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "job/jobs.h"
 #include "watch/figures.h"
 
 #include <systemd/sd-daemon.h>
@@ -80,7 +80,7 @@ static void on_stop(uv_signal_t *signal, int number)
     if (c->stopping_ms != 0)
         return;
     c->stopping_ms = now_ms;
-    jobs_stop_begin(c->program->app.jobs);
+    order_stop_early(parts, part_count, c->program);
     log_info(NULL, "stopping", LOG_I("signal", number));
     sd_notify(0, "STOPPING=1");
     server_stop_keeping_alive(c->program->app.server);

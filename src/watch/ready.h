@@ -1,22 +1,36 @@
 /* Readiness: are the things that manus depends on there? Each is probed on a thread of its own,
  * with a deadline; the answers serve for a second, so that a busy balancer costs the dependencies
- * one probe a second at most.
+ * one probe a second at most. What they are and how they are probed is told by who opens it.
  *
  * Any thread. ready_look() never waits; ready_check() waits for READY_DEADLINE_MS at most. */
 #pragma once
 
 #include "core/lane.h"
-#include "core/settings.h"
-#include "store/store.h"
+
+#include <stdbool.h>
 
 struct ready;
 
-enum { READY_DEADLINE_MS = 1500 };
+enum { READY_DEADLINE_MS = 1500, READY_MOST = 16 };
+
+/* One dependency. The texts are static. */
+struct ready_row {
+    const char *name;
+    const char *message; /* while it is healthy */
+    const char *title;   /* the log tells when it is lost and when it is back; NULL: it does not */
+    bool is_configured;
+    bool is_critical;
+    struct lane *lane;
+    /* NULL: it can be used; else what is wrong, static. Blocks, each answer for the timeout at
+     * most. */
+    const char *(*probe)(const void *arg, int64_t timeout_ms);
+    const void *arg;
+};
 
 enum check_status { CHECK_SKIPPED, CHECK_HEALTHY, CHECK_UNHEALTHY };
-enum check_name { CHECK_STORE, CHECK_MONGODB, CHECK_REDIS, CHECK_STRIPE, CHECKS };
 
 struct check {
+    const char *name;
     enum check_status status;
     const char *message; /* static */
     int64_t latency_ms;  /* 0 if it was skipped */
@@ -26,19 +40,12 @@ enum readiness { READY, READY_DEGRADED, READY_NOT };
 
 struct ready_report {
     enum readiness readiness;
-    struct check checks[CHECKS];
+    size_t count;
+    struct check checks[READY_MOST]; /* in the order of the rows */
 };
 
-struct redis_target;
-
-/* NULL if Redis can be used as the program uses it, else what is wrong (static). Blocks. */
-typedef const char *redis_use(const struct redis_target *target, int64_t timeout_ms);
-
-/* Settings and lanes outlive it: the probes of the store run on the store's lane, the others on the
- * remote one. Close the lanes before freeing it. */
-struct ready *ready_open(void *mem, const struct settings *settings,
-                         const struct redis_target *redis, redis_use *use_redis,
-                         struct store *store, struct lane *store_lane, struct lane *remote_lane);
+/* READY_MOST rows at most, which are copied. Close the lanes before freeing it. */
+struct ready *ready_open(void *mem, const struct ready_row *rows, size_t count);
 
 /* What was found within the last second, or lately while somebody is looking again; false if that
  * is too long ago. */
@@ -47,5 +54,4 @@ bool ready_look(struct ready *ready, struct ready_report *ret);
 /* Looks again, or joins whoever does. */
 void ready_check(struct ready *ready, struct ready_report *ret);
 
-const char *check_name(enum check_name name);
 const char *check_status_name(enum check_status status);

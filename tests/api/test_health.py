@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from manus import API, SLOW, free_port
+from manus import API, SLOW, free_port, run
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 CHECKS = ["store", "mongodb", "redis", "stripe"]
@@ -111,6 +111,11 @@ def test_what_is_not_critical_degrades_only(start):
     reply = manus.get(f"{API}/ready")
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["checks"]["redis"]["status"] == "unhealthy"
+
+
+def test_whatever_may_be_critical_is_checked(tmp_path):
+    (choices,) = re.findall(r"^\| `READY_CRITICAL` \|[^|]*\| ([^|]*) \|", run("settings", "--markdown", cwd=tmp_path).stdout, re.M)
+    assert set(choices.split(", ")) <= set(CHECKS)
 
 
 class Stripe(http.server.BaseHTTPRequestHandler):

@@ -222,6 +222,7 @@ def test_a_mail_server_that_never_answers_keeps_nobody_from_registering_or_stopp
         assert manus.stop(signal.SIGTERM) == 0
         assert time.monotonic() - begun < 8 * SLOW
         assert len(waiting(manus)) == 3
+        assert [line["part"] for line in manus.log() if line["msg"].startswith("a part does not end")] == ["jobs"]
 
 
 @pytest.fixture
