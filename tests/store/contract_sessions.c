@@ -185,6 +185,17 @@ static void test_an_opened_session_is_read_back_and_the_login_noted(void **state
     assert_same_session(&read, &login.session);
 }
 
+static void test_a_session_of_nobody_is_not_opened(void **state)
+{
+    struct task *task = *state;
+    struct session_record session = sample_session(task->mem, crypto_id(task->mem));
+    enum session_opened opened;
+
+    assert_int_equal(store_session_open(task, store, &session, 0, &opened), OK);
+    assert_int_equal(opened, SESSION_USER_CHANGED);
+    assert_false(sample_has_session(task, store, session.id));
+}
+
 static void test_an_id_is_opened_once_live_or_ended_and_nothing_changes(void **state)
 {
     struct task *task = *state;
@@ -857,6 +868,7 @@ int contract_sessions_run(struct store *of)
         TEST(test_an_id_in_use_is_given_to_nobody_else),
         TEST(test_voiding_tokens_never_goes_back_and_touches_one_user),
         TEST(test_an_opened_session_is_read_back_and_the_login_noted),
+        TEST(test_a_session_of_nobody_is_not_opened),
         TEST(test_an_id_is_opened_once_live_or_ended_and_nothing_changes),
         TEST(test_a_session_ends_once),
         TEST(test_a_login_beyond_the_most_ends_the_session_unused_for_longest),

@@ -1,10 +1,13 @@
 #include "sample.h"
 
 #include <assert.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -25,6 +28,24 @@ int sample_end(void **state)
 
     talloc_free(task->mem);
     return 0;
+}
+
+const char *sample_folder(void *mem)
+{
+    return mkdtemp(mem_string(mem, "/tmp/manus-store-XXXXXX"));
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+void sample_remove(const char *folder)
+{
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *sample_email(void *mem)

@@ -13,6 +13,12 @@ enum { SAMPLE_DAY_MS = 86400000 };
 int sample_begin(void **state);
 int sample_end(void **state);
 
+/* A new empty folder, its name in `mem`; NULL: there is none to be had. */
+const char *sample_folder(void *mem);
+
+/* With all that is in it. */
+void sample_remove(const char *folder);
+
 /* A new one of each, unlike all others, in `mem`. */
 const char *sample_email(void *mem);
 struct user sample_user(void *mem);

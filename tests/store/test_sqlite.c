@@ -4,6 +4,7 @@
  * system calls has this file's pwrite(), and root gets file systems of a private mount namespace.
  */
 #include "contract.h"
+#include "killed.h"
 #include "sample.h"
 
 #include "core/clock.h"
@@ -16,10 +17,8 @@
 #include "store/sqlite_schema.h"
 #include "store/sqlite_seal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -32,7 +31,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -43,7 +41,7 @@
 
 /* Injected faults */
 
-enum { NEVER = 1 << 30, CONTRACT_TESTS_MOST = 64 };
+enum { NEVER = 1 << 30 };
 
 /* Calls `first` to `last`, counted from 1 at arm(), fail with `error`. */
 struct fault {
@@ -157,38 +155,34 @@ struct place {
     const char *root; /* removed at the end, with all that is in it */
     const char *folder, *file;
     struct store *store; /* open, or NULL */
-    const struct contract_test *contract;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
 
 static int begin(void **state)
 {
     struct task *task;
     struct place *place;
-    char *root;
+    const char *root;
 
     sample_begin((void **)&task);
     place = mem_new(task->mem, struct place);
-    root = mem_string(task->mem, "/tmp/manus-store-XXXXXX");
+    root = sample_folder(task->mem);
     *place = (struct place){.task = task, .root = root, .folder = root};
     *state = place;
-    if (mkdtemp(root) == NULL)
+    if (root == NULL)
         return -1;
     place->file = mem_printf(task->mem, "%s/manus.sqlite", root);
     return 0;
 }
 
+static struct store *open_in(struct task *task, const char *folder)
+{
+    return sqlite_open(task, task->mem, folder);
+}
+
 static void open_again(struct place *place)
 {
     assert_null(place->store);
-    place->store = sqlite_open(place->task, place->task->mem, place->folder);
+    place->store = open_in(place->task, place->folder);
     if (place->store == NULL)
         fail_msg("%s", place->task->text);
 }
@@ -199,18 +193,6 @@ static int begin_open(void **state)
 
     if (failed == 0)
         open_again(*state);
-    return failed;
-}
-
-static int begin_contract(void **state)
-{
-    const struct contract_test *test = *state;
-    struct place *place;
-    int failed = begin_open((void **)&place);
-
-    *state = place;
-    if (failed == 0)
-        place->contract = test;
     return failed;
 }
 
@@ -232,7 +214,7 @@ static int end(void **state)
         shut(place);
     while (may_mount && umount2(place->root, MNT_DETACH) == 0) {
     }
-    nftw(place->root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    sample_remove(place->root);
     return sample_end(&task);
 }
 
@@ -341,53 +323,7 @@ static void assert_sound(const struct place *place)
         fail_msg("%s", fault);
 }
 
-/* The contract */
-
-static void run_contract(void **state)
-{
-    struct place *place = *state;
-
-    place->contract->run(place->store);
-    contract_end();
-    assert_sound(place);
-    assert_int_equal(store_ping(place->task, place->store), OK);
-}
-
-/* One group, a test for each row. */
-static int run_contract_tests(void)
-{
-    struct CMUnitTest tests[CONTRACT_TESTS_MOST];
-    size_t count = 0;
-
-    for (; contract_tests[count].name != NULL; count++) {
-        assert(count < count_of(tests));
-        tests[count] = (struct CMUnitTest){contract_tests[count].name, run_contract, begin_contract,
-                                           end, (void *)&contract_tests[count]};
-    }
-    return _cmocka_run_group_tests("contract", tests, count, NULL, NULL);
-}
-
 /* Opening */
-
-static void test_what_was_written_is_there_after_closing_and_opening(void **state)
-{
-    struct place *place = *state;
-    struct login login = put_new(place);
-    struct session_record read;
-    struct user user;
-
-    assert_int_equal(
-        store_session_end(place->task, place->store, login.session.id, SAMPLE_MS, NULL), OK);
-    login.session.ended_ms = SAMPLE_MS;
-    for (int i = 0; i < 3; i++) {
-        shut(place);
-        open_again(place);
-        user = sample_read_user(place->task, place->store, login.user.id);
-        assert_same_user(&user, &login.user);
-        read = sample_read_session(place->task, place->store, login.session.id);
-        assert_same_session(&read, &login.session);
-    }
-}
 
 static void test_a_missing_folder_is_made_for_its_owner_alone(void **state)
 {
@@ -1192,100 +1128,6 @@ static void test_writes_that_wait_together_share_a_sync(void **state)
     assert_int_equal(sql(place, "SELECT count(*) FROM users"), WRITERS * WRITES + 1);
 }
 
-/* What a child tells over its pipe once a write was acknowledged. */
-struct acknowledged {
-    char email[64], session_id[CRYPTO_ID_LEN + 1], token[CRYPTO_ID_LEN + 1];
-};
-
-struct child {
-    struct store *store;
-    int pipe;
-};
-
-/* Registers again and again, and refreshes every session once. */
-static void run_child(struct task *task, unsigned number, void *argument)
-{
-    const struct child *child = argument;
-
-    (void)number;
-    for (;;) {
-        auto_tree void *mem = mem_tree(4096);
-        struct task own = {.mem = mem, .id = task->id};
-        struct user user = sample_user(mem);
-        struct session_record session = sample_session(mem, user.id);
-        struct chain_link fresh = sample_link(mem), successor;
-        struct acknowledged a = {0};
-        enum user_created created;
-        enum session_refreshed refreshed;
-
-        if (store_user_create(&own, child->store, &user, &session, NULL, &created) != OK ||
-            store_session_refresh(&own, child->store, session.id, sample_token(&session), &fresh,
-                                  SAMPLE_MS, &refreshed, &successor) != OK)
-            _exit(1);
-        snprintf(a.email, sizeof a.email, "%s", user.email);
-        snprintf(a.session_id, sizeof a.session_id, "%s", session.id);
-        snprintf(a.token, sizeof a.token, "%s", successor.id);
-        if (write(child->pipe, &a, sizeof a) != sizeof a)
-            _exit(1);
-    }
-}
-
-static pid_t start_child(struct place *place, int *ret_pipe)
-{
-    int ends[2];
-    pid_t pid;
-
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct child child = {.pipe = ends[1]};
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(ends[0]);
-        child.store = sqlite_open(place->task, place->task->mem, place->folder);
-        if (child.store == NULL)
-            _exit(1);
-        sample_race(4, run_child, &child);
-        _exit(1);
-    }
-    close(ends[1]);
-    *ret_pipe = ends[0];
-    return pid;
-}
-
-static void kill_child(pid_t pid)
-{
-    int status;
-
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGKILL);
-}
-
-static struct acknowledged *read_all(struct place *place, int fd, struct acknowledged *list,
-                                     size_t *count, size_t least)
-{
-    struct acknowledged a;
-
-    while (*count < least && read(fd, &a, sizeof a) == sizeof a) {
-        list = mem_grow(place->task->mem, list, (*count + 1) * sizeof a);
-        list[(*count)++] = a;
-    }
-    return list;
-}
-
-static void assert_kept(struct place *place, const struct acknowledged *a)
-{
-    struct session_record session;
-
-    assert_true(sample_has_email(place->task, place->store, a->email));
-    session = sample_read_session(place->task, place->store, a->session_id);
-    assert_int_equal(session.chain.count, 2);
-    assert_string_equal(session.chain.links[1].id, a->token);
-}
-
 static void test_what_was_acknowledged_survives_kill_9(void **state)
 {
     enum { KILLS = 6, LEAST = 100 };
@@ -1295,16 +1137,16 @@ static void test_what_was_acknowledged_survives_kill_9(void **state)
 
     for (int i = 0; i < KILLS; i++) {
         int fd;
-        pid_t pid = start_child(place, &fd);
+        pid_t pid = killed_start(place->task, open_in, place->folder, &fd);
 
-        list = read_all(place, fd, list, &count, count + LEAST + (size_t)i * 37);
-        kill_child(pid);
-        list = read_all(place, fd, list, &count, SIZE_MAX);
+        list = killed_read(place->task->mem, fd, list, &count, count + LEAST + (size_t)i * 37);
+        killed_end(pid);
+        list = killed_read(place->task->mem, fd, list, &count, SIZE_MAX);
         close(fd);
         open_again(place);
         assert_sound(place);
         for (size_t k = 0; k < count; k++)
-            assert_kept(place, &list[k]);
+            assert_kept(place->task, place->store, &list[k]);
         shut(place);
     }
     assert_true(count >= KILLS * LEAST);
@@ -1313,7 +1155,8 @@ static void test_what_was_acknowledged_survives_kill_9(void **state)
                                 " (SELECT user_id FROM sessions)"),
                      0);
     /* Whatever was not acknowledged is at most what four threads had in hand. */
-    assert_in_range(sql(place, "SELECT count(*) FROM users"), count, count + KILLS * 4);
+    assert_in_range(sql(place, "SELECT count(*) FROM users"), count,
+                    count + KILLS * KILLED_WRITERS);
 }
 
 static void test_a_store_whose_holder_was_killed_opens_at_once(void **state)
@@ -1322,14 +1165,14 @@ static void test_a_store_whose_holder_was_killed_opens_at_once(void **state)
     struct acknowledged *list = NULL;
     size_t count = 0;
     int fd;
-    pid_t pid = start_child(place, &fd);
+    pid_t pid = killed_start(place->task, open_in, place->folder, &fd);
 
-    list = read_all(place, fd, list, &count, 1);
+    list = killed_read(place->task->mem, fd, list, &count, 1);
     assert_refused(place, "in use", mem_printf(place->task->mem, "process %d:", pid));
-    kill_child(pid);
+    killed_end(pid);
     close(fd);
     open_again(place);
-    assert_kept(place, list);
+    assert_kept(place->task, place->store, list);
 }
 
 /* Faults */
@@ -1912,17 +1755,6 @@ static void test_what_does_not_fit_on_the_disk_is_not_half_written(void **state)
     assert_sound(place);
 }
 
-static void test_a_session_of_nobody_is_not_opened(void **state)
-{
-    struct place *place = *state;
-    struct session_record session = sample_session(place->task->mem, crypto_id(place->task->mem));
-    enum session_opened opened;
-
-    assert_int_equal(store_session_open(place->task, place->store, &session, 0, &opened), OK);
-    assert_int_equal(opened, SESSION_USER_CHANGED);
-    assert_false(sample_has_session(place->task, place->store, session.id));
-}
-
 static void test_a_check_that_takes_too_long_is_tried_ever_more_rarely_but_each_day(void **state)
 {
     int64_t pause_ms = sqlite_check_pause(0, false), first_ms = pause_ms;
@@ -2009,7 +1841,6 @@ static void test_who_keeps_removed_names_in_the_log_for_a_day_is_told_of(void **
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        OPENED(test_what_was_written_is_there_after_closing_and_opening),
         CLOSED(test_a_missing_folder_is_made_for_its_owner_alone),
         OPENED(test_a_second_opener_is_refused_and_told_who_has_it),
         CLOSED(test_an_empty_file_is_brought_to_the_newest_schema),
@@ -2064,21 +1895,13 @@ int main(void)
         OPENED(test_a_file_that_may_not_grow_is_a_failed_write_and_heals),
         OPENED(test_writes_stop_before_the_disk_is_full_and_go_on_when_there_is_space),
         OPENED(test_what_does_not_fit_on_the_disk_is_not_half_written),
-        OPENED(test_a_session_of_nobody_is_not_opened),
     };
-    struct place *place;
+    static const struct contract_store sqlite = {.name = "SQLite", .open = open_in};
     int failed;
 
     crypto_start();
     inject();
     may_mount = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
-
-    failed += run_contract_tests();
-    begin_open((void **)&place);
-    failed += contract_sessions_run(place->store);
-    failed += contract_mail_run(place->store);
-    failed += contract_billing_run(place->store);
-    end((void **)&place);
-    return failed;
+    return failed + contract_run(&sqlite);
 }
