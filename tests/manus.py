@@ -20,6 +20,7 @@ KEY = "kq3Vd8Zr1nW5xT7bLmY0cHf2GsJ9pQeA4uRi6oXv"
 API = "/api/v1"
 PORTS = range(10000, 30000)
 SLOW = float(os.environ.get("MANUS_SLOW", "1"))  # how much slower a sanitized program is
+LONG = float(os.environ.get("MANUS_LONG", "1"))  # how much more of it a test tries that could go on for hours
 
 # A cheap password hash, so that tests spend their time on what they test.
 DEFAULTS = {
