@@ -1,6 +1,16 @@
 /* How long the audit trail is, and its end: lines go in the order in which they came. */
 #include "store/sqlite_parts.h"
 
+static enum err append_line(struct task *task, struct sqlite_db *db, void *argument)
+{
+    return sqlite_append_audit(task, db, *(const struct audit **)argument);
+}
+
+enum err sqlite_audit_append(struct task *task, struct store *store, const struct audit *audit)
+{
+    return sqlite_writing(task, store, append_line, &audit);
+}
+
 static enum err count_lines(struct task *task, struct sqlite_db *db, void *argument)
 {
     return sqlite_db_number(task, db, SQL_AUDIT_COUNT, argument);

@@ -204,6 +204,11 @@ must_check enum err store_audit_by(struct task *task, struct store *store, const
                                    const struct store_page *page, struct audit **ret,
                                    size_t *ret_count, const char **ret_next);
 
+/* A line about what this store does not hold itself, or what has been done to it already. What is
+ * changed together with its line takes the line as an argument. */
+must_check enum err store_audit_append(struct task *task, struct store *store,
+                                       const struct audit *audit);
+
 /* How many lines the trail has. Costs the same for any number. */
 must_check enum err store_audit_count(struct task *task, struct store *store, int64_t *ret);
 

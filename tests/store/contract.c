@@ -647,6 +647,28 @@ static void every_change_leaves_its_line_and_no_other_does(struct store *store)
     assert_null(next);
 }
 
+static void a_line_by_itself_stands_in_the_trail_of_its_subject(struct store *store)
+{
+    const struct audit line = {.at_ms = 7,
+                               .actor = "system:root",
+                               .action = "ban.add",
+                               .subject = "203.0.113.0/24",
+                               .address = "local",
+                               .detail = "for 3600 s"};
+    struct audit *trail;
+    size_t count;
+    const char *next;
+
+    assert_int_equal(store_audit_append(new_task(), store, &line), OK);
+    assert_int_equal(store_audit_trail(new_task(), store, line.subject, &(struct store_page){NULL, 2},
+                                       &trail, &count, &next),
+                     OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(trail[0].action, "ban.add");
+    assert_string_equal(trail[0].actor, "system:root");
+    assert_string_equal(trail[0].detail, "for 3600 s");
+}
+
 static int64_t lines(struct store *store)
 {
     int64_t count = -1;
@@ -1045,6 +1067,7 @@ const struct contract_test contract_tests[] = {
     TEST(a_rehash_happens_only_to_the_hash_that_was_verified),
     TEST(the_last_active_administrator_stays),
     TEST(every_change_leaves_its_line_and_no_other_does),
+    TEST(a_line_by_itself_stands_in_the_trail_of_its_subject),
     TEST(the_trail_ends_by_age_and_in_its_order),
     TEST(what_a_clock_ahead_has_dated_goes_with_the_older_lines_behind_it),
     TEST(of_many_who_register_one_address_exactly_one_wins),
