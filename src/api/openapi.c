@@ -21,6 +21,7 @@ static const char email_pattern[] = "^[" LOCAL "](?:[." LOCAL "]{0,62}[" LOCAL "
 static const char known_email_pattern[] = "^[!-~]*@[!-~]*$";
 static const char login_email_pattern[] = "^[^" CONTROL "]*@[^" CONTROL "]*$";
 static const char code_pattern[] = "^[0-9]{6}$";
+static const char duration_pattern[] = "^[1-9][0-9]{0,6}[smhd]$";
 static const char id_pattern[] = "^[A-Za-z0-9_-]{1,64}$";
 static const char query_pattern[] = "^[^" CONTROL "]*$";
 
@@ -85,6 +86,8 @@ static const char *pattern_of(void *mem, const struct field *field)
         return login_email_pattern;
     case FIELD_CODE:
         return code_pattern;
+    case FIELD_DURATION:
+        return duration_pattern;
     default:
         return text_pattern;
     }
@@ -133,6 +136,8 @@ static json_t *field_schema(const struct document *d, const struct field *field)
                          may_be_null(field) ? json_pack("[s,s]", "integer", "null")
                                             : json_string("integer"),
                          "minimum", (json_int_t)field->min, "maximum", (json_int_t)field->max);
+    if (field->kind == FIELD_FLAG)
+        return json_pack("{s:[s,s]}", "type", "boolean", "null");
     schema = json_pack("{s:o,s:s}", "type",
                        may_be_null(field) ? json_pack("[s,s]", "string", "null")
                                           : json_string("string"),

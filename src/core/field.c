@@ -5,6 +5,7 @@
 #include "core/unicode.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ECHO_BYTES = 256, CODE_DIGITS = 6 };
@@ -147,6 +148,39 @@ static const char *read_integer(struct reading *r, const struct field *field, co
     return NULL;
 }
 
+/* Seconds; -1: it is none, or of more than a hundred years. */
+static int64_t seconds_of(const char *text)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t digits = strspn(text, "0123456789");
+
+    for (size_t i = 0; digits > 0 && digits < 10 && i < count_of(units); i++) {
+        if (text[digits] == units[i].unit && text[digits + 1] == '\0')
+            return strtoll(text, NULL, 10) * units[i].seconds;
+    }
+    return -1;
+}
+
+static const char *read_duration(struct reading *r, const struct field *field, const json_t *member)
+{
+    int64_t seconds = json_is_string(member) ? seconds_of(json_string_value(member)) : -1;
+
+    if (seconds >= (int64_t)field->min && seconds <= (int64_t)field->max)
+        return mem_printf(r->mem, "%lld", (long long)seconds);
+    add_value_error(r, field, field->rule, member);
+    return NULL;
+}
+
+static const char *read_flag(struct reading *r, const struct field *field, const json_t *member)
+{
+    if (!json_is_boolean(member))
+        add(r, field, "bool_type", "Input should be a valid boolean", echo(member));
+    return json_is_true(member) ? "true" : NULL;
+}
+
 static const char *read_field(struct reading *r, const struct field *field, const json_t *body)
 {
     const json_t *member = json_object_get(body, field->name);
@@ -164,6 +198,10 @@ static const char *read_field(struct reading *r, const struct field *field, cons
         return read_choice(r, field, member);
     if (field->kind == FIELD_INTEGER)
         return read_integer(r, field, member);
+    if (field->kind == FIELD_FLAG)
+        return read_flag(r, field, member);
+    if (field->kind == FIELD_DURATION)
+        return read_duration(r, field, member);
     if (!json_is_string(member)) {
         add(r, field, "string_type", "Input should be a valid string",
             field->secret ? NULL : echo(member));
@@ -248,6 +286,36 @@ json_t *fields_read(void *mem, const struct field *fields, const json_t *body, c
         return fields_body_problem("missing", ask_for_one(mem, fields), -1, NULL);
     }
     return json_pack("{s:o,s:i,s:s}", "detail", r.detail, "code", 422, "msg", r.first);
+}
+
+/* As a body would have it; NULL: no body can. */
+static json_t *as_json(const struct field *field, const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    if (field->kind == FIELD_FLAG)
+        return json_true();
+    if (field->kind != FIELD_INTEGER)
+        return json_string(text);
+    return digits > 0 && digits < 19 && text[digits] == '\0' ? json_integer(strtoll(text, NULL, 10))
+                                                             : NULL;
+}
+
+const char *field_read_text(void *mem, const struct field *field, const char *text,
+                            const char **ret)
+{
+    struct reading r = {.mem = mem};
+    auto_json json_t *detail = json_array(), *body = json_object();
+
+    *ret = NULL;
+    if (text == NULL)
+        return field->optional || field->nullable ? NULL : field->rule;
+    if (json_object_set_new(body, field->name, as_json(field, text)) != 0)
+        return field->kind == FIELD_INTEGER ? field->rule
+                                            : mem_printf(mem, "%s: this is not UTF-8", field->name);
+    r.detail = detail;
+    *ret = read_field(&r, field, body);
+    return r.first;
 }
 
 json_t *fields_choice_problem(void *mem, const char *name, const char *value,

@@ -14,6 +14,8 @@ enum field_kind {
     FIELD_INTEGER,     /* a whole number from min to max; its value is its digits */
     FIELD_KNOWN_EMAIL, /* looks somebody up: anything with an @ that shows all of itself */
     FIELD_LOGIN_EMAIL, /* likewise, and what the replaced system took may hide something */
+    FIELD_FLAG,        /* a boolean; its value is "true", or NULL for false */
+    FIELD_DURATION,    /* "30m", "7d": s, m, h or d; its value is its seconds, from min to max */
 };
 
 struct field {
@@ -31,11 +33,17 @@ struct field {
     const char *rule_max;       /* when it is too long */
     const char *rule_text;      /* when it holds control characters */
     const char *const *choices; /* NULL ends them */
+    const char *help;           /* of an operator's operation: what it is for */
 };
 
 /* Checks `body` (NULL: there was none) and fills `values`, one string in `mem` for each row.
  * NULL if all is well; else the reply's body, a new reference. */
 json_t *fields_read(void *mem, const struct field *fields, const json_t *body, const char **values);
+
+/* The same for one field that is given as text, on a command line: NULL if all is well; else what
+ * is wrong with it, in `mem`. `text` NULL: it was not given. */
+const char *field_read_text(void *mem, const struct field *field, const char *text,
+                            const char **ret);
 
 /* The 422 body that fields_read() makes for a value that is none of the choices, for fields whose
  * choices a row cannot know. */
