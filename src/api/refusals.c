@@ -75,17 +75,17 @@ const struct refusal portal_refusals[] = {{400, "No Stripe customer found for us
                                           {409, PAID_BY_OTHERS},
                                           STRIPE_REFUSALS};
 const struct refusal invoices_refusals[] = {STRIPE_REFUSALS};
-const struct refusal change_refusals[] = {{400, "Invalid plan: NAME"},
-                                          {400, "This is your plan already"},
-                                          {400, "There is no subscription to change"},
-                                          {402, PAYMENT_FAILS, "Advice"},
-                                          {409, PAID_BY_OTHERS},
-                                          {409, "Your subscription ends on 2030-01-31: take that "
-                                                "back first (resume), then change the plan"},
-                                          {409, "Your trial is over, and your subscription "
-                                                "paused: resume it first, then change the plan, "
-                                                "or cancel it and buy another one"},
-                                          STRIPE_REFUSALS};
+const struct refusal change_refusals[] = {
+    {400, "Invalid plan: NAME"},
+    {400, "This is your plan already"},
+    {400, "There is no subscription to change"},
+    {402, PAYMENT_FAILS, "Advice"},
+    {409, PAID_BY_OTHERS},
+    {409, "Your subscription ends on 2030-01-31: resume it first, then change the plan"},
+    {409, "Your trial is over, and your subscription "
+          "paused: resume it first, then change the plan, "
+          "or cancel it and buy another one"},
+    STRIPE_REFUSALS};
 const struct refusal webhook_refusals[] = {{400, "Missing Stripe-Signature header"},
                                            {400, "Webhook processing failed: this is no event"},
                                            {401, "Invalid webhook signature"},

@@ -282,15 +282,17 @@ static void test_a_code_of_a_clock_ahead_is_over(void **state)
 struct taking {
     enum err e[RACERS];
     bool found[RACERS];
-    struct mail mails[RACERS];
+    char ids[RACERS][32]; /* the mails end with the racers' tasks */
 };
 
 static void run_take(struct task *task, unsigned number, void *argument)
 {
     struct taking *t = argument;
 
-    t->e[number] = store_mail_take(task, store, SAMPLE_MS, LEASE_MS, &t->found[number],
-                                   &t->mails[number]);
+    struct mail mail = {.id = ""};
+
+    t->e[number] = store_mail_take(task, store, SAMPLE_MS, LEASE_MS, &t->found[number], &mail);
+    snprintf(t->ids[number], sizeof t->ids[number], "%s", t->found[number] ? mail.id : "");
 }
 
 static void test_no_mail_is_taken_twice_at_once(void **state)
@@ -307,9 +309,9 @@ static void test_no_mail_is_taken_twice_at_once(void **state)
         assert_int_equal(t->e[i], OK);
         found += t->found[i];
         for (unsigned j = 0; j < i && t->found[i]; j++)
-            assert_false(t->found[j] && strcmp(t->mails[i].id, t->mails[j].id) == 0);
+            assert_false(t->found[j] && strcmp(t->ids[i], t->ids[j]) == 0);
         if (t->found[i])
-            assert_int_equal(store_mail_done(task, store, t->mails[i].id), OK);
+            assert_int_equal(store_mail_done(task, store, t->ids[i]), OK);
     }
     assert_int_equal(found, RACERS / 2);
 }
