@@ -69,7 +69,7 @@ static void check_mode(struct doctor *d)
     bool live = stripe_is_live(d->settings);
 
     if (production == live)
-        say(d, true, "the key is of %s mode, as ENVIRONMENT=%s wants it", live ? "live" : "test",
+        say(d, true, "the key is of %s mode, which fits ENVIRONMENT=%s", live ? "live" : "test",
             d->settings->environment);
     else
         say(d, false, "the key is of %s mode, but ENVIRONMENT is %s; use the key of the other mode",
@@ -81,7 +81,9 @@ static void check_secret(struct doctor *d)
     if (d->settings->stripe_webhook_secret.count > 0)
         say(d, true, "a webhook secret is set");
     else
-        say(d, false, "there is no webhook secret; set STRIPE_WEBHOOK_SECRET to the endpoint's");
+        say(d, false,
+            "there is no webhook secret; set STRIPE_WEBHOOK_SECRET to the signing secret of the "
+            "endpoint");
 }
 
 static bool is_shown_so(const struct plan *plan, const json_t *price)
@@ -111,17 +113,18 @@ static void check_price(struct doctor *d, const struct plan *plan, const char *p
         say(d, false, "%s: its price %s is archived; make it active, or give another", plan->name,
             price);
     else if (strcmp(stripe_text(call.reply, "type"), "recurring") != 0)
-        say(d, false, "%s: its price %s is paid once; give one that recurs", plan->name, price);
+        say(d, false, "%s: its price %s is a one-time price; give a recurring one", plan->name,
+            price);
     else if (!is_shown_so(plan, call.reply))
         say(d, false,
-            "%s: shown as %lld %s a %s, but Stripe takes %lld %s every %lld %s; give the same in "
+            "%s: shown as %lld %s a %s, but Stripe takes %lld %s every %lld %s; set the same in "
             "PLANS_FILE",
             plan->name, (long long)plan->amount, plan->currency, plan->interval,
             (long long)stripe_int(call.reply, "unit_amount"), stripe_text(call.reply, "currency"),
             (long long)stripe_int(json_object_get(call.reply, "recurring"), "interval_count"),
             stripe_text(json_object_get(call.reply, "recurring"), "interval"));
     else
-        say(d, true, "%s: its price is as it is shown", plan->name);
+        say(d, true, "%s: its price at Stripe is the one that is shown", plan->name);
 }
 
 static void check_prices(struct doctor *d)
@@ -203,9 +206,9 @@ static void say_prices(struct doctor *d, const struct prices_used *prices)
                 one->id, one->subscriptions);
     }
     if (good && prices->count == 0)
-        say(d, true, "every price that is paid is in a plan");
+        say(d, true, "every price that subscriptions pay is in a plan");
     if (prices->more)
-        say(d, true, "there are more subscriptions or prices than doctor looked at");
+        say(d, true, "doctor looked at the first subscriptions and prices only");
 }
 
 static void check_prices_used(struct doctor *d)
@@ -281,9 +284,11 @@ static void check_events(struct doctor *d, const json_t *endpoint)
             text_printf(&missing, " %s", type);
     }
     if (missing.len == 0)
-        say(d, true, "the webhook endpoint is sent every event that is needed");
+        say(d, true, "Stripe sends every needed event to the webhook endpoint");
     else
-        say(d, false, "the webhook endpoint is not sent:%s; add them to it", missing.s);
+        say(d, false,
+            "Stripe does not send these events to the webhook endpoint:%s; add them to it",
+            missing.s);
 }
 
 static void check_endpoint(struct doctor *d, const json_t *endpoint)
@@ -337,7 +342,7 @@ static void check_catching_up(struct doctor *d)
     auto_call struct stripe_call call = {.method = "GET", .path = "/v1/events", .form = "limit=1"};
 
     if (ask(d, &call) == OK)
-        say(d, true, "events can be read: what happens while this is down is found");
+        say(d, true, "events can be read, so changes during a downtime are found");
     else
         say(d, false,
             "events cannot be read: %s; give the key the permission Events: read, or manus finds "
@@ -368,11 +373,11 @@ static void check_portal(struct doctor *d)
         strcmp(stripe_text(cancel, "mode"), "immediately") == 0 &&
         strcmp(stripe_text(cancel, "proration_behavior"), "none") != 0)
         say(d, false,
-            "the portal ends subscriptions at once, with a credit for the rest: who has used their "
-            "runs buys them anew for it; let it cancel at the end of the period, or without "
+            "the portal cancels subscriptions at once and credits the rest of the period, even "
+            "if all runs are used; set it to cancel at the end of the period, or without "
             "proration");
     else
-        say(d, true, "the portal gives no credit to who cancels");
+        say(d, true, "the portal gives no credit to users who cancel");
 }
 
 static void check_clock(struct doctor *d)

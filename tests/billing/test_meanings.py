@@ -645,17 +645,17 @@ def test_the_doctor_compares_intervals_and_amounts(tmp_path):
         with world.stripe.lock:
             world.stripe.things[world.pro]["recurring"]["interval"] = "year"
         said = command(world, "doctor").stdout
-        assert "ok     basic: its price is as it is shown" in said
+        assert "ok     basic: its price at Stripe is the one that is shown" in said
         assert "WRONG  pro: shown as 4900 usd a month, but Stripe takes 4900 usd every 1 year" in said
 
 
 def test_the_doctor_warns_of_a_portal_that_gives_a_credit_to_who_ends_at_once(world):
-    good = "ok     the portal gives no credit to who cancels"
+    good = "ok     the portal gives no credit to users who cancel"
     assert good in command(world, "doctor").stdout
     world.stripe.portal_cancels = {"mode": "immediately", "proration_behavior": "none"}
     assert good in command(world, "doctor").stdout
     world.stripe.portal_cancels = {"mode": "immediately", "proration_behavior": "create_prorations"}
-    assert "WRONG  the portal ends subscriptions at once, with a credit for the rest" in command(world, "doctor").stdout
+    assert "WRONG  the portal cancels subscriptions at once and credits the rest of the period" in command(world, "doctor").stdout
 
 
 # Found by itself
