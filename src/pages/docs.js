@@ -19,6 +19,7 @@ function helpReaders() {
   set(".schemes-server-container", { role: "region", "aria-label": "Server and login" });
   set("#servers", { "aria-label": "Server" });
   set("h3.opblock-tag, section.models > h4", { role: "heading", "aria-level": "2" });
+  set(".opblock-body h4", { role: "heading", "aria-level": "3" });
   // A link in a button: the button does the same.
   viewer.querySelectorAll(".opblock-summary-path a[href]").forEach((link) => link.removeAttribute("href"));
 }

@@ -467,10 +467,9 @@ static enum err refuse_emptied(struct task *task, const char *path, int version)
     if (version != 0 || size_of(path) == 0 ||
         lstat(mem_printf(task->mem, "%s/admin.sock", folder), &st) != 0)
         return OK;
-    return fail(
-        task, ERR_STORE,
-        mem_printf(task->mem,
-                   "it was in use and holds nothing now, because its log is missing or "
+    return fail(task, ERR_STORE,
+                mem_printf(task->mem,
+                           "it was in use and holds nothing now, because its log is missing or "
                            "damaged: put %s-wal back, or run: manus restore FILE; to begin with an "
                            "empty store, move %s away",
                            path, path));

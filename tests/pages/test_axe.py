@@ -55,3 +55,6 @@ def test_the_docs_have_no_fault(manus, browser, scheme):
     browser.open(manus.base + "/docs")
     browser.wait("document.querySelector('.opblock') && document.querySelector('.models')")
     assert faults(browser) == []
+    browser.click(".opblock-post .opblock-summary-control")
+    browser.wait("document.querySelector('.opblock-body .microlight')")
+    assert faults(browser) == []
