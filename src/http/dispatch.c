@@ -27,6 +27,11 @@ static bool is_sane_id(const char *id)
     return true;
 }
 
+static void set_deadline(struct request *req)
+{
+    req->task.deadline_ms = clock_turn_mono_us() / 1000 + RUN_MS;
+}
+
 static void identify(struct worker *worker, struct request *req, const struct address *peer)
 {
     const char *id = request_header(req, HEADER_REQUEST_ID);
@@ -36,7 +41,7 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     req->app = worker->app->app;
     req->settings = worker->app->settings(worker->app->app);
     req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->own_id);
-    req->task.deadline_ms = clock_turn_mono_us() / 1000 + RUN_MS;
+    set_deadline(req);
     if (req->unnamed)
         req->client = *peer;
     else if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
@@ -278,6 +283,7 @@ enum dispatched dispatch_body(struct worker *worker, struct request *req,
 {
     enum err e = request_check_query(req);
 
+    set_deadline(req); /* a body may take longer to come than a request may run */
     if (e != OK) {
         reply_failure(req, e);
         return DISPATCH_ANSWERED;

@@ -3,8 +3,8 @@
  * Until done() the store owns the task and all that the write points to, and whoever began it
  * touches nothing of them but `gone`. It happens, or does not, by the rules of a write that is
  * waited for: durable before done(OK); ERR_BUSY when its task's deadline came first, or at once,
- * without done(), when too many wait. While half of those that may do, one owner has an eighth of
- * them at most. */
+ * without done(), when that has passed or too many wait. While half of those that may do, one owner
+ * has an eighth of them at most. */
 #pragma once
 
 #include "core/err.h"

@@ -8,6 +8,13 @@
     " gift_plan, gift_runs, gift_until, monthly_agent_runs, usage_period, created_at, updated_at," \
     " revision, billing_anchor, ends_at, unpaid_from, stripe_notes, stripe_anchor,"                \
     " customer_foreign, stripe_item_id, was_canceled"
+#define SQLITE_SUBSCRIPTION_SET                                                                    \
+    "plan = ?3, status = ?4, stripe_customer_id = ?5,"                                             \
+    " stripe_subscription_id = ?6, stripe_price_id = ?7, current_period_start = ?8,"               \
+    " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                              \
+    " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"     \
+    " updated_at = ?16, billing_anchor = ?17, ends_at = ?18, unpaid_from = ?19,"                   \
+    " stripe_notes = ?20, stripe_anchor = ?21, stripe_item_id = ?22, revision = revision + 1"
 #define SQLITE_CHECKOUT_COLUMNS                                                                    \
     "user_id, plan, price_id, success_url, cancel_url, key, session_id, url, created_at,"          \
     " expires_at, leased_until"
@@ -90,20 +97,10 @@
     X(USAGE_DAYS,                                                                                  \
       "SELECT day, runs FROM usage_days WHERE user_id = ?1 ORDER BY day DESC LIMIT ?2")            \
     X(SUBSCRIPTION_APPLY,                                                                          \
-      "UPDATE subscriptions SET plan = ?3, status = ?4, stripe_customer_id = ?5,"                  \
-      " stripe_subscription_id = ?6, stripe_price_id = ?7, current_period_start = ?8,"             \
-      " current_period_end = ?9, canceled_at = ?10, past_due_at = ?11,"                            \
-      " cancel_at_period_end = ?12, synced_at = ?13, customer_generation = ?14, is_trial = ?15,"   \
-      " updated_at = ?16, billing_anchor = ?17, ends_at = ?18, unpaid_from = ?19,"                 \
-      " stripe_notes = ?20, stripe_anchor = ?21, stripe_item_id = ?22, revision = revision + 1"    \
-      " WHERE user_id = ?1 AND revision = ?2")                                                     \
-    X(CUSTOMER_LINK,                                                                               \
-      "UPDATE OR IGNORE subscriptions SET stripe_customer_id = ?3, updated_at = ?4,"               \
-      " customer_generation = customer_generation + (?5 IS NOT NULL), customer_foreign = ?6,"      \
-      " was_canceled = iif(NOT ?6, 0, iif(customer_foreign, was_canceled,"                         \
-      " plan = 'free' AND status = 'canceled')),"                                                  \
-      " revision = revision + 1 WHERE user_id = ?1 AND customer_generation = ?2"                   \
-      " AND stripe_customer_id IS ?5")                                                             \
+      "UPDATE subscriptions SET " SQLITE_SUBSCRIPTION_SET " WHERE user_id = ?1 AND revision = ?2") \
+    X(SUBSCRIPTION_STORE,                                                                          \
+      "UPDATE OR IGNORE subscriptions SET " SQLITE_SUBSCRIPTION_SET                                \
+      ", customer_foreign = ?23, was_canceled = ?24 WHERE user_id = ?1 AND revision = ?2")         \
     X(CUSTOMER_NOTE, "INSERT INTO other_customers(customer_id, user_id, noted_at, own)"            \
                      " SELECT ?1, user_id, ?3, ?4 FROM users WHERE user_id = ?2"                   \
                      " ON CONFLICT(customer_id) DO UPDATE"                                         \
@@ -119,19 +116,6 @@
       "UPDATE events SET state = 'waiting', next_at = ?2, attempts = 0, error = '', reason = 0,"   \
       " done_at = 0 WHERE customer_id = ?1 AND state = 'dead' AND "                                \
       "event_is_settled_by_link(reason)")                                                          \
-    X(CUSTOMER_UNLINK,                                                                             \
-      "UPDATE subscriptions SET stripe_customer_id = NULL, customer_foreign = 0, was_canceled = "  \
-      "0,"                                                                                         \
-      " plan = CASE WHEN stripe_subscription_id IS NULL THEN plan ELSE 'free' END,"                \
-      " status = CASE WHEN stripe_subscription_id IS NULL THEN status"                             \
-      " WHEN is_trial THEN 'trialing' WHEN customer_foreign AND NOT was_canceled THEN 'active'"    \
-      " ELSE 'canceled' END,"                                                                      \
-      " canceled_at = CASE WHEN stripe_subscription_id IS NULL THEN canceled_at ELSE ?2 END,"      \
-      " stripe_subscription_id = NULL, stripe_price_id = NULL, current_period_start = 0,"          \
-      " current_period_end = 0, past_due_at = 0, cancel_at_period_end = 0,"                        \
-      " billing_anchor = 0, stripe_anchor = 0, ends_at = 0, unpaid_from = 0, stripe_notes = NULL," \
-      " customer_generation = customer_generation + 1, updated_at = ?2,"                           \
-      " revision = revision + 1 WHERE stripe_customer_id = ?1")                                    \
     X(SUBSCRIPTION_GIVE, "UPDATE subscriptions SET gift_plan = ?2, gift_runs = ?3,"                \
                          " gift_until = ?4, updated_at = ?5, revision = revision + 1"              \
                          " WHERE user_id = ?1")                                                    \

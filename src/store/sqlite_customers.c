@@ -2,6 +2,7 @@
  * when the user goes. */
 #include "store/event.h"
 #include "store/sqlite_parts.h"
+#include "store/subscription.h"
 
 #include <string.h>
 
@@ -10,20 +11,16 @@ struct link {
     const char **ret_customer;
 };
 
-/* A statement with a key, and perhaps another (else NULL) and a moment (else 0) behind it. */
+/* A statement with a key, and perhaps a moment behind it (else 0). */
 static enum err run_about(struct task *task, struct sqlite_db *db, enum sqlite_statement statement,
-                          const char *key, const char *other, int64_t at_ms)
+                          const char *key, int64_t at_ms)
 {
     auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, statement);
-    int at = 2;
 
-    if (s != NULL) {
+    if (s != NULL)
         sqlite_bind(s, 1, key);
-        if (other != NULL)
-            sqlite_bind(s, at++, other);
-        if (at_ms != 0)
-            sqlite3_bind_int64(s, at, at_ms);
-    }
+    if (s != NULL && at_ms != 0)
+        sqlite3_bind_int64(s, 2, at_ms);
     return sqlite_db_run(task, db, s, NULL);
 }
 
@@ -45,10 +42,10 @@ static enum err note_linked(struct task *task, struct sqlite_db *db,
                             const struct customer_link *link)
 {
     const struct other_customer former = {link->former, link->user_id, !link->former_is_foreign};
-    enum err e = run_about(task, db, SQL_CUSTOMER_FORGET, link->customer_id, NULL, 0);
+    enum err e = run_about(task, db, SQL_CUSTOMER_FORGET, link->customer_id, 0);
 
     if (e == OK)
-        e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, NULL, link->now_ms);
+        e = run_about(task, db, SQL_EVENTS_REVIVE, link->customer_id, link->now_ms);
     if (e == OK && link->former != NULL && strcmp(link->former, link->customer_id) != 0)
         e = note_other(task, db, &former, link->now_ms, NULL);
     return e;
@@ -57,28 +54,23 @@ static enum err note_linked(struct task *task, struct sqlite_db *db,
 static enum err link_customer(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct link *link = argument;
-    const struct customer_link *is = link->is;
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_CUSTOMER_LINK);
-    struct subscription subscription;
+    struct subscription subscription, linked;
     bool found = false;
     int changes = 0;
-    enum err e;
+    enum err e = sqlite_find_subscription(task, db, link->is->user_id, &found, &subscription);
 
-    if (s != NULL) {
-        sqlite_bind(s, 1, is->user_id);
-        sqlite3_bind_int64(s, 2, is->generation);
-        sqlite_bind(s, 3, is->customer_id);
-        sqlite3_bind_int64(s, 4, is->now_ms);
-        sqlite_bind(s, 5, is->former);
-        sqlite3_bind_int(s, 6, is->is_foreign);
-    }
-    e = sqlite_db_run(task, db, s, &changes);
-    if (e == OK && changes > 0)
-        e = note_linked(task, db, is);
-    if (e == OK)
-        e = sqlite_find_subscription(task, db, is->user_id, &found, &subscription);
-    *link->ret_customer = e == OK && found ? subscription.customer_id : NULL;
-    return e;
+    *link->ret_customer = NULL;
+    if (e != OK || !found)
+        return e;
+    *link->ret_customer = subscription.customer_id;
+    linked = subscription;
+    if (!subscription_link(&linked, link->is))
+        return OK;
+    e = sqlite_put_subscription(task, db, &linked, &changes);
+    if (e != OK || changes == 0) /* it is somebody else's */
+        return e;
+    *link->ret_customer = mem_string(task->mem, link->is->customer_id);
+    return note_linked(task, db, link->is);
 }
 
 enum err sqlite_customer_link(struct task *task, struct store *store,
@@ -118,7 +110,7 @@ static enum err forget_customer(struct task *task, struct sqlite_db *db, void *a
 {
     const struct noted *noted = argument;
 
-    return run_about(task, db, SQL_CUSTOMER_FORGET, noted->customer_id, NULL, 0);
+    return run_about(task, db, SQL_CUSTOMER_FORGET, noted->customer_id, 0);
 }
 
 enum err sqlite_customer_forget(struct task *task, struct store *store, const char *customer_id)
@@ -189,8 +181,14 @@ enum err sqlite_customers_other(struct task *task, struct store *store, const ch
 static enum err unlink_customer(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct noted *gone = argument;
+    struct subscription subscription;
+    bool found;
+    enum err e = sqlite_find_customer(task, db, gone->customer_id, &found, &subscription);
 
-    return run_about(task, db, SQL_CUSTOMER_UNLINK, gone->customer_id, NULL, gone->now_ms);
+    if (e != OK || !found)
+        return e;
+    subscription_unlink(&subscription, gone->now_ms);
+    return sqlite_put_subscription(task, db, &subscription, NULL);
 }
 
 enum err sqlite_customer_unlink(struct task *task, struct store *store, const char *customer_id,
@@ -260,5 +258,5 @@ enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
     }
     if (e == OK)
         e = say_goodbyes(task, db, subscription->user_id, now_ms);
-    return e == OK ? run_about(task, db, SQL_CUSTOMERS_FORGET, subscription->user_id, NULL, 0) : e;
+    return e == OK ? run_about(task, db, SQL_CUSTOMERS_FORGET, subscription->user_id, 0) : e;
 }

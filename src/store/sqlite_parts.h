@@ -66,10 +66,19 @@ must_check enum err sqlite_note_trial(struct task *task, struct sqlite_db *db, c
 /* From a row of SQLITE_SUBSCRIPTION_COLUMNS. */
 struct subscription sqlite_subscription(struct task *task, sqlite3_stmt *s);
 
+/* A part of a write: all of a subscription that was read but its trial, gift and usage.
+ * *ret_changes 0: its customer is somebody else's. */
+must_check enum err sqlite_put_subscription(struct task *task, struct sqlite_db *db,
+                                            const struct subscription *subscription,
+                                            int *ret_changes);
+
 /* Parts of a write. */
 must_check enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db,
                                              const char *user_id, bool *ret_found,
                                              struct subscription *ret);
+must_check enum err sqlite_find_customer(struct task *task, struct sqlite_db *db,
+                                         const char *customer_id, bool *ret_found,
+                                         struct subscription *ret);
 must_check enum err sqlite_forget_billing(struct task *task, struct sqlite_db *db,
                                           const struct subscription *subscription, int64_t now_ms);
 

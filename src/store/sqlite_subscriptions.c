@@ -82,6 +82,14 @@ enum err sqlite_find_subscription(struct task *task, struct sqlite_db *db, const
         task, db, &(struct find_subscription){SQL_SUBSCRIPTION_OF, user_id, ret_found, ret});
 }
 
+enum err sqlite_find_customer(struct task *task, struct sqlite_db *db, const char *customer_id,
+                              bool *ret_found, struct subscription *ret)
+{
+    return find_subscription(
+        task, db,
+        &(struct find_subscription){SQL_SUBSCRIPTION_OF_CUSTOMER, customer_id, ret_found, ret});
+}
+
 enum err sqlite_subscription_by_user(struct task *task, struct store *store, const char *user_id,
                                      bool *ret_found, struct subscription *ret)
 {
@@ -177,35 +185,42 @@ struct apply {
     enum subscription_applied *ret;
 };
 
-static enum err update(struct task *task, struct sqlite_db *db, const struct apply *apply,
-                       int *ret_changes)
+/* The parameters of SQLITE_SUBSCRIPTION_SET, and which revision of whose it is. */
+static void bind_state(sqlite3_stmt *s, const struct subscription *state, int64_t now_ms)
 {
-    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SUBSCRIPTION_APPLY);
-    const struct subscription *state = apply->state;
+    sqlite_bind(s, 1, state->user_id);
+    sqlite3_bind_int64(s, 2, state->revision);
+    sqlite_bind(s, 3, state->plan);
+    sqlite_bind(s, 4, state->status);
+    sqlite_bind(s, 5, state->customer_id);
+    sqlite_bind(s, 6, state->stripe_id);
+    sqlite_bind(s, 7, state->price_id);
+    sqlite3_bind_int64(s, 8, state->period_start_ms);
+    sqlite3_bind_int64(s, 9, state->period_end_ms);
+    sqlite3_bind_int64(s, 10, state->canceled_ms);
+    sqlite3_bind_int64(s, 11, state->past_due_ms);
+    sqlite3_bind_int(s, 12, state->cancel_at_period_end);
+    sqlite3_bind_int64(s, 13, state->synced_ms);
+    sqlite3_bind_int64(s, 14, state->generation);
+    sqlite3_bind_int(s, 15, state->is_trial);
+    sqlite3_bind_int64(s, 16, now_ms);
+    sqlite3_bind_int64(s, 17, state->anchor_ms);
+    sqlite3_bind_int64(s, 18, state->ends_ms);
+    sqlite3_bind_int64(s, 19, state->unpaid_from_ms);
+    sqlite_bind(s, 20, state->notes);
+    sqlite3_bind_int64(s, 21, state->stripe_anchor_ms);
+    sqlite_bind(s, 22, state->item_id);
+}
+
+enum err sqlite_put_subscription(struct task *task, struct sqlite_db *db,
+                                 const struct subscription *subscription, int *ret_changes)
+{
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SUBSCRIPTION_STORE);
 
     if (s != NULL) {
-        sqlite_bind(s, 1, state->user_id);
-        sqlite3_bind_int64(s, 2, state->revision);
-        sqlite_bind(s, 3, state->plan);
-        sqlite_bind(s, 4, state->status);
-        sqlite_bind(s, 5, state->customer_id);
-        sqlite_bind(s, 6, state->stripe_id);
-        sqlite_bind(s, 7, state->price_id);
-        sqlite3_bind_int64(s, 8, state->period_start_ms);
-        sqlite3_bind_int64(s, 9, state->period_end_ms);
-        sqlite3_bind_int64(s, 10, state->canceled_ms);
-        sqlite3_bind_int64(s, 11, state->past_due_ms);
-        sqlite3_bind_int(s, 12, state->cancel_at_period_end);
-        sqlite3_bind_int64(s, 13, state->synced_ms);
-        sqlite3_bind_int64(s, 14, state->generation);
-        sqlite3_bind_int(s, 15, state->is_trial);
-        sqlite3_bind_int64(s, 16, apply->now_ms);
-        sqlite3_bind_int64(s, 17, state->anchor_ms);
-        sqlite3_bind_int64(s, 18, state->ends_ms);
-        sqlite3_bind_int64(s, 19, state->unpaid_from_ms);
-        sqlite_bind(s, 20, state->notes);
-        sqlite3_bind_int64(s, 21, state->stripe_anchor_ms);
-        sqlite_bind(s, 22, state->item_id);
+        bind_state(s, subscription, subscription->updated_ms);
+        sqlite3_bind_int(s, 23, subscription->customer_is_foreign);
+        sqlite3_bind_int(s, 24, subscription->was_canceled);
     }
     return sqlite_db_run(task, db, s, ret_changes);
 }
@@ -213,9 +228,13 @@ static enum err update(struct task *task, struct sqlite_db *db, const struct app
 static enum err apply_state(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct apply *apply = argument;
+    auto_statement sqlite3_stmt *s = sqlite_db_statement(task, db, SQL_SUBSCRIPTION_APPLY);
     int changes = 0;
-    enum err e = update(task, db, apply, &changes);
+    enum err e;
 
+    if (s != NULL)
+        bind_state(s, apply->state, apply->now_ms);
+    e = sqlite_db_run(task, db, s, &changes);
     *apply->ret = changes > 0 ? APPLIED : APPLY_OUTDATED;
     return e == OK && changes > 0 && apply->mail != NULL ? sqlite_put_mail(task, db, apply->mail)
                                                          : e;

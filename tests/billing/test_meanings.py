@@ -177,7 +177,7 @@ def test_whose_plan_is_taken_out_of_a_subscription_has_none_whatever_else_is_in_
     with world.stripe.lock:
         world.stripe.switch(person.live(), [{"id": plan["id"], "deleted": True}])
     reply = world.post(user, "change-plan", {"plan": "basic"})
-    assert reply.status_code == 409 and "cannot be told" in reply.json()["msg"]
+    assert reply.status_code == 409 and "not clear which part" in reply.json()["msg"]
     tell(world, person)
     assert plan_of(world, user) == ("free", "canceled", 10) and runs(world, user)[0] == 402
     person.waits_for_the_next_period()
