@@ -7,7 +7,6 @@
 #include "api/handlers.h"
 #include "api/language.h"
 #include "api/shapes.h"
-#include "billing/admin.h"
 #include "core/clock.h"
 #include "http/reply.h"
 #include "remote/advice.h"
@@ -391,30 +390,17 @@ enum err billing_subscriptions(struct request *req)
     return reply_end_ok(req, &w);
 }
 
-/* "enterprise, 500 runs, 30 days"; "nothing" takes it away. */
-static const char *describe(struct request *req, const char *plan, int64_t runs, int64_t days)
-{
-    const struct plan *known = plan == NULL ? NULL : plans_by_name(billing_of(req)->plans, plan);
-    struct text detail = text_open(req->task.mem, 64);
-
-    text_add(&detail, known == NULL ? "nothing" : known->name);
-    if (plan != NULL && runs != 0)
-        text_printf(&detail, ", %lld runs", (long long)runs);
-    if (plan != NULL && days != 0)
-        text_printf(&detail, ", %lld days", (long long)days);
-    return detail.s;
-}
-
 enum err billing_set_plan(struct request *req)
 {
     const char *user_id = request_param(req, "user_id"), *plan = request_str(req, "plan");
     int64_t runs = number_of(req, "runs"), days = number_of(req, "days");
-    struct audit audit = {.at_ms = clock_wall_ms(),
-                          .actor = mem_printf(req->task.mem, "user:%s", req->user->id),
-                          .action = "billing.give",
-                          .subject = user_id,
-                          .address = req->client_text,
-                          .detail = describe(req, plan, runs, days)};
+    struct audit audit = {
+        .at_ms = clock_wall_ms(),
+        .actor = mem_printf(req->task.mem, "user:%s", req->user->id),
+        .action = "billing.give",
+        .subject = user_id,
+        .address = req->client_text,
+        .detail = billing_gift(req->task.mem, billing_of(req)->plans, plan, runs, days)};
     int64_t until_ms = days == 0 ? 0 : audit.at_ms + days * DAY_MS;
     struct subscription subscription;
     struct json_writer w;

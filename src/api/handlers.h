@@ -28,6 +28,9 @@ handler billing_webhook, billing_events, billing_replay_event;
 fast_handler billing_webhook_fast;
 handler billing_subscriptions, billing_set_plan;
 
+/* Of all routes that api/operations.def has. */
+handler operate;
+
 handler guard;
 fast_handler guard_fast;
 

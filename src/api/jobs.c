@@ -3,20 +3,15 @@
 #include "billing/catchup.h"
 #include "billing/inbox.h"
 #include "billing/reconcile.h"
-#include "core/clock.h"
-#include "core/loop.h"
 #include "core/metrics.h"
 #include "job/sweep.h"
 #include "mail/outbox.h"
-
-#include <string.h>
 
 enum {
     SECOND_MS = 1000,
     MINUTE_MS = 60 * SECOND_MS,
     HOUR_MS = 60 * MINUTE_MS,
-    MAIL_STOP_MS = 2000, /* a mail server that hangs is not worth more */
-    RUN_ANSWER_MS = 20000,
+    MAIL_STOP_MS = 2000,     /* a mail server that hangs is not worth more */
     ALONE_MS = 24 * HOUR_MS, /* nobody renews the lease, and opening the store ends it */
 };
 
@@ -201,57 +196,11 @@ void app_jobs_name_metrics(void)
     metric_name_values(LABEL_job, values, count_of(values));
 }
 
-static const char *names(void *mem)
+const char *app_jobs_names(void *mem)
 {
     struct text list = text_open(mem, 256);
 
     for (size_t i = 0; rows[i].name != NULL; i++)
         text_printf(&list, "%s%s", i == 0 ? "" : ", ", rows[i].name);
     return list.s;
-}
-
-static enum err run(struct task *task, struct jobs *jobs, const char *name, struct text *out)
-{
-    int64_t until_ms = clock_mono_ms() + RUN_ANSWER_MS;
-    enum job_asked asked;
-    const char *text;
-    enum err e;
-
-    if (until_ms < task->deadline_ms)
-        task->deadline_ms = until_ms;
-    e = jobs_run(task, jobs, name, &asked, &text);
-    if (e != OK)
-        return e;
-    if (asked != JOB_UNKNOWN)
-        task->job = name; /* of the line that says who has asked for it */
-    switch (asked) {
-    case JOB_DONE:
-        text_printf(out, "%s: done\n", name);
-        return OK;
-    case JOB_UNDER_WAY:
-        text_printf(out, "%s: it still runs; see: manus jobs list\n", name);
-        return OK;
-    case JOB_FAILED:
-        return fail(task, ERR_REMOTE, mem_printf(task->mem, "%s failed: %s", name, text));
-    case JOB_HELD:
-        return fail(task, ERR_INVALID,
-                    mem_printf(task->mem,
-                               "%s is already running, in %s: try again when it has ended", name,
-                               text));
-    default:
-        return fail(
-            task, ERR_INVALID,
-            mem_printf(task->mem, "there is no job %s; the jobs are %s", name, names(task->mem)));
-    }
-}
-
-enum err app_jobs_command(struct task *task, struct jobs *jobs, const char *action,
-                          const char *name, struct text *out)
-{
-    assert_off_loops();
-    if (strcmp(action, "list") == 0)
-        return jobs_list(task, jobs, out);
-    if (strcmp(action, "run") == 0 && name != NULL)
-        return run(task, jobs, name, out);
-    return fail(task, ERR_INVALID, "say list, or run NAME");
 }

@@ -13,6 +13,5 @@ struct jobs *app_jobs_open(void *mem, struct app *app, struct lane *const *lanes
 /* The names of the jobs, for metrics. Before anything is counted. */
 void app_jobs_name_metrics(void);
 
-/* What `manus jobs` asks: list, or run NAME. Writes what it has to say into *out. */
-must_check enum err app_jobs_command(struct task *task, struct jobs *jobs, const char *action,
-                                     const char *name, struct text *out);
+/* "outbox, inbox, …", for people. */
+const char *app_jobs_names(void *mem);

@@ -69,15 +69,3 @@ void limits_forgive_failure(struct request *req, const struct limit_charge *char
 
 /* Who asks most: {"talkers":[…]} as /limits/top and `manus limits show --top` tell it. */
 json_t *limits_top(const struct app *app, unsigned most);
-
-#define LIMITS_LONGEST_BAN_S (366 * 86400)
-
-/* What `manus limits` asks the server; `for_s` is how long a ban lasts. What was asked wrongly is
- * ERR_INVALID with its text. May wait for Redis; not on a loop. */
-struct limits_command {
-    const char *action; /* show, reset, top, ban, unban, bans */
-    const char *what;   /* a key, such as auth_login:ip:203.0.113.9, or a network; NULL: none */
-    int64_t for_s;      /* 1 to LIMITS_LONGEST_BAN_S */
-};
-must_check enum err limits_command(struct task *task, const struct app *app,
-                                   const struct limits_command *command, struct text *out);

@@ -1,5 +1,6 @@
 #include "api/limits_parts.h"
 
+#include "api/operations.h"
 #include "core/clock.h"
 #include "core/crypto.h"
 #include "core/email.h"
@@ -36,24 +37,30 @@ json_t *limits_top(const struct app *app, unsigned most)
     return json_pack("{s:o}", "talkers", list);
 }
 
-static void print_top(const struct app *app, struct text *out)
+enum err limit_top(struct task *task, struct operation_call *call)
 {
-    auto_json json_t *top = limits_top(app, 20);
+    auto_json json_t *top = limits_top(call->app, 20);
+    struct answer *a = call->answer;
     const json_t *talker;
     size_t i;
 
+    (void)task;
+    answer_list(a, "talkers");
     json_array_foreach(json_object_get(top, "talkers"), i, talker)
-        text_printf(out, "%8lld admitted %8lld refused  %s\n",
-                    (long long)json_integer_value(json_object_get(talker, "admitted")),
-                    (long long)json_integer_value(json_object_get(talker, "refused")),
-                    json_string_value(json_object_get(talker, "key")));
-    if (i == 0)
-        text_add(out, "no requests are counted yet\n");
-    else
-        text_add(
-            out,
-            "show and reset take these keys. The part after :email: and :login: is a hash or the "
-            "address; `manus admin show ID` tells whose id the part after :user: is.\n");
+    {
+        answer_row(a, NULL, "{admitted:+8} admitted {refused:+8} refused  {key}");
+        answer_string(a, "key", json_string_value(json_object_get(talker, "key")));
+        answer_number(a, "admitted", json_integer_value(json_object_get(talker, "admitted")));
+        answer_number(a, "refused", json_integer_value(json_object_get(talker, "refused")));
+        answer_row_end(a);
+    }
+    answer_list_end(a);
+    answer_say(a, "%s",
+               i == 0 ? "no requests are counted yet"
+                      : "show and reset take these keys. The part after :email: and :login: is a "
+                        "hash or the address; `manus admin show ID` tells whose id the part after "
+                        ":user: is.");
+    return OK;
 }
 
 /* Whether a route counts by keys of that kind; NULL: failed logins. */
@@ -123,8 +130,7 @@ static bool read_key(struct task *task, const struct app *app, const char *text,
     uint16_t route;
     bool is_login;
 
-    if (text == NULL || !limiter_route(app->limiter, text, &route) ||
-        !limit_key_parse(text, &kind, &id))
+    if (!limiter_route(app->limiter, text, &route) || !limit_key_parse(text, &kind, &id))
         return false;
     is_login = route == limits->failures.number;
     if (!counts_by(is_login ? NULL : &limits->rows[route], kind))
@@ -151,133 +157,156 @@ static const struct route_limits *limits_of_key(struct task *task, const struct 
     return limits_of_plan(all, atomic_load(&app->settings), &subscription, limits);
 }
 
-static enum err show(struct task *task, const struct app *app, const struct route_limits *limits,
-                     const struct limit_key *key, struct text *out)
+static enum err find_key(struct task *task, const struct operation_call *call,
+                         const struct route_limits **ret_limits, struct limit_key *ret)
 {
+    if (read_key(task, call->app, operation_value(call, "key"), ret_limits, ret))
+        return OK;
+    return fail(task, ERR_INVALID, call->operation->fields->rule);
+}
+
+enum err limit_show(struct task *task, struct operation_call *call)
+{
+    struct answer *a = call->answer;
+    const struct route_limits *limits;
+    struct limit_key key;
     struct verdict verdict;
     struct rule wide;
-    enum err e;
-
-    limits = limits_of_key(task, app, limits, key);
-    wide = rule_times(&limits->rule, limit_times(key));
-    e = limiter_look(task, app->limiter, key, &limits->rule, &verdict);
+    enum err e = find_key(task, call, &limits, &key);
 
     if (e != OK)
         return e;
+    limits = limits_of_key(task, call->app, limits, &key);
+    wide = rule_times(&limits->rule, limit_times(&key));
+    e = limiter_look(task, call->app->limiter, &key, &limits->rule, &verdict);
+    if (e != OK)
+        return e;
     if (limits->rule.count == 0)
-        text_add(out, "unlimited\n");
-    for (unsigned i = 0; i < limits->rule.count; i++)
-        text_printf(out, "%s: %u left, one more in %lld s\n",
-                    rule_window_text(out->mem, &wide.windows[i]), verdict.remaining[i],
-                    (long long)limits_seconds_up(verdict.reset_us[i]));
+        answer_say(a, "unlimited");
+    answer_list(a, "windows");
+    for (unsigned i = 0; i < limits->rule.count; i++) {
+        answer_row(a, NULL, "{window}: {remaining} left, one more in {resets_in} s");
+        answer_string(a, "window", rule_window_text(task->mem, &wide.windows[i]));
+        answer_number(a, "remaining", verdict.remaining[i]);
+        answer_number(a, "resets_in", limits_seconds_up(verdict.reset_us[i]));
+        answer_row_end(a);
+    }
+    answer_list_end(a);
     return OK;
 }
 
-static enum err reset(struct task *task, const struct app *app, const struct limit_key *key,
-                      struct text *out)
-{
-    bool found;
-    enum err e = limiter_reset(task, app->limiter, key, &found);
-
-    if (e == OK)
-        text_add(out, found ? "reset\n" : "no requests are counted for this key\n");
-    return e;
-}
-
-static enum err run_on_key(struct task *task, const struct app *app,
-                           const struct limits_command *command, struct text *out)
+enum err limit_reset(struct task *task, struct operation_call *call)
 {
     const struct route_limits *limits;
     struct limit_key key;
+    bool found;
+    enum err e = find_key(task, call, &limits, &key);
 
-    if (!read_key(task, app, command->what, &limits, &key))
-        return fail(
-            task, ERR_INVALID,
-            "give a key: ROUTE:ip:ADDRESS, ROUTE:net:IPV6 (net56 and net48 for the networks around "
-            "it), ROUTE:user:ID, ROUTE:email:ADDRESS, "
-            "ROUTE:session:ID or login_failures:login:EMAIL, the route as its setting names it in "
-            "small letters and a kind by which it counts, such as auth_login:ip:203.0.113.9");
-    return strcmp(command->action, "reset") == 0 ? reset(task, app, &key, out)
-                                                 : show(task, app, limits, &key, out);
+    if (e == OK)
+        e = limiter_reset(task, call->app->limiter, &key, &found);
+    if (e == OK)
+        e = operation_note(task, call, "", operation_value(call, "key"));
+    if (e != OK)
+        return e;
+    answer_row(call->answer, NULL, "{was_counted?reset/no requests are counted for this key}");
+    answer_flag(call->answer, "was_counted", found);
+    answer_row_end(call->answer);
+    return OK;
 }
 
-/* That network is not banned, but may be inside of one that is. */
-static void tell_not_banned(const struct app *app, const char *what, const struct network *network,
-                            struct text *out)
+/* That network is not banned, but may be inside of one that is: NULL, or that one. */
+static const char *banned_around(const struct app *app, void *mem, const struct network *network)
 {
-    const struct bans *bans = limiter_list_bans(app->limiter, out->mem);
+    const struct bans *bans = limiter_list_bans(app->limiter, mem);
 
-    text_printf(out, "%s is not banned", what);
     for (size_t i = 0; i < bans->count; i++) {
         const struct ban *ban = &bans->of[i];
 
-        if (!ban_holds(ban, clock_wall_ms()) || ban->network.bits >= network->bits ||
-            !network_has(&ban->network, &network->address))
-            continue;
-        text_printf(out, "; it is part of the banned network %s",
-                    ban_text(out->mem, &ban->network));
-        break;
+        if (ban_holds(ban, clock_wall_ms()) && ban->network.bits < network->bits &&
+            network_has(&ban->network, &network->address))
+            return ban_text(mem, &ban->network);
     }
-    text_char(out, '\n');
+    return NULL;
 }
 
-static enum err ban(struct task *task, const struct app *app, const struct limits_command *command,
-                    struct text *out)
+static enum err read_network(struct task *task, const struct operation_call *call,
+                             struct network *ret)
 {
-    bool lifts = strcmp(command->action, "unban") == 0;
-    int64_t until_ms;
+    if (network_parse(operation_value(call, "network"), ret))
+        return OK;
+    return fail(task, ERR_INVALID, call->operation->fields->rule);
+}
+
+enum err ban_add(struct task *task, struct operation_call *call)
+{
+    enum { HOUR_S = 3600 };
+    const char *what = operation_value(call, "network");
+    int64_t for_s = operation_number(call, "for", HOUR_S);
+    int64_t until_ms = clock_wall_ms() + for_s * 1000;
     struct network network;
-    char until[TEXT_TIME_SIZE];
     bool was;
-    enum err e;
+    enum err e = read_network(task, call, &network);
 
-    if (command->what == NULL || !network_parse(command->what, &network))
-        return fail(task, ERR_INVALID,
-                    "give an address or a network, such as 203.0.113.9 or 2001:db8::/32");
-    if (network.bits < (address_is_v4(&network.address) ? 96 + 8 : 16) && !lifts)
+    if (e == OK && network.bits < (address_is_v4(&network.address) ? 96 + 8 : 16))
         return fail(task, ERR_INVALID, "that network is half of the Internet; ban a smaller one");
-    if (!lifts && (command->for_s < 1 || command->for_s > LIMITS_LONGEST_BAN_S))
-        return fail(task, ERR_INVALID, "give how long, from a second to a year");
-    until_ms = lifts ? 0 : clock_wall_ms() + command->for_s * 1000;
-    e = limiter_ban(task, app->limiter, &network, until_ms, &was);
-    text_time(until, until_ms);
-    if (e == OK && lifts && !was)
-        tell_not_banned(app, command->what, &network, out);
-    else if (e == OK && lifts)
-        text_printf(out, "%s is no longer banned\n", command->what);
-    else if (e == OK)
-        text_printf(out, "%s is banned until %s\n", command->what, until);
-    return e;
+    if (e == OK)
+        e = limiter_ban(task, call->app->limiter, &network, until_ms, &was);
+    if (e == OK)
+        e = operation_note(task, call, what, mem_printf(task->mem, "%lld s", (long long)for_s));
+    if (e != OK)
+        return e;
+    answer_row(call->answer, NULL, "{network} is banned until {until}");
+    answer_string(call->answer, "network", what);
+    answer_time(call->answer, "until", until_ms);
+    answer_row_end(call->answer);
+    return OK;
 }
 
-static void list_bans(const struct app *app, struct text *out)
+enum err ban_lift(struct task *task, struct operation_call *call)
 {
-    const struct bans *bans = limiter_list_bans(app->limiter, out->mem);
+    const char *what = operation_value(call, "network"), *around = NULL;
+    struct network network;
+    bool was;
+    enum err e = read_network(task, call, &network);
+
+    if (e == OK)
+        e = limiter_ban(task, call->app->limiter, &network, 0, &was);
+    if (e == OK)
+        e = operation_note(task, call, what, was ? "" : "it was not banned");
+    if (e != OK)
+        return e;
+    if (!was)
+        around = banned_around(call->app, task->mem, &network);
+    answer_row(call->answer, NULL,
+               was ? "{network} is no longer banned"
+               : around == NULL
+                   ? "{network} is not banned"
+                   : "{network} is not banned; it is part of the banned network {inside}");
+    answer_string(call->answer, "network", what);
+    answer_flag(call->answer, "was_banned", was);
+    answer_string(call->answer, "inside", around);
+    answer_row_end(call->answer);
+    return OK;
+}
+
+enum err ban_list(struct task *task, struct operation_call *call)
+{
+    const struct bans *bans = limiter_list_bans(call->app->limiter, task->mem);
+    struct answer *a = call->answer;
     size_t shown = 0;
 
+    answer_list(a, "bans");
     for (size_t i = 0; i < bans->count; i++) {
-        char until[TEXT_TIME_SIZE];
-
         if (!ban_holds(&bans->of[i], clock_wall_ms()))
             continue;
-        text_time(until, bans->of[i].until_ms);
-        text_printf(out, "%s until %s\n", ban_text(out->mem, &bans->of[i].network), until);
+        answer_row(a, NULL, "{network} until {until}");
+        answer_string(a, "network", ban_text(task->mem, &bans->of[i].network));
+        answer_time(a, "until", bans->of[i].until_ms);
+        answer_row_end(a);
         shown++;
     }
+    answer_list_end(a);
     if (shown == 0)
-        text_add(out, "nobody is banned\n");
-}
-
-enum err limits_command(struct task *task, const struct app *app,
-                        const struct limits_command *command, struct text *out)
-{
-    if (strcmp(command->action, "top") == 0)
-        print_top(app, out);
-    else if (strcmp(command->action, "bans") == 0)
-        list_bans(app, out);
-    else if (strcmp(command->action, "ban") == 0 || strcmp(command->action, "unban") == 0)
-        return ban(task, app, command, out);
-    else
-        return run_on_key(task, app, command, out);
+        answer_say(a, "nobody is banned");
     return OK;
 }

@@ -101,3 +101,5 @@ const struct refusal end_plan_refusals[] = {
 const struct refusal give_refusals[] = {{400, "Invalid plan: NAME"}, {404, "User not found"}, {0}};
 
 const struct refusal event_refusals[] = {{404, "Event not found"}, {0}};
+const struct refusal stripe_refusals[] = {
+    {502, STRIPE_REFUSES}, {503, STRIPE_OFF}, {503, STRIPE_DOWN}, {0}};

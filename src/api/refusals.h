@@ -30,3 +30,4 @@ extern const struct refusal webhook_refusals[];
 extern const struct refusal end_plan_refusals[];
 extern const struct refusal give_refusals[];
 extern const struct refusal event_refusals[];
+extern const struct refusal stripe_refusals[];

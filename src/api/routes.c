@@ -1,6 +1,7 @@
 #include "api/routes.h"
 
 #include "api/handlers.h"
+#include "api/operations.h"
 #include "api/refusals.h"
 #include "mail/letter.h"
 #include "store/store.h"
@@ -713,6 +714,13 @@ const struct route routes[] = {
      .tag = "Administration",
      .reply = "Nothing",
      .refusals = event_refusals},
+
+#define OPERATION(operation_, route_)                                                              \
+    {.access = ACCESS_ADMIN, .handle = operate, .tag = "Administration", UNWRAP route_},
+#define OPERATION_ROUTED(operation_, route_)
+#include "api/operations.def"
+#undef OPERATION
+#undef OPERATION_ROUTED
 
     {.method = "*",
      .path = API "/gate",

@@ -410,3 +410,27 @@ enum err billing_give(struct task *task, struct billing *billing, const char *us
     billing_forget(billing, user_id);
     return e == OK ? billing_subscription(task, billing, user_id, ret) : e;
 }
+
+enum err billing_replay(struct task *task, struct billing *billing, const char *event_id)
+{
+    bool found;
+    enum err e = store_event_replay(task, billing->store, event_id, clock_wall_ms(), &found);
+
+    if (e == OK && !found)
+        return fail(task, ERR_NOT_FOUND, "Event not found");
+    return e;
+}
+
+const char *billing_gift(void *mem, const struct plans *plans, const char *plan, int64_t runs,
+                         int64_t days)
+{
+    const struct plan *known = plan == NULL ? NULL : plans_by_name(plans, plan);
+    struct text detail = text_open(mem, 64);
+
+    text_add(&detail, known == NULL ? "nothing" : known->name);
+    if (plan != NULL && runs != 0)
+        text_printf(&detail, ", %lld runs", (long long)runs);
+    if (plan != NULL && days != 0)
+        text_printf(&detail, ", %lld days", (long long)days);
+    return detail.s;
+}

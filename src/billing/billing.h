@@ -111,6 +111,14 @@ must_check enum err billing_consume_later(struct task *task, struct billing *bil
                                           const struct subscription *known, int64_t now_ms,
                                           struct billing_charge *charge);
 
+/* Puts an event off no longer: it is applied anew. ERR_NOT_FOUND with its text. */
+must_check enum err billing_replay(struct task *task, struct billing *billing,
+                                   const char *event_id);
+
+/* "enterprise, 500 runs, 30 days", for the audit trail; "nothing" without a plan. */
+const char *billing_gift(void *mem, const struct plans *plans, const char *plan, int64_t runs,
+                         int64_t days);
+
 /* Gives the user a plan without payment; NULL takes it away again. ERR_NOT_FOUND, ERR_BAD_REQUEST
  * with their texts. */
 must_check enum err billing_give(struct task *task, struct billing *billing, const char *user_id,

@@ -24,7 +24,7 @@ struct doctor {
     const struct settings *settings;
     const struct plans *plans;
     struct stripe *stripe;
-    struct text *out;
+    struct answer *answer;
     int64_t skew_s;
     bool good;
 };
@@ -34,12 +34,15 @@ static void say(struct doctor *d, bool good, const char *format, ...) printf_lik
 static void say(struct doctor *d, bool good, const char *format, ...)
 {
     va_list arguments;
+    const char *text;
 
-    text_add(d->out, good ? "ok     " : "WRONG  ");
     va_start(arguments, format);
-    text_add(d->out, talloc_vasprintf(d->task->mem, format, arguments));
+    text = talloc_vasprintf(d->task->mem, format, arguments);
     va_end(arguments);
-    text_char(d->out, '\n');
+    answer_row(d->answer, NULL, "{is_good?ok     /WRONG  }{text}");
+    answer_flag(d->answer, "is_good", good);
+    answer_string(d->answer, "text", text);
+    answer_row_end(d->answer);
     d->good = d->good && good;
 }
 
@@ -392,9 +395,9 @@ static void check_clock(struct doctor *d)
 }
 
 bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
-                    struct text *out)
+                    struct answer *answer)
 {
-    struct doctor d = {task, settings, plans, stripe_open(task->mem, settings), out, 0, true};
+    struct doctor d = {task, settings, plans, stripe_open(task->mem, settings), answer, 0, true};
 
     assert_off_loops();
     if (!stripe_is_configured(settings)) {

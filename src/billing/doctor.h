@@ -3,13 +3,14 @@
 #pragma once
 
 #include "billing/plans.h"
+#include "core/answer.h"
 #include "core/task.h"
-#include "core/text.h"
 
 /* What is wrong with the connection, the key or a price that is sold, for the line of a check;
  * NULL: nothing. In `mem`. */
 const char *doctor_probe(void *mem, const struct settings *settings, int64_t timeout_ms);
 
-/* A line for each thing looked at; what is wrong with its mend. True: nothing is wrong. */
+/* The list "findings": a row for each thing looked at; what is wrong with its mend. True: nothing
+ * is wrong. */
 bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
-                    struct text *out);
+                    struct answer *answer);

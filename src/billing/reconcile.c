@@ -26,31 +26,36 @@ struct reconcile {
     void *app;
 };
 
-static const char *or_none(const char *text)
-{
-    return text == NULL ? "none" : text;
-}
+#define ROW(rest) "{user_id}  {customer_id|none}{is_in_a_plan?/  its price is in no plan}  " rest
+#define WAS "was {was_plan}, {was_status}, {was_subscription_id|none}"
 
-static void tell(struct text *out, const struct subscription *before,
+static void tell(struct answer *a, const struct subscription *before,
                  const struct sync_outcome *outcome, bool dry)
 {
-    if (out == NULL)
+    const struct subscription *now = dry && outcome->differs ? NULL : &outcome->found;
+
+    if (a == NULL)
         return;
-    text_printf(out, "%s  %s", before->user_id, or_none(before->customer_id));
-    if (outcome->result == SYNC_PRICE_UNKNOWN)
-        text_add(out, "  its price is in no plan");
-    if (!outcome->differs)
-        text_printf(out, "  same: %s, %s\n", before->plan, before->status);
-    else
-        text_printf(out, "  %s: was %s, %s, %s%s\n", dry ? "differs" : "mended", before->plan,
-                    before->status, or_none(before->stripe_id),
-                    dry ? ""
-                        : mem_printf(out->mem, "; is %s, %s, %s", outcome->found.plan,
-                                     outcome->found.status, or_none(outcome->found.stripe_id)));
+    answer_row(a, NULL,
+               !outcome->differs ? ROW("same: {was_plan}, {was_status}")
+               : dry             ? ROW("differs: " WAS)
+                                 : ROW("mended: " WAS "; is {plan}, {status}, "
+                                                   "{subscription_id|none}"));
+    answer_string(a, "user_id", before->user_id);
+    answer_string(a, "customer_id", before->customer_id);
+    answer_flag(a, "is_in_a_plan", outcome->result != SYNC_PRICE_UNKNOWN);
+    answer_flag(a, "differs", outcome->differs);
+    answer_string(a, "was_plan", before->plan);
+    answer_string(a, "was_status", before->status);
+    answer_string(a, "was_subscription_id", before->stripe_id);
+    answer_string(a, "plan", now == NULL ? NULL : now->plan);
+    answer_string(a, "status", now == NULL ? NULL : now->status);
+    answer_string(a, "subscription_id", now == NULL ? NULL : now->stripe_id);
+    answer_row_end(a);
 }
 
 enum err reconcile_one(struct task *task, struct billing *billing, const struct settings *settings,
-                       const struct subscription *subscription, bool dry, struct text *out,
+                       const struct subscription *subscription, bool dry, struct answer *answer,
                        struct reconcile_counts *counts)
 {
     struct sync_outcome outcome;
@@ -71,7 +76,7 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
         counts->failed++;
         return e;
     }
-    tell(out, subscription, &outcome, dry);
+    tell(answer, subscription, &outcome, dry);
     if (!outcome.differs)
         return OK;
     counts->different++;
@@ -86,7 +91,7 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
 }
 
 enum err reconcile_page(struct task *task, struct billing *billing, const struct settings *settings,
-                        const char *cursor, bool dry, struct text *out,
+                        const char *cursor, bool dry, struct answer *answer,
                         struct reconcile_counts *counts, const char **ret_next)
 {
     const struct subscription_filter known = {.with_customer = true};
@@ -98,7 +103,7 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 
     assert_off_loops();
     for (size_t i = 0; e == OK && i < count; i++) {
-        e = reconcile_one(task, billing, settings, &rows[i], dry, out, counts);
+        e = reconcile_one(task, billing, settings, &rows[i], dry, answer, counts);
         in_row = e == ERR_STRIPE_DOWN ? in_row + 1 : 0;
         /* This one alone, unless nobody is answered. */
         if (e == ERR_STRIPE || e == ERR_BUSY || (in_row > 0 && in_row < IN_ROW && in_row < count))

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "billing/sync.h"
+#include "core/answer.h"
 #include "job/jobs.h"
 
 struct reconcile;
@@ -25,17 +26,17 @@ struct reconcile_counts {
     unsigned compared, different, failed;
 };
 
-/* One of them; a line about it goes to `out` (NULL: none). */
+/* One of them; a row about it goes to `answer` (NULL: none). */
 must_check enum err reconcile_one(struct task *task, struct billing *billing,
                                   const struct settings *settings,
                                   const struct subscription *subscription, bool dry,
-                                  struct text *out, struct reconcile_counts *counts);
+                                  struct answer *answer, struct reconcile_counts *counts);
 
 /* Those below the cursor (NULL: all), some of them; *ret_next NULL: that was the last of them. A
  * failure of one is counted, and ends the page when Stripe is down. */
 must_check enum err reconcile_page(struct task *task, struct billing *billing,
                                    const struct settings *settings, const char *cursor, bool dry,
-                                   struct text *out, struct reconcile_counts *counts,
+                                   struct answer *answer, struct reconcile_counts *counts,
                                    const char **ret_next);
 
 /* Where finding those who pay for a plan and are linked to nobody goes on; zero: at the beginning.

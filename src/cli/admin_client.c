@@ -3,12 +3,13 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/json_writer.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { QUESTION_BYTES = 64 << 10, ANSWER_BYTES = 4 << 20, PIECE_BYTES = 4096, WAIT_MS = 60000 };
+enum { QUESTION_BYTES = 64 << 10, ANSWER_BYTES = 16 << 20, PIECE_BYTES = 4096, WAIT_MS = 60000 };
 
 /* Sends and receives give up at this time; false: it is over. */
 static bool set_deadline(int fd, int64_t until_ms)
@@ -33,23 +34,33 @@ static bool send_line(int fd, const char *text, size_t len, int64_t until_ms)
     return len == 0 && send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
 }
 
-/* Up to the newline; NULL if none comes in time or within the bound. */
-static json_t *receive_line(void *mem, int fd, size_t max, int64_t until_ms)
-{
-    struct text line = text_open(mem, PIECE_BYTES);
-    struct json_problem problem;
-    char piece[PIECE_BYTES];
+/* What has come, and was not read yet. */
+struct incoming {
+    int fd;
+    struct text bytes;
+};
 
-    while (line.len < max && set_deadline(fd, until_ms)) {
-        ssize_t n = recv(fd, piece, sizeof piece, 0);
+/* Up to the newline; NULL if none comes in time or within the bound. */
+static json_t *receive_line(struct incoming *in)
+{
+    int64_t until_ms = clock_mono_ms() + WAIT_MS;
+    struct json_problem problem;
+    char piece[PIECE_BYTES], *end = NULL;
+    json_t *line;
+
+    while ((end = memchr(in->bytes.s, '\n', in->bytes.len)) == NULL) {
+        ssize_t n = in->bytes.len < ANSWER_BYTES && set_deadline(in->fd, until_ms)
+                        ? recv(in->fd, piece, sizeof piece, 0)
+                        : 0;
 
         if (n <= 0)
             return NULL;
-        text_put(&line, piece, (size_t)n);
-        if (line.s[line.len - 1] == '\n')
-            return json_read(line.s, line.len - 1, &problem);
+        text_put(&in->bytes, piece, (size_t)n);
     }
-    return NULL;
+    line = json_read(in->bytes.s, (size_t)(end - in->bytes.s), &problem);
+    in->bytes.len -= (size_t)(end + 1 - in->bytes.s);
+    memmove(in->bytes.s, end + 1, in->bytes.len);
+    return line;
 }
 
 static int connect_to(const char *folder_path)
@@ -68,32 +79,73 @@ static int connect_to(const char *folder_path)
     return fd;
 }
 
+static char *question_text(struct task *task, const struct admin_question *question)
+{
+    const struct field *field = question->operation->fields;
+    struct text text = text_open(task->mem, 512);
+    struct json_writer w = json_write(&text);
+
+    put_object(&w, NULL);
+    put_string(&w, "operation", question->operation->name);
+    put_object(&w, "fields");
+    for (; field != NULL && field->name != NULL; field++) {
+        const char *value = question->text_of(question->arg, field->name);
+
+        if (value != NULL)
+            put_string(&w, field->name, value);
+    }
+    put_end(&w);
+    put_boolean(&w, "json", question->json);
+    put_boolean(&w, "stream", true);
+    put_end(&w);
+    return text.s;
+}
+
+/* Shows what comes, up to the result. */
+static enum err read_answer(struct task *task, struct incoming *in,
+                            const struct admin_reader *reader)
+{
+    for (;;) {
+        auto_json json_t *line = receive_line(in);
+        const json_t *progress = json_object_get(line, "progress");
+        const char *part = json_string_value(json_object_get(line, "part"));
+        const char *text = json_string_value(json_object_get(line, "text"));
+
+        if (part != NULL) {
+            reader->part(part);
+        } else if (progress != NULL) {
+            reader->progress(json_integer_value(json_object_get(progress, "done")),
+                             json_integer_value(json_object_get(progress, "total")));
+        } else if (text == NULL) {
+            return fail(task, ERR_REMOTE,
+                        "the server does not answer: are you its user, or root, and is it of the "
+                        "version of this command?");
+        } else if (json_is_true(json_object_get(line, "failed"))) {
+            return fail(task, ERR_INVALID, mem_string(task->mem, text));
+        } else {
+            reader->part(text);
+            return OK;
+        }
+    }
+}
+
 enum err admin_socket_ask(struct task *task, const char *folder,
-                          const struct admin_request *request, bool *ret_reached,
-                          const char **ret_text)
+                          const struct admin_question *question, const struct admin_reader *reader,
+                          bool *ret_reached)
 {
     auto_close int fd = connect_to(folder);
-    auto_json json_t *question = json_pack(
-        "{s:s,s:s,s:s*,s:s*,s:s*}", "command", request->command, "action", request->action, "who",
-        request->who, "fullname", request->fullname, "option", request->option);
-    auto_json json_t *reply = NULL;
-    auto_text char *text = NULL;
-    int64_t until_ms = clock_mono_ms() + WAIT_MS;
+    struct incoming in = {fd, text_open(task->mem, PIECE_BYTES)};
+    const char *text;
 
     *ret_reached = fd >= 0;
     if (fd < 0)
         return OK;
-    if (question == NULL)
-        return fail(task, ERR_INVALID, "this is not UTF-8");
-    text = json_dumps(question, JSON_COMPACT);
+    text = question_text(task, question);
     if (strlen(text) >= QUESTION_BYTES)
         return fail(task, ERR_INVALID, "what is asked is too long");
-    if (send_line(fd, text, strlen(text), until_ms))
-        reply = receive_line(task->mem, fd, ANSWER_BYTES, until_ms);
-    if (!json_is_object(reply))
-        return fail(task, ERR_REMOTE, "the server does not answer: are you its user, or root?");
-    *ret_text = mem_string(task->mem, json_string_value(json_object_get(reply, "text")));
-    return json_is_true(json_object_get(reply, "failed")) ? fail(task, ERR_INVALID, *ret_text) : OK;
+    /* Whoever was sent away at once may have been told why. */
+    send_line(fd, text, strlen(text), clock_mono_ms() + WAIT_MS);
+    return read_answer(task, &in, reader);
 }
 
 pid_t admin_socket_server(const char *folder)

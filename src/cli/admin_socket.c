@@ -1,8 +1,5 @@
 #include "cli/admin_socket.h"
 
-#include "api/jobs.h"
-#include "api/limits.h"
-#include "billing/admin.h"
 #include "cli/labels.h"
 #include "core/clock.h"
 #include "core/json.h"
@@ -26,6 +23,7 @@ enum {
     THREADS = 8,
     BACKLOG = 128,
     QUESTION_BYTES = 64 << 10,
+    UNSENT_BYTES = 8 << 20, /* that a caller may leave, before its run ends */
     PIECE_BYTES = 4096,
 };
 enum {
@@ -104,55 +102,71 @@ static void put_result(struct caller *caller, bool failed, const char *text)
     pthread_mutex_unlock(&caller->socket->lock);
 }
 
-static enum err run_limits(struct task *task, const struct app *app,
-                           const struct admin_request *request, struct text *out)
+static const char *text_of(void *fields, const char *name)
 {
-    struct limits_command command = {.action = request->action, .what = request->who};
-
-    if (request->option != NULL)
-        command.for_s = strtoll(request->option, NULL, 10);
-    return limits_command(task, app, &command, out);
+    return json_string_value(json_object_get(fields, name));
 }
 
-static enum err run_request(struct task *task, struct app *app, const struct admin_request *request,
-                            struct text *out)
+/* Whoever does not take what comes is not waited for, and a server that stops waits for nobody. */
+static bool show_growth(struct operation_call *call, int64_t done, int64_t total)
 {
-    if (strcmp(request->command, "limits") == 0)
-        return run_limits(task, app, request, out);
-    if (strcmp(request->command, "jobs") == 0)
-        return app_jobs_command(task, app->jobs, request->action, request->who, out);
-    if (strcmp(request->command, "billing") == 0)
-        return billing_run(task, app->billing, app_settings(app),
-                           &(struct billing_request){request->action, request->who, request->actor},
-                           out);
-    return admin_run(task, &app->accounts, app_settings(app), request, out);
+    auto_tree void *mem = mem_tree(0);
+    struct caller *caller = call->reader;
+    const char *part = answer_take(call->answer, mem);
+    struct json_writer w = json_write(&caller->answer);
+    bool is_taken;
+
+    pthread_mutex_lock(&caller->socket->lock);
+    if (*part != '\0') {
+        put_object(&w, NULL);
+        put_string(&w, "part", part);
+        put_end(&w);
+        text_char(&caller->answer, '\n');
+        w = json_write(&caller->answer);
+    }
+    put_object(&w, NULL);
+    put_object(&w, "progress");
+    put_number(&w, "done", done);
+    put_number(&w, "total", total);
+    put_end(&w);
+    put_end(&w);
+    text_char(&caller->answer, '\n');
+    is_taken = caller->answer.len - caller->sent < UNSENT_BYTES;
+    pthread_mutex_unlock(&caller->socket->lock);
+    wake(caller->socket);
+    return is_taken && !atomic_load(&caller->job.gone) && !atomic_load(&caller->socket->stopping);
 }
 
 static void answer(struct caller *caller)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .job = "admin", .deadline_ms = clock_mono_ms() + RUN_MS};
-    struct text out = text_open(mem, 1024);
+    struct task task = {.mem = mem, .job = "operator", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct app *app = caller->socket->app;
     struct json_problem problem;
     auto_json json_t *question = json_read(caller->question.s, caller->question.len, &problem);
-    struct admin_request request = {
+    const char *name = json_string_value(json_object_get(question, "operation"));
+    bool json = json_is_true(json_object_get(question, "json"));
+    struct operation_call call = {
+        .operation = name == NULL ? NULL : operation_by_name(name),
+        .app = app,
+        .settings = app_settings(app),
         .actor = caller->actor,
-        .command = json_string_value(json_object_get(question, "command")),
-        .action = json_string_value(json_object_get(question, "action")),
-        .who = json_string_value(json_object_get(question, "who")),
-        .fullname = json_string_value(json_object_get(question, "fullname")),
-        .option = json_string_value(json_object_get(question, "option")),
+        .address = "local",
+        .answer = answer_open(mem, json ? ANSWER_JSON : ANSWER_LINES),
+        .reader = caller,
     };
     enum err e;
 
-    if (request.command == NULL || request.action == NULL) {
-        put_result(caller, true, "a question is a line of JSON with a command and an action");
+    if (call.operation == NULL) {
+        put_result(caller, true, "there is no such operation: ask as the server's version does");
         return;
     }
-    e = run_request(&task, caller->socket->app, &request, &out);
-    log_info(&task, "administration", LOG_S("actor", request.actor),
-             LOG_S("action", request.action), LOG_S("error", e == OK ? NULL : err_info(e)->name));
-    put_result(caller, e != OK, e != OK ? task.text : out.s == NULL ? "" : out.s);
+    if (call.operation->has_no_end && json_is_true(json_object_get(question, "stream")))
+        call.progress = show_growth;
+    e = operation_read(&task, &call, text_of, json_object_get(question, "fields"));
+    if (e == OK)
+        e = operation_do(&task, &call);
+    put_result(caller, e != OK, e != OK ? task.text : answer_end(call.answer, mem));
 }
 
 static void run_job(struct job *job)

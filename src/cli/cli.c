@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
-#include "account/admin.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "core/crypto.h"
 #include "core/text.h"
 #include "remote/transfer.h"
@@ -15,7 +15,7 @@
 
 struct arguments {
     const struct command_row *row;
-    const char *values[OPTIONS];
+    const char *values[2 * OPTIONS];
     const char *words[WORDS];
     unsigned word_count;
     bool wants_help;
@@ -26,31 +26,13 @@ struct arguments {
         "env-file", "FILE", "Read settings from FILE instead of .env in the working folder."       \
     }
 
-static const struct action_row jobs_actions[] = {
-    {"list", "Show the schedule, last attempt, last success, next run and holder of each job."},
-    {"run NAME", "Run a job now and print how it ended."},
-    {0},
-};
+#define JSON                                                                                       \
+    {                                                                                              \
+        "json", NULL, "Print the answer as JSON."                                                  \
+    }
 
 static const struct action_row limits_actions[] = {
-    {"show KEY", "Show how many requests a key has left, and when it resets."},
-    {"show --top", "Show the clients and users with the most requests."},
-    {"reset KEY", "Reset the count of a key."},
-    {"ban NETWORK", "Refuse every request from an address or a network, for a time."},
-    {"unban NETWORK", "Lift a ban."},
-    {"bans", "List the bans."},
     {"test RULE", "Show what a rule would answer to requests at given times."},
-    {0},
-};
-
-static const struct action_row billing_actions[] = {
-    {"inbox list [STATE]", "List Stripe's events; STATE: waiting, done, ignored or dead."},
-    {"inbox show EVENT", "Show one event with its content."},
-    {"inbox replay EVENT", "Apply an event again; EVENT may be dead, for all dead events."},
-    {"sync --user WHO", "Compare one user with Stripe and correct what differs."},
-    {"sync --all", "Compare all users who have a customer at Stripe."},
-    {"link WHO CUSTOMER", "Link a Stripe customer to a user, who gets the customer's plan."},
-    {"doctor", "Check that Stripe is set up correctly."},
     {0},
 };
 
@@ -88,33 +70,32 @@ const struct command_row cli_commands[] = {
      .summary = "Create administrators and manage users.",
      .details = "Works through the running server, or directly on the store if no server runs. The "
                 "audit trail records which user of the operating system ran the command. WHO is an "
-                "e-mail address or an id; for list, it is a part of a name or address.",
-     .options = {ENV_FILE, {"fullname", "NAME", "For create: the name of the administrator."}},
+                "e-mail address or an id; WORDS are parts of a name or address.",
+     .options = {ENV_FILE, JSON},
      .examples = {{"manus admin create ann@example.com --fullname 'Ann Lee'",
                    "Create an administrator and print a random password."},
                   {"manus admin list ann", "Find users by name or address."},
                   {"manus admin reset-password ann@example.com",
                    "Give a locked-out user a new password."}},
-     .run = command_admin},
+     .run = command_operate},
     {.name = "mail",
      .words = {"ACTION", "NUMBER"},
      .summary = "List the unsent mails, or retry them now.",
      .details = "Shows why each mail is unsent, never its content.",
-     .options = {ENV_FILE},
+     .options = {ENV_FILE, JSON},
      .examples = {{"manus mail list", "List the unsent mails with the last error of each."},
                   {"manus mail retry 17", "Retry mail 17 now."}},
-     .run = command_mail},
+     .run = command_operate},
     {.name = "jobs",
      .words = {"ACTION", "NAME"},
      .summary = "List the recurring jobs, or run one now.",
      .details =
          "The running server does the work. If no server runs, list shows what the store knows "
          "and run does the work itself.",
-     .options = {ENV_FILE},
-     .actions = jobs_actions,
+     .options = {ENV_FILE, JSON},
      .examples = {{"manus jobs list", "Show when each job ran and when it runs next."},
                   {"manus jobs run reconcile", "Compare all subscriptions with Stripe now."}},
-     .run = command_jobs},
+     .run = command_operate},
     {.name = "limits",
      .words = {"ACTION", "WHAT"},
      .summary = "Show or reset rate limits, ban a network, or test a rule.",
@@ -123,10 +104,7 @@ const struct command_row cli_commands[] = {
          "Redis. A KEY looks like auth_login:ip:203.0.113.9 or auth_me:user:ID. test applies RULE, "
          "e.g. 5/minute;20/hour, to the requests of one client. It reads the times of these "
          "requests from a file or from standard input, in seconds and one per line.",
-     .options = {ENV_FILE,
-                 {"times", "FILE", "For test: read the times from FILE."},
-                 {"top", NULL, "For show: the clients and users with the most requests."},
-                 {"for", "TIME", "For ban: how long, e.g. 30m, 1h or 7d. Default: 1h."}},
+     .options = {ENV_FILE, JSON, {"times", "FILE", "For test: read the times from FILE."}},
      .actions = limits_actions,
      .examples = {{"manus limits show auth_login:ip:203.0.113.9",
                    "Show how many logins this address has left."},
@@ -138,17 +116,13 @@ const struct command_row cli_commands[] = {
      .words = {"ACTION", "ARGUMENT", "ARGUMENT"},
      .summary = "Show Stripe's events, compare users with Stripe, check its setup.",
      .details = "Works through the running server, or directly on the store if no server runs.",
-     .options = {ENV_FILE,
-                 {"user", "WHO", "For sync: one user, by e-mail address or id.", 1},
-                 {"all", NULL, "For sync: all users who have a customer at Stripe.", 1},
-                 {"dry-run", NULL, "For sync: only report what differs."}},
-     .actions = billing_actions,
+     .options = {ENV_FILE, JSON},
      .examples = {{"manus billing doctor", "Check the setup, or find out why billing fails."},
                   {"manus billing inbox list dead",
                    "List the events that manus no longer retries."},
                   {"manus billing sync --all --dry-run",
                    "Report what differs from Stripe, change nothing."}},
-     .run = command_billing},
+     .run = command_operate},
     {.name = "restore",
      .words = {"FILE"},
      .summary = "Restore the embedded store from a copy.",
@@ -220,30 +194,24 @@ static const struct command_row *find_command(const char *name)
 
 const struct option_row *cli_option(const struct command_row *row, size_t i)
 {
-    return i < OPTIONS && row->options[i].name != NULL ? &row->options[i] : NULL;
-}
+    size_t own = 0;
 
-static bool admin_action(void *mem, const struct command_row *row, size_t i, struct action_row *ret)
-{
-    const struct admin_action *action = admin_actions;
-
-    for (; action->name != NULL; action++) {
-        if (strcmp(action->command, row->name) == 0 && i-- == 0)
-            break;
-    }
-    if (action->name == NULL)
-        return false;
-    *ret = (struct action_row){action->name, action->help};
-    if (action->needs_who)
-        ret->usage = mem_printf(mem, "%s %s", action->name, row->words[1]);
-    return true;
+    while (own < OPTIONS && row->options[own].name != NULL)
+        own++;
+    return i < own ? &row->options[i] : usage_option(row->name, i - own);
 }
 
 bool cli_action(void *mem, const struct command_row *row, size_t i, struct action_row *ret)
 {
+    size_t derived = 0;
+
+    for (const struct operation *o = operations; o->name != NULL; o++)
+        derived += usage_is_of(o, row->name);
+    if (i < derived)
+        return usage_action(mem, row->name, i, ret);
     if (row->actions == NULL)
-        return admin_action(mem, row, i, ret);
-    *ret = row->actions[i];
+        return false;
+    *ret = row->actions[i - derived];
     return ret->usage != NULL;
 }
 
@@ -256,6 +224,11 @@ const char *argument_option(const struct arguments *arguments, const char *name)
             return arguments->values[i];
     }
     return NULL;
+}
+
+const struct command_row *arguments_row(const struct arguments *arguments)
+{
+    return arguments->row;
 }
 
 const char *argument_word(const struct arguments *arguments, unsigned which)

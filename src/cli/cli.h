@@ -23,8 +23,8 @@ int cli_run(int argc, char **argv);
 typedef int command(const struct arguments *arguments);
 
 command command_serve, command_check, command_init, command_settings, command_routes,
-    command_version, command_help, command_admin, command_mail, command_openapi, command_limits,
-    command_errors, command_metrics, command_billing, command_restore, command_jobs;
+    command_version, command_help, command_operate, command_openapi, command_limits, command_errors,
+    command_metrics, command_restore;
 
 /* Settings as `serve` would load them; problems and, if asked for, warnings go to standard error, a
  * line each. NULL: there was a problem, and the exit status is EX_CONFIG. */

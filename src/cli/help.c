@@ -45,7 +45,7 @@ static const struct {
       {"DATA_DIR/outbox", "Mails as files, if no mail server is configured."},
       {"DATA_DIR/lock", "Locked by the process that uses the folder."},
       {"DATA_DIR/admin.sock",
-       "The socket through which admin, mail, limits and billing reach the server."},
+       "The socket through which the commands of operators reach the server."},
 };
 
 static void put_wrapped(struct text *out, const char *indent, const char *prose)

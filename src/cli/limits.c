@@ -1,38 +1,11 @@
-#include "cli/admin_socket.h"
 #include "cli/cli.h"
-#include "core/clock.h"
 #include "limit/memory.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { RUN_MS = 30000, SECOND_US = 1000000 };
-
-/* Asks the running server, whose memory holds the counts. */
-static int ask_server(const struct arguments *arguments, const char *action, const char *what,
-                      const char *option)
-{
-    auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .job = "limits", .deadline_ms = clock_mono_ms() + RUN_MS};
-    const struct settings *settings = cli_load_settings(mem, arguments, false);
-    struct admin_request request = {
-        .command = "limits", .action = action, .who = what, .option = option};
-    const char *text = "";
-    bool reached;
-    enum err e;
-
-    if (settings == NULL)
-        return EX_CONFIG;
-    e = admin_socket_ask(&task, settings->data_dir, &request, &reached, &text);
-    if (e == OK && reached) {
-        fputs(text, stdout);
-        return EX_OK;
-    }
-    fprintf(stderr, "manus limits: %s\n",
-            e == OK ? "no server runs on DATA_DIR, and counts live in its memory" : task.text);
-    return e != OK && err_info(e)->blame == BLAME_CALLER ? EX_DATAERR : EX_UNAVAILABLE;
-}
+enum { SECOND_US = 1000000 };
 
 /* A line with a time in seconds; false at something else. */
 static bool read_time(const char *line, int64_t *ret_us)
@@ -101,60 +74,11 @@ static int try_rule(const char *text, const char *path)
     return status;
 }
 
-/* "30m": in seconds, as text in `mem`; NULL if it must be a time of at most a year. */
-static const char *read_duration(void *mem, const char *text)
-{
-    struct rule rule;
-    const char *as_rule = mem_printf(mem, "1/%s", text);
-    size_t digits = strspn(text, "0123456789");
-    long long days = 0;
-
-    if (digits > 0 && strcmp(text + digits, "d") == 0 && digits < 4)
-        days = strtoll(text, NULL, 10);
-    if (days >= 1 && days <= 366)
-        return mem_printf(mem, "%lld", days * 86400);
-    if (digits == 0 || rule_parse(as_rule, &rule) != NULL || rule.count != 1)
-        return NULL;
-    return mem_printf(mem, "%u", rule.windows[0].seconds);
-}
-
-static int ban(const struct arguments *arguments, const char *network)
-{
-    auto_tree void *mem = mem_tree(256);
-    const char *given = argument_option(arguments, "for");
-    const char *seconds = read_duration(mem, given == NULL ? "1h" : given);
-
-    if (seconds != NULL)
-        return ask_server(arguments, "ban", network, seconds);
-    fputs("manus limits: --for must be a time of at most a year, such as 30m, 1h or 7d\n", stderr);
-    return EX_USAGE;
-}
-
-static bool is_one_of(const char *word, const char *const *words)
-{
-    while (*words != NULL && strcmp(*words, word) != 0)
-        words++;
-    return *words != NULL;
-}
-
 int command_limits(const struct arguments *arguments)
 {
-    static const char *const plain[] = {"show", "reset", "unban", NULL};
-    const char *action = argument_word(arguments, 0), *what = argument_word(arguments, 1);
+    const char *action = argument_word(arguments, 0), *rule = argument_word(arguments, 1);
 
-    if (action != NULL && what != NULL && is_one_of(action, plain))
-        return ask_server(arguments, action, what, NULL);
-    if (action != NULL && what != NULL && strcmp(action, "ban") == 0)
-        return ban(arguments, what);
-    if (action != NULL && what != NULL && strcmp(action, "test") == 0)
-        return try_rule(what, argument_option(arguments, "times"));
-    if (action != NULL && what == NULL && strcmp(action, "bans") == 0)
-        return ask_server(arguments, "bans", NULL, NULL);
-    if (action != NULL && what == NULL && strcmp(action, "show") == 0 &&
-        argument_option(arguments, "top") != NULL)
-        return ask_server(arguments, "top", NULL, NULL);
-    fputs("manus limits: give an action: show KEY, show --top, reset KEY, ban NETWORK, unban "
-          "NETWORK, bans, or test RULE; run: manus help limits\n",
-          stderr);
-    return EX_USAGE;
+    if (action == NULL || rule == NULL || strcmp(action, "test") != 0)
+        return command_operate(arguments);
+    return try_rule(rule, argument_option(arguments, "times"));
 }

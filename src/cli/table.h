@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 #include "core/text.h"
 
-enum { OPTIONS = 5, WORDS = 3, EXAMPLES = 3 };
+enum { OPTIONS = 8, WORDS = 3, EXAMPLES = 3 };
 
 struct option_row {
     const char *name;  /* without its dashes */
@@ -25,14 +25,17 @@ struct command_row {
     const char *words[WORDS]; /* what may follow */
     const char *summary;
     const char *details;
-    struct option_row options[OPTIONS];
-    const struct action_row *actions; /* NULL: none but those in admin_actions */
+    struct option_row options[OPTIONS]; /* beside those of its operations */
+    const struct action_row *actions;   /* beside those of api/operations.def; NULL: none */
     struct action_row examples[EXAMPLES];
     command *run;
 };
 
 extern const struct command_row cli_commands[];
 extern const size_t cli_command_count;
+
+/* The command that was given. */
+const struct command_row *arguments_row(const struct arguments *arguments);
 
 /* The option of that number; NULL behind the last. */
 const struct option_row *cli_option(const struct command_row *row, size_t i);

@@ -664,17 +664,6 @@ enum err jobs_run(struct task *task, struct jobs *jobs, const char *name, enum j
     return OK;
 }
 
-static const char *time_shown(void *mem, int64_t at_ms)
-{
-    enum { SECOND_LEN = sizeof "2026-03-01T10:00:00" - 1 };
-    char text[TEXT_TIME_SIZE];
-
-    if (at_ms == 0)
-        return "never";
-    text_time(text, at_ms);
-    return mem_printf(mem, "%.*sZ", SECOND_LEN, text);
-}
-
 static const char *schedule_shown(void *mem, const struct job_row *row)
 {
     int64_t s = row->every_ms / 1000;
@@ -691,9 +680,12 @@ static const char *schedule_shown(void *mem, const struct job_row *row)
                        : mem_printf(mem, "every %lld s", (long long)s);
 }
 
+#define JOB_LAYOUT(next)                                                                           \
+    "{name:16} {schedule:18} {attempted_at|never:21} {succeeded_at|never:21} " next " {holder|-}"
+
 /* What is known here and in the store of a job. */
-static void put_line(struct text *out, struct jobs *jobs, struct entry *entry,
-                     const struct lease *lease)
+static void put_row(struct task *task, struct answer *answer, struct jobs *jobs,
+                    struct entry *entry, const struct lease *lease)
 {
     int64_t tried_ms, succeeded_ms, next_ms, now_ms = clock_mono_ms();
     bool runs = false;
@@ -705,19 +697,24 @@ static void put_line(struct text *out, struct jobs *jobs, struct entry *entry,
     for (unsigned i = 0; i < entry->row->workers; i++)
         runs = runs || entry->runs[i].running;
     pthread_mutex_unlock(&jobs->lock);
-    text_printf(out, "%-16s %-18s %-21s %-21s %-21s %s\n", entry->row->name,
-                schedule_shown(out->mem, entry->row), time_shown(out->mem, tried_ms),
-                time_shown(out->mem, succeeded_ms),
-                !jobs->has_thread  ? "-"
-                : runs             ? "now"
-                : next_ms == NEVER ? "-"
-                                   : time_shown(out->mem, clock_wall_ms() + next_ms - now_ms),
-                lease != NULL && lease->until_ms > clock_wall_ms() ? lease->holder
-                : runs                                             ? jobs->holder
-                                                                   : "-");
+    next_ms = jobs->has_thread && next_ms != NEVER ? clock_wall_ms() + next_ms - now_ms : 0;
+    answer_row(answer, NULL,
+               jobs->has_thread && runs ? JOB_LAYOUT("now                  ")
+                                        : JOB_LAYOUT("{next_at|-:21}"));
+    answer_string(answer, "name", entry->row->name);
+    answer_string(answer, "schedule", schedule_shown(task->mem, entry->row));
+    answer_time(answer, "attempted_at", tried_ms);
+    answer_time(answer, "succeeded_at", succeeded_ms);
+    answer_time(answer, "next_at", next_ms);
+    answer_flag(answer, "is_running", runs);
+    answer_string(answer, "holder",
+                  lease != NULL && lease->until_ms > clock_wall_ms() ? lease->holder
+                  : runs                                             ? jobs->holder
+                                                                     : NULL);
+    answer_row_end(answer);
 }
 
-enum err jobs_list(struct task *task, struct jobs *jobs, struct text *out)
+enum err jobs_list(struct task *task, struct jobs *jobs, struct answer *answer)
 {
     struct lease *leases;
     size_t count;
@@ -725,8 +722,9 @@ enum err jobs_list(struct task *task, struct jobs *jobs, struct text *out)
 
     if (e != OK)
         return e;
-    text_printf(out, "%-16s %-18s %-21s %-21s %-21s %s\n", "NAME", "SCHEDULE", "LAST ATTEMPT",
-                "LAST SUCCESS", "NEXT RUN", "HOLDER");
+    answer_say(answer, "%-16s %-18s %-21s %-21s %-21s %s", "NAME", "SCHEDULE", "LAST ATTEMPT",
+               "LAST SUCCESS", "NEXT RUN", "HOLDER");
+    answer_list(answer, "jobs");
     for (size_t i = 0; i < jobs->count; i++) {
         const struct lease *lease = NULL;
 
@@ -734,7 +732,8 @@ enum err jobs_list(struct task *task, struct jobs *jobs, struct text *out)
             if (strcmp(leases[k].name, jobs->entries[i].row->name) == 0)
                 lease = &leases[k];
         }
-        put_line(out, jobs, &jobs->entries[i], lease);
+        put_row(task, answer, jobs, &jobs->entries[i], lease);
     }
+    answer_list_end(answer);
     return OK;
 }

@@ -8,6 +8,7 @@
  * Threads: any may call what is declared here, but for jobs_open() and the stopping. */
 #pragma once
 
+#include "core/answer.h"
 #include "core/lane.h"
 #include "core/text.h"
 #include "store/store.h"
@@ -84,5 +85,5 @@ enum job_asked {
 must_check enum err jobs_run(struct task *task, struct jobs *jobs, const char *name,
                              enum job_asked *ret, const char **ret_text);
 
-/* A line for each: schedule, last attempt and success, next run, holder. */
-must_check enum err jobs_list(struct task *task, struct jobs *jobs, struct text *out);
+/* The list "jobs": schedule, last attempt and success, next run, holder of each. */
+must_check enum err jobs_list(struct task *task, struct jobs *jobs, struct answer *answer);

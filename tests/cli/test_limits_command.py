@@ -48,4 +48,4 @@ def test_a_count_is_shown_and_reset(start):
     assert limits(manus.folder, "reset", "health:ip:192.0.2.9", **at).stdout == "no requests are counted for this key\n"
     for key in ("nothing:ip:1.2.3.4", "health", ""):
         assert limits(manus.folder, "show", key, **at).returncode in (0, 65)
-    manus.wait_for_log(lambda line: line["msg"] == "administration" and line.get("action") == "reset")
+    manus.wait_for_log(lambda line: line["msg"] == "administration" and line.get("action") == "limit.reset")

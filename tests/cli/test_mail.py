@@ -44,7 +44,7 @@ def test_a_mail_that_is_no_number_and_an_action_that_is_none_are_refused(manus):
                         (("retry", "99"), "mail 99 is not waiting"),
                         (("promote", "ann@example.com"), "there is no such action")):
         done = mail(manus, *words)
-        assert done.returncode == 65 and text in done.stderr
+        assert done.returncode == (64 if "action" in text else 65) and text in done.stderr
     assert "list" in mail(manus).stderr and mail(manus).returncode == 64
 
 
