@@ -222,8 +222,9 @@ static json_t *parameters_of(void *mem, const struct route *row)
 
     for (const struct query_row *query = row->query; query != NULL && query->name != NULL; query++)
         json_array_append_new(parameters,
-                              json_pack("{s:s,s:s,s:s,s:o}", "name", query->name, "in", "query",
-                                        "description", query->help, "schema", query_schema(query)));
+                              json_pack("{s:s,s:s,s:s,s:b,s:o}", "name", query->name, "in", "query",
+                                        "description", query->help, "required", query->required,
+                                        "schema", query_schema(query)));
     return parameters;
 }
 

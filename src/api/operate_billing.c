@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PIECE_MS = 55000 };
+enum { PIECE_MS = 30000 };
 
 #define DAY_MS INT64_C(86400000)
 

@@ -145,10 +145,11 @@ const struct field fields_gift[] = {USER,
                                      .help = "For so many days. Default: without end."},
                                     {0}};
 
-const struct query_row query_user[] = {{"user", "The user, by e-mail address or id.", 0, 0}, {0}};
+const struct query_row query_user[] = {{"user", "The user, by e-mail address or id.", 0, 0, true},
+                                       {0}};
 const struct query_row query_limit_key[] = {
-    {"key", "The key, such as auth_login:ip:203.0.113.9.", 0, 0}, {0}};
-const struct query_row query_event[] = {{"event", "The id of the event.", 0, 0}, {0}};
+    {"key", "The key, such as auth_login:ip:203.0.113.9.", 0, 0, true}, {0}};
+const struct query_row query_event[] = {{"event", "The id of the event.", 0, 0, true}, {0}};
 
 const struct operation operations[] = {
 #define OPERATION(operation_, route_) {UNWRAP operation_, .route = {UNWRAP route_}},

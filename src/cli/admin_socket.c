@@ -43,7 +43,7 @@ struct caller {
     void *mem;
     struct admin_socket *socket;
     int fd;
-    const char *actor;
+    uid_t uid;
     enum stage stage;
     int64_t until_ms;     /* when it is dropped, ASKING or ANSWERING */
     struct text question; /* the run's while RUNNING */
@@ -102,6 +102,41 @@ static void put_result(struct caller *caller, bool failed, const char *text)
     pthread_mutex_unlock(&caller->socket->lock);
 }
 
+/* "system:NAME". Whoever keeps the names may take long to answer. */
+static const char *actor_of(void *mem, uid_t uid)
+{
+    char buffer[16384];
+    struct passwd entry, *found = NULL;
+
+    if (getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) != 0 || found == NULL)
+        return mem_printf(mem, "system:%u", uid);
+    return mem_printf(mem, "system:%s", found->pw_name);
+}
+
+/* What is not understood is refused: a field that is left out may mean all. */
+static enum err check_fields(struct task *task, const struct operation *operation, json_t *fields)
+{
+    const char *name;
+    json_t *value;
+
+    if (fields != NULL && !json_is_object(fields))
+        return fail(task, ERR_INVALID, "give the fields as an object");
+    json_object_foreach(fields, name, value)
+    {
+        const struct field *field = operation->fields;
+
+        while (field != NULL && field->name != NULL && strcmp(field->name, name) != 0)
+            field++;
+        if (field == NULL || field->name == NULL)
+            return fail(task, ERR_INVALID,
+                        mem_printf(task->mem, "%s has no field %s", operation->name, name));
+        if (!json_is_string(value))
+            return fail(task, ERR_INVALID,
+                        mem_printf(task->mem, "give the field %s as a text", name));
+    }
+    return OK;
+}
+
 static const char *text_of(void *fields, const char *name)
 {
     return json_string_value(json_object_get(fields, name));
@@ -150,7 +185,7 @@ static void answer(struct caller *caller)
         .operation = name == NULL ? NULL : operation_by_name(name),
         .app = app,
         .settings = app_settings(app),
-        .actor = caller->actor,
+        .actor = actor_of(mem, caller->uid),
         .address = "local",
         .answer = answer_open(mem, json ? ANSWER_JSON : ANSWER_LINES),
         .reader = caller,
@@ -163,7 +198,9 @@ static void answer(struct caller *caller)
     }
     if (call.operation->has_no_end && json_is_true(json_object_get(question, "stream")))
         call.progress = show_growth;
-    e = operation_read(&task, &call, text_of, json_object_get(question, "fields"));
+    e = check_fields(&task, call.operation, json_object_get(question, "fields"));
+    if (e == OK)
+        e = operation_read(&task, &call, text_of, json_object_get(question, "fields"));
     if (e == OK)
         e = operation_do(&task, &call);
     put_result(caller, e != OK, e != OK ? task.text : answer_end(call.answer, mem));
@@ -189,19 +226,16 @@ static void finish_job(struct job *job, enum err outcome)
 
 /* On the socket's thread */
 
-/* "system:NAME" of who connected, if they may: the server's own user, or root. */
-static const char *actor_of(void *mem, int fd)
+/* Whether who connected may ask: the server's own user, and root. */
+static bool may_ask(int fd, uid_t *ret_uid)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
-    const struct passwd *entry;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-        (peer.uid != 0 && peer.uid != geteuid()))
-        return NULL;
-    entry = getpwuid(peer.uid);
-    return entry == NULL ? mem_printf(mem, "system:%u", peer.uid)
-                         : mem_printf(mem, "system:%s", entry->pw_name);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return false;
+    *ret_uid = peer.uid;
+    return peer.uid == 0 || peer.uid == geteuid();
 }
 
 static void drop(struct admin_socket *s, unsigned at)
@@ -252,6 +286,9 @@ static bool send_some(struct caller *caller)
                  MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0)
         caller->sent += (size_t)n;
+    /* What was taken takes no room any more. */
+    if (caller->sent == caller->answer.len)
+        caller->sent = caller->answer.len = 0;
     pthread_mutex_unlock(&caller->socket->lock);
     return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
@@ -324,9 +361,8 @@ static void take_caller(struct admin_socket *s, int64_t now_ms)
     caller->question = text_open(mem, PIECE_BYTES);
     caller->answer_mem = mem_tree(0);
     caller->answer = text_open(caller->answer_mem, PIECE_BYTES);
-    caller->actor = actor_of(mem, fd);
     s->callers[s->count++] = caller;
-    if (caller->actor == NULL)
+    if (!may_ask(fd, &caller->uid))
         drop(s, s->count - 1);
 }
 

@@ -90,7 +90,7 @@ static void put_actions(struct text *out, const struct command_row *row)
     struct action_row action;
 
     for (size_t i = 0; cli_action(out->mem, row, i, &action); i++)
-        text_printf(out, "%s  %-21s %s\n", i == 0 ? "\nActions:\n" : "", action.usage, action.help);
+        text_printf(out, "%s  %-22s %s\n", i == 0 ? "\nActions:\n" : "", action.usage, action.help);
 }
 
 static void put_examples(struct text *out, const struct command_row *row)
@@ -113,8 +113,8 @@ void help_put_command(struct text *out, const struct command_row *row)
     put_actions(out, row);
     text_add(out, "\nOptions:\n");
     for (size_t i = 0; (option = cli_option(row, i)) != NULL; i++)
-        text_printf(out, "  %-21s %s\n", option_usage(out->mem, option), option->help);
-    text_printf(out, "  %-21s %s\n", "--help", "Explain the command.");
+        text_printf(out, "  %-22s %s\n", option_usage(out->mem, option), option->help);
+    text_printf(out, "  %-22s %s\n", "--help", "Explain the command.");
     put_examples(out, row);
 }
 

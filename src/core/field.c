@@ -293,8 +293,10 @@ static json_t *as_json(const struct field *field, const char *text)
 {
     size_t digits = strspn(text, "0123456789");
 
+    if (field->kind == FIELD_FLAG && strcmp(text, "false") == 0)
+        return json_false();
     if (field->kind == FIELD_FLAG)
-        return json_true();
+        return *text == '\0' || strcmp(text, "true") == 0 ? json_true() : NULL;
     if (field->kind != FIELD_INTEGER)
         return json_string(text);
     return digits > 0 && digits < 19 && text[digits] == '\0' ? json_integer(strtoll(text, NULL, 10))
@@ -312,6 +314,7 @@ const char *field_read_text(void *mem, const struct field *field, const char *te
         return field->optional || field->nullable ? NULL : field->rule;
     if (json_object_set_new(body, field->name, as_json(field, text)) != 0)
         return field->kind == FIELD_INTEGER ? field->rule
+               : field->kind == FIELD_FLAG  ? mem_printf(mem, "%s: give true or false", field->name)
                                             : mem_printf(mem, "%s: this is not UTF-8", field->name);
     r.detail = detail;
     *ret = read_field(&r, field, body);

@@ -41,7 +41,8 @@ struct field {
 json_t *fields_read(void *mem, const struct field *fields, const json_t *body, const char **values);
 
 /* The same for one field that is given as text, on a command line: NULL if all is well; else what
- * is wrong with it, in `mem`. `text` NULL: it was not given. */
+ * is wrong with it, in `mem`. `text` NULL: it was not given. A flag is true if it
+ * is empty. */
 const char *field_read_text(void *mem, const struct field *field, const char *text,
                             const char **ret);
 

@@ -60,6 +60,7 @@ struct query_row {
     const char *name; /* NULL ends the rows */
     const char *help;
     int64_t low, high; /* a whole number within; 0, 0: text */
+    bool required;     /* for the document; the handler refuses what lacks it */
 };
 
 /* An answer other than success that the handler itself gives. */

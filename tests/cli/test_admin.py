@@ -1,6 +1,7 @@
 """manus admin: through the running server, or on the store when none runs; audited in either case."""
 import contextlib
 import getpass
+import json
 import os
 import re
 import resource
@@ -235,6 +236,21 @@ def test_whoever_asks_slowly_or_never_keeps_nobody_waiting(start):
             with contextlib.suppress(ConnectionError):
                 assert s.recv(100) == b""
         assert time.monotonic() < began + 10 * SLOW
+
+
+@pytest.mark.parametrize("question, said", [
+    (b'{"operation":"mail.retry","fields":{"mail":17}}', "give the field mail as a text"), (b'{"operation":"mail.retry","fields":{"number":"17"}}', "has no field number"),
+    (b'{"operation":"mail.retry","fields":["17"]}', "as an object"), (b'{"operation":"mail.retry","fields":{"mail":null}}', "as a text"),
+    (b'{"operation":"mail.burn"}', "no such operation"), (b'{"command":"mail","action":"retry"}', "no such operation"), (b'nonsense', "no such operation"),
+    (b'{"operation":"mail.list","fields":{"x":"y"}}', "has no field x"), (b'{"operation":"subscription.sync_all","fields":{"dry_run":"no"}}', "give true or false"),
+    (b'{"operation":"user.promote"}', "name the user"), (b'{"operation":"user.promote","fields":{"user":""}}', "name the user")])
+def test_a_question_that_is_not_understood_is_refused_and_nothing_is_done(start, question, said):
+    """A field that is left out may mean all of them."""
+    manus = start()
+    with ask(manus, question + b"\n") as s:
+        answer = json.loads(s.recv(65536))
+    assert answer["failed"] is True and said in answer["text"]
+    assert rows(manus, "SELECT action FROM audit") == []
 
 
 def test_whoever_does_not_take_an_answer_keeps_nobody_waiting_and_is_dropped(start):

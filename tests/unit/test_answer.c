@@ -64,7 +64,8 @@ static void test_no_value_reaches_a_terminal_as_more_than_text(void **state)
     assert_string_equal(shown(mem, "{value}", "plain {value} %s"), "plain {value} %s\n");
     assert_string_equal(shown(mem, "{value}", "a\x1b[2J\r\nb"),
                         "\u2068a\\x1b[2J\\x0d\\x0ab\u2069\n");
-    assert_string_equal(shown(mem, "{value}", "\xc2\x9b\u2028\xff"), "\u2068\\x9b\\xa8\\xff\u2069\n");
+    assert_string_equal(shown(mem, "{value}", "\xc2\x9b\u2028\xff"),
+                        "\u2068\\x9b\\xa8\\xff\u2069\n");
     assert_string_equal(shown(mem, "{value}", "\u202eab\u2066\u2069"),
                         "\u2068\\u202eab\\u2066\\u2069\u2069\n");
     assert_string_equal(shown(mem, "{value}", "سلام"), "\u2068سلام\u2069\n");
