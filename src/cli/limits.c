@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "core/answer.h"
 #include "limit/memory.h"
 
 #include <errno.h>
@@ -19,13 +20,28 @@ static bool read_time(const char *line, int64_t *ret_us)
     return true;
 }
 
-static int replay(struct memory_limiter *limiter, const struct rule *rule, FILE *times)
+static void put_request(struct answer *a, void *mem, int64_t at_us, const struct verdict *verdict)
+{
+    answer_row(a, NULL, verdict->admitted ? "{at} admitted" : "{at} refused, for {wait} s more");
+    answer_string(a, "at", mem_printf(mem, "%.6f", (double)at_us / SECOND_US));
+    answer_flag(a, "is_admitted", verdict->admitted);
+    answer_string(
+        a, "wait",
+        mem_printf(mem, "%.6f", verdict->admitted ? 0 : (double)verdict->wait_us / SECOND_US));
+    answer_row_end(a);
+    fputs(answer_take(a, mem), stdout);
+}
+
+static int replay(struct memory_limiter *limiter, const struct rule *rule, FILE *times,
+                  struct answer *a)
 {
     const struct limit_key key = limit_key(0, LIMIT_IP, "one");
     unsigned admitted = 0, refused = 0;
     char line[128];
 
+    answer_list(a, "requests");
     while (fgets(line, sizeof line, times) != NULL) {
+        auto_tree void *mem = mem_tree(0);
         struct verdict verdict;
         int64_t at_us;
 
@@ -35,25 +51,27 @@ static int replay(struct memory_limiter *limiter, const struct rule *rule, FILE 
             return EX_DATAERR;
         }
         verdict = memory_limiter_ask(limiter, &key, 1, rule, at_us);
-        if (rule->count == 0 || verdict.admitted)
-            admitted++;
-        else
-            refused++;
-        printf("%.6f %s", (double)at_us / SECOND_US, verdict.admitted ? "admitted\n" : "refused");
-        if (!verdict.admitted)
-            printf(", for %.6f s more\n", (double)verdict.wait_us / SECOND_US);
+        verdict.admitted = verdict.admitted || rule->count == 0;
+        admitted += verdict.admitted;
+        refused += !verdict.admitted;
+        put_request(a, mem, at_us, &verdict);
     }
-    printf("%u admitted, %u refused\n", admitted, refused);
+    answer_list_end(a);
+    answer_row(a, NULL, "{admitted} admitted, {refused} refused");
+    answer_number(a, "admitted", admitted);
+    answer_number(a, "refused", refused);
+    answer_row_end(a);
     return EX_OK;
 }
 
 /* What a rule would have said to requests of one client at these times. */
-static int try_rule(const char *text, const char *path)
+static int try_rule(const char *text, const char *path, enum answer_form form)
 {
     auto_tree void *mem = mem_tree(0);
     struct rule rule;
     const char *wrong = rule_parse(text, &rule);
     struct memory_limiter *limiter;
+    struct answer *answer;
     FILE *times;
     int status;
 
@@ -67,7 +85,10 @@ static int try_rule(const char *text, const char *path)
         return EX_NOINPUT;
     }
     limiter = memory_limiter_open(mem, 1000);
-    status = replay(limiter, &rule, times);
+    answer = answer_open(mem, form);
+    status = replay(limiter, &rule, times, answer);
+    if (status == EX_OK)
+        fputs(answer_end(answer, mem), stdout);
     memory_limiter_close(limiter);
     if (times != stdin)
         fclose(times);
@@ -80,5 +101,6 @@ int command_limits(const struct arguments *arguments)
 
     if (action == NULL || rule == NULL || strcmp(action, "test") != 0)
         return command_operate(arguments);
-    return try_rule(rule, argument_option(arguments, "times"));
+    return try_rule(rule, argument_option(arguments, "times"),
+                    argument_option(arguments, "json") != NULL ? ANSWER_JSON : ANSWER_LINES);
 }

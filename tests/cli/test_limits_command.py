@@ -1,4 +1,6 @@
 """manus limits: what a rule would have said; what the running server counts."""
+import json
+
 import pytest
 
 from manus import API, DEFAULTS, run
@@ -17,6 +19,9 @@ def test_a_rule_is_tried_on_a_file_of_times(tmp_path):
         "0.000000 admitted", "1.500000 admitted", "2.000000 refused, for 8.000000 s more", "9.999999 refused, for 0.000001 s more",
         "10.000000 admitted", "11.000000 refused, for 0.500000 s more", "3 admitted, 3 refused"]
     assert limits(tmp_path, "test", "2/10s", input="1\n1\n1\n").stdout.endswith("2 admitted, 1 refused\n")
+    assert json.loads(limits(tmp_path, "test", "1/10s", "--json", input="1\n2\n").stdout) == {
+        "requests": [{"at": "1.000000", "is_admitted": True, "wait": "0.000000"}, {"at": "2.000000", "is_admitted": False, "wait": "9.000000"}],
+        "admitted": 1, "refused": 1}
 
 
 @pytest.mark.parametrize("words, status, text", [
