@@ -64,7 +64,7 @@ static enum err link_customer(struct task *task, struct sqlite_db *db, void *arg
         return e;
     *link->ret_customer = subscription.customer_id;
     linked = subscription;
-    if (!subscription_link(&linked, link->is))
+    if (!subscription_after_link(&linked, link->is))
         return OK;
     e = sqlite_put_subscription(task, db, &linked, &changes);
     if (e != OK || changes == 0) /* it is somebody else's */

@@ -15,7 +15,7 @@ static bool was_canceled(const struct subscription *subscription)
                                                    strcmp(subscription->status, "canceled") == 0;
 }
 
-bool subscription_link(struct subscription *subscription, const struct customer_link *link)
+bool subscription_after_link(struct subscription *subscription, const struct customer_link *link)
 {
     if (subscription->generation != link->generation ||
         !same(subscription->customer_id, link->former))

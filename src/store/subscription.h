@@ -6,7 +6,7 @@
 
 /* store_customer_link(): false, and nothing has changed, if the user has another customer than the
  * former one, or the generation is another. */
-bool subscription_link(struct subscription *subscription, const struct customer_link *link);
+bool subscription_after_link(struct subscription *subscription, const struct customer_link *link);
 
 /* store_customer_unlink(): what was subscribed to goes with the customer. */
 void subscription_unlink(struct subscription *subscription, int64_t now_ms);

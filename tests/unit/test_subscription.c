@@ -44,15 +44,15 @@ static void test_a_customer_takes_the_place_of_the_one_that_it_names_alone(void 
     struct customer_link link = link_to("cus_2", "cus_0");
 
     (void)state;
-    assert_false(subscription_link(&subscription, &link));
+    assert_false(subscription_after_link(&subscription, &link));
     link.former = NULL;
-    assert_false(subscription_link(&subscription, &link));
+    assert_false(subscription_after_link(&subscription, &link));
     link.former = "cus_1";
     link.generation = 1;
-    assert_false(subscription_link(&subscription, &link));
+    assert_false(subscription_after_link(&subscription, &link));
     assert_memory_equal(&subscription, &before, sizeof before);
     link.generation = 2;
-    assert_true(subscription_link(&subscription, &link));
+    assert_true(subscription_after_link(&subscription, &link));
     assert_string_equal(subscription.customer_id, "cus_2");
     assert_int_equal(subscription.generation, 3);
     assert_int_equal(subscription.updated_ms, NOW);
@@ -65,7 +65,7 @@ static void test_the_first_customer_begins_no_generation(void **state)
     const struct customer_link link = link_to("cus_1", NULL);
 
     (void)state;
-    assert_true(subscription_link(&subscription, &link));
+    assert_true(subscription_after_link(&subscription, &link));
     assert_int_equal(subscription.generation, 2);
 }
 
@@ -76,17 +76,17 @@ static void test_what_was_canceled_is_remembered_under_customers_of_others(void 
 
     (void)state;
     link.is_foreign = true;
-    assert_true(subscription_link(&subscription, &link));
+    assert_true(subscription_after_link(&subscription, &link));
     assert_true(subscription.customer_is_foreign && subscription.was_canceled);
     subscription.plan = "pro";
     subscription.status = "active";
     link = link_to("cus_2", "cus_1");
     link.is_foreign = true;
-    assert_true(subscription_link(&subscription, &link));
+    assert_true(subscription_after_link(&subscription, &link));
     assert_true(subscription.was_canceled);
     link = link_to("cus_3", "cus_2");
     link.generation = 3;
-    assert_true(subscription_link(&subscription, &link));
+    assert_true(subscription_after_link(&subscription, &link));
     assert_false(subscription.customer_is_foreign || subscription.was_canceled);
 }
 
