@@ -18,13 +18,12 @@ must_check enum err account_find(struct task *task, const struct accounts *accou
  * above. *ret_user and *ret_tokens are in the task's memory; *ret_common: the password is
  * one of the most common. */
 must_check enum err account_register(struct task *task, const struct accounts *accounts,
-                                     const struct settings *settings, const char *fullname,
-                                     const char *email, const char *password,
+                                     const char *fullname, const char *email, const char *password,
                                      const struct device *device, struct user *ret_user,
                                      struct tokens *ret_tokens, bool *ret_common);
 
 /* Unknown, inactive and wrong are one failure, after the same work. */
 must_check enum err account_login(struct task *task, const struct accounts *accounts,
-                                  const struct settings *settings, const char *email,
-                                  const char *password, const struct device *device,
-                                  struct user *ret_user, struct tokens *ret_tokens);
+                                  const char *email, const char *password,
+                                  const struct device *device, struct user *ret_user,
+                                  struct tokens *ret_tokens);

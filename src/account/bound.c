@@ -25,15 +25,16 @@ const char *bound_check(void *mem, const struct settings *settings)
                          : wrong_with(mem, "EMAIL_LIMIT_DOMAIN", settings->email_limit_domain);
 }
 
-static struct mail_bound bound_of(struct task *task, const struct settings *settings,
-                                  const char *kind, const char *what, const char *limits)
+static struct mail_bound bound_of(struct task *task, const char *kind, const char *what,
+                                  const char *limits)
 {
     const char *text = mem_printf(task->mem, "mails of strangers\n%s\n%s", kind, what);
     uint8_t hash[CRYPTO_HASH_BYTES];
     struct mail_bound bound;
     struct rule rule;
 
-    crypto_hmac(hash, settings->jwt_secret->bytes, settings->jwt_secret->len, text, strlen(text));
+    crypto_hmac(hash, task->settings->jwt_secret->bytes, task->settings->jwt_secret->len, text,
+                strlen(text));
     (void)rule_parse(limits, &rule); /* bound_check() has found it good */
     bound = (struct mail_bound){.key = text_base64url(task->mem, hash, KEY_BYTES),
                                 .window_count = rule.count};
@@ -42,8 +43,7 @@ static struct mail_bound bound_of(struct task *task, const struct settings *sett
     return bound;
 }
 
-void bound_mail(struct task *task, const struct settings *settings, const char *kind,
-                const char *email, struct mail *mail)
+void bound_mail(struct task *task, const char *kind, const char *email, struct mail *mail)
 {
     struct mail_bound *bounds = mem_array(task->mem, struct mail_bound, BOUNDS);
     const char *mailbox = email_mailbox(task->mem, email_key(task->mem, email));
@@ -51,8 +51,8 @@ void bound_mail(struct task *task, const struct settings *settings, const char *
 
     if (*mail->to == '\0')
         kind = mem_printf(task->mem, "%s to nobody", kind);
-    bounds[0] = bound_of(task, settings, kind, mailbox, settings->email_limit_mailbox);
-    bounds[1] = bound_of(task, settings, kind, at == NULL ? "@" : at, settings->email_limit_domain);
+    bounds[0] = bound_of(task, kind, mailbox, task->settings->email_limit_mailbox);
+    bounds[1] = bound_of(task, kind, at == NULL ? "@" : at, task->settings->email_limit_domain);
     mail->bounds = bounds;
     mail->bound_count = BOUNDS;
 }

@@ -12,8 +12,7 @@ const char *bound_check(void *mem, const struct settings *settings);
 /* Bounds a mail to `email`, of that kind ("code", "notice"): each kind has counts of its own, so
  * that no codes use up what tells of a new device. Mails to nobody are counted as those to somebody
  * are, but apart. */
-void bound_mail(struct task *task, const struct settings *settings, const char *kind,
-                const char *email, struct mail *mail);
+void bound_mail(struct task *task, const char *kind, const char *email, struct mail *mail);
 
 /* It was withheld: says so to the operator. */
 void bound_tell(struct task *task, const char *kind, const struct mail *mail);

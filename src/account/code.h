@@ -10,15 +10,14 @@
 enum { CODE_MINUTES = 5 };
 
 /* Makes a new code without storing it. *ret_digits is what the reader of the mail types. */
-struct code code_make(struct task *task, const struct settings *settings, const char *purpose,
-                      const char *email, const char **ret_digits);
+struct code code_make(struct task *task, const char *purpose, const char *email,
+                      const char **ret_digits);
 
 /* Stores the code together with its mail. Mails of one `kind` count together: once strangers have
  * caused as many as they may (account/bound.h), the mail is not sent, and the caller cannot tell.
  * ERR_BAD_REQUEST with its text if the last code is less than a minute old. */
 must_check enum err code_issue(struct task *task, const struct accounts *accounts,
-                               const struct settings *settings, const struct code *code,
-                               const char *kind, struct mail *mail);
+                               const struct code *code, const char *kind, struct mail *mail);
 
 struct code_use {
     const char *purpose, *email, *digits;
@@ -30,25 +29,21 @@ struct code_use {
  * verified, all in one write; *ret is the user before that. A wrong code is ERR_UNAUTHENTICATED
  * with its text, and counts as one of the tries. */
 must_check enum err code_use(struct task *task, const struct accounts *accounts,
-                             const struct settings *settings, const struct code_use *use,
-                             struct user *ret);
+                             const struct code_use *use, struct user *ret);
 
 /* Tells whether the code is right, and whose it is, without using it. A right code stays valid. A
  * wrong one counts as one of the tries. */
 must_check enum err code_look(struct task *task, const struct accounts *accounts,
-                              const struct settings *settings, const struct code_use *use,
-                              struct user *ret);
+                              const struct code_use *use, struct user *ret);
 
 /* Mails a code for a new password, if the address belongs to an active user. ERR_BAD_REQUEST with
  * its text if mail is not configured, or as code_issue(). */
-must_check enum err code_send(struct task *task, const struct accounts *accounts,
-                              const struct settings *settings, const char *email,
+must_check enum err code_send(struct task *task, const struct accounts *accounts, const char *email,
                               enum language language);
 
 /* Sets a new password by such a code and ends all sessions of the user. *ret_common: as in
  * account_register(). Belongs on the hash lane. */
 must_check enum err code_reset_password(struct task *task, const struct accounts *accounts,
-                                        const struct settings *settings, const char *email,
-                                        const char *code, const char *new_password,
-                                        const char *client, enum language language,
-                                        bool *ret_common);
+                                        const char *email, const char *code,
+                                        const char *new_password, const char *client,
+                                        enum language language, bool *ret_common);

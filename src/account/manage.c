@@ -55,11 +55,11 @@ static enum err check_changeable(struct task *task, const char *user_id)
                 "This account belongs to AUTH_PROVIDER: change it in the settings");
 }
 
-enum err manage_confirm(struct task *task, const struct settings *settings, const struct user *user,
-                        const char *password, const char *text)
+enum err manage_confirm(struct task *task, const struct user *user, const char *password,
+                        const char *text)
 {
     enum password_answer answer;
-    enum err e = password_verify(task, settings, user->password_hash, password, &answer);
+    enum err e = password_verify(task, user->password_hash, password, &answer);
 
     if (e != OK)
         return e;
@@ -67,20 +67,18 @@ enum err manage_confirm(struct task *task, const struct settings *settings, cons
 }
 
 /* The user, if the password is theirs. */
-static enum err confirm(struct task *task, const struct accounts *accounts,
-                        const struct settings *settings, const char *user_id, const char *password,
-                        const char *text, struct user *ret)
+static enum err confirm(struct task *task, const struct accounts *accounts, const char *user_id,
+                        const char *password, const char *text, struct user *ret)
 {
     enum err e = manage_find_user(task, accounts, user_id, ret);
 
-    return e == OK ? manage_confirm(task, settings, ret, password, text) : e;
+    return e == OK ? manage_confirm(task, ret, password, text) : e;
 }
 
 enum err manage_change_password(struct task *task, const struct accounts *accounts,
-                                const struct settings *settings, const char *user_id,
-                                const struct keep *keep, const char *old_password,
-                                const char *new_password, const struct audit *audit,
-                                enum language language, bool *ret_common)
+                                const char *user_id, const struct keep *keep,
+                                const char *old_password, const char *new_password,
+                                const struct audit *audit, enum language language, bool *ret_common)
 {
     enum user_changed changed;
     struct user user;
@@ -88,13 +86,13 @@ enum err manage_change_password(struct task *task, const struct accounts *accoun
     enum err e;
 
     assert_off_loops();
-    if (settings->auth_provider != PROVIDER_PASSWORD)
+    if (task->settings->auth_provider != PROVIDER_PASSWORD)
         return fail(task, ERR_BAD_REQUEST, "Password change is not available");
-    e = password_check(task, settings, "New password", new_password, ret_common);
+    e = password_check(task, "New password", new_password, ret_common);
     if (e == OK)
-        e = confirm(task, accounts, settings, user_id, old_password, "Invalid old password", &user);
+        e = confirm(task, accounts, user_id, old_password, "Invalid old password", &user);
     if (e == OK)
-        e = password_hash(task, settings, new_password, &hash);
+        e = password_hash(task, new_password, &hash);
     if (e == OK)
         e = store_user_set_password(task, store_of(accounts), user_id, hash, keep,
                                     &user.valid_from_ms, audit, &changed);
@@ -102,13 +100,13 @@ enum err manage_change_password(struct task *task, const struct accounts *accoun
     if (e == OK)
         e = refuse(task, changed);
     if (e == OK)
-        notice_password_changed(task, accounts, settings, &user, audit->at_ms, language);
+        notice_password_changed(task, accounts, &user, audit->at_ms, language);
     return e;
 }
 
 enum err manage_set_password(struct task *task, const struct accounts *accounts,
-                             const struct settings *settings, const struct user *user,
-                             const char *hash, const struct audit *audit, enum language language)
+                             const struct user *user, const char *hash, const struct audit *audit,
+                             enum language language)
 {
     enum user_changed changed;
     enum err e = check_changeable(task, user->id);
@@ -120,7 +118,7 @@ enum err manage_set_password(struct task *task, const struct accounts *accounts,
     if (e == OK)
         e = refuse(task, changed);
     if (e == OK)
-        notice_password_changed(task, accounts, settings, user, audit->at_ms, language);
+        notice_password_changed(task, accounts, user, audit->at_ms, language);
     return e;
 }
 
@@ -152,13 +150,12 @@ enum err manage_change_language(struct task *task, const struct accounts *accoun
     return e == OK ? manage_find_user(task, accounts, user_id, ret) : e;
 }
 
-enum err manage_delete_self(struct task *task, const struct accounts *accounts,
-                            const struct settings *settings, const char *user_id,
+enum err manage_delete_self(struct task *task, const struct accounts *accounts, const char *user_id,
                             const char *password, const struct audit *audit)
 {
     enum user_changed changed;
     struct user user;
-    enum err e = confirm(task, accounts, settings, user_id, password, "Invalid password", &user);
+    enum err e = confirm(task, accounts, user_id, password, "Invalid password", &user);
 
     assert_off_loops();
     if (e != OK)

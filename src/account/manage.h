@@ -10,21 +10,20 @@
 
 /* Whether the password is this user's, who was read from the store. A wrong one is
  * ERR_WRONG_PASSWORD with `text`, as it is from all that take one here. */
-must_check enum err manage_confirm(struct task *task, const struct settings *settings,
-                                   const struct user *user, const char *password, const char *text);
+must_check enum err manage_confirm(struct task *task, const struct user *user, const char *password,
+                                   const char *text);
 
 /* `keep` goes on (NULL: none); every other login ends. */
 must_check enum err manage_change_password(struct task *task, const struct accounts *accounts,
-                                           const struct settings *settings, const char *user_id,
-                                           const struct keep *keep, const char *old_password,
-                                           const char *new_password, const struct audit *audit,
-                                           enum language language, bool *ret_common);
+                                           const char *user_id, const struct keep *keep,
+                                           const char *old_password, const char *new_password,
+                                           const struct audit *audit, enum language language,
+                                           bool *ret_common);
 
 /* Without asking for the old one; every session ends. */
 must_check enum err manage_set_password(struct task *task, const struct accounts *accounts,
-                                        const struct settings *settings, const struct user *user,
-                                        const char *hash, const struct audit *audit,
-                                        enum language language);
+                                        const struct user *user, const char *hash,
+                                        const struct audit *audit, enum language language);
 
 /* *ret is the user with the new name. */
 must_check enum err manage_change_fullname(struct task *task, const struct accounts *accounts,
@@ -38,8 +37,8 @@ must_check enum err manage_change_language(struct task *task, const struct accou
 
 /* With all that is held about the person but the audit trail. */
 must_check enum err manage_delete_self(struct task *task, const struct accounts *accounts,
-                                       const struct settings *settings, const char *user_id,
-                                       const char *password, const struct audit *audit);
+                                       const char *user_id, const char *password,
+                                       const struct audit *audit);
 
 must_check enum err manage_set_active(struct task *task, const struct accounts *accounts,
                                       const char *user_id, bool is_active,

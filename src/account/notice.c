@@ -22,15 +22,15 @@ const char *notice_recipient(struct task *task, const struct user *user)
 }
 
 /* Whoever registered an address that they have not confirmed may be a stranger to it. */
-static void put(struct task *task, const struct accounts *accounts, const struct settings *settings,
-                const struct user *user, const char *content, int64_t at_ms)
+static void put(struct task *task, const struct accounts *accounts, const struct user *user,
+                const char *content, int64_t at_ms)
 {
     struct mail mail = {
         .to = notice_recipient(task, user), .content = content, .created_ms = at_ms};
     bool withheld = false;
 
     if (user->verified_ms == 0)
-        bound_mail(task, settings, BOUND_KIND, user->email, &mail);
+        bound_mail(task, BOUND_KIND, user->email, &mail);
     if (store_mail_put(task, accounts->sessions.store, &mail, &withheld) == OK) {
         if (withheld)
             bound_tell(task, BOUND_KIND, &mail);
@@ -41,25 +41,23 @@ static void put(struct task *task, const struct accounts *accounts, const struct
 }
 
 void notice_password_changed(struct task *task, const struct accounts *accounts,
-                             const struct settings *settings, const struct user *user,
-                             int64_t at_ms, enum language language)
+                             const struct user *user, int64_t at_ms, enum language language)
 {
-    if (!wanted(settings))
+    if (!wanted(task->settings))
         return;
-    put(task, accounts, settings, user,
-        letter_password_changed(task->mem, settings, user->email,
+    put(task, accounts, user,
+        letter_password_changed(task->mem, task->settings, user->email,
                                 language_of_choice(user->language, language), at_ms),
         at_ms);
 }
 
-void notice_new_device(struct task *task, const struct accounts *accounts,
-                       const struct settings *settings, const struct user *user,
+void notice_new_device(struct task *task, const struct accounts *accounts, const struct user *user,
                        const struct session_record *session, enum language language)
 {
-    if (!wanted(settings))
+    if (!wanted(task->settings))
         return;
-    put(task, accounts, settings, user,
-        letter_new_device(task->mem, settings, user->email,
+    put(task, accounts, user,
+        letter_new_device(task->mem, task->settings, user->email,
                           language_of_choice(user->language, language), session->created_ms,
                           session->address, session->agent),
         session->created_ms);

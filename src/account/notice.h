@@ -11,9 +11,7 @@ const char *notice_recipient(struct task *task, const struct user *user);
 
 /* `user` as before the change. */
 void notice_password_changed(struct task *task, const struct accounts *accounts,
-                             const struct settings *settings, const struct user *user,
-                             int64_t at_ms, enum language language);
+                             const struct user *user, int64_t at_ms, enum language language);
 
-void notice_new_device(struct task *task, const struct accounts *accounts,
-                       const struct settings *settings, const struct user *user,
+void notice_new_device(struct task *task, const struct accounts *accounts, const struct user *user,
                        const struct session_record *session, enum language language);

@@ -26,14 +26,13 @@ static size_t memory_bytes(const struct settings *settings)
     return (size_t)settings->argon2_memory * 1024;
 }
 
-enum err password_hash(struct task *task, const struct settings *settings, const char *password,
-                       const char **ret)
+enum err password_hash(struct task *task, const char *password, const char **ret)
 {
     char *normal = unicode_nfc(task->mem, password);
     char *hash = mem_zero(task->mem, crypto_pwhash_STRBYTES);
     int wrong = crypto_pwhash_str(hash, normal, strlen(normal),
-                                  (unsigned long long)settings->argon2_passes,
-                                  memory_bytes(settings));
+                                  (unsigned long long)task->settings->argon2_passes,
+                                  memory_bytes(task->settings));
 
     assert_off_loops();
     crypto_wipe(normal, strlen(normal));
@@ -81,13 +80,12 @@ static int64_t price(const struct settings *settings, int64_t stored_cost)
 }
 
 /* The work of a hash that nobody needs. ERR_BUSY when there is no memory for it. */
-static enum err work(struct task *task, const struct settings *settings, const char *normal,
-                     int64_t cost)
+static enum err work(struct task *task, const char *normal, int64_t cost)
 {
     static const uint8_t salt[crypto_pwhash_SALTBYTES];
     uint8_t hash[32];
-    int64_t passes = cost / settings->argon2_memory;
-    int64_t memory = passes > 0 ? settings->argon2_memory : cost;
+    int64_t passes = cost / task->settings->argon2_memory;
+    int64_t memory = passes > 0 ? task->settings->argon2_memory : cost;
 
     if (memory * 1024 < (int64_t)crypto_pwhash_MEMLIMIT_MIN)
         return OK;
@@ -99,10 +97,10 @@ static enum err work(struct task *task, const struct settings *settings, const c
 }
 
 /* `stored` NULL, or damaged, matches nothing at the same price. */
-static enum err verify_argon2(struct task *task, const struct settings *settings,
-                              const char *stored, const char *normal, bool *ret_matches)
+static enum err verify_argon2(struct task *task, const char *stored, const char *normal,
+                              bool *ret_matches)
 {
-    int64_t cost = stored == NULL ? 0 : cost_of(stored), left = price(settings, cost);
+    int64_t cost = stored == NULL ? 0 : cost_of(stored), left = price(task->settings, cost);
 
     *ret_matches = false;
     if (cost > 0) {
@@ -110,12 +108,12 @@ static enum err verify_argon2(struct task *task, const struct settings *settings
         *ret_matches = crypto_pwhash_str_verify(stored, normal, strlen(normal)) == 0;
         /* A mismatch is EINVAL; without it the hash was not computed. */
         if (!*ret_matches && errno != EINVAL) {
-            if (cost <= cost_in_force(settings))
+            if (cost <= cost_in_force(task->settings))
                 return fail(task, ERR_BUSY, "no memory for a password hash");
             cost = 0;
         }
     }
-    return left > cost ? work(task, settings, normal, left - cost) : OK;
+    return left > cost ? work(task, normal, left - cost) : OK;
 }
 
 /* The replaced system */
@@ -153,21 +151,21 @@ static bool matches_old(const struct settings *settings, const char *stored, con
            encode_old(key, is_hex, text) && crypto_equal(stored + salt_len, text, len - salt_len);
 }
 
-enum err password_verify(struct task *task, const struct settings *settings, const char *stored,
-                         const char *password, enum password_answer *ret)
+enum err password_verify(struct task *task, const char *stored, const char *password,
+                         enum password_answer *ret)
 {
     bool is_ours = stored != NULL && strncmp(stored, "$argon2id$", 10) == 0, matches;
-    bool is_old = matches_old(settings, is_ours ? NULL : stored, password);
+    bool is_old = matches_old(task->settings, is_ours ? NULL : stored, password);
     char *normal = unicode_nfc(task->mem, password);
-    enum err e = verify_argon2(task, settings, is_ours ? stored : NULL, normal, &matches);
+    enum err e = verify_argon2(task, is_ours ? stored : NULL, normal, &matches);
 
     assert_off_loops();
     crypto_wipe(normal, strlen(normal));
     *ret = is_old ? PASSWORD_OUTDATED : PASSWORD_WRONG;
     if (e != OK || !matches)
         return e;
-    *ret = crypto_pwhash_str_needs_rehash(stored, (unsigned long long)settings->argon2_passes,
-                                          memory_bytes(settings)) == 0
+    *ret = crypto_pwhash_str_needs_rehash(stored, (unsigned long long)task->settings->argon2_passes,
+                                          memory_bytes(task->settings)) == 0
                ? PASSWORD_RIGHT
                : PASSWORD_OUTDATED;
     return OK;
@@ -215,21 +213,20 @@ bool password_is_common(const char *password)
     return listed;
 }
 
-enum err password_check(struct task *task, const struct settings *settings, const char *name,
-                        const char *password, bool *ret_common)
+enum err password_check(struct task *task, const char *name, const char *password, bool *ret_common)
 {
     char *normal = unicode_nfc(task->mem, password);
     size_t length = unicode_length(normal);
 
     crypto_wipe(normal, strlen(normal));
     *ret_common = false;
-    if (length < (size_t)settings->password_min)
+    if (length < (size_t)task->settings->password_min)
         return fail(task, ERR_INVALID,
                     mem_printf(task->mem, "%s must be at least %d characters long", name,
-                               (int)settings->password_min));
-    *ret_common = settings->password_common != PASSWORD_COMMON_ALLOW &&
+                               (int)task->settings->password_min));
+    *ret_common = task->settings->password_common != PASSWORD_COMMON_ALLOW &&
                   password_is_common(password);
-    if (*ret_common && settings->password_common == PASSWORD_COMMON_REFUSE)
+    if (*ret_common && task->settings->password_common == PASSWORD_COMMON_REFUSE)
         return fail(task, ERR_INVALID,
                     mem_printf(task->mem, "%s is too common: choose another one", name));
     return OK;

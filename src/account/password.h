@@ -16,14 +16,12 @@ enum password_answer {
 };
 
 /* ERR_BUSY when there is no memory for it. *ret is in the task's memory. */
-must_check enum err password_hash(struct task *task, const struct settings *settings,
-                                  const char *password, const char **ret);
+must_check enum err password_hash(struct task *task, const char *password, const char **ret);
 
 /* Whether `stored` was made from the password. NULL, or a form that is unknown or damaged, never
  * matches. Whatever is stored, the work is the same: a hash of the replaced system at
  * PASSWORD_HASH_ROUNDS, and an Argon2id one at the cost in force or the dearest that was met. */
-must_check enum err password_verify(struct task *task, const struct settings *settings,
-                                    const char *stored, const char *password,
+must_check enum err password_verify(struct task *task, const char *stored, const char *password,
                                     enum password_answer *ret);
 
 /* One of the most common, which who guesses tries first. */
@@ -32,5 +30,5 @@ bool password_is_common(const char *password);
 /* PASSWORD_MIN_LENGTH, of the characters that are hashed, and PASSWORD_COMMON for a password that
  * somebody chooses. ERR_INVALID with its text, which begins with `name` ("New password");
  * *ret_common tells whether it is one of the most common. */
-must_check enum err password_check(struct task *task, const struct settings *settings,
-                                   const char *name, const char *password, bool *ret_common);
+must_check enum err password_check(struct task *task, const char *name, const char *password,
+                                   bool *ret_common);

@@ -36,10 +36,10 @@ static const char *local_hash(const struct user *user)
                : NULL;
 }
 
-static enum err hash_local(struct task *task, const struct settings *settings, const char **ret)
+static enum err hash_local(struct task *task, const char **ret)
 {
     const char *hash;
-    enum err e = password_hash(task, settings, local_password(settings), &hash);
+    enum err e = password_hash(task, local_password(task->settings), &hash);
 
     if (e == OK)
         *ret = mem_printf(task->mem, "%s%s", local_mark, hash);
@@ -65,11 +65,10 @@ static enum err create(struct task *task, const struct accounts *accounts, struc
 }
 
 /* Makes or changes the account of the local administrator. */
-static enum err prepare_local(struct task *task, const struct accounts *accounts,
-                              const struct settings *settings)
+static enum err prepare_local(struct task *task, const struct accounts *accounts)
 {
     struct audit audit = audit_of("user.set_password", PROVIDER_LOCAL_ID);
-    const char *email = email_normalise(task->mem, settings->local_email), *hash = NULL;
+    const char *email = email_normalise(task->mem, task->settings->local_email), *hash = NULL;
     enum password_answer answer = PASSWORD_WRONG;
     enum user_changed changed;
     struct user user;
@@ -77,9 +76,9 @@ static enum err prepare_local(struct task *task, const struct accounts *accounts
     enum err e = store_user_by_id(task, accounts->sessions.store, PROVIDER_LOCAL_ID, &found, &user);
 
     if (e == OK && found)
-        e = password_verify(task, settings, local_hash(&user), local_password(settings), &answer);
+        e = password_verify(task, local_hash(&user), local_password(task->settings), &answer);
     if (e == OK && answer == PASSWORD_WRONG)
-        e = hash_local(task, settings, &hash);
+        e = hash_local(task, &hash);
     if (e != OK)
         return e;
     if (!found)
@@ -128,16 +127,15 @@ static enum err set_active(struct task *task, const struct accounts *accounts, c
     return store_user_set_active(task, accounts->sessions.store, id, is_active, &audit, &changed);
 }
 
-enum err provider_prepare(struct task *task, const struct accounts *accounts,
-                          const struct settings *settings)
+enum err provider_prepare(struct task *task, const struct accounts *accounts)
 {
-    bool local = settings->auth_provider == PROVIDER_LOCAL;
-    bool none = settings->auth_provider == PROVIDER_NONE;
+    bool local = task->settings->auth_provider == PROVIDER_LOCAL;
+    bool none = task->settings->auth_provider == PROVIDER_NONE;
     enum err e = OK;
 
     assert_off_loops();
     if (local)
-        e = prepare_local(task, accounts, settings);
+        e = prepare_local(task, accounts);
     else if (none)
         e = prepare_none(task, accounts);
     if (e == OK)
@@ -163,11 +161,10 @@ bool provider_admits(const struct settings *settings, const struct user *user)
     }
 }
 
-enum err provider_login(struct task *task, const struct accounts *accounts,
-                        const struct settings *settings, const char *email, const char *password,
-                        struct user *ret)
+enum err provider_login(struct task *task, const struct accounts *accounts, const char *email,
+                        const char *password, struct user *ret)
 {
-    bool none = settings->auth_provider == PROVIDER_NONE;
+    bool none = task->settings->auth_provider == PROVIDER_NONE;
     const char *key = email_key(task->mem, email);
     enum password_answer answer;
     enum err e = manage_find_user(task, accounts, none ? PROVIDER_NONE_ID : PROVIDER_LOCAL_ID, ret);
@@ -175,8 +172,8 @@ enum err provider_login(struct task *task, const struct accounts *accounts,
     assert_off_loops();
     if (e != OK || none)
         return e;
-    e = password_verify(task, settings, strcmp(ret->email, key) == 0 ? local_hash(ret) : NULL,
-                        password, &answer);
+    e = password_verify(task, strcmp(ret->email, key) == 0 ? local_hash(ret) : NULL, password,
+                        &answer);
     if (e == OK && answer == PASSWORD_WRONG)
         e = fail(task, ERR_UNAUTHENTICATED, "Invalid email or password");
     return e;

@@ -11,8 +11,7 @@
 
 /* Before the first request: makes that account what the settings say, and stops the ones that other
  * providers made. With a password or an address that is new, the sessions of before end. */
-must_check enum err provider_prepare(struct task *task, const struct accounts *accounts,
-                                     const struct settings *settings);
+must_check enum err provider_prepare(struct task *task, const struct accounts *accounts);
 
 /* Logs what an operator should know of them. */
 void provider_warn(const struct settings *settings);
@@ -22,5 +21,4 @@ bool provider_admits(const struct settings *settings, const struct user *user);
 
 /* As account_login() finds the user; with none, everybody is right. */
 must_check enum err provider_login(struct task *task, const struct accounts *accounts,
-                                   const struct settings *settings, const char *email,
-                                   const char *password, struct user *ret);
+                                   const char *email, const char *password, struct user *ret);

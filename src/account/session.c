@@ -59,8 +59,8 @@ static int64_t session_days(const struct settings *settings)
                                                            : settings->refresh_days;
 }
 
-static const char *sign_access(struct task *task, const struct settings *settings,
-                               const struct user *user, const char *session_id, int64_t now_s)
+static const char *sign_access(struct task *task, const struct user *user, const char *session_id,
+                               int64_t now_s)
 {
     struct token_claims claims = {
         .type = TOKEN_ACCESS,
@@ -69,16 +69,15 @@ static const char *sign_access(struct task *task, const struct settings *setting
         .id = crypto_id(task->mem),
         .session_id = session_id,
         .issued_s = now_s,
-        .expires_s = now_s + settings->access_minutes * MINUTE_S,
+        .expires_s = now_s + task->settings->access_minutes * MINUTE_S,
     };
 
-    return token_sign(task->mem, settings, &claims, user);
+    return token_sign(task->mem, task->settings, &claims, user);
 }
 
 /* The same link and name make the same bytes. */
-static const char *sign_refresh(struct task *task, const struct settings *settings,
-                                const char *user_id, const char *fullname, const char *session_id,
-                                const struct chain_link *link)
+static const char *sign_refresh(struct task *task, const char *user_id, const char *fullname,
+                                const char *session_id, const struct chain_link *link)
 {
     struct token_claims claims = {
         .type = TOKEN_REFRESH,
@@ -90,12 +89,11 @@ static const char *sign_refresh(struct task *task, const struct settings *settin
         .expires_s = link->expires_s,
     };
 
-    return token_sign(task->mem, settings, &claims, NULL);
+    return token_sign(task->mem, task->settings, &claims, NULL);
 }
 
-struct session_record session_begin(struct task *task, const struct settings *settings,
-                                    const struct user *user, const struct device *device,
-                                    struct tokens *ret)
+struct session_record session_begin(struct task *task, const struct user *user,
+                                    const struct device *device, struct tokens *ret)
 {
     int64_t now_ms = clock_wall_ms(), now_s = now_ms / 1000;
     struct session_record session = {
@@ -103,25 +101,25 @@ struct session_record session_begin(struct task *task, const struct settings *se
         .user_id = user->id,
         .created_ms = now_ms,
         .last_used_ms = now_ms,
-        .expires_ms = now_ms + session_days(settings) * DAY_S * 1000,
+        .expires_ms = now_ms + session_days(task->settings) * DAY_S * 1000,
         .address = device->address,
         .agent = printable(task->mem, device->agent == NULL ? "" : device->agent),
         .device = session_device_id(task, device),
-        .chain = chain_begin(crypto_id(task->mem), now_s, now_s + settings->refresh_days * DAY_S),
+        .chain = chain_begin(crypto_id(task->mem), now_s,
+                             now_s + task->settings->refresh_days * DAY_S),
     };
 
-    ret->access = sign_access(task, settings, user, session.id, now_s);
-    ret->refresh = sign_refresh(task, settings, user->id, user->fullname, session.id,
+    ret->access = sign_access(task, user, session.id, now_s);
+    ret->refresh = sign_refresh(task, user->id, user->fullname, session.id,
                                 &session.chain.links[0]);
     return session;
 }
 
 /* Opens the session of a token that has none, unless an earlier refresh did. */
-static enum err adopt(struct task *task, const struct sessions *sessions,
-                      const struct settings *settings, const char *token, const struct user *user,
-                      struct token_claims *claims)
+static enum err adopt(struct task *task, const struct sessions *sessions, const char *token,
+                      const struct user *user, struct token_claims *claims)
 {
-    int64_t longest_s = claims->issued_s + session_days(settings) * DAY_S;
+    int64_t longest_s = claims->issued_s + session_days(task->settings) * DAY_S;
     struct session_record session;
     enum session_opened opened;
     enum err e;
@@ -144,10 +142,9 @@ static enum err adopt(struct task *task, const struct sessions *sessions,
     return e;
 }
 
-static enum err read_token(struct task *task, const struct settings *settings, const char *token,
-                           struct token_claims **ret)
+static enum err read_token(struct task *task, const char *token, struct token_claims **ret)
 {
-    *ret = token_verify(task->mem, settings, token, clock_wall_ms() / 1000);
+    *ret = token_verify(task->mem, task->settings, token, clock_wall_ms() / 1000);
     if (*ret == NULL)
         return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
     if ((*ret)->type != TOKEN_REFRESH)
@@ -156,15 +153,14 @@ static enum err read_token(struct task *task, const struct settings *settings, c
 }
 
 static enum err read_user(struct task *task, const struct sessions *sessions,
-                          const struct settings *settings, const struct token_claims *claims,
-                          struct user *ret)
+                          const struct token_claims *claims, struct user *ret)
 {
     bool found;
     enum err e = store_user_by_id(task, sessions->store, claims->user_id, &found, ret);
 
     if (e != OK)
         return e;
-    if (!found || !ret->is_active || !provider_admits(settings, ret))
+    if (!found || !ret->is_active || !provider_admits(task->settings, ret))
         return fail(task, ERR_UNAUTHENTICATED, "User not found or inactive");
     if (identity_is_void(claims, ret))
         return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
@@ -173,8 +169,7 @@ static enum err read_user(struct task *task, const struct sessions *sessions,
 
 /* The successor that this refresh hands out unless there is one already. */
 static enum err propose(struct task *task, const struct sessions *sessions,
-                        const struct settings *settings, const struct token_claims *claims,
-                        struct chain_link *ret)
+                        const struct token_claims *claims, struct chain_link *ret)
 {
     int64_t now_s = clock_wall_ms() / 1000;
     struct session_record session;
@@ -186,7 +181,7 @@ static enum err propose(struct task *task, const struct sessions *sessions,
     if (!found || strcmp(session.user_id, claims->user_id) != 0)
         return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
     *ret = (struct chain_link){.issued_s = now_s,
-                               .expires_s = now_s + settings->refresh_days * DAY_S};
+                               .expires_s = now_s + task->settings->refresh_days * DAY_S};
     memcpy(ret->id, crypto_id(task->mem), sizeof ret->id);
     if (ret->expires_s > session.expires_ms / 1000)
         ret->expires_s = session.expires_ms / 1000;
@@ -194,12 +189,11 @@ static enum err propose(struct task *task, const struct sessions *sessions,
 }
 
 static enum err rotate(struct task *task, const struct sessions *sessions,
-                       const struct settings *settings, const struct token_claims *claims,
-                       struct chain_link *ret_successor)
+                       const struct token_claims *claims, struct chain_link *ret_successor)
 {
     struct chain_link fresh;
     enum session_refreshed outcome;
-    enum err e = propose(task, sessions, settings, claims, &fresh);
+    enum err e = propose(task, sessions, claims, &fresh);
 
     if (e != OK)
         return e;
@@ -214,27 +208,26 @@ static enum err rotate(struct task *task, const struct sessions *sessions,
     return fail(task, ERR_UNAUTHENTICATED, "Invalid refresh token");
 }
 
-enum err session_refresh(struct task *task, const struct sessions *sessions,
-                         const struct settings *settings, const char *token, struct tokens *ret)
+enum err session_refresh(struct task *task, const struct sessions *sessions, const char *token,
+                         struct tokens *ret)
 {
     struct token_claims *claims;
     struct chain_link successor;
     struct user user;
-    enum err e = read_token(task, settings, token, &claims);
+    enum err e = read_token(task, token, &claims);
 
     assert_off_loops();
     if (e == OK)
-        e = read_user(task, sessions, settings, claims, &user);
+        e = read_user(task, sessions, claims, &user);
     if (e == OK && claims->session_id == NULL)
-        e = adopt(task, sessions, settings, token, &user, claims);
+        e = adopt(task, sessions, token, &user, claims);
     if (e == OK)
-        e = rotate(task, sessions, settings, claims, &successor);
+        e = rotate(task, sessions, claims, &successor);
     if (e != OK)
         return e;
     task->user_id = user.id;
-    ret->access = sign_access(task, settings, &user, claims->session_id, clock_wall_ms() / 1000);
-    ret->refresh = sign_refresh(task, settings, user.id, claims->fullname, claims->session_id,
-                                &successor);
+    ret->access = sign_access(task, &user, claims->session_id, clock_wall_ms() / 1000);
+    ret->refresh = sign_refresh(task, user.id, claims->fullname, claims->session_id, &successor);
     return OK;
 }
 

@@ -28,16 +28,14 @@ struct tokens {
 const char *session_device_id(struct task *task, const struct device *device);
 
 /* A session that is not stored yet, and its first tokens. */
-struct session_record session_begin(struct task *task, const struct settings *settings,
-                                    const struct user *user, const struct device *device,
-                                    struct tokens *ret);
+struct session_record session_begin(struct task *task, const struct user *user,
+                                    const struct device *device, struct tokens *ret);
 
 /* Exchanges a refresh token by the rule of store/chain.h. Tokens without a session, which the
  * system that manus replaces has issued, get one here. What is wrong with the token is
  * ERR_UNAUTHENTICATED with its text. */
 must_check enum err session_refresh(struct task *task, const struct sessions *sessions,
-                                    const struct settings *settings, const char *token,
-                                    struct tokens *ret);
+                                    const char *token, struct tokens *ret);
 
 /* Ends the session; with a token that has none, every such token of the user. */
 must_check enum err session_end(struct task *task, const struct sessions *sessions,

@@ -36,20 +36,18 @@ static const char *base_of_links(void *mem, const struct settings *settings)
 }
 
 /* NULL: nobody knows where it would lead. Behind # the token reaches no log and no other site. */
-static const char *link_of(struct task *task, const struct settings *settings,
-                           const struct user *user)
+static const char *link_of(struct task *task, const struct user *user)
 {
     int64_t expires_s = clock_wall_ms() / 1000 + LINK_HOURS * HOUR_S;
-    const char *base = base_of_links(task->mem, settings);
+    const char *base = base_of_links(task->mem, task->settings);
 
     if (base == NULL)
         return NULL;
     return mem_printf(task->mem, "%s/verify-email#%s.%lld.%s", base, user->id, (long long)expires_s,
-                      mac_of(task, settings->jwt_secret, user->id, expires_s, user->email));
+                      mac_of(task, task->settings->jwt_secret, user->id, expires_s, user->email));
 }
 
-enum err verify_send(struct task *task, const struct accounts *accounts,
-                     const struct settings *settings, const struct user *user,
+enum err verify_send(struct task *task, const struct accounts *accounts, const struct user *user,
                      enum language language)
 {
     struct mail mail = {.to = notice_recipient(task, user)};
@@ -57,28 +55,27 @@ enum err verify_send(struct task *task, const struct accounts *accounts,
     const char *digits;
 
     assert_off_loops();
-    if (settings->auth_provider != PROVIDER_PASSWORD)
+    if (task->settings->auth_provider != PROVIDER_PASSWORD)
         return fail(task, ERR_BAD_REQUEST, "Email verification is not available");
     if (user->verified_ms != 0)
         return fail(task, ERR_BAD_REQUEST, "Email is already verified");
-    if (!outbox_is_configured(settings))
+    if (!outbox_is_configured(task->settings))
         return fail(task, ERR_BAD_REQUEST, "Email configuration is incomplete");
-    code = code_make(task, settings, CODE_VERIFY, user->email, &digits);
+    code = code_make(task, CODE_VERIFY, user->email, &digits);
     mail.created_ms = code.created_ms;
     mail.expires_ms = code.created_ms + LINK_HOURS * HOUR_S * 1000;
-    mail.content = letter_verify(task->mem, settings, user->email,
+    mail.content = letter_verify(task->mem, task->settings, user->email,
                                  language_of_choice(user->language, language), digits, CODE_MINUTES,
-                                 link_of(task, settings, user), LINK_HOURS);
-    return code_issue(task, accounts, settings, &code, "verify", &mail);
+                                 link_of(task, user), LINK_HOURS);
+    return code_issue(task, accounts, &code, "verify", &mail);
 }
 
-void verify_welcome(struct task *task, const struct accounts *accounts,
-                    const struct settings *settings, const struct user *user,
+void verify_welcome(struct task *task, const struct accounts *accounts, const struct user *user,
                     enum language language)
 {
-    if (!settings->email_verification || !outbox_is_configured(settings))
+    if (!task->settings->email_verification || !outbox_is_configured(task->settings))
         return;
-    if (verify_send(task, accounts, settings, user, language) != OK)
+    if (verify_send(task, accounts, user, language) != OK)
         log_bounded(LOG_WARNING, task, "the mail that confirms an address could not be queued",
                     LOG_S("user", user->id), LOG_S("detail", task->text));
 }
@@ -122,11 +119,12 @@ static bool split(struct task *task, const char *token, const char **ret_user_id
                    (size_t)(mac - expiry)) == 0;
 }
 
-static bool is_signed(struct task *task, const struct settings *settings, const struct user *user,
-                      int64_t expires_s, const char *mac)
+static bool is_signed(struct task *task, const struct user *user, int64_t expires_s,
+                      const char *mac)
 {
-    for (size_t i = 0; i <= settings->jwt_previous.count; i++) {
-        const struct secret *key = i == 0 ? settings->jwt_secret : settings->jwt_previous.of[i - 1];
+    for (size_t i = 0; i <= task->settings->jwt_previous.count; i++) {
+        const struct secret *key = i == 0 ? task->settings->jwt_secret
+                                          : task->settings->jwt_previous.of[i - 1];
         const char *right = mac_of(task, key, user->id, expires_s, user->email);
 
         if (strlen(mac) == strlen(right) && crypto_equal(mac, right, strlen(right)))
@@ -135,8 +133,8 @@ static bool is_signed(struct task *task, const struct settings *settings, const 
     return false;
 }
 
-static enum err look_at_link(struct task *task, const struct accounts *accounts,
-                             const struct settings *settings, const char *token, struct user *ret)
+static enum err look_at_link(struct task *task, const struct accounts *accounts, const char *token,
+                             struct user *ret)
 {
     const char *user_id, *mac;
     int64_t expires_s;
@@ -148,8 +146,7 @@ static enum err look_at_link(struct task *task, const struct accounts *accounts,
     e = store_user_by_id(task, accounts->sessions.store, user_id, &found, ret);
     if (e != OK)
         return e;
-    if (!found || !ret->is_active || ret->verified_ms != 0 ||
-        !is_signed(task, settings, ret, expires_s, mac))
+    if (!found || !ret->is_active || ret->verified_ms != 0 || !is_signed(task, ret, expires_s, mac))
         return refuse_link(task);
     return OK;
 }
@@ -163,20 +160,18 @@ static struct code_use use_of(const struct verification *verification)
 }
 
 enum err verify_look(struct task *task, const struct accounts *accounts,
-                     const struct settings *settings, const struct verification *verification,
-                     struct user *ret)
+                     const struct verification *verification, struct user *ret)
 {
     const struct code_use use = use_of(verification);
 
     assert_off_loops();
     if (verification->token != NULL)
-        return look_at_link(task, accounts, settings, verification->token, ret);
-    return code_look(task, accounts, settings, &use, ret);
+        return look_at_link(task, accounts, verification->token, ret);
+    return code_look(task, accounts, &use, ret);
 }
 
 enum err verify_do(struct task *task, const struct accounts *accounts,
-                   const struct settings *settings, const struct verification *verification,
-                   const struct user *user)
+                   const struct verification *verification, const struct user *user)
 {
     const struct code_use use = use_of(verification);
     enum user_changed changed;
@@ -185,7 +180,7 @@ enum err verify_do(struct task *task, const struct accounts *accounts,
 
     assert_off_loops();
     if (verification->token == NULL)
-        return code_use(task, accounts, settings, &use, &now);
+        return code_use(task, accounts, &use, &now);
     e = note(task, accounts, user, verification->client, &changed);
     return e == OK && changed != USER_CHANGED ? refuse_link(task) : e;
 }

@@ -10,15 +10,13 @@
 
 /* Mails link and code to who has just registered, if EMAIL_VERIFICATION says so. That the mail
  * cannot be accepted is only logged: they can ask for another. */
-void verify_welcome(struct task *task, const struct accounts *accounts,
-                    const struct settings *settings, const struct user *user,
+void verify_welcome(struct task *task, const struct accounts *accounts, const struct user *user,
                     enum language language);
 
 /* Mails link and code. ERR_BAD_REQUEST with its text when the address is verified already, mail is
  * not configured, or the last code is less than a minute old. */
 must_check enum err verify_send(struct task *task, const struct accounts *accounts,
-                                const struct settings *settings, const struct user *user,
-                                enum language language);
+                                const struct user *user, enum language language);
 
 /* What is sent to prove an address: the token of a link, or the code. */
 struct verification {
@@ -32,10 +30,8 @@ struct verification {
  * who has registered with it. A wrong one is ERR_UNAUTHENTICATED with its text, and a wrong code
  * counts. */
 must_check enum err verify_look(struct task *task, const struct accounts *accounts,
-                                const struct settings *settings,
                                 const struct verification *verification, struct user *ret);
 
 /* For who has shown besides that the account is theirs: proves it, once. Fails as above. */
 must_check enum err verify_do(struct task *task, const struct accounts *accounts,
-                              const struct settings *settings,
                               const struct verification *verification, const struct user *user);

@@ -47,9 +47,9 @@ enum err auth_register(struct request *req)
     struct tokens tokens;
     struct user user;
     bool common;
-    enum err e = account_register(&req->task, &app_of(req)->accounts, req->settings,
-                                  request_str(req, "fullname"), request_str(req, "email"),
-                                  request_str(req, "password"), &device, &user, &tokens, &common);
+    enum err e = account_register(&req->task, &app_of(req)->accounts, request_str(req, "fullname"),
+                                  request_str(req, "email"), request_str(req, "password"), &device,
+                                  &user, &tokens, &common);
 
     if (e != OK)
         return e;
@@ -69,7 +69,7 @@ enum err auth_login(struct request *req)
     if (!login_guard_enter(req, email, &guard))
         return OK;
     e = login_guard_leave(req, &guard,
-                          account_login(&req->task, &app_of(req)->accounts, req->settings, email,
+                          account_login(&req->task, &app_of(req)->accounts, email,
                                         request_str(req, "password"), &device, &user, &tokens));
     if (e != OK)
         return e;
@@ -80,7 +80,7 @@ enum err auth_login(struct request *req)
 enum err auth_refresh(struct request *req)
 {
     struct tokens tokens;
-    enum err e = session_refresh(&req->task, &app_of(req)->accounts.sessions, req->settings,
+    enum err e = session_refresh(&req->task, &app_of(req)->accounts.sessions,
                                  request_str(req, "refresh_token"), &tokens);
 
     if (e != OK)
@@ -93,7 +93,7 @@ enum err auth_logout(struct request *req)
 {
     enum err e;
 
-    if (req->settings->auth_provider == PROVIDER_NONE) {
+    if (req->task.settings->auth_provider == PROVIDER_NONE) {
         if (request_header(req, HEADER_AUTHORIZATION) == NULL)
             return fail(&req->task, ERR_UNAUTHENTICATED, "Not authenticated");
         return fail(&req->task, ERR_BAD_REQUEST, "Logout is not allowed");
@@ -122,14 +122,15 @@ enum err auth_status(struct request *req)
     static const char *const names[] = {
         [PROVIDER_PASSWORD] = "password", [PROVIDER_NONE] = "none", [PROVIDER_LOCAL] = "local"};
 
-    assert((size_t)req->settings->auth_provider < count_of(names));
-    return reply_ok(req, json_pack("{s:s}", "auth_provider", names[req->settings->auth_provider]));
+    assert((size_t)req->task.settings->auth_provider < count_of(names));
+    return reply_ok(req,
+                    json_pack("{s:s}", "auth_provider", names[req->task.settings->auth_provider]));
 }
 
 enum err auth_send_code(struct request *req)
 {
-    enum err e = code_send(&req->task, &app_of(req)->accounts, req->settings,
-                           request_str(req, "email"), language_of(req));
+    enum err e = code_send(&req->task, &app_of(req)->accounts, request_str(req, "email"),
+                           language_of(req));
 
     return e == OK ? reply_ok(req, json_object()) : e;
 }
@@ -137,10 +138,10 @@ enum err auth_send_code(struct request *req)
 enum err auth_reset_password(struct request *req)
 {
     bool common;
-    enum err e = code_reset_password(
-        &req->task, &app_of(req)->accounts, req->settings, request_str(req, "email"),
-        request_str(req, "verification_code"), request_str(req, "new_password"), req->client_text,
-        language_of(req), &common);
+    enum err e = code_reset_password(&req->task, &app_of(req)->accounts, request_str(req, "email"),
+                                     request_str(req, "verification_code"),
+                                     request_str(req, "new_password"), req->client_text,
+                                     language_of(req), &common);
 
     if (e != OK)
         return e;
@@ -150,8 +151,7 @@ enum err auth_reset_password(struct request *req)
 
 enum err auth_send_verification(struct request *req)
 {
-    enum err e = verify_send(&req->task, &app_of(req)->accounts, req->settings, req->user,
-                             language_of(req));
+    enum err e = verify_send(&req->task, &app_of(req)->accounts, req->user, language_of(req));
 
     return e == OK ? reply_ok(req, json_object()) : e;
 }
@@ -178,7 +178,7 @@ enum err auth_verify_email(struct request *req)
     const char *password = request_str(req, "password");
     struct login_guard guard = {0};
     struct user user;
-    enum err e = verify_look(&req->task, accounts, req->settings, &verification, &user);
+    enum err e = verify_look(&req->task, accounts, &verification, &user);
 
     if (e != OK)
         return e;
@@ -187,11 +187,10 @@ enum err auth_verify_email(struct request *req)
             return ask_for_proof(req);
         if (!login_guard_enter(req, user.email, &guard))
             return OK;
-        e = login_guard_leave(
-            req, &guard,
-            manage_confirm(&req->task, req->settings, &user, password, "Invalid password"));
+        e = login_guard_leave(req, &guard,
+                              manage_confirm(&req->task, &user, password, "Invalid password"));
     }
     if (e == OK)
-        e = verify_do(&req->task, accounts, req->settings, &verification, &user);
+        e = verify_do(&req->task, accounts, &verification, &user);
     return e == OK ? reply_ok(req, json_object()) : e;
 }

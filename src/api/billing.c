@@ -35,7 +35,7 @@ static enum err reply_subscription(struct request *req, const struct subscriptio
     struct text body = text_open(req->task.mem, 640);
     struct json_writer w = json_write(&body);
 
-    put_subscription(&w, NULL, billing_of(req)->plans, req->settings, subscription);
+    put_subscription(&w, NULL, billing_of(req)->plans, req->task.settings, subscription);
     return reply_json_text(req, 200, body.s, body.len);
 }
 
@@ -50,8 +50,7 @@ static const char *portal_data(struct request *req)
     const char *url;
 
     task.deadline_ms = soon_ms < task.deadline_ms ? soon_ms : task.deadline_ms;
-    if (portal_open(&task, billing_of(req), req->settings, req->user->id, NULL, &url) != OK ||
-        *url == '\0')
+    if (portal_open(&task, billing_of(req), req->user->id, NULL, &url) != OK || *url == '\0')
         return NULL;
     put_object(&w, NULL);
     put_string(&w, "portal_url", url);
@@ -158,7 +157,7 @@ static enum err begin_checkout(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, wanted.plan) == NULL)
         return reply_json(req, 422, plan_problem(req, wanted.plan));
-    e = checkout_begin(&req->task, billing_of(req), req->settings, req->user, &wanted, &session);
+    e = checkout_begin(&req->task, billing_of(req), req->user, &wanted, &session);
     if (e != OK)
         return advise(req, e);
     return reply_json(
@@ -173,9 +172,8 @@ static enum err fulfil(struct request *req)
     const char *status;
     struct json_writer w;
     struct text body;
-    enum err e = checkout_fulfil(&req->task, billing_of(req), req->settings,
-                                 request_param(req, "session_id"), req->user->id, &status,
-                                 &outcome);
+    enum err e = checkout_fulfil(&req->task, billing_of(req), request_param(req, "session_id"),
+                                 req->user->id, &status, &outcome);
 
     if (e == OK)
         e = billing_subscription(&req->task, billing_of(req), req->user->id, &subscription);
@@ -183,7 +181,7 @@ static enum err fulfil(struct request *req)
         return advise(req, e);
     w = reply_begin(req, &body);
     put_string(&w, "status", status);
-    put_subscription(&w, "subscription", billing_of(req)->plans, req->settings, &subscription);
+    put_subscription(&w, "subscription", billing_of(req)->plans, req->task.settings, &subscription);
     return reply_end(req, 200, &w);
 }
 
@@ -194,7 +192,7 @@ static enum err open_portal(struct request *req)
 
     if (return_url == NULL)
         return_url = request_query(req, "return_url");
-    e = portal_open(&req->task, billing_of(req), req->settings, req->user->id, return_url, &url);
+    e = portal_open(&req->task, billing_of(req), req->user->id, return_url, &url);
     return e == OK ? reply_json(req, 200, json_pack("{s:s}", "portal_url", url)) : advise(req, e);
 }
 
@@ -264,8 +262,7 @@ static enum err preview(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, name) == NULL)
         return reply_json(req, 422, plan_problem(req, name));
-    e = change_preview(&req->task, billing_of(req), req->settings, req->user->id, name, &date_s,
-                       &invoice);
+    e = change_preview(&req->task, billing_of(req), req->user->id, name, &date_s, &invoice);
     if (e != OK)
         return advise(req, e);
     put_string(&w, "plan", plans_by_name(billing_of(req)->plans, name)->name);
@@ -285,7 +282,7 @@ static enum err change_plan(struct request *req)
 
     if (plans_by_name(billing_of(req)->plans, name) == NULL)
         return reply_json(req, 422, plan_problem(req, name));
-    e = change_switch(&req->task, billing_of(req), req->settings, req->user->id, name,
+    e = change_switch(&req->task, billing_of(req), req->user->id, name,
                       number_of(req, "proration_date"), &subscription);
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
@@ -293,8 +290,7 @@ static enum err change_plan(struct request *req)
 static enum err cancel(struct request *req)
 {
     struct subscription subscription;
-    enum err e = change_cancel(&req->task, billing_of(req), req->settings, req->user->id,
-                               &subscription);
+    enum err e = change_cancel(&req->task, billing_of(req), req->user->id, &subscription);
 
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
@@ -302,8 +298,7 @@ static enum err cancel(struct request *req)
 static enum err resume(struct request *req)
 {
     struct subscription subscription;
-    enum err e = change_resume(&req->task, billing_of(req), req->settings, req->user->id,
-                               &subscription);
+    enum err e = change_resume(&req->task, billing_of(req), req->user->id, &subscription);
 
     return e == OK ? reply_subscription(req, &subscription) : advise(req, e);
 }
@@ -383,7 +378,7 @@ enum err billing_subscriptions(struct request *req)
     put_object(&w, "data");
     put_list(&w, "subscriptions");
     for (size_t i = 0; i < count; i++)
-        put_managed_subscription(&w, NULL, billing_of(req)->plans, req->settings, &rows[i]);
+        put_managed_subscription(&w, NULL, billing_of(req)->plans, req->task.settings, &rows[i]);
     put_end(&w);
     put_next(&w, next);
     put_end(&w);
@@ -411,7 +406,7 @@ enum err billing_set_plan(struct request *req)
     if (e != OK)
         return e;
     w = reply_begin_ok(req, &body);
-    put_managed_subscription(&w, "data", billing_of(req)->plans, req->settings, &subscription);
+    put_managed_subscription(&w, "data", billing_of(req)->plans, req->task.settings, &subscription);
     return reply_end_ok(req, &w);
 }
 

@@ -39,14 +39,14 @@ static enum err admit(struct request *req, enum identity_answer answer, struct u
     const struct route *route = req->match.route;
 
     assert(req->user == NULL);
-    if (answer != IDENTITY_VALID || !provider_admits(req->settings, user))
+    if (answer != IDENTITY_VALID || !provider_admits(req->task.settings, user))
         return route->access == ACCESS_OPTIONAL ? OK : refuse_token(req);
     req->user = user;
     req->session = session;
     req->task.user_id = user->id;
     if (route->access >= ACCESS_ADMIN && !user->is_admin)
         return fail(&req->task, ERR_FORBIDDEN, "Admin access required");
-    if (user->verified_ms == 0 && req->settings->unverified_may > (int)route->unverified)
+    if (user->verified_ms == 0 && req->task.settings->unverified_may > (int)route->unverified)
         return fail(&req->task, ERR_FORBIDDEN, "Email is not verified");
     return OK;
 }
@@ -68,14 +68,14 @@ static enum err read_claims(struct request *req, struct token_claims **ret)
     struct app *app = app_of(req);
     const char *token = gate_bearer_token(req);
 
-    if (req->settings->auth_provider == PROVIDER_NONE) {
+    if (req->task.settings->auth_provider == PROVIDER_NONE) {
         *ret = anonymous(req);
         return OK;
     }
     if (token == NULL)
         return fail(&req->task, ERR_UNAUTHENTICATED, "Authentication required");
-    *ret = identity_claims(app->accounts.sessions.identity, req->task.mem, req->settings, token,
-                           clock_turn_wall_ms() / 1000);
+    *ret = identity_claims(app->accounts.sessions.identity, req->task.mem, req->task.settings,
+                           token, clock_turn_wall_ms() / 1000);
     if (*ret != NULL && (*ret)->type == TOKEN_ACCESS)
         return OK;
     *ret = NULL;
@@ -96,7 +96,7 @@ static void read_optional(struct request *req)
 
 static bool has_metrics_token(const struct request *req)
 {
-    const struct secret *right = req->settings->metrics_token;
+    const struct secret *right = req->task.settings->metrics_token;
     const char *token = gate_bearer_token(req);
 
     return right != NULL && token != NULL && strlen(token) == right->len &&

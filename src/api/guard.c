@@ -140,7 +140,7 @@ static bool read_question(const struct request *req, struct question *ret)
 
 static bool may_ask(const struct request *req)
 {
-    return networks_have(&req->settings->gate_proxies, &req->peer);
+    return networks_have(&req->task.settings->gate_proxies, &req->peer);
 }
 
 /* Answers */
@@ -220,7 +220,7 @@ static bool answer_path(struct request *req, enum guard_path *ret)
 /* What UNVERIFIED_MAY says of everything that is not the account itself. True: answered. */
 static bool deny_unverified(struct request *req, const struct user *user)
 {
-    if (user->verified_ms != 0 || req->settings->unverified_may == UNVERIFIED_EVERYTHING)
+    if (user->verified_ms != 0 || req->task.settings->unverified_may == UNVERIFIED_EVERYTHING)
         return false;
     deny(req, 403, "Email is not verified");
     return true;
@@ -239,7 +239,7 @@ static enum err cannot_judge(struct request *req, enum err e)
 static struct standing stand(const struct request *req, const struct subscription *subscription,
                              int64_t now_ms)
 {
-    return standing_of(app_of(req)->billing->plans, req->settings, subscription, now_ms);
+    return standing_of(app_of(req)->billing->plans, req->task.settings, subscription, now_ms);
 }
 
 /* A run that is charged while its request waits on the loop. */
@@ -299,7 +299,7 @@ static bool end_run(struct request *req, const struct run *run)
 bool guard_fast(struct request *req)
 {
     struct app *app = app_of(req);
-    int64_t within_ms = req->settings->gate_staleness * 1000;
+    int64_t within_ms = req->task.settings->gate_staleness * 1000;
     const struct subscription *known;
     struct session_record *session;
     enum identity_answer answer;
@@ -318,7 +318,7 @@ bool guard_fast(struct request *req)
                                   within_ms, &user, &session);
     if (answer == IDENTITY_UNKNOWN)
         return false;
-    if (answer == IDENTITY_REFUSED || !provider_admits(req->settings, user)) {
+    if (answer == IDENTITY_REFUSED || !provider_admits(req->task.settings, user)) {
         deny_stranger(req);
         return true;
     }
@@ -328,8 +328,9 @@ bool guard_fast(struct request *req)
     if (known == NULL)
         return false;
     now_ms = clock_wall_ms();
-    standing = path == GUARD_FREE ? stand(req, known, now_ms)
-                                  : billing_standing(app->billing, req->settings, known, now_ms);
+    standing = path == GUARD_FREE
+                   ? stand(req, known, now_ms)
+                   : billing_standing(app->billing, req->task.settings, known, now_ms);
     if (path == GUARD_FREE)
         allow(req, user, &standing);
     else if (standing.verdict != STANDING_GOOD)
@@ -342,7 +343,7 @@ bool guard_fast(struct request *req)
 static enum err judge(struct request *req, enum guard_path path, const struct user *user)
 {
     struct app *app = app_of(req);
-    int64_t within_ms = req->settings->gate_staleness * 1000;
+    int64_t within_ms = req->task.settings->gate_staleness * 1000;
     const struct subscription *known = billing_peek(app->billing, req->task.mem, user->id,
                                                     within_ms);
     struct subscription read;
@@ -350,7 +351,7 @@ static enum err judge(struct request *req, enum guard_path path, const struct us
     enum err e = OK;
 
     if (path == GUARD_METERED) {
-        e = billing_consume(&req->task, app->billing, req->settings, user->id, known, &standing);
+        e = billing_consume(&req->task, app->billing, user->id, known, &standing);
         if (e != OK)
             return e;
         return standing.verdict == STANDING_GOOD ? allow(req, user, &standing)
@@ -379,12 +380,12 @@ enum err guard(struct request *req)
     if (answer_path(req, &path))
         return OK;
     answer = identity_peek_within(app->accounts.sessions.identity, req->task.mem, req->claims,
-                                  req->settings->gate_staleness * 1000, &user, &session);
+                                  req->task.settings->gate_staleness * 1000, &user, &session);
     e = OK;
     if (answer == IDENTITY_UNKNOWN)
         e = identity_load(&req->task, app->accounts.sessions.identity, req->claims, &answer, &user,
                           &session);
-    if (e == OK && (answer == IDENTITY_REFUSED || !provider_admits(req->settings, user)))
+    if (e == OK && (answer == IDENTITY_REFUSED || !provider_admits(req->task.settings, user)))
         return deny_stranger(req);
     if (e == OK && deny_unverified(req, user))
         return OK;

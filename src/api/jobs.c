@@ -62,7 +62,7 @@ static enum err remove_names(struct task *task, struct job_run *run, void *app)
 
 static enum err remove_lines(struct task *task, struct job_run *run, void *app)
 {
-    return sweep_audit(task, ((struct app *)app)->store, run, app_settings(app));
+    return sweep_audit(task, ((struct app *)app)->store, run);
 }
 
 static unsigned outages(void *app)
@@ -174,13 +174,14 @@ struct jobs *app_jobs_open(void *mem, struct app *app, struct lane *const *lanes
                                            .keeper_lane = LANE_JOB,
                                            .lease_ms = lanes == NULL ? ALONE_MS : 0,
                                            .store = app->store,
+                                           .settings = app_settings,
                                            .app = app};
     struct jobs *jobs;
 
-    app->outbox = outbox_open(mem, app->store, app_settings, app);
-    app->inbox = inbox_open(mem, app->billing, app_settings, app);
-    app->reconcile = reconcile_open(mem, app->billing, app_settings, app);
-    app->catchup = catchup_open(mem, app->billing, app->inbox, app_settings, app);
+    app->outbox = outbox_open(mem, app->store);
+    app->inbox = inbox_open(mem, app->billing);
+    app->reconcile = reconcile_open(mem, app->billing);
+    app->catchup = catchup_open(mem, app->billing, app->inbox);
     jobs = jobs_open(mem, &settings, ret_wrong);
     if (jobs != NULL)
         store_tell(app->store, wake, jobs);

@@ -91,8 +91,8 @@ static const struct route_limits *limits_of(const struct request *req)
 
 static bool is_allowed(const struct request *req)
 {
-    return !req->settings->rate_limit_enabled ||
-           networks_have(&req->settings->rate_limit_allow, &req->client);
+    return !req->task.settings->rate_limit_enabled ||
+           networks_have(&req->task.settings->rate_limit_allow, &req->client);
 }
 
 static bool is_exempt(const struct request *req, const struct route_limits *limits)
@@ -152,7 +152,7 @@ static unsigned client_keys(const struct request *req, const struct route_limits
 
 static bool is_somebody(const struct request *req)
 {
-    return req->claims != NULL && req->settings->auth_provider != PROVIDER_NONE;
+    return req->claims != NULL && req->task.settings->auth_provider != PROVIDER_NONE;
 }
 
 static unsigned caller_keys(const struct request *req, const struct route_limits *limits,
@@ -168,7 +168,7 @@ static unsigned caller_keys(const struct request *req, const struct route_limits
 static enum limits_answer settle(struct request *req, const struct route_limits *limits,
                                  const struct verdict *verdict)
 {
-    if (verdict->closed && req->settings->rate_limit_dry_run)
+    if (verdict->closed && req->task.settings->rate_limit_dry_run)
         return LIMITS_ADMITTED;
     if (verdict->closed) {
         reply_header(req, "Retry-After", "1");
@@ -180,7 +180,7 @@ static enum limits_answer settle(struct request *req, const struct route_limits 
                   verdict->admitted ? ANSWER_ADMITTED : ANSWER_REFUSED, 1);
     if (verdict->admitted)
         return LIMITS_ADMITTED;
-    if (req->settings->rate_limit_dry_run) {
+    if (req->task.settings->rate_limit_dry_run) {
         log_info(&req->task, "a rate limit would refuse this request",
                  LOG_S("route", req->match.route->path), LOG_S("client", req->client_text));
         return LIMITS_ADMITTED;
@@ -258,8 +258,10 @@ struct plan_read {
 static void read_plan(struct job *job)
 {
     struct plan_read *read = container_of(job, struct plan_read, job);
-    struct task task = {
-        .mem = read->mem, .job = "rate limits", .deadline_ms = clock_mono_ms() + PLAN_MS};
+    struct task task = {.mem = read->mem,
+                        .settings = read->req->task.settings,
+                        .job = "rate limits",
+                        .deadline_ms = clock_mono_ms() + PLAN_MS};
     struct subscription found;
 
     /* Without an answer the limits of everybody hold. */
@@ -304,7 +306,7 @@ static enum limits_answer find_for_caller(struct request *req, const struct rout
     if (all->by_plan == NULL || !is_somebody(req))
         return LIMITS_ADMITTED;
     subscription = billing_peek(app_of(req)->billing, req->task.mem, req->claims->user_id,
-                                req->settings->gate_staleness * 1000);
+                                req->task.settings->gate_staleness * 1000);
     if (subscription == NULL && !req->plan_sought) {
         req->plan_sought = true;
         req->waits = begin_plan_read(req);
@@ -312,7 +314,7 @@ static enum limits_answer find_for_caller(struct request *req, const struct rout
     }
     if (subscription == NULL)
         return LIMITS_ADMITTED;
-    *ret = limits_of_plan(all, req->settings, subscription, *ret);
+    *ret = limits_of_plan(all, req->task.settings, subscription, *ret);
     return LIMITS_ADMITTED;
 }
 
@@ -354,7 +356,7 @@ static unsigned session_keys(struct request *req, const struct route_limits *lim
     struct token_claims *claims = NULL;
 
     if (req->reply.status == 0)
-        claims = token_verify(req->task.mem, req->settings, request_str(req, "refresh_token"),
+        claims = token_verify(req->task.mem, req->task.settings, request_str(req, "refresh_token"),
                               clock_wall_ms() / 1000);
     if (claims == NULL || claims->type != TOKEN_REFRESH)
         return client_keys(req, limits, ret);
@@ -381,7 +383,7 @@ enum limits_answer limits_admit_body(struct request *req)
         count = client_keys(req, limits, keys);
         if (email != NULL)
             keys[count++] = limit_key(limits->number, LIMIT_EMAIL,
-                                      limits_mailbox(req->task.mem, req->settings, email));
+                                      limits_mailbox(req->task.mem, req->task.settings, email));
         return ask_for(req, limits, keys, count);
     case LIMITED_BY_SESSION:
         return ask_for(req, limits, keys, session_keys(req, limits, keys));
@@ -427,7 +429,7 @@ bool limits_charge_failure(struct request *req, const char *name, struct limit_c
 
     assert_off_loops();
     ask.keys[0] = limit_key(limits->number, LIMIT_LOGIN,
-                            limits_hashed(req->task.mem, req->settings, name));
+                            limits_hashed(req->task.mem, req->task.settings, name));
     limiter_ask_waiting(app_of(req)->limiter, &ask);
     *ret = (struct limit_charge){ask.keys[0], ask.verdict, ask.verdict.admitted};
     if (ask.verdict.admitted) {

@@ -48,7 +48,7 @@ static const char *sent_cookie(const struct request *req)
 static const char *known_nonce(struct request *req, const char *email)
 {
     const char *sent = sent_cookie(req);
-    const struct settings *settings = req->settings;
+    const struct settings *settings = req->task.settings;
     const char *nonce;
 
     if (sent == NULL || strcspn(sent, ".") != CRYPTO_ID_LEN)
@@ -100,10 +100,10 @@ enum err login_guard_leave(struct request *req, const struct login_guard *guard,
 
 void login_guard_remember(struct request *req, const char *email)
 {
-    const char *url = req->settings->public_url;
+    const char *url = req->task.settings->public_url;
     const char *key = email_key(req->task.mem, email);
     bool secure = url != NULL && strncmp(url, "https:", 6) == 0;
-    const char *value = cookie_for(req->task.mem, req->settings->jwt_secret,
+    const char *value = cookie_for(req->task.mem, req->task.settings->jwt_secret,
                                    crypto_id(req->task.mem), key);
 
     if (limits_count_failures(req) && known_nonce(req, key) == NULL)

@@ -80,7 +80,7 @@ enum err manage_own_password(struct request *req)
 
     if (!login_guard_enter(req, req->user->email, &guard))
         return OK;
-    e = manage_change_password(&req->task, accounts_of(req), req->settings, req->user->id, &keep,
+    e = manage_change_password(&req->task, accounts_of(req), req->user->id, &keep,
                                request_str(req, "old_password"), request_str(req, "new_password"),
                                &audit, language_of(req), &common);
     e = login_guard_leave(req, &guard, e);
@@ -122,7 +122,7 @@ enum err manage_own_end(struct request *req)
 
     if (!login_guard_enter(req, req->user->email, &guard))
         return OK;
-    e = manage_delete_self(&req->task, accounts_of(req), req->settings, req->user->id,
+    e = manage_delete_self(&req->task, accounts_of(req), req->user->id,
                            request_str(req, "password"), &audit);
     return reply_nothing(req, login_guard_leave(req, &guard, e));
 }
@@ -258,7 +258,7 @@ static enum err put_billing(struct request *req, struct json_writer *w)
         e = store_usage_days(&req->task, app_of(req)->store, req->user->id, &days, &count);
     if (e != OK)
         return e;
-    put_managed_subscription(w, "subscription", app_of(req)->billing->plans, req->settings,
+    put_managed_subscription(w, "subscription", app_of(req)->billing->plans, req->task.settings,
                              &subscription);
     put_list(w, "usage");
     for (size_t i = 0; i < count; i++) {
@@ -337,7 +337,7 @@ static void put_held(struct json_writer *w, struct request *req, const struct ho
 enum err manage_own_export(struct request *req)
 {
     const char *id = req->user->id, *actor = mem_printf(req->task.mem, "user:%s", id);
-    struct spool body = spool_open(&req->task, req->settings->data_dir);
+    struct spool body = spool_open(&req->task, req->task.settings->data_dir);
     struct json_writer w;
     struct holdings held;
     enum err e = store_holdings(&req->task, app_of(req)->store, req->user, &held);

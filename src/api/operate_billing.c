@@ -13,9 +13,9 @@ enum { PIECE_MS = 30000 };
 
 #define DAY_MS INT64_C(86400000)
 
-static enum err check_stripe(struct task *task, const struct operation_call *call)
+static enum err check_stripe(struct task *task)
 {
-    if (stripe_is_configured(call->settings))
+    if (stripe_is_configured(task->settings))
         return OK;
     return fail(task, ERR_STRIPE_OFF, "Billing is not configured: set STRIPE_SECRET_KEY");
 }
@@ -179,7 +179,7 @@ enum err subscription_sync(struct task *task, struct operation_call *call)
     struct reconcile_counts counts = {0};
     bool dry = operation_value(call, "dry_run") != NULL;
     struct subscription subscription;
-    enum err e = check_stripe(task, call);
+    enum err e = check_stripe(task);
 
     if (e == OK)
         e = find_subscription(task, call, &subscription);
@@ -188,8 +188,7 @@ enum err subscription_sync(struct task *task, struct operation_call *call)
     if (e != OK)
         return e;
     answer_list(call->answer, "subscriptions");
-    e = reconcile_one(task, call->app->billing, call->settings, &subscription, dry, call->answer,
-                      &counts);
+    e = reconcile_one(task, call->app->billing, &subscription, dry, call->answer, &counts);
     answer_list_end(call->answer);
     return e == OK ? operation_note(task, call, subscription.user_id,
                                     dry                    ? "only compared"
@@ -256,8 +255,8 @@ static enum err sync_piece(struct task *task, struct sync_all *all)
         place->is_done = place->found.is_done;
         return e;
     }
-    e = reconcile_page(task, call->app->billing, call->settings, place->below, all->dry,
-                       call->answer, &all->counts, &place->below);
+    e = reconcile_page(task, call->app->billing, place->below, all->dry, call->answer, &all->counts,
+                       &place->below);
     place->finds = place->below == NULL;
     place->is_done = place->finds && all->dry;
     return e;
@@ -286,7 +285,7 @@ static void tell_sync(struct task *task, struct sync_all *all)
 enum err subscription_sync_all(struct task *task, struct operation_call *call)
 {
     struct sync_all all = {.call = call, .dry = operation_value(call, "dry_run") != NULL};
-    enum err e = check_stripe(task, call);
+    enum err e = check_stripe(task);
 
     if (e == OK && !read_place(operation_value(call, "cursor"), &all.place))
         return fail(task, ERR_INVALID, "give the next of the last answer");
@@ -320,13 +319,12 @@ enum err subscription_link(struct task *task, struct operation_call *call)
     struct answer *a = call->answer;
     struct subscription subscription;
     struct sync_outcome outcome;
-    enum err e = check_stripe(task, call);
+    enum err e = check_stripe(task);
 
     if (e == OK)
         e = find_subscription(task, call, &subscription);
     if (e == OK)
-        e = sync_link(task, call->app->billing, call->settings, subscription.user_id, customer_id,
-                      &outcome);
+        e = sync_link(task, call->app->billing, subscription.user_id, customer_id, &outcome);
     if (e != OK)
         return e;
     if (outcome.result == SYNC_PAID_TWICE)
@@ -345,10 +343,11 @@ enum err subscription_link(struct task *task, struct operation_call *call)
     return operation_note(task, call, outcome.user_id, customer_id);
 }
 
-static void put_plan(struct answer *a, const char *name, const struct operation_call *call,
+static void put_plan(struct task *task, const char *name, const struct operation_call *call,
                      const struct subscription *subscription)
 {
-    struct standing standing = standing_of(call->app->billing->plans, call->settings, subscription,
+    struct answer *a = call->answer;
+    struct standing standing = standing_of(call->app->billing->plans, task->settings, subscription,
                                            clock_wall_ms());
 
     answer_row(a, name,
@@ -381,7 +380,7 @@ enum err subscription_list(struct task *task, struct operation_call *call)
         return e;
     answer_list(call->answer, "subscriptions");
     for (size_t i = 0; i < count; i++)
-        put_plan(call->answer, NULL, call, &rows[i]);
+        put_plan(task, NULL, call, &rows[i]);
     answer_list_end(call->answer);
     if (next != NULL)
         answer_say(call->answer, "… and older ones");
@@ -403,7 +402,7 @@ static enum err give(struct task *task, struct operation_call *call, const char 
     e = billing_give(task, call->app->billing, user.id, plan, runs,
                      days == 0 ? 0 : audit.at_ms + days * DAY_MS, &audit, &subscription);
     if (e == OK)
-        put_plan(call->answer, "subscription", call, &subscription);
+        put_plan(task, "subscription", call, &subscription);
     return e;
 }
 
@@ -423,7 +422,7 @@ enum err billing_doctor(struct task *task, struct operation_call *call)
     bool good;
 
     answer_list(call->answer, "findings");
-    good = doctor_examine(task, call->settings, call->app->billing->plans, call->answer);
+    good = doctor_examine(task, call->app->billing->plans, call->answer);
     answer_list_end(call->answer);
     call->is_bad = !good;
     return OK;

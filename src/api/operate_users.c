@@ -31,11 +31,10 @@ static void put_password(struct answer *a, const char *password)
     answer_row_end(a);
 }
 
-static enum err hash_random(struct task *task, const struct operation_call *call,
-                            const char **ret_password, const char **ret_hash)
+static enum err hash_random(struct task *task, const char **ret_password, const char **ret_hash)
 {
     *ret_password = crypto_id(task->mem);
-    return password_hash(task, call->settings, *ret_password, ret_hash);
+    return password_hash(task, *ret_password, ret_hash);
 }
 
 enum err user_create(struct task *task, struct operation_call *call)
@@ -56,7 +55,7 @@ enum err user_create(struct task *task, struct operation_call *call)
 
     user.created_ms = user.updated_ms = user.verified_ms = clock_wall_ms();
     if (e == OK && !taken)
-        e = hash_random(task, call, &password, &user.password_hash);
+        e = hash_random(task, &password, &user.password_hash);
     audit = operation_audit(call, user.id, "");
     if (e == OK && !taken)
         e = store_user_create(task, call->app->store, &user, NULL, &audit, &created);
@@ -193,12 +192,11 @@ enum err user_reset_password(struct task *task, struct operation_call *call)
     enum err e = operation_user(task, call, &user);
 
     if (e == OK)
-        e = hash_random(task, call, &password, &hash);
+        e = hash_random(task, &password, &hash);
     if (e != OK)
         return e;
     audit = operation_audit(call, user.id, "");
-    e = manage_set_password(task, &call->app->accounts, call->settings, &user, hash, &audit,
-                            LANGUAGE_ENGLISH);
+    e = manage_set_password(task, &call->app->accounts, &user, hash, &audit, LANGUAGE_ENGLISH);
     if (e == OK)
         put_password(call->answer, password);
     return e;

@@ -270,7 +270,6 @@ enum err operate(struct request *req)
     void *mem = req->task.mem;
     struct operation_call call = {.operation = operation_of(req->match.route),
                                   .app = app_of(req),
-                                  .settings = req->settings,
                                   .actor = mem_printf(mem, "user:%s", req->user->id),
                                   .address = req->client_text,
                                   .answer = answer_open(mem, ANSWER_JSON)};

@@ -15,7 +15,6 @@ enum { OPERATION_FIELDS = 8 };
 struct operation_call {
     const struct operation *operation;
     struct app *app;
-    const struct settings *settings;
     const char *actor;   /* "system:NAME", "user:ID" */
     const char *address; /* of the client; "local" for a command */
     const char *values[OPERATION_FIELDS];

@@ -21,7 +21,7 @@ enum err ops_health(struct request *req)
 
     put_string(&w, "status", "healthy");
     put_timestamp(&w);
-    put_string(&w, "service", req->settings->service_name);
+    put_string(&w, "service", req->task.settings->service_name);
     return reply_end(req, 200, &w);
 }
 
@@ -49,7 +49,7 @@ enum err ops_version(struct request *req)
 /* None where no token is signed by them. */
 enum err ops_keys(struct request *req)
 {
-    const struct settings *settings = req->settings;
+    const struct settings *settings = req->task.settings;
     size_t count = settings->jwt_algorithm == JWT_EDDSA ? settings->signing_key_count : 0;
     struct text body;
     struct json_writer w = reply_begin(req, &body);

@@ -40,7 +40,7 @@ static const char *behind_scheme(const char *origin)
 /* HTTP/1.0 may have none; no browser speaks that. */
 static bool host_fits(const struct request *req)
 {
-    const char *sent = req->headers[HEADER_HOST].value, *url = req->settings->public_url;
+    const char *sent = req->headers[HEADER_HOST].value, *url = req->task.settings->public_url;
     char host[HOST_BYTES], own[HOST_BYTES];
     struct address address;
 
@@ -57,7 +57,7 @@ static bool host_fits(const struct request *req)
 
 static bool is_own(const struct request *req, const char *origin)
 {
-    const char *host = req->headers[HEADER_HOST].value, *url = req->settings->public_url;
+    const char *host = req->headers[HEADER_HOST].value, *url = req->task.settings->public_url;
 
     return (url != NULL && strcasecmp(origin, url) == 0) ||
            (host != NULL && strcasecmp(behind_scheme(origin), host) == 0);
@@ -87,8 +87,8 @@ static bool has_own_token(struct request *req)
 
     if (token == NULL)
         return false;
-    claims = identity_claims(app_of(req)->accounts.sessions.identity, req->task.mem, req->settings,
-                             token, clock_wall_ms() / 1000);
+    claims = identity_claims(app_of(req)->accounts.sessions.identity, req->task.mem,
+                             req->task.settings, token, clock_wall_ms() / 1000);
     return claims != NULL && claims->type == TOKEN_ACCESS;
 }
 
@@ -96,7 +96,7 @@ enum err origin_check(struct request *req)
 {
     bool host_is_right;
 
-    if (req->settings->auth_provider != PROVIDER_NONE)
+    if (req->task.settings->auth_provider != PROVIDER_NONE)
         return OK;
     host_is_right = host_fits(req);
     if (host_is_right && (is_safe(req->method) || page_fits(req, false)))
@@ -112,6 +112,6 @@ enum err origin_check(struct request *req)
 
 bool origin_may_ask(struct request *req, const char *method)
 {
-    return req->settings->auth_provider != PROVIDER_NONE || is_safe(method) ||
+    return req->task.settings->auth_provider != PROVIDER_NONE || is_safe(method) ||
            page_fits(req, true) || has_own_token(req);
 }

@@ -59,7 +59,7 @@ const struct refusal *billing_webhook_head(const struct request *req)
                                 wrong = {401, "Invalid webhook signature", NULL};
     const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
 
-    if (req->settings->stripe_webhook_secret.count == 0)
+    if (req->task.settings->stripe_webhook_secret.count == 0)
         return NULL;
     if (req->headers[HEADER_STRIPE_SIGNATURE].count == 0)
         return &missing;
@@ -80,13 +80,13 @@ static struct delivery *read_delivery(struct request *req, const char *body)
     struct delivery *delivery = mem_new(req->task.mem, struct delivery);
 
     delivery->req = req;
-    inbox_read(&req->task, req->settings, body, req->body_len, &delivery->inbox);
+    inbox_read(&req->task, body, req->body_len, &delivery->inbox);
     return delivery;
 }
 
 static enum err accept_delivery(struct request *req, struct delivery *delivery)
 {
-    enum err e = inbox_accept(&req->task, app_of(req)->inbox, req->settings, &delivery->inbox);
+    enum err e = inbox_accept(&req->task, app_of(req)->inbox, &delivery->inbox);
 
     assert(delivery->req == req);
     return e == OK ? answer(req, &delivery->inbox.verdict) : e;
@@ -96,8 +96,8 @@ static bool is_signed(const struct request *req, const char *body)
 {
     const char *header = request_header(req, HEADER_STRIPE_SIGNATURE);
 
-    return header != NULL && signature_is_right(&req->settings->stripe_webhook_secret, header, body,
-                                                req->body_len, clock_turn_wall_ms() / 1000);
+    return header != NULL && signature_is_right(&req->task.settings->stripe_webhook_secret, header,
+                                                body, req->body_len, clock_turn_wall_ms() / 1000);
 }
 
 /* On the lane. What the loop has read is neither verified nor read again. */
@@ -107,7 +107,7 @@ enum err billing_webhook(struct request *req)
 
     if (req->writing != NULL)
         return accept_delivery(req, take_ptr(req->writing));
-    if (req->settings->stripe_webhook_secret.count == 0)
+    if (req->task.settings->stripe_webhook_secret.count == 0)
         return fail(&req->task, ERR_STRIPE_OFF, "Billing is not configured");
     if (!is_signed(req, body))
         return refuse(req, 401, "Invalid webhook signature");

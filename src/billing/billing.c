@@ -337,8 +337,7 @@ struct standing billing_standing(struct billing *billing, const struct settings 
     return standing;
 }
 
-enum err billing_consume(struct task *task, struct billing *billing,
-                         const struct settings *settings, const char *user_id,
+enum err billing_consume(struct task *task, struct billing *billing, const char *user_id,
                          const struct subscription *known, struct standing *ret)
 {
     struct subscription read;
@@ -355,7 +354,7 @@ enum err billing_consume(struct task *task, struct billing *billing,
         }
         if (e != OK)
             return e;
-        *ret = billing_standing(billing, settings, known, now_ms);
+        *ret = billing_standing(billing, task->settings, known, now_ms);
         if (ret->verdict != STANDING_GOOD)
             return OK;
         e = charge(task, billing, known, now_ms, ret, &outdated);

@@ -85,8 +85,7 @@ struct standing billing_standing(struct billing *billing, const struct settings 
 
 /* Charges a run. If ret->verdict is STANDING_GOOD afterwards, it is charged durably, else not at
  * all. `known` is the subscription from the cache; NULL: it is not there. */
-must_check enum err billing_consume(struct task *task, struct billing *billing,
-                                    const struct settings *settings, const char *user_id,
+must_check enum err billing_consume(struct task *task, struct billing *billing, const char *user_id,
                                     const struct subscription *known, struct standing *ret);
 
 /* The same on a loop, which never waits (store/later.h): one try, with the subscription from the

@@ -25,8 +25,6 @@ static const char mark_name[] = "events";
 struct catchup {
     struct billing *billing;
     struct inbox *inbox;
-    const struct settings *(*settings)(void *app);
-    void *app;
 
     /* What is under way, over several runs. */
     int64_t since_s, newest_s; /* since_s 0: none is */
@@ -82,7 +80,7 @@ static enum err put_page(struct task *task, struct catchup *c, const json_t *dat
     {
         int64_t created_s = stripe_int(event, "created");
         bool is_new;
-        enum err e = inbox_put(task, c->inbox, c->settings(c->app), event, &is_new);
+        enum err e = inbox_put(task, c->inbox, event, &is_new);
 
         if (e != OK)
             return e;
@@ -152,6 +150,7 @@ static enum err go_on(struct task *task, struct catchup *c, struct job_run *run,
 {
     auto_tree void *mem = mem_tree(65536);
     struct task page = {.mem = mem,
+                        .settings = job_settings(run),
                         .job = "catch-up",
                         .deadline_ms = clock_mono_ms() + PAGE_MS,
                         .is_repetition = true};
@@ -175,7 +174,7 @@ enum err catchup_run(struct task *task, struct catchup *c, struct job_run *run)
     bool more = true;
 
     assert_off_loops();
-    if (!stripe_is_configured(c->settings(c->app)))
+    if (!stripe_is_configured(task->settings))
         return OK;
     for (int i = 0; i < PAGES && job_goes_on(run); i++) {
         enum err e = go_on(task, c, run, &more);
@@ -189,14 +188,11 @@ enum err catchup_run(struct task *task, struct catchup *c, struct job_run *run)
     return OK;
 }
 
-struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox,
-                             const struct settings *(*settings)(void *app), void *app)
+struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox)
 {
     struct catchup *c = mem_new(mem, struct catchup);
 
     c->billing = billing;
     c->inbox = inbox;
-    c->settings = settings;
-    c->app = app;
     return c;
 }

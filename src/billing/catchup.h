@@ -10,9 +10,7 @@
 
 struct catchup;
 
-/* `settings` gives those in force. */
-struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox,
-                             const struct settings *(*settings)(void *app), void *app);
+struct catchup *catchup_open(void *mem, struct billing *billing, struct inbox *inbox);
 
 /* Looks through what is new; nothing without Stripe. */
 must_check enum err catchup_run(struct task *task, struct catchup *catchup, struct job_run *run);

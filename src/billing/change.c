@@ -175,7 +175,6 @@ static enum err find_plan(struct task *task, const struct billing *billing,
 /* Nobody is credited for what they have used, or not paid: who goes to a smaller plan with more
  * runs used than that has, or with an open invoice, has it without a credit. */
 static enum err choose_proration(struct task *task, struct billing *billing,
-                                 const struct settings *settings,
                                  const struct subscription *subscription, const json_t *live,
                                  const struct plan *plan, bool *ret_credits)
 {
@@ -197,7 +196,7 @@ static enum err choose_proration(struct task *task, struct billing *billing,
                                        &stored);
     *ret_credits = !owes && found &&
                    (plan->runs < 0 ||
-                    standing_of(billing->plans, settings, &stored, clock_wall_ms()).used <=
+                    standing_of(billing->plans, task->settings, &stored, clock_wall_ms()).used <=
                         plan->runs);
     return e;
 }
@@ -209,8 +208,8 @@ static json_t *free_switch(const json_t *live)
                      stripe_text(live, "currency"), "lines", "data");
 }
 
-enum err change_preview(struct task *task, struct billing *billing, const struct settings *settings,
-                        const char *user_id, const char *name, int64_t *ret_date_s, json_t **ret)
+enum err change_preview(struct task *task, struct billing *billing, const char *user_id,
+                        const char *name, int64_t *ret_date_s, json_t **ret)
 {
     auto_call struct stripe_call call = {.method = "POST", .path = "/v1/invoices/create_preview"};
     auto_json json_t *live = NULL;
@@ -233,7 +232,7 @@ enum err change_preview(struct task *task, struct billing *billing, const struct
     if (e == OK)
         e = may_switch(task, billing, live, &subscription, plan, &items);
     if (e == OK)
-        e = choose_proration(task, billing, settings, &subscription, live, plan, &credits);
+        e = choose_proration(task, billing, &subscription, live, plan, &credits);
     if (e != OK)
         return e;
     *ret_date_s = clock_wall_ms() / 1000;
@@ -257,12 +256,11 @@ enum err change_preview(struct task *task, struct billing *billing, const struct
 
 /* What Stripe says of it now. Under the user's lock. */
 static enum err read_again(struct task *task, struct billing *billing,
-                           const struct settings *settings, const struct subscription *subscription,
-                           struct subscription *ret)
+                           const struct subscription *subscription, struct subscription *ret)
 {
     struct sync_outcome outcome;
-    enum err e = sync_locked(task, billing, settings, subscription->user_id,
-                             subscription->customer_id, &outcome);
+    enum err e = sync_locked(task, billing, subscription->user_id, subscription->customer_id,
+                             &outcome);
 
     assert(billing_is_locked(billing, subscription->user_id));
     if (e == OK && outcome.found.user_id == NULL)
@@ -273,7 +271,7 @@ static enum err read_again(struct task *task, struct billing *billing,
 }
 
 /* Asks Stripe, then takes over what has come of it. Under the user's lock. */
-static enum err change(struct task *task, struct billing *billing, const struct settings *settings,
+static enum err change(struct task *task, struct billing *billing,
                        const struct subscription *subscription, struct stripe_call *call,
                        struct subscription *ret)
 {
@@ -283,12 +281,11 @@ static enum err change(struct task *task, struct billing *billing, const struct 
     e = stripe_ask(task, billing->stripe, call);
     if (e == ERR_STRIPE && call->status == 402)
         return fail_payment(task, task->phrase);
-    return e == OK ? read_again(task, billing, settings, subscription, ret) : e;
+    return e == OK ? read_again(task, billing, subscription, ret) : e;
 }
 
-static enum err switch_plan(struct task *task, struct billing *billing,
-                            const struct settings *settings, const char *user_id, const char *name,
-                            int64_t date_s, struct subscription *ret)
+static enum err switch_plan(struct task *task, struct billing *billing, const char *user_id,
+                            const char *name, int64_t date_s, struct subscription *ret)
 {
     auto_call struct stripe_call call = {.method = "POST"};
     auto_json json_t *live = NULL;
@@ -313,7 +310,7 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     if (e == OK)
         billing_hold_runs(billing, user_id, plan->runs);
     if (e == OK)
-        e = choose_proration(task, billing, settings, ret, live, plan, &credits);
+        e = choose_proration(task, billing, ret, live, plan, &credits);
     if (e != OK)
         return e;
     if (!credits)
@@ -326,7 +323,7 @@ static enum err switch_plan(struct task *task, struct billing *billing,
     call.form = form.s;
     call.path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id);
     call.key = mem_printf(task->mem, "manus:switch:%s", crypto_id(task->mem));
-    return change(task, billing, settings, ret, &call, ret);
+    return change(task, billing, ret, &call, ret);
 }
 
 static enum err fail_changing(struct task *task)
@@ -334,9 +331,8 @@ static enum err fail_changing(struct task *task)
     return fail(task, ERR_CONFLICT, "Another change is under way: try again");
 }
 
-enum err change_switch(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, const char *plan, int64_t date_s,
-                       struct subscription *ret)
+enum err change_switch(struct task *task, struct billing *billing, const char *user_id,
+                       const char *plan, int64_t date_s, struct subscription *ret)
 {
     enum err e = stripe_need(task, billing->stripe);
 
@@ -345,7 +341,7 @@ enum err change_switch(struct task *task, struct billing *billing, const struct 
         return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
-    e = switch_plan(task, billing, settings, user_id, plan, date_s, ret);
+    e = switch_plan(task, billing, user_id, plan, date_s, ret);
     billing_unlock(billing, user_id);
     return e;
 }
@@ -416,9 +412,8 @@ static enum err fail_if_agreed(struct task *task, const json_t *live, const json
                            day_of(task->mem, at_ms)));
 }
 
-static enum err mark_end(struct task *task, struct billing *billing,
-                         const struct settings *settings, const json_t *live, const char *form,
-                         bool ends, struct subscription *ret)
+static enum err mark_end(struct task *task, struct billing *billing, const json_t *live,
+                         const char *form, bool ends, struct subscription *ret)
 {
     auto_call struct stripe_call call = {
         .method = "POST",
@@ -428,12 +423,12 @@ static enum err mark_end(struct task *task, struct billing *billing,
                           crypto_id(task->mem))};
     enum err e = fail_if_scheduled(task, live);
 
-    return e == OK ? change(task, billing, settings, ret, &call, ret) : e;
+    return e == OK ? change(task, billing, ret, &call, ret) : e;
 }
 
 /* What was owed when it was resumed before is paid, and no second invoice made. */
-static enum err unpause(struct task *task, struct billing *billing, const struct settings *settings,
-                        const json_t *live, struct subscription *ret)
+static enum err unpause(struct task *task, struct billing *billing, const json_t *live,
+                        struct subscription *ret)
 {
     const char *invoice_id = reading_owes(live) ? stripe_id_of(live, "latest_invoice") : "";
     const struct stripe_call declined = {
@@ -449,26 +444,25 @@ static enum err unpause(struct task *task, struct billing *billing, const struct
         call.path = mem_printf(task->mem, "/v1/invoices/%s/pay", invoice_id);
         call.form = NULL;
     }
-    e = change(task, billing, settings, ret, &call, ret);
+    e = change(task, billing, ret, &call, ret);
     if (e == OK && strcmp(ret->status, "canceled") == 0)
         return fail_payment(task, advice_for(&declined));
     return e;
 }
 
 /* Nothing of what is paused is paid: it need not run out. */
-static enum err end_paused(struct task *task, struct billing *billing,
-                           const struct settings *settings, struct subscription *ret)
+static enum err end_paused(struct task *task, struct billing *billing, struct subscription *ret)
 {
     auto_call struct stripe_call call = {
         .method = "DELETE",
         .path = mem_printf(task->mem, "/v1/subscriptions/%s", ret->stripe_id),
         .form = "prorate=false"};
 
-    return change(task, billing, settings, ret, &call, ret);
+    return change(task, billing, ret, &call, ret);
 }
 
-static enum err set_end(struct task *task, struct billing *billing, const struct settings *settings,
-                        const char *user_id, bool ends, struct subscription *ret)
+static enum err set_end(struct task *task, struct billing *billing, const char *user_id, bool ends,
+                        struct subscription *ret)
 {
     auto_json json_t *live = NULL;
     const struct plan *plan;
@@ -487,7 +481,7 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
     item = reading_plan_item(billing->plans, live, ret, &plan);
     is_paused = reading_is_paused(live);
     if (ends && is_paused)
-        return end_paused(task, billing, settings, ret);
+        return end_paused(task, billing, ret);
     if (!ends)
         e = fail_if_agreed(task, live, item);
     if (e != OK)
@@ -498,15 +492,14 @@ static enum err set_end(struct task *task, struct billing *billing, const struct
     else
         form = form_to_resume(task, live);
     if (form != NULL)
-        e = mark_end(task, billing, settings, live, form, ends, ret);
+        e = mark_end(task, billing, live, form, ends, ret);
     else if (!is_paused)
-        e = read_again(task, billing, settings, ret, ret);
-    return e == OK && is_paused ? unpause(task, billing, settings, live, ret) : e;
+        e = read_again(task, billing, ret, ret);
+    return e == OK && is_paused ? unpause(task, billing, live, ret) : e;
 }
 
-static enum err set_end_alone(struct task *task, struct billing *billing,
-                              const struct settings *settings, const char *user_id, bool ends,
-                              struct subscription *ret)
+static enum err set_end_alone(struct task *task, struct billing *billing, const char *user_id,
+                              bool ends, struct subscription *ret)
 {
     enum err e = stripe_need(task, billing->stripe);
 
@@ -514,21 +507,21 @@ static enum err set_end_alone(struct task *task, struct billing *billing,
         return e;
     if (!billing_lock_soon(billing, user_id))
         return fail_changing(task);
-    e = set_end(task, billing, settings, user_id, ends, ret);
+    e = set_end(task, billing, user_id, ends, ret);
     billing_unlock(billing, user_id);
     return e;
 }
 
-enum err change_cancel(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, struct subscription *ret)
+enum err change_cancel(struct task *task, struct billing *billing, const char *user_id,
+                       struct subscription *ret)
 {
     assert_off_loops();
-    return set_end_alone(task, billing, settings, user_id, true, ret);
+    return set_end_alone(task, billing, user_id, true, ret);
 }
 
-enum err change_resume(struct task *task, struct billing *billing, const struct settings *settings,
-                       const char *user_id, struct subscription *ret)
+enum err change_resume(struct task *task, struct billing *billing, const char *user_id,
+                       struct subscription *ret)
 {
     assert_off_loops();
-    return set_end_alone(task, billing, settings, user_id, false, ret);
+    return set_end_alone(task, billing, user_id, false, ret);
 }

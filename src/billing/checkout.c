@@ -238,8 +238,7 @@ static enum err make_session(struct task *task, struct billing *billing,
 }
 
 /* With the reservation, under the user's lock. */
-static enum err make_reserved(struct task *task, struct billing *billing,
-                              const struct settings *settings, const struct user *user,
+static enum err make_reserved(struct task *task, struct billing *billing, const struct user *user,
                               const struct checkout *checkout, struct checkout_session *ret,
                               enum made *ret_made)
 {
@@ -252,10 +251,10 @@ static enum err make_reserved(struct task *task, struct billing *billing,
     *ret_made = MADE_NOT;
     if (e == OK && subscription.customer_id != NULL) {
         /* What was bought meanwhile, and not heard of. */
-        e = sync_locked(task, billing, settings, user->id, subscription.customer_id, &outcome);
+        e = sync_locked(task, billing, user->id, subscription.customer_id, &outcome);
         if (e == OK)
             e = billing_subscription(task, billing, user->id, &subscription);
-        if (e == OK && is_kept_from_buying(billing, settings, &subscription))
+        if (e == OK && is_kept_from_buying(billing, task->settings, &subscription))
             return refuse_subscribed(task);
         if (e == OK && outcome.result == SYNC_PRICE_UNKNOWN)
             return fail(task, ERR_CONFLICT,
@@ -322,14 +321,12 @@ static void settle_failure(struct task *task, struct billing *billing,
 }
 
 /* One that is open here: is it at Stripe too? *ret_over: no. */
-static enum err reuse(struct task *task, struct billing *billing, const struct settings *settings,
-                      const struct user *user, const struct checkout *checkout,
-                      struct checkout_session *ret, bool *ret_over)
+static enum err reuse(struct task *task, struct billing *billing, const struct user *user,
+                      const struct checkout *checkout, struct checkout_session *ret, bool *ret_over)
 {
     struct sync_outcome outcome;
     const char *status;
-    enum err e = checkout_fulfil(task, billing, settings, checkout->session_id, user->id, &status,
-                                 &outcome);
+    enum err e = checkout_fulfil(task, billing, checkout->session_id, user->id, &status, &outcome);
 
     *ret_over = false;
     if (e == OK && strcmp(status, "open") == 0) {
@@ -372,8 +369,7 @@ static enum err close_other_locked(struct task *task, struct billing *billing, c
     return e;
 }
 
-static enum err make_locked(struct task *task, struct billing *billing,
-                            const struct settings *settings, const struct user *user,
+static enum err make_locked(struct task *task, struct billing *billing, const struct user *user,
                             const struct checkout *checkout, struct checkout_session *ret,
                             enum made *ret_made)
 {
@@ -382,14 +378,13 @@ static enum err make_locked(struct task *task, struct billing *billing,
     *ret_made = MADE_NOT;
     if (e != OK)
         return e;
-    e = make_reserved(task, billing, settings, user, checkout, ret, ret_made);
+    e = make_reserved(task, billing, user, checkout, ret, ret_made);
     billing_unlock(billing, user->id);
     return e;
 }
 
-static enum err begin(struct task *task, struct billing *billing, const struct settings *settings,
-                      const struct user *user, struct checkout *wanted,
-                      struct checkout_session *ret)
+static enum err begin(struct task *task, struct billing *billing, const struct user *user,
+                      struct checkout *wanted, struct checkout_session *ret)
 {
     int64_t until_ms = clock_mono_ms() + WAIT_MS;
 
@@ -412,12 +407,12 @@ static enum err begin(struct task *task, struct billing *billing, const struct s
         }
         round++;
         if (reserved == CHECKOUT_OPEN) {
-            e = reuse(task, billing, settings, user, &checkout, ret, &again);
+            e = reuse(task, billing, user, &checkout, ret, &again);
         } else if (reserved == CHECKOUT_OTHER) {
             e = close_other_locked(task, billing, user->id, &checkout);
             again = e == OK;
         } else {
-            e = make_locked(task, billing, settings, user, &checkout, ret, &made);
+            e = make_locked(task, billing, user, &checkout, ret, &made);
             if (e != OK)
                 settle_failure(task, billing, &checkout, e, made, &again);
         }
@@ -427,17 +422,15 @@ static enum err begin(struct task *task, struct billing *billing, const struct s
     return fail(task, ERR_STRIPE_DOWN, "no session could be had");
 }
 
-static const char *chosen_url(struct task *task, const struct settings *settings, const char *given,
-                              const char *suffix)
+static const char *chosen_url(struct task *task, const char *given, const char *suffix)
 {
-    return given != NULL
-               ? given
-               : mem_printf(task->mem, "%s?%s", return_url_default(task->mem, settings), suffix);
+    return given != NULL ? given
+                         : mem_printf(task->mem, "%s?%s",
+                                      return_url_default(task->mem, task->settings), suffix);
 }
 
-enum err checkout_begin(struct task *task, struct billing *billing, const struct settings *settings,
-                        const struct user *user, const struct checkout_wanted *wanted,
-                        struct checkout_session *ret)
+enum err checkout_begin(struct task *task, struct billing *billing, const struct user *user,
+                        const struct checkout_wanted *wanted, struct checkout_session *ret)
 {
     const struct plan *plan = plans_by_name(billing->plans, wanted->plan);
     struct subscription subscription;
@@ -445,26 +438,27 @@ enum err checkout_begin(struct task *task, struct billing *billing, const struct
     enum err e;
 
     assert_off_loops();
-    if (plan == NULL || (plan_price(plan) == NULL && stripe_is_configured(settings)))
+    if (plan == NULL || (plan_price(plan) == NULL && stripe_is_configured(task->settings)))
         return fail(
             task, ERR_BAD_REQUEST,
             mem_printf(task->mem, "Invalid plan: %s", plan == NULL ? wanted->plan : plan->name));
-    if ((wanted->success_url != NULL && !return_url_is_allowed(settings, wanted->success_url)) ||
-        (wanted->cancel_url != NULL && !return_url_is_allowed(settings, wanted->cancel_url)))
+    if ((wanted->success_url != NULL &&
+         !return_url_is_allowed(task->settings, wanted->success_url)) ||
+        (wanted->cancel_url != NULL && !return_url_is_allowed(task->settings, wanted->cancel_url)))
         return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
     e = stripe_need(task, billing->stripe);
     if (e == OK)
         e = billing_subscription(task, billing, user->id, &subscription);
     if (e != OK)
         return e;
-    if (is_kept_from_buying(billing, settings, &subscription))
+    if (is_kept_from_buying(billing, task->settings, &subscription))
         return refuse_subscribed(task);
     checkout.plan = plan->name;
     checkout.price_id = plan_price(plan);
-    checkout.success_url = chosen_url(task, settings, wanted->success_url,
+    checkout.success_url = chosen_url(task, wanted->success_url,
                                       "success=true&session_id={CHECKOUT_SESSION_ID}");
-    checkout.cancel_url = chosen_url(task, settings, wanted->cancel_url, "canceled=true");
-    return begin(task, billing, settings, user, &checkout, ret);
+    checkout.cancel_url = chosen_url(task, wanted->cancel_url, "canceled=true");
+    return begin(task, billing, user, &checkout, ret);
 }
 
 /* Coming back */
@@ -501,8 +495,7 @@ static bool is_theirs(struct task *task, struct billing *billing, const json_t *
     return strcmp(stripe_text(session, "client_reference_id"), user_id) == 0;
 }
 
-enum err checkout_fulfil(struct task *task, struct billing *billing,
-                         const struct settings *settings, const char *session_id,
+enum err checkout_fulfil(struct task *task, struct billing *billing, const char *session_id,
                          const char *user_id, const char **ret_status, struct sync_outcome *ret)
 {
     auto_call struct stripe_call call = {.method = "GET"};
@@ -538,7 +531,7 @@ enum err checkout_fulfil(struct task *task, struct billing *billing,
                                 text_or_null(task, stripe_id_of(call.reply, "subscription")),
                                 text_or_null(task, named)};
     if (e == OK)
-        e = sync_subscription(task, billing, settings, &links, ret);
+        e = sync_subscription(task, billing, &links, ret);
     if (e == OK && user_id != NULL && ret->result == SYNC_PAID_TWICE)
         return fail(task, ERR_CONFLICT,
                     "You have paid for a second subscription beside the one that you have: ask "

@@ -23,14 +23,12 @@ bool checkout_is_subscribed(const struct subscription *subscription);
 /* One session for each user at a time: who asks again gets the same one, who asks while it is made
  * may be told ERR_CONFLICT; ERR_CONFLICT too for who has a plan already. */
 must_check enum err checkout_begin(struct task *task, struct billing *billing,
-                                   const struct settings *settings, const struct user *user,
-                                   const struct checkout_wanted *wanted,
+                                   const struct user *user, const struct checkout_wanted *wanted,
                                    struct checkout_session *ret);
 
 /* Who comes back from a session, or an event about it: takes over what it led to. `user_id` NULL:
  * anybody's; else ERR_NOT_FOUND unless it is theirs. *ret_status: "complete", "pending", "open",
  * "expired". */
 must_check enum err checkout_fulfil(struct task *task, struct billing *billing,
-                                    const struct settings *settings, const char *session_id,
-                                    const char *user_id, const char **ret_status,
-                                    struct sync_outcome *ret);
+                                    const char *session_id, const char *user_id,
+                                    const char **ret_status, struct sync_outcome *ret);

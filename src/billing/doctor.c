@@ -394,13 +394,13 @@ static void check_clock(struct doctor *d)
             (long long)d->skew_s);
 }
 
-bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
-                    struct answer *answer)
+bool doctor_examine(struct task *task, const struct plans *plans, struct answer *answer)
 {
-    struct doctor d = {task, settings, plans, stripe_open(task->mem, settings), answer, 0, true};
+    struct doctor d = {
+        task, task->settings, plans, stripe_open(task->mem, task->settings), answer, 0, true};
 
     assert_off_loops();
-    if (!stripe_is_configured(settings)) {
+    if (!stripe_is_configured(task->settings)) {
         say(&d, false, "STRIPE_SECRET_KEY is not set; nothing is billed");
         return false;
     }

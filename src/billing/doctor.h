@@ -12,5 +12,4 @@ const char *doctor_probe(void *mem, const struct settings *settings, int64_t tim
 
 /* The list "findings": a row for each thing looked at; what is wrong with its mend. True: nothing
  * is wrong. */
-bool doctor_examine(struct task *task, const struct settings *settings, const struct plans *plans,
-                    struct answer *answer);
+bool doctor_examine(struct task *task, const struct plans *plans, struct answer *answer);

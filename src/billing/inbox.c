@@ -135,16 +135,14 @@ static const json_t *object_of(const json_t *event)
 /* Applying */
 
 /* The event's own links serve where Stripe does not know the session any more. */
-static enum err apply_session(struct task *task, struct billing *billing,
-                              const struct settings *settings, const json_t *object,
+static enum err apply_session(struct task *task, struct billing *billing, const json_t *object,
                               const struct sync_links *links, struct sync_outcome *ret)
 {
     const char *status;
-    enum err e = checkout_fulfil(task, billing, settings, stripe_text(object, "id"), NULL, &status,
-                                 ret);
+    enum err e = checkout_fulfil(task, billing, stripe_text(object, "id"), NULL, &status, ret);
 
     if (e == ERR_NOT_FOUND)
-        return sync_subscription(task, billing, settings, links, ret);
+        return sync_subscription(task, billing, links, ret);
     if (e == OK && (strcmp(status, "open") == 0 ||
                     (strcmp(status, "expired") == 0 && ret->result == SYNC_NOBODY)))
         ret->result = SYNC_DONE; /* nothing was bought */
@@ -152,11 +150,10 @@ static enum err apply_session(struct task *task, struct billing *billing,
 }
 
 static enum err apply_deleted(struct task *task, struct billing *billing,
-                              const struct settings *settings, const struct sync_links *links,
-                              struct sync_outcome *ret)
+                              const struct sync_links *links, struct sync_outcome *ret)
 {
     bool gone = false;
-    enum err e = sync_subscription(task, billing, settings, links, ret);
+    enum err e = sync_subscription(task, billing, links, ret);
 
     if (e == OK && stripe_is_id(links->customer_id, "cus_"))
         e = sync_is_gone(task, billing, links->customer_id, &gone);
@@ -170,18 +167,17 @@ static enum err apply_deleted(struct task *task, struct billing *billing,
     return e;
 }
 
-static enum err apply_trial(struct task *task, struct billing *billing,
-                            const struct settings *settings, const json_t *object,
+static enum err apply_trial(struct task *task, struct billing *billing, const json_t *object,
                             const struct sync_links *links, struct sync_outcome *ret)
 {
     int64_t end_ms = stripe_time_ms(object, "trial_end"), ends_ms;
-    enum err e = sync_subscription(task, billing, settings, links, ret);
+    enum err e = sync_subscription(task, billing, links, ret);
 
     /* Who has canceled by then goes on with nothing, and pays nothing. */
     ends_ms = ret->found.ends_ms;
     if (e == OK && ret->result == SYNC_DONE && strcmp(ret->found.status, "trialing") == 0 &&
         end_ms > clock_wall_ms() && (ends_ms == 0 || ends_ms > end_ms))
-        ret->mail = notice_of_bought_trial(task, billing, settings, ret->user_id, end_ms);
+        ret->mail = notice_of_bought_trial(task, billing, ret->user_id, end_ms);
     return e;
 }
 
@@ -254,9 +250,8 @@ static enum err apply_alert(struct task *task, struct billing *billing, const st
     return OK;
 }
 
-static enum err do_deed(struct task *task, struct billing *billing, const struct settings *settings,
-                        const struct event *event, const json_t *payload, enum deed deed,
-                        struct sync_outcome *ret)
+static enum err do_deed(struct task *task, struct billing *billing, const struct event *event,
+                        const json_t *payload, enum deed deed, struct sync_outcome *ret)
 {
     const json_t *object = object_of(payload);
     struct sync_links links = links_of(task->mem, object);
@@ -264,21 +259,21 @@ static enum err do_deed(struct task *task, struct billing *billing, const struct
     *ret = (struct sync_outcome){.result = SYNC_DONE};
     switch (deed) {
     case DEED_SESSION:
-        return apply_session(task, billing, settings, object, &links, ret);
+        return apply_session(task, billing, object, &links, ret);
     case DEED_TRIAL:
-        return apply_trial(task, billing, settings, object, &links, ret);
+        return apply_trial(task, billing, object, &links, ret);
     case DEED_DELETED:
-        return apply_deleted(task, billing, settings, &links, ret);
+        return apply_deleted(task, billing, &links, ret);
     case DEED_GOODBYE:
         return apply_goodbye(task, billing, payload, ret);
     case DEED_FOUND:
         links = (struct sync_links){.customer_id = stripe_text(payload, "customer"),
                                     .subscription_id = stripe_text(payload, "subscription")};
-        return sync_subscription(task, billing, settings, &links, ret);
+        return sync_subscription(task, billing, &links, ret);
     case DEED_ALERT:
         return apply_alert(task, billing, event, object, links.customer_id, ret);
     default:
-        return sync_subscription(task, billing, settings, &links, ret);
+        return sync_subscription(task, billing, &links, ret);
     }
 }
 
@@ -319,16 +314,15 @@ static enum err put_off(struct task *task, struct billing *billing, const struct
 }
 
 /* An operator looks at it, and is told by mail if one is set: once for each customer and reason. */
-static enum err give_up(struct task *task, struct billing *billing, const struct settings *settings,
-                        const struct event *event, enum event_reason reason, const char *user_id,
-                        const char *why)
+static enum err give_up(struct task *task, struct billing *billing, const struct event *event,
+                        enum event_reason reason, const char *user_id, const char *why)
 {
     metric_add(METRIC_events_dead, 1);
     log_error(task, "an event was given up: see manus billing inbox", LOG_S("event", event->id),
               LOG_S("type", event->type), LOG_S("reason", event_reason_word(reason)),
               LOG_S("user", user_id), LOG_S("detail", why));
     return store_event_done(task, billing->store, event->id, EVENT_DEAD, reason, user_id, why,
-                            notice_for_operator(task, settings, event, why), clock_wall_ms());
+                            notice_for_operator(task, event, why), clock_wall_ms());
 }
 
 static enum err finish(struct task *task, struct billing *billing, const struct event *event,
@@ -350,8 +344,7 @@ static enum err finish(struct task *task, struct billing *billing, const struct 
 
 /* It did not go through: Stripe or the store is down, or Stripe refuses us. */
 static enum err settle_failure(struct task *task, struct billing *billing,
-                               const struct settings *settings, const struct event *event,
-                               enum err failure)
+                               const struct event *event, enum err failure)
 {
     const char *why = task->text == NULL ? err_info(failure)->name : task->text;
 
@@ -361,26 +354,25 @@ static enum err settle_failure(struct task *task, struct billing *billing,
     /* A goodbye is all that stands between who is gone and being billed on. */
     if (clock_wall_ms() - event->received_ms > GIVE_UP_MS &&
         strcmp(event->type, STORE_EVENT_GOODBYE) != 0)
-        return give_up(task, billing, settings, event, REASON_FAILED, NULL, why);
+        return give_up(task, billing, event, REASON_FAILED, NULL, why);
     /* What has failed for one of the customer's would now fail for the others. */
     return store_event_postpone(task, billing->store, event->id, clock_wall_ms(), true, why);
 }
 
 /* A plan is paid, and is nobody's, or a second one of somebody's. */
 static enum err settle_unplaced(struct task *task, struct billing *billing,
-                                const struct settings *settings, const struct event *event,
-                                const struct sync_outcome *outcome)
+                                const struct event *event, const struct sync_outcome *outcome)
 {
     metric_add(METRIC_payments_unplaced, 1);
     if (outcome->result == SYNC_PAID_TWICE)
-        return give_up(task, billing, settings, event, REASON_PAID_TWICE, outcome->named_id,
+        return give_up(task, billing, event, REASON_PAID_TWICE, outcome->named_id,
                        mem_printf(task->mem,
                                   "paid twice: %s of the customer %s, by the user %s who pays as "
                                   "another customer; cancel and refund one of them",
                                   outcome->subscription_id, outcome->customer_id,
                                   outcome->named_id));
     if (outcome->named_id != NULL)
-        return give_up(task, billing, settings, event, REASON_PAID_FOR_ANOTHER, outcome->named_id,
+        return give_up(task, billing, event, REASON_PAID_FOR_ANOTHER, outcome->named_id,
                        mem_printf(task->mem,
                                   "%s pays for a plan of the user %s, as the customer %s of the "
                                   "user %s: sell it to a customer of their own, and cancel and "
@@ -390,16 +382,15 @@ static enum err settle_unplaced(struct task *task, struct billing *billing,
     if (event->attempts < UNPLACED_TRIES)
         return put_off(task, billing, event, "a plan is paid, and nobody is known to have paid it");
     return give_up(
-        task, billing, settings, event, REASON_NAMES_NOBODY, NULL,
+        task, billing, event, REASON_NAMES_NOBODY, NULL,
         mem_printf(task->mem,
                    "%s of the customer %s pays for a plan, and names no user here: say whose "
                    "it is by manus billing link USER %s, or cancel and refund it",
                    outcome->subscription_id, outcome->customer_id, outcome->customer_id));
 }
 
-static enum err settle(struct task *task, struct billing *billing, const struct settings *settings,
-                       const struct event *event, const struct sync_outcome *outcome,
-                       struct event_verdict *ret)
+static enum err settle(struct task *task, struct billing *billing, const struct event *event,
+                       const struct sync_outcome *outcome, struct event_verdict *ret)
 {
     switch (outcome->result) {
     case SYNC_NOBODY:
@@ -408,10 +399,10 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
     case SYNC_UNPLACED:
     case SYNC_PAID_TWICE:
         ret->result = EVENT_UNKNOWN;
-        return settle_unplaced(task, billing, settings, event, outcome);
+        return settle_unplaced(task, billing, event, outcome);
     case SYNC_PRICE_UNKNOWN:
         ret->result = EVENT_LATER;
-        return give_up(task, billing, settings, event, REASON_PRICE_UNKNOWN, outcome->user_id,
+        return give_up(task, billing, event, REASON_PRICE_UNKNOWN, outcome->user_id,
                        mem_printf(task->mem,
                                   "its price is in no plan: add the price of %s to PLANS_FILE or "
                                   "STRIPE_PRICE_ID_…, then replay this",
@@ -426,8 +417,7 @@ static enum err settle(struct task *task, struct billing *billing, const struct 
     }
 }
 
-static enum err apply_payload(struct task *task, struct billing *billing,
-                              const struct settings *settings, const struct event *event,
+static enum err apply_payload(struct task *task, struct billing *billing, const struct event *event,
                               const json_t *payload, struct event_verdict *ret)
 {
     const struct row *row = row_of(event->type);
@@ -439,28 +429,26 @@ static enum err apply_payload(struct task *task, struct billing *billing,
         ret->result = EVENT_SKIPPED;
         return finish(task, billing, event, EVENT_IGNORED, &outcome, "of no concern");
     }
-    e = do_deed(task, billing, settings, event, payload, row->deed, &outcome);
+    e = do_deed(task, billing, event, payload, row->deed, &outcome);
     if (e != OK)
-        return settle_failure(task, billing, settings, event, e);
-    return settle(task, billing, settings, event, &outcome, ret);
+        return settle_failure(task, billing, event, e);
+    return settle(task, billing, event, &outcome, ret);
 }
 
-enum err inbox_apply(struct task *task, struct billing *billing, const struct settings *settings,
-                     const struct event *event, struct event_verdict *ret)
+enum err inbox_apply(struct task *task, struct billing *billing, const struct event *event,
+                     struct event_verdict *ret)
 {
     struct json_problem problem;
     auto_json json_t *payload = json_read_mended(event->payload, strlen(event->payload), &problem);
 
     assert_off_loops();
-    return apply_payload(task, billing, settings, event, payload, ret);
+    return apply_payload(task, billing, event, payload, ret);
 }
 
 /* Accepting */
 
 struct inbox {
     struct billing *billing;
-    const struct settings *(*settings)(void *app);
-    void *app;
     atomic_int inlined;
 };
 
@@ -530,8 +518,7 @@ static enum err read_again(struct task *task, struct inbox *inbox, const char *i
 }
 
 /* While Stripe waits. */
-static enum err apply_now(struct task *task, struct inbox *inbox, const struct settings *settings,
-                          struct inbox_delivery *delivery)
+static enum err apply_now(struct task *task, struct inbox *inbox, struct inbox_delivery *delivery)
 {
     const struct event *event = &delivery->event;
     struct event_verdict *ret = &delivery->verdict;
@@ -540,9 +527,9 @@ static enum err apply_now(struct task *task, struct inbox *inbox, const struct s
 
     task->deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms;
     if (delivery->json == NULL)
-        e = inbox_apply(task, inbox->billing, settings, event, ret);
+        e = inbox_apply(task, inbox->billing, event, ret);
     else
-        e = apply_payload(task, inbox->billing, settings, event, *delivery->json, ret);
+        e = apply_payload(task, inbox->billing, event, *delivery->json, ret);
     task->deadline_ms = deadline_ms;
     if (e == OK)
         return OK;
@@ -554,23 +541,23 @@ static enum err apply_now(struct task *task, struct inbox *inbox, const struct s
 }
 
 /* Reads what was signed. False: it is no event. */
-static bool read_event(struct task *task, const struct settings *settings, const json_t *json,
-                       struct event *event, struct event_verdict *ret)
+static bool read_event(struct task *task, const json_t *json, struct event *event,
+                       struct event_verdict *ret)
 {
     if (json == NULL || !is_event(json))
         return false;
     event->id = mem_string(task->mem, stripe_text(json, "id"));
     event->type = ret->type = mem_string(task->mem, stripe_text(json, "type"));
     event->customer_id = links_of(task->mem, object_of(json)).customer_id;
-    event->error = reason_to_skip(settings, json, row_of(event->type), &ret->message);
+    event->error = reason_to_skip(task->settings, json, row_of(event->type), &ret->message);
     event->state = event->error != NULL ? EVENT_IGNORED : EVENT_WAITING;
     event->done_ms = event->error != NULL ? event->received_ms : 0;
     return true;
 }
 
 /* `now`: it is applied here, unless another one of its customer is in work. */
-static enum err take_in(struct task *task, struct inbox *inbox, const struct settings *settings,
-                        struct inbox_delivery *delivery, bool now)
+static enum err take_in(struct task *task, struct inbox *inbox, struct inbox_delivery *delivery,
+                        bool now)
 {
     struct event *event = &delivery->event;
     struct event_verdict *ret = &delivery->verdict;
@@ -588,7 +575,7 @@ static enum err take_in(struct task *task, struct inbox *inbox, const struct set
         return read_again(task, inbox, event->id, ret);
     ret->result = EVENT_LATER;
     event->attempts = kept.attempts;
-    return kept.is_taken ? apply_now(task, inbox, settings, delivery) : OK;
+    return kept.is_taken ? apply_now(task, inbox, delivery) : OK;
 }
 
 static int free_json(json_t **json)
@@ -597,8 +584,7 @@ static int free_json(json_t **json)
     return 0;
 }
 
-void inbox_read(struct task *task, const struct settings *settings, const char *body, size_t len,
-                struct inbox_delivery *delivery)
+void inbox_read(struct task *task, const char *body, size_t len, struct inbox_delivery *delivery)
 {
     struct json_problem problem;
 
@@ -609,12 +595,10 @@ void inbox_read(struct task *task, const struct settings *settings, const char *
     talloc_set_destructor(delivery->json, free_json);
     delivery->event = (struct event){.received_ms = clock_wall_ms(), .payload = body};
     delivery->verdict = (struct event_verdict){0};
-    delivery->is_event = read_event(task, settings, *delivery->json, &delivery->event,
-                                    &delivery->verdict);
+    delivery->is_event = read_event(task, *delivery->json, &delivery->event, &delivery->verdict);
 }
 
-enum err inbox_accept(struct task *task, struct inbox *inbox, const struct settings *settings,
-                      struct inbox_delivery *delivery)
+enum err inbox_accept(struct task *task, struct inbox *inbox, struct inbox_delivery *delivery)
 {
     bool now;
     enum err e;
@@ -624,7 +608,7 @@ enum err inbox_accept(struct task *task, struct inbox *inbox, const struct setti
     if (!delivery->is_event)
         return keep_unreadable(task, inbox, delivery->body, delivery->len, &delivery->verdict);
     now = atomic_fetch_add(&inbox->inlined, 1) < INLINE;
-    e = take_in(task, inbox, settings, delivery, now);
+    e = take_in(task, inbox, delivery, now);
     atomic_fetch_sub(&inbox->inlined, 1);
     return e;
 }
@@ -661,8 +645,7 @@ enum err inbox_accept_later(struct task *task, struct inbox *inbox, struct inbox
     return e;
 }
 
-enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings *settings,
-                   const json_t *event, bool *ret_new)
+enum err inbox_put(struct task *task, struct inbox *inbox, const json_t *event, bool *ret_new)
 {
     struct event read = {.received_ms = clock_wall_ms()};
     char *payload = NULL;
@@ -671,7 +654,7 @@ enum err inbox_put(struct task *task, struct inbox *inbox, const struct settings
     enum err e = OK;
 
     assert_off_loops();
-    if (read_event(task, settings, event, &read, &verdict))
+    if (read_event(task, event, &read, &verdict))
         read.payload = payload = json_dumps(event, JSON_COMPACT);
     if (payload != NULL)
         e = store_event_put(task, inbox->billing->store, &read, 0, &kept);
@@ -687,7 +670,10 @@ enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run)
     assert_off_loops();
     while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(16384);
-        struct task one = {.mem = mem, .job = "inbox", .deadline_ms = clock_mono_ms() + APPLY_MS};
+        struct task one = {.mem = mem,
+                           .settings = job_settings(run),
+                           .job = "inbox",
+                           .deadline_ms = clock_mono_ms() + APPLY_MS};
         struct event_verdict verdict;
         struct event event;
         bool found = false;
@@ -699,7 +685,7 @@ enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run)
         one.is_repetition = e == OK && event.waits > 0;
         if (e == OK) {
             job_needs_help(run);
-            e = inbox_apply(&one, inbox->billing, inbox->settings(inbox->app), &event, &verdict);
+            e = inbox_apply(&one, inbox->billing, &event, &verdict);
         }
         if (e != OK) {
             log_bounded(LOG_WARNING, &one, "the inbox of events cannot be read",
@@ -741,13 +727,10 @@ enum err inbox_hasten(struct task *task, struct inbox *inbox, struct job_run *ru
     return e;
 }
 
-struct inbox *inbox_open(void *mem, struct billing *billing,
-                         const struct settings *(*settings)(void *app), void *app)
+struct inbox *inbox_open(void *mem, struct billing *billing)
 {
     struct inbox *inbox = mem_new(mem, struct inbox);
 
     inbox->billing = billing;
-    inbox->settings = settings;
-    inbox->app = app;
     return inbox;
 }

@@ -13,9 +13,7 @@
 
 struct inbox;
 
-/* `settings` gives those in force. */
-struct inbox *inbox_open(void *mem, struct billing *billing,
-                         const struct settings *(*settings)(void *app), void *app);
+struct inbox *inbox_open(void *mem, struct billing *billing);
 
 /* Applies what is due. Any number of runs at a time; each that finds something calls for help. */
 must_check enum err inbox_run(struct task *task, struct inbox *inbox, struct job_run *run);
@@ -58,13 +56,12 @@ struct inbox_delivery {
 };
 
 /* Reads the body, which lives as long as the delivery: once, on whichever thread. */
-void inbox_read(struct task *task, const struct settings *settings, const char *body, size_t len,
-                struct inbox_delivery *delivery);
+void inbox_read(struct task *task, const char *body, size_t len, struct inbox_delivery *delivery);
 
 /* Stores what was read, and applies it if that can be now. OK is durable; delivery->verdict says
  * what became of it. */
 must_check enum err inbox_accept(struct task *task, struct inbox *inbox,
-                                 const struct settings *settings, struct inbox_delivery *delivery);
+                                 struct inbox_delivery *delivery);
 
 /* The same on a loop, which does not wait (store/later.h), of what is only to be stored: done() is
  * called on that loop. *ret_begun false: it is for inbox_accept(), and nothing was done. */
@@ -73,13 +70,12 @@ must_check enum err inbox_accept_later(struct task *task, struct inbox *inbox,
 
 /* Stores an event that Stripe has told when it was asked, by the rules of a delivery, to be applied
  * soon. *ret_new false: it was here before, or is no event. */
-must_check enum err inbox_put(struct task *task, struct inbox *inbox,
-                              const struct settings *settings, const json_t *event, bool *ret_new);
+must_check enum err inbox_put(struct task *task, struct inbox *inbox, const json_t *event,
+                              bool *ret_new);
 
 /* Applies a stored event, or puts it off. */
 must_check enum err inbox_apply(struct task *task, struct billing *billing,
-                                const struct settings *settings, const struct event *event,
-                                struct event_verdict *ret);
+                                const struct event *event, struct event_verdict *ret);
 
 /* Our own event for a live subscription of a plan that nobody is linked to. */
 #define INBOX_EVENT_FOUND "manus.found"

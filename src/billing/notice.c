@@ -9,12 +9,12 @@
 #include <assert.h>
 #include <string.h>
 
-static bool find_reader(struct task *task, struct billing *billing, const struct settings *settings,
-                        const char *user_id, struct user *ret)
+static bool find_reader(struct task *task, struct billing *billing, const char *user_id,
+                        struct user *ret)
 {
     bool found = false;
 
-    if (!settings->email_notices || !outbox_is_configured(settings))
+    if (!task->settings->email_notices || !outbox_is_configured(task->settings))
         return false;
     if (store_user_by_id(task, billing->store, user_id, &found, ret) != OK)
         log_bounded(LOG_WARNING, task, "a notice could not be mailed", LOG_S("user", user_id),
@@ -34,7 +34,6 @@ static const struct mail *mail_to(struct task *task, const struct user *user, co
 }
 
 const struct mail *notice_of_change(struct task *task, struct billing *billing,
-                                    const struct settings *settings,
                                     const struct subscription *before,
                                     const struct subscription *after)
 {
@@ -45,53 +44,52 @@ const struct mail *notice_of_change(struct task *task, struct billing *billing,
      * former one was last read is what is left of that one. */
     if (strcmp(after->status, "past_due") != 0 || after->past_due_ms == 0 ||
         (was_late && after->past_due_ms <= before->synced_ms) ||
-        !find_reader(task, billing, settings, after->user_id, &user))
+        !find_reader(task, billing, after->user_id, &user))
         return NULL;
     return mail_to(task, &user,
-                   letter_payment_failed(task->mem, settings, user.email,
+                   letter_payment_failed(task->mem, task->settings, user.email,
                                          language_of_choice(user.language, LANGUAGE_ENGLISH),
-                                         return_url_default(task->mem, settings),
-                                         (int)settings->past_due_grace_days));
+                                         return_url_default(task->mem, task->settings),
+                                         (int)task->settings->past_due_grace_days));
 }
 
-const struct mail *notice_for_operator(struct task *task, const struct settings *settings,
-                                       const struct event *event, const char *why)
+const struct mail *notice_for_operator(struct task *task, const struct event *event,
+                                       const char *why)
 {
-    struct user operator= {.email = settings->operator_email};
+    struct user operator= {.email = task->settings->operator_email};
 
-    if (operator.email == NULL || * operator.email == '\0' || !outbox_is_configured(settings))
+    if (operator.email == NULL || * operator.email == '\0' || !outbox_is_configured(task->settings))
         return NULL;
-    return mail_to(task, &operator, letter_given_up(task->mem, settings, operator.email, event->id,
-                                                    event->type, why));
+    return mail_to(task, &operator, letter_given_up(task->mem, task->settings, operator.email,
+                                                    event->id, event->type, why));
 }
 
-static const struct mail *trial_letter(struct task *task, const struct settings *settings,
-                                       const struct user *user, int64_t end_ms, bool is_bought)
+static const struct mail *trial_letter(struct task *task, const struct user *user, int64_t end_ms,
+                                       bool is_bought)
 {
     return mail_to(task, user,
-                   letter_trial_ends(task->mem, settings, user->email,
+                   letter_trial_ends(task->mem, task->settings, user->email,
                                      language_of_choice(user->language, LANGUAGE_ENGLISH),
-                                     return_url_default(task->mem, settings), end_ms, is_bought));
+                                     return_url_default(task->mem, task->settings), end_ms,
+                                     is_bought));
 }
 
 const struct mail *notice_of_trial(struct task *task, struct billing *billing,
-                                   const struct settings *settings,
                                    const struct subscription *subscription)
 {
     struct user user;
 
-    if (!find_reader(task, billing, settings, subscription->user_id, &user))
+    if (!find_reader(task, billing, subscription->user_id, &user))
         return NULL;
-    return trial_letter(task, settings, &user, subscription->trial_end_ms, false);
+    return trial_letter(task, &user, subscription->trial_end_ms, false);
 }
 
 const struct mail *notice_of_bought_trial(struct task *task, struct billing *billing,
-                                          const struct settings *settings, const char *user_id,
-                                          int64_t end_ms)
+                                          const char *user_id, int64_t end_ms)
 {
     struct user user;
 
-    if (!find_reader(task, billing, settings, user_id, &user))
+    if (!find_reader(task, billing, user_id, &user))
         return NULL;
-    return trial_letter(task, settings, &user, end_ms, true);
+    return trial_letter(task, &user, end_ms, true);
 }

@@ -80,7 +80,6 @@ static enum err manageable(struct task *task, struct billing *billing,
 
 /* Stripe says that it knows no such customer. */
 static enum err look_whether_gone(struct task *task, struct billing *billing,
-                                  const struct settings *settings,
                                   const struct subscription *subscription)
 {
     struct sync_outcome outcome;
@@ -89,8 +88,7 @@ static enum err look_whether_gone(struct task *task, struct billing *billing,
     e = billing_lock(task, billing, subscription->user_id);
     if (e != OK)
         return e;
-    e = sync_locked(task, billing, settings, subscription->user_id, subscription->customer_id,
-                    &outcome);
+    e = sync_locked(task, billing, subscription->user_id, subscription->customer_id, &outcome);
     billing_unlock(billing, subscription->user_id);
     return e != OK ? e
                    : fail(task, ERR_BAD_REQUEST,
@@ -98,8 +96,8 @@ static enum err look_whether_gone(struct task *task, struct billing *billing,
                                      subscription->user_id));
 }
 
-enum err portal_open(struct task *task, struct billing *billing, const struct settings *settings,
-                     const char *user_id, const char *return_url, const char **ret_url)
+enum err portal_open(struct task *task, struct billing *billing, const char *user_id,
+                     const char *return_url, const char **ret_url)
 {
     auto_call struct stripe_call call = {.method = "POST", .path = "/v1/billing_portal/sessions"};
     struct subscription subscription;
@@ -108,7 +106,7 @@ enum err portal_open(struct task *task, struct billing *billing, const struct se
     enum err e;
 
     assert_off_loops();
-    if (return_url != NULL && !return_url_is_allowed(settings, return_url))
+    if (return_url != NULL && !return_url_is_allowed(task->settings, return_url))
         return fail(task, ERR_BAD_REQUEST, "Redirect URL is not allowed");
     e = stripe_need(task, billing->stripe);
     if (e == OK)
@@ -124,12 +122,12 @@ enum err portal_open(struct task *task, struct billing *billing, const struct se
     stripe_put(&form, "customer", customer_id);
     call.about = customer_id;
     stripe_put(&form, "return_url",
-               return_url != NULL ? return_url : return_url_default(task->mem, settings));
+               return_url != NULL ? return_url : return_url_default(task->mem, task->settings));
     call.form = form.s;
     call.key = mem_printf(task->mem, "manus:portal:%s", crypto_id(task->mem));
     e = stripe_ask(task, billing->stripe, &call);
     if (e == ERR_STRIPE && stripe_is_missing(&call) && strcmp(call.param, "customer") == 0)
-        return look_whether_gone(task, billing, settings, &subscription);
+        return look_whether_gone(task, billing, &subscription);
     if (e == OK)
         *ret_url = mem_string(task->mem, stripe_text(call.reply, "url"));
     return e;

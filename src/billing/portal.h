@@ -14,8 +14,7 @@ must_check enum err portal_fail_unless_own(struct task *task, struct billing *bi
                                            const struct subscription *subscription);
 
 /* A fresh link to the portal. ERR_BAD_REQUEST for who is no customer. */
-must_check enum err portal_open(struct task *task, struct billing *billing,
-                                const struct settings *settings, const char *user_id,
+must_check enum err portal_open(struct task *task, struct billing *billing, const char *user_id,
                                 const char *return_url, const char **ret_url);
 
 /* Stripe's list; json_decref() is the caller's. NULL for who is no customer, or a foreign one. */

@@ -22,8 +22,6 @@ enum {
 
 struct reconcile {
     struct billing *billing;
-    const struct settings *(*settings)(void *app);
-    void *app;
 };
 
 #define ROW(rest) "{user_id}  {customer_id|none}{is_in_a_plan?/  its price is in no plan}  " rest
@@ -54,7 +52,7 @@ static void tell(struct answer *a, const struct subscription *before,
     answer_row_end(a);
 }
 
-enum err reconcile_one(struct task *task, struct billing *billing, const struct settings *settings,
+enum err reconcile_one(struct task *task, struct billing *billing,
                        const struct subscription *subscription, bool dry, struct answer *answer,
                        struct reconcile_counts *counts)
 {
@@ -66,8 +64,8 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
     task->deadline_ms = deadline_ms == 0 || soon_ms < deadline_ms ? soon_ms : deadline_ms;
     e = billing_lock(task, billing, subscription->user_id);
     if (e == OK) {
-        e = sync_compare(task, billing, settings, subscription->user_id, subscription->customer_id,
-                         dry, &outcome);
+        e = sync_compare(task, billing, subscription->user_id, subscription->customer_id, dry,
+                         &outcome);
         billing_unlock(billing, subscription->user_id);
     }
     task->deadline_ms = deadline_ms;
@@ -90,9 +88,9 @@ enum err reconcile_one(struct task *task, struct billing *billing, const struct 
     return OK;
 }
 
-enum err reconcile_page(struct task *task, struct billing *billing, const struct settings *settings,
-                        const char *cursor, bool dry, struct answer *answer,
-                        struct reconcile_counts *counts, const char **ret_next)
+enum err reconcile_page(struct task *task, struct billing *billing, const char *cursor, bool dry,
+                        struct answer *answer, struct reconcile_counts *counts,
+                        const char **ret_next)
 {
     const struct subscription_filter known = {.with_customer = true};
     const struct store_page page = {cursor, PAGE};
@@ -103,7 +101,7 @@ enum err reconcile_page(struct task *task, struct billing *billing, const struct
 
     assert_off_loops();
     for (size_t i = 0; e == OK && i < count; i++) {
-        e = reconcile_one(task, billing, settings, &rows[i], dry, answer, counts);
+        e = reconcile_one(task, billing, &rows[i], dry, answer, counts);
         in_row = e == ERR_STRIPE_DOWN ? in_row + 1 : 0;
         /* This one alone, unless nobody is answered. */
         if (e == ERR_STRIPE || e == ERR_BUSY || (in_row > 0 && in_row < IN_ROW && in_row < count))
@@ -213,8 +211,10 @@ static enum err find_unlinked(struct task *task, struct reconcile *r, struct job
 
     for (int i = 0; i < STRIPE_PAGES && e == OK && !cursor.is_done && job_goes_on(run); i++) {
         auto_tree void *mem = mem_tree(65536);
-        struct task page = {
-            .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+        struct task page = {.mem = mem,
+                            .settings = job_settings(run),
+                            .job = "reconcile",
+                            .deadline_ms = clock_mono_ms() + PAGE_MS};
 
         e = reconcile_find(&page, r->billing, &cursor, &found);
         if (e != OK) {
@@ -239,11 +239,12 @@ static enum err compare_all(struct task *task, struct reconcile *r, struct job_r
 
     do {
         auto_tree void *mem = mem_tree(65536);
-        struct task page = {
-            .mem = mem, .job = "reconcile", .deadline_ms = clock_mono_ms() + PAGE_MS};
+        struct task page = {.mem = mem,
+                            .settings = job_settings(run),
+                            .job = "reconcile",
+                            .deadline_ms = clock_mono_ms() + PAGE_MS};
 
-        e = reconcile_page(&page, r->billing, r->settings(r->app), cursor, false, NULL, &counts,
-                           &cursor);
+        e = reconcile_page(&page, r->billing, cursor, false, NULL, &counts, &cursor);
         cursor = cursor == NULL ? NULL : mem_string(task->mem, cursor);
         if (e != OK) {
             log_warning(&page, "the comparison with Stripe was aborted",
@@ -268,10 +269,10 @@ enum err reconcile_trials(struct task *task, struct reconcile *r, struct job_run
         struct subscription *rows;
 
         task->deadline_ms = clock_mono_ms() + PAGE_MS;
+        task->settings = job_settings(run);
         e = store_trials_ending(task, r->billing->store, now_ms, now_ms + TOLD_MS, &rows, &count);
         for (size_t i = 0; e == OK && i < count; i++) {
-            const struct mail *mail = notice_of_trial(task, r->billing, r->settings(r->app),
-                                                      &rows[i]);
+            const struct mail *mail = notice_of_trial(task, r->billing, &rows[i]);
             bool told;
 
             e = store_trial_told(task, r->billing->store, rows[i].user_id, mail, &told);
@@ -289,20 +290,17 @@ enum err reconcile_run(struct task *task, struct reconcile *r, struct job_run *r
     enum err compared, found;
 
     assert_off_loops();
-    if (!stripe_is_configured(r->settings(r->app)))
+    if (!stripe_is_configured(task->settings))
         return OK;
     compared = compare_all(task, r, run);
     found = find_unlinked(task, r, run);
     return compared != OK ? compared : found;
 }
 
-struct reconcile *reconcile_open(void *mem, struct billing *billing,
-                                 const struct settings *(*settings)(void *app), void *app)
+struct reconcile *reconcile_open(void *mem, struct billing *billing)
 {
     struct reconcile *r = mem_new(mem, struct reconcile);
 
     r->billing = billing;
-    r->settings = settings;
-    r->app = app;
     return r;
 }

@@ -10,9 +10,7 @@
 
 struct reconcile;
 
-/* `settings` gives those in force. */
-struct reconcile *reconcile_open(void *mem, struct billing *billing,
-                                 const struct settings *(*settings)(void *app), void *app);
+struct reconcile *reconcile_open(void *mem, struct billing *billing);
 
 /* All that are stored, and all that Stripe has; nothing without Stripe. */
 must_check enum err reconcile_run(struct task *task, struct reconcile *reconcile,
@@ -28,15 +26,13 @@ struct reconcile_counts {
 
 /* One of them; a row about it goes to `answer` (NULL: none). */
 must_check enum err reconcile_one(struct task *task, struct billing *billing,
-                                  const struct settings *settings,
                                   const struct subscription *subscription, bool dry,
                                   struct answer *answer, struct reconcile_counts *counts);
 
 /* Those below the cursor (NULL: all), some of them; *ret_next NULL: that was the last of them. A
  * failure of one is counted, and ends the page when Stripe is down. */
-must_check enum err reconcile_page(struct task *task, struct billing *billing,
-                                   const struct settings *settings, const char *cursor, bool dry,
-                                   struct answer *answer, struct reconcile_counts *counts,
+must_check enum err reconcile_page(struct task *task, struct billing *billing, const char *cursor,
+                                   bool dry, struct answer *answer, struct reconcile_counts *counts,
                                    const char **ret_next);
 
 /* Where finding those who pay for a plan and are linked to nobody goes on; zero: at the beginning.

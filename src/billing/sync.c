@@ -196,9 +196,9 @@ static void tell_unknown(struct task *task, const char *user_id, const json_t *s
 
 /* *ret_outdated: what is stored has changed since it was read. */
 static enum err take_over(struct task *task, struct billing *billing,
-                          const struct settings *settings, const struct subscription *stored,
-                          const struct answer *answer, const struct sync_links *links,
-                          struct sync_outcome *ret, bool *ret_outdated)
+                          const struct subscription *stored, const struct answer *answer,
+                          const struct sync_links *links, struct sync_outcome *ret,
+                          bool *ret_outdated)
 {
     const json_t *unknown = find_unknown(billing, answer->list, ret->user_id, links);
     const json_t *others = find_others(billing, answer, links, stored);
@@ -227,7 +227,7 @@ static enum err take_over(struct task *task, struct billing *billing,
         return OK;
     if (unknown != NULL)
         tell_unknown(task, ret->user_id, unknown);
-    mail = notice_of_change(task, billing, settings, stored, &state);
+    mail = notice_of_change(task, billing, stored, &state);
     e = store_subscription_apply(task, billing->store, &state, mail, clock_wall_ms(), &applied);
     billing_forget(billing, ret->user_id);
     *ret_outdated = e == OK && applied == APPLY_OUTDATED;
@@ -251,9 +251,8 @@ static enum err unlink_gone(struct task *task, struct billing *billing, struct s
 
 /* Once. What is stored is read before Stripe is asked, so that no older answer overtakes a newer
  * one, whatever the clocks say. */
-static enum err compare(struct task *task, struct billing *billing, const struct settings *settings,
-                        const struct sync_links *links, struct sync_outcome *ret,
-                        bool *ret_outdated)
+static enum err compare(struct task *task, struct billing *billing, const struct sync_links *links,
+                        struct sync_outcome *ret, bool *ret_outdated)
 {
     auto_answer struct answer answer = {0};
     struct subscription stored;
@@ -274,7 +273,7 @@ static enum err compare(struct task *task, struct billing *billing, const struct
     if (e == OK)
         e = weigh(task, billing, &stored, &answer);
     if (e == OK)
-        e = take_over(task, billing, settings, &stored, &answer, links, ret, ret_outdated);
+        e = take_over(task, billing, &stored, &answer, links, ret, ret_outdated);
     if (e != OK || *ret_outdated || ret->is_dry)
         return e;
     if (gone)
@@ -287,12 +286,11 @@ static enum err compare(struct task *task, struct billing *billing, const struct
 }
 
 static enum err compare_often(struct task *task, struct billing *billing,
-                              const struct settings *settings, const struct sync_links *links,
-                              struct sync_outcome *ret)
+                              const struct sync_links *links, struct sync_outcome *ret)
 {
     for (int i = 0; i < APPLY_TRIES; i++) {
         bool outdated;
-        enum err e = compare(task, billing, settings, links, ret, &outdated);
+        enum err e = compare(task, billing, links, ret, &outdated);
 
         if (e != OK || !outdated)
             return e;
@@ -438,8 +436,7 @@ static enum err read_stranger(struct task *task, struct billing *billing,
 
 /* Whether something is had by what the user's present customer pays. */
 static enum err has_live(struct task *task, struct billing *billing,
-                         const struct settings *settings, const struct subscription *subscription,
-                         bool *ret)
+                         const struct subscription *subscription, bool *ret)
 {
     auto_json json_t *list = NULL;
     const json_t *one;
@@ -448,7 +445,7 @@ static enum err has_live(struct task *task, struct billing *billing,
     enum err e = OK;
 
     *ret = false;
-    if (standing_of(billing->plans, settings, subscription, clock_wall_ms()).verdict ==
+    if (standing_of(billing->plans, task->settings, subscription, clock_wall_ms()).verdict ==
         STANDING_NOT_PAID)
         return OK;
     if (subscription->customer_id != NULL)
@@ -504,8 +501,8 @@ static enum err relink(struct task *task, struct billing *billing, const struct 
 /* Gives the stranger to the user whom it names. Under that user's lock. A customer by whom nothing
  * is had makes room, and a foreign one for one of the user's own that pays; where both give
  * otherwise, an operator has to say which one stays. */
-static enum err adopt(struct task *task, struct billing *billing, const struct settings *settings,
-                      const struct stranger *stranger, struct sync_outcome *ret)
+static enum err adopt(struct task *task, struct billing *billing, const struct stranger *stranger,
+                      struct sync_outcome *ret)
 {
     struct subscription subscription;
     bool live = false, pays = stranger->is_in_order, is_noted = true;
@@ -517,7 +514,7 @@ static enum err adopt(struct task *task, struct billing *billing, const struct s
         return OK;
     }
     if (e == OK && !(pays && stranger->is_own && subscription.customer_is_foreign))
-        e = has_live(task, billing, settings, &subscription, &live);
+        e = has_live(task, billing, &subscription, &live);
     if (e != OK)
         return e;
     if (live || (!pays && (subscription.customer_id != NULL || !stranger->is_own))) {
@@ -584,18 +581,16 @@ static enum err look_at_other(struct task *task, struct billing *billing, struct
 }
 
 static enum err compare_as(struct task *task, struct billing *billing,
-                           const struct settings *settings, const struct stranger *stranger,
-                           struct sync_outcome *ret)
+                           const struct stranger *stranger, struct sync_outcome *ret)
 {
     *ret = (struct sync_outcome){.user_id = stranger->user_id,
                                  .customer_id = stranger->customer_id};
-    return compare_often(task, billing, settings, &(struct sync_links){0}, ret);
+    return compare_often(task, billing, &(struct sync_links){0}, ret);
 }
 
 /* Once nothing is had any more by what others pay, the user's own customer is theirs again: with
  * what it owes, and what it has credit for. */
-static enum err give_back(struct task *task, struct billing *billing,
-                          const struct settings *settings, struct stranger *own,
+static enum err give_back(struct task *task, struct billing *billing, struct stranger *own,
                           struct sync_outcome *ret)
 {
     struct subscription subscription;
@@ -607,12 +602,11 @@ static enum err give_back(struct task *task, struct billing *billing,
         e = billing_subscription(task, billing, own->user_id, &subscription);
     if (e == OK && !own->is_missing)
         e = relink(task, billing, own, &subscription);
-    return e != OK || own->is_missing ? e : compare_as(task, billing, settings, own, ret);
+    return e != OK || own->is_missing ? e : compare_as(task, billing, own, ret);
 }
 
 /* Who has nothing by the linked customer has what another one of theirs pays. */
-static enum err take_other(struct task *task, struct billing *billing,
-                           const struct settings *settings, struct sync_outcome *ret)
+static enum err take_other(struct task *task, struct billing *billing, struct sync_outcome *ret)
 {
     bool has_own = ret->found.customer_id != NULL && !ret->found.customer_is_foreign;
     struct stranger own = {0};
@@ -632,46 +626,42 @@ static enum err take_other(struct task *task, struct billing *billing,
             own = stranger;
         if (e != OK || !stranger.is_in_order)
             continue;
-        e = adopt(task, billing, settings, &stranger, &other);
+        e = adopt(task, billing, &stranger, &other);
         if (e == OK && other.user_id != NULL)
-            return compare_as(task, billing, settings, &stranger, ret);
+            return compare_as(task, billing, &stranger, ret);
     }
-    return e != OK || has_own || own.customer_id == NULL
-               ? e
-               : give_back(task, billing, settings, &own, ret);
+    return e != OK || has_own || own.customer_id == NULL ? e : give_back(task, billing, &own, ret);
 }
 
 static enum err compare_until_kept(struct task *task, struct billing *billing,
-                                   const struct settings *settings, const struct sync_links *links,
-                                   struct sync_outcome *ret)
+                                   const struct sync_links *links, struct sync_outcome *ret)
 {
-    enum err e = compare_often(task, billing, settings, links, ret);
+    enum err e = compare_often(task, billing, links, ret);
     if (e != OK || ret->is_dry || ret->is_moved || ret->user_id == NULL ||
         ret->result != SYNC_DONE ||
-        standing_of(billing->plans, settings, &ret->found, clock_wall_ms()).is_paid)
+        standing_of(billing->plans, task->settings, &ret->found, clock_wall_ms()).is_paid)
         return e;
-    return take_other(task, billing, settings, ret);
+    return take_other(task, billing, ret);
 }
 
-enum err sync_compare(struct task *task, struct billing *billing, const struct settings *settings,
-                      const char *user_id, const char *customer_id, bool dry,
-                      struct sync_outcome *ret)
+enum err sync_compare(struct task *task, struct billing *billing, const char *user_id,
+                      const char *customer_id, bool dry, struct sync_outcome *ret)
 {
     assert(billing_is_locked(billing, user_id));
     *ret = (struct sync_outcome){.user_id = user_id, .customer_id = customer_id, .is_dry = dry};
-    return compare_until_kept(task, billing, settings, &(struct sync_links){0}, ret);
+    return compare_until_kept(task, billing, &(struct sync_links){0}, ret);
 }
 
-enum err sync_locked(struct task *task, struct billing *billing, const struct settings *settings,
-                     const char *user_id, const char *customer_id, struct sync_outcome *ret)
+enum err sync_locked(struct task *task, struct billing *billing, const char *user_id,
+                     const char *customer_id, struct sync_outcome *ret)
 {
-    return sync_compare(task, billing, settings, user_id, customer_id, false, ret);
+    return sync_compare(task, billing, user_id, customer_id, false, ret);
 }
 
 /* The customer is linked to nobody: to whom it belongs, if that can be told, and then their state.
  * No e-mail address is looked at: whoever pays may give any. */
-static enum err place(struct task *task, struct billing *billing, const struct settings *settings,
-                      const struct sync_links *links, struct sync_outcome *ret)
+static enum err place(struct task *task, struct billing *billing, const struct sync_links *links,
+                      struct sync_outcome *ret)
 {
     struct stranger stranger = {.customer_id = links->customer_id};
     enum err e = read_customer(task, billing, &stranger);
@@ -703,17 +693,16 @@ static enum err place(struct task *task, struct billing *billing, const struct s
     e = billing_lock(task, billing, stranger.user_id);
     if (e != OK)
         return e;
-    e = adopt(task, billing, settings, &stranger, ret);
+    e = adopt(task, billing, &stranger, ret);
     if (e == OK && ret->user_id != NULL)
-        e = compare_until_kept(task, billing, settings, links, ret);
+        e = compare_until_kept(task, billing, links, ret);
     billing_unlock(billing, stranger.user_id);
     return e;
 }
 
 /* Once. Whose customer it is may change before that user's lock is had (`is_moved`). */
 static enum err sync_customer(struct task *task, struct billing *billing,
-                              const struct settings *settings, const struct sync_links *links,
-                              struct sync_outcome *ret)
+                              const struct sync_links *links, struct sync_outcome *ret)
 {
     struct subscription subscription;
     bool found = false;
@@ -725,19 +714,18 @@ static enum err sync_customer(struct task *task, struct billing *billing,
     if (e != OK)
         return e;
     if (!found)
-        return place(task, billing, settings, links, ret);
+        return place(task, billing, links, ret);
     ret->user_id = subscription.user_id;
     e = billing_lock(task, billing, ret->user_id);
     if (e != OK)
         return e;
-    e = compare_until_kept(task, billing, settings, links, ret);
+    e = compare_until_kept(task, billing, links, ret);
     billing_unlock(billing, subscription.user_id);
     return e;
 }
 
 enum err sync_subscription(struct task *task, struct billing *billing,
-                           const struct settings *settings, const struct sync_links *given,
-                           struct sync_outcome *ret)
+                           const struct sync_links *given, struct sync_outcome *ret)
 {
     struct sync_links links = *given;
     bool is_user = false;
@@ -755,7 +743,7 @@ enum err sync_subscription(struct task *task, struct billing *billing,
     if (e != OK || !stripe_is_id(links.customer_id, "cus_"))
         return e;
     for (int i = 0; i < APPLY_TRIES; i++) {
-        e = sync_customer(task, billing, settings, &links, ret);
+        e = sync_customer(task, billing, &links, ret);
         if (e != OK || !ret->is_moved)
             return e;
     }
@@ -806,8 +794,8 @@ enum err sync_is_gone(struct task *task, struct billing *billing, const char *cu
     return e;
 }
 
-enum err sync_link(struct task *task, struct billing *billing, const struct settings *settings,
-                   const char *user_id, const char *customer_id, struct sync_outcome *ret)
+enum err sync_link(struct task *task, struct billing *billing, const char *user_id,
+                   const char *customer_id, struct sync_outcome *ret)
 {
     struct stranger stranger = {.customer_id = customer_id};
     struct sync_links links = {.customer_id = customer_id};
@@ -842,9 +830,9 @@ enum err sync_link(struct task *task, struct billing *billing, const struct sett
     if (found)
         e = keep_linked(task, billing, customer_id, ret);
     else
-        e = adopt(task, billing, settings, &stranger, ret);
+        e = adopt(task, billing, &stranger, ret);
     if (e == OK && ret->user_id != NULL)
-        e = compare_until_kept(task, billing, settings, &links, ret);
+        e = compare_until_kept(task, billing, &links, ret);
     billing_unlock(billing, user_id);
     return e;
 }

@@ -50,17 +50,14 @@ struct sync_outcome {
 };
 
 must_check enum err sync_subscription(struct task *task, struct billing *billing,
-                                      const struct settings *settings,
                                       const struct sync_links *links, struct sync_outcome *ret);
 
 /* The same for a user whose lock the caller holds, and whose customer is known. */
-must_check enum err sync_locked(struct task *task, struct billing *billing,
-                                const struct settings *settings, const char *user_id,
+must_check enum err sync_locked(struct task *task, struct billing *billing, const char *user_id,
                                 const char *customer_id, struct sync_outcome *ret);
 
 /* With `dry`, nothing is changed, here or at Stripe. */
-must_check enum err sync_compare(struct task *task, struct billing *billing,
-                                 const struct settings *settings, const char *user_id,
+must_check enum err sync_compare(struct task *task, struct billing *billing, const char *user_id,
                                  const char *customer_id, bool dry, struct sync_outcome *ret);
 
 /* Stripe says itself that the customer is deleted, or has never been. */
@@ -73,6 +70,5 @@ must_check enum err sync_keep_as_own(struct task *task, struct billing *billing,
 
 /* Gives the customer to the user, as their own, as an operator says, unless another customer of
  * theirs pays (SYNC_PAID_TWICE). ERR_CONFLICT, ERR_NOT_FOUND, ERR_INVALID with their texts. */
-must_check enum err sync_link(struct task *task, struct billing *billing,
-                              const struct settings *settings, const char *user_id,
+must_check enum err sync_link(struct task *task, struct billing *billing, const char *user_id,
                               const char *customer_id, struct sync_outcome *ret);

@@ -175,8 +175,11 @@ static bool show_growth(struct operation_call *call, int64_t done, int64_t total
 static void answer(struct caller *caller)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .job = "operator", .deadline_ms = clock_mono_ms() + RUN_MS};
     struct app *app = caller->socket->app;
+    struct task task = {.mem = mem,
+                        .settings = app_settings(app),
+                        .job = "operator",
+                        .deadline_ms = clock_mono_ms() + RUN_MS};
     struct json_problem problem;
     auto_json json_t *question = json_read(caller->question.s, caller->question.len, &problem);
     const char *name = json_string_value(json_object_get(question, "operation"));
@@ -184,7 +187,6 @@ static void answer(struct caller *caller)
     struct operation_call call = {
         .operation = name == NULL ? NULL : operation_by_name(name),
         .app = app,
-        .settings = app_settings(app),
         .actor = actor_of(mem, caller->uid),
         .address = "local",
         .answer = answer_open(mem, json ? ANSWER_JSON : ANSWER_LINES),

@@ -67,7 +67,7 @@ static void show_progress(void *unused, const char *part, int64_t rows)
 
 bool check_store(void *mem, const struct settings *settings)
 {
-    struct task task = {.mem = mem, .job = "check"};
+    struct task task = {.mem = mem, .settings = settings, .job = "check"};
     const struct store_progress progress = {.tell = show_progress};
     bool on_terminal = isatty(STDOUT_FILENO) == 1;
     int64_t started_ms = clock_mono_ms();
@@ -95,12 +95,12 @@ bool check_store(void *mem, const struct settings *settings)
 
 bool check_hash(void *mem, const struct settings *settings)
 {
-    struct task task = {.mem = mem, .job = "check"};
+    struct task task = {.mem = mem, .settings = settings, .job = "check"};
     int64_t started_us = clock_mono_us();
     const char *hash;
 
     for (int i = 0; i < HASHES; i++) {
-        if (password_hash(&task, settings, "correct horse battery staple", &hash) != OK) {
+        if (password_hash(&task, "correct horse battery staple", &hash) != OK) {
             puts("passwords  no memory for a hash; lower PASSWORD_ARGON2_MEMORY_KIB");
             return false;
         }

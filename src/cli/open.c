@@ -25,7 +25,7 @@ bool open_listeners(struct program *p, const char **ret_why)
 
 bool open_store(struct program *p, const char **ret_why)
 {
-    struct task task = {.mem = p->mem, .job = "start"};
+    struct task task = {.mem = p->mem, .settings = p->settings, .job = "start"};
 
     p->app.store = store_open(&task, p->mem, p->settings);
     *ret_why = task.text;
@@ -62,11 +62,11 @@ bool open_log(struct program *p, const char **ret_why)
 
 bool open_accounts(struct program *p, const char **ret_why)
 {
-    struct task task = {.mem = p->mem, .job = "start"};
+    struct task task = {.mem = p->mem, .settings = p->settings, .job = "start"};
 
     p->app.accounts.sessions.store = p->app.store;
     p->app.accounts.sessions.identity = identity_open(p->mem, p->app.store);
-    if (provider_prepare(&task, &p->app.accounts, p->settings) == OK)
+    if (provider_prepare(&task, &p->app.accounts) == OK)
         return true;
     *ret_why = task.text;
     return false;

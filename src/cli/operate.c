@@ -210,14 +210,14 @@ static enum err open_parts(struct task *task, struct operation_call *call)
     const struct plans *plans = NULL;
     const char *wrong;
 
-    atomic_init(&app->settings, call->settings);
+    atomic_init(&app->settings, task->settings);
     if (has_plans(operation)) {
-        plans = cli_load_plans(task->mem, call->settings);
+        plans = cli_load_plans(task->mem, task->settings);
         if (plans == NULL)
             return fail(task, ERR_INVALID, "the plans cannot be read");
     }
     if (!operation->is_here) {
-        app->store = cli_open_store(task, call->settings, operation->makes_store);
+        app->store = cli_open_store(task, task->settings, operation->makes_store);
         if (app->store == NULL)
             return task->err;
         if (store_notice(app->store) != NULL)
@@ -226,7 +226,7 @@ static enum err open_parts(struct task *task, struct operation_call *call)
                                                    identity_open(task->mem, app->store)};
     }
     if (plans != NULL)
-        app->billing = billing_open(task->mem, app->store, call->settings, plans);
+        app->billing = billing_open(task->mem, app->store, task->settings, plans);
     if (!operation->needs_jobs)
         return OK;
     app->jobs = app_jobs_open(task->mem, app, NULL, &wrong);
@@ -256,11 +256,12 @@ static enum err run_here(struct task *task, struct operation_call *call)
 static int run(struct given *given, const struct settings *settings)
 {
     bool json = argument_option(given->arguments, "json") != NULL, reached = false;
-    struct task task = {
-        .mem = given->mem, .job = "operator", .deadline_ms = clock_mono_ms() + RUN_MS};
+    struct task task = {.mem = given->mem,
+                        .settings = settings,
+                        .job = "operator",
+                        .deadline_ms = clock_mono_ms() + RUN_MS};
     struct operation_call call = {
         .operation = given->operation,
-        .settings = settings,
         .answer = answer_open(given->mem, json ? ANSWER_JSON : ANSWER_LINES)};
     enum err e = operation_read(&task, &call, text_of, given);
     bool misuse = e != OK && is_misused(given);

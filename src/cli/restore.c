@@ -25,7 +25,7 @@ int command_restore(const struct arguments *arguments)
         fputs("manus restore: FILE is missing; run: manus help restore\n", stderr);
         return EX_USAGE;
     }
-    settings = cli_load_settings(mem, arguments, false);
+    settings = task.settings = cli_load_settings(mem, arguments, false);
     if (settings == NULL)
         return EX_CONFIG;
     if (embedded_restore(&task, settings->data_dir, file, log_of(arguments), &restored) != OK) {

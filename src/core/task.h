@@ -1,5 +1,6 @@
 /* What a unit of work carries through every call below the handler: its memory, its deadline, the
- * fields that its log lines share, and the error that ended it. Nothing of the domain.
+ * settings in force when it began, the fields that its log lines share, and the error that ended
+ * it. Nothing of the domain.
  *
  * A request embeds one; jobs without a request make their own. One thread at a time owns a task. */
 #pragma once
@@ -11,9 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct settings;
+
 struct task {
-    void *mem;           /* talloc tree, freed with the task */
-    int64_t deadline_ms; /* monotonic; work that has not begun by then is dropped */
+    void *mem;                       /* talloc tree, freed with the task */
+    const struct settings *settings; /* NULL: nothing that it calls asks for any */
+    int64_t deadline_ms;             /* monotonic; work that has not begun by then is dropped */
     bool is_repetition;  /* of what is tried again later by itself: nothing remote is tried twice */
     const char *id;      /* the request's; NULL: it is a job */
     const char *job;     /* its name */

@@ -39,16 +39,17 @@ static void identify(struct worker *worker, struct request *req, const struct ad
     req->peer = *peer;
     req->server = worker->app;
     req->app = worker->app->app;
-    req->settings = worker->app->settings(worker->app->app);
+    req->task.settings = worker->app->settings(worker->app->app);
     req->task.id = is_sane_id(id) ? id : worker_new_id(worker, req->own_id);
     set_deadline(req);
     if (req->unnamed)
         req->client = *peer;
-    else if (req->settings->proxy_header == PROXY_HEADER_FORWARDED)
-        req->client = client_address_forwarded(&req->settings->trusted_proxies, peer,
+    else if (req->task.settings->proxy_header == PROXY_HEADER_FORWARDED)
+        req->client = client_address_forwarded(&req->task.settings->trusted_proxies, peer,
                                                req->forwarded.s);
     else
-        req->client = client_address(&req->settings->trusted_proxies, peer, req->forwarded_for.s);
+        req->client = client_address(&req->task.settings->trusted_proxies, peer,
+                                     req->forwarded_for.s);
     address_text(req->client_text, &req->client);
 }
 
@@ -145,7 +146,7 @@ static bool is_json_type(const struct request *req)
     size_t len;
 
     if (type == NULL)
-        return req->settings->auth_provider != PROVIDER_NONE || req->body_len == 0 ||
+        return req->task.settings->auth_provider != PROVIDER_NONE || req->body_len == 0 ||
                req->headers[HEADER_AUTHORIZATION].count > 0;
     len = strcspn(type, "; \t,");
     if (req->headers[HEADER_CONTENT_TYPE].count > 1 || type[len] == ',')
@@ -316,7 +317,7 @@ static inline void put_header(struct text *out, const char *name, const char *va
 
 static void put_cors(struct text *out, const struct request *req)
 {
-    const char *origin = req->settings == NULL ? NULL : request_listed_origin(req);
+    const char *origin = req->task.settings == NULL ? NULL : request_listed_origin(req);
 
     if (origin == NULL)
         return;
@@ -328,7 +329,7 @@ static void put_cors(struct text *out, const struct request *req)
 
 static void put_security(struct text *out, const struct request *req)
 {
-    const char *url = req->settings == NULL ? NULL : req->settings->public_url;
+    const char *url = req->task.settings == NULL ? NULL : req->task.settings->public_url;
 
     text_put(out, security_headers, sizeof security_headers - 1);
     if (!req->reply.is_page)

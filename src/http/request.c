@@ -16,7 +16,7 @@ const char *request_header(const struct request *req, enum known_header name)
 const char *request_listed_origin(const struct request *req)
 {
     const char *origin = request_header(req, HEADER_ORIGIN);
-    const struct texts *listed = &req->settings->cors_origins;
+    const struct texts *listed = &req->task.settings->cors_origins;
 
     for (size_t i = 0; origin != NULL && i < listed->count; i++) {
         if (strcmp(listed->of[i], origin) == 0)

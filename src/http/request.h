@@ -76,7 +76,6 @@ struct request {
     struct task task;
     const struct server_app *server; /* whose hooks serve this request */
     void *app;                       /* the application's, as given to the server */
-    const struct settings *settings;
 
     /* From the head. Texts are NUL-terminated and in the task's memory. */
     const char *method;

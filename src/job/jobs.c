@@ -202,6 +202,13 @@ bool job_goes_on(struct job_run *run)
            (!entry->row->once || now_ms < atomic_load(&entry->held_until_ms));
 }
 
+const struct settings *job_settings(const struct job_run *run)
+{
+    const struct jobs_settings *settings = &run->entry->jobs->settings;
+
+    return settings->settings == NULL ? NULL : settings->settings(settings->app);
+}
+
 void job_again(struct job_run *run, int64_t in_ms)
 {
     assert(run->entry != NULL);
@@ -342,7 +349,7 @@ static void run_whole(struct job_run *run)
     struct entry *entry = run->entry;
     struct jobs *jobs = entry->jobs;
     auto_tree void *mem = mem_tree(4096);
-    struct task task = {.mem = mem, .job = entry->row->name};
+    struct task task = {.mem = mem, .settings = job_settings(run), .job = entry->row->name};
     enum err e;
 
     run->deadline_ms = clock_mono_ms() + entry->row->budget_ms;

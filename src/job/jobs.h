@@ -43,6 +43,7 @@ struct jobs_settings {
     unsigned keeper_lane; /* on which leases are renewed */
     int64_t lease_ms;     /* 0: a minute */
     struct store *store;
+    const struct settings *(*settings)(void *app); /* those in force */
     void *app;
 };
 
@@ -64,6 +65,10 @@ bool jobs_stop_wait(struct jobs *jobs, int64_t budget_ms);
 
 /* False: it must end, since the program stops, its time is up, or its lease is lost. */
 bool job_goes_on(struct job_run *run);
+
+/* The settings in force now. Those of the run's task are those of its beginning, and no longer
+ * there when it has run for hours. */
+const struct settings *job_settings(const struct job_run *run);
 
 /* It is due again after `in_ms`, whatever its row says. */
 void job_again(struct job_run *run, int64_t in_ms);

@@ -50,11 +50,10 @@ static enum err sweep_lines(struct task *task, struct store *store, int64_t befo
     return store_audit_sweep(task, store, before_ms, clock_wall_ms() + DAY_MS, ret_count);
 }
 
-enum err sweep_audit(struct task *task, struct store *store, struct job_run *run,
-                     const struct settings *settings)
+enum err sweep_audit(struct task *task, struct store *store, struct job_run *run)
 {
-    if (settings->audit_days == 0)
+    if (task->settings->audit_days == 0)
         return OK;
     return sweep(task, store, run, "audit trail", sweep_lines,
-                 clock_wall_ms() - settings->audit_days * DAY_MS);
+                 clock_wall_ms() - task->settings->audit_days * DAY_MS);
 }

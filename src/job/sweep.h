@@ -11,5 +11,4 @@ must_check enum err sweep_sessions(struct task *task, struct store *store, struc
 must_check enum err sweep_names(struct task *task, struct store *store, struct job_run *run);
 
 /* Lines of the audit trail that are older than the settings keep. */
-must_check enum err sweep_audit(struct task *task, struct store *store, struct job_run *run,
-                                const struct settings *settings);
+must_check enum err sweep_audit(struct task *task, struct store *store, struct job_run *run);

@@ -23,8 +23,6 @@ enum {
 
 struct outbox {
     struct store *store;
-    const struct settings *(*settings)(void *app);
-    void *app;
 };
 
 bool outbox_is_configured(const struct settings *settings)
@@ -59,14 +57,13 @@ static struct text as_file(struct task *task, const struct mail *mail)
 }
 
 /* A file that is there is whole. */
-static const char *write_file(struct task *task, const struct settings *settings,
-                              const struct mail *mail)
+static const char *write_file(struct task *task, const struct mail *mail)
 {
-    const char *folder = mem_printf(task->mem, "%s/outbox", settings->data_dir);
+    const char *folder = mem_printf(task->mem, "%s/outbox", task->settings->data_dir);
     const char *path = mem_printf(task->mem, "%s/%s.eml", folder, mail->id);
     struct text content = as_file(task, mail);
     /* The log may go elsewhere: the link is for who tries this out. */
-    bool is_private = strcmp(settings->environment, "development") == 0;
+    bool is_private = strcmp(task->settings->environment, "development") == 0;
 
     if (mkdir(folder, 0700) == 0 ? !file_sync_folder(folder) : errno != EEXIST)
         return "the folder of mails cannot be made";
@@ -74,7 +71,7 @@ static const char *write_file(struct task *task, const struct settings *settings
         return "the file of a mail cannot be written";
     log_info(
         task,
-        letter_has_server(settings)
+        letter_has_server(task->settings)
             ? "a mail was written to a file, because no mail server was configured when it was made"
             : "no mail server is configured: a mail was written to a file",
         LOG_S("path", path), LOG_S("link", is_private ? link_in(task, mail) : NULL));
@@ -92,19 +89,19 @@ static int64_t wait_after(unsigned attempts)
 }
 
 /* What is wrong; NULL: it is delivered. */
-static const char *deliver(struct task *task, const struct settings *settings, CURL **curl,
-                           const struct mail *mail, bool *ret_for_good)
+static const char *deliver(struct task *task, CURL **curl, const struct mail *mail,
+                           bool *ret_for_good)
 {
     *ret_for_good = false;
     if (*mail->to == '\0')
         return NULL;
     if (is_readable(mail))
-        return write_file(task, settings, mail);
-    if (letter_has_server(settings))
-        return smtp_send(task->mem, curl, settings, letter_sender(task->mem, settings), mail->to,
-                         mail->content, ret_for_good);
-    return outbox_is_configured(settings) ? write_file(task, settings, mail)
-                                          : "no mail server is configured";
+        return write_file(task, mail);
+    if (letter_has_server(task->settings))
+        return smtp_send(task->mem, curl, task->settings, letter_sender(task->mem, task->settings),
+                         mail->to, mail->content, ret_for_good);
+    return outbox_is_configured(task->settings) ? write_file(task, mail)
+                                                : "no mail server is configured";
 }
 
 /* Nobody needs it any more. */
@@ -132,7 +129,7 @@ static enum err handle(struct task *task, struct outbox *outbox, CURL **curl,
     if (*mail->to != '\0' && is_late(mail, now_ms))
         return give_up(task, outbox, mail,
                        *mail->error == '\0' ? "it was too late to send it" : mail->error);
-    wrong = deliver(task, outbox->settings(outbox->app), curl, mail, &for_good);
+    wrong = deliver(task, curl, mail, &for_good);
     if (wrong == NULL && *mail->to != '\0')
         metric_add(METRIC_mails_sent, 1);
     if (wrong == NULL)
@@ -154,7 +151,10 @@ enum err outbox_run(struct task *task, struct outbox *outbox, struct job_run *ru
     assert_off_loops();
     while (job_goes_on(run)) {
         auto_tree void *mem = mem_tree(8192);
-        struct task one = {.mem = mem, .job = "outbox", .deadline_ms = clock_mono_ms() + LEASE_MS};
+        struct task one = {.mem = mem,
+                           .settings = job_settings(run),
+                           .job = "outbox",
+                           .deadline_ms = clock_mono_ms() + LEASE_MS};
         struct mail mail;
         bool found = false;
         enum err e = store_mail_take(&one, outbox->store, clock_wall_ms(), LEASE_MS, &found, &mail);
@@ -173,13 +173,10 @@ enum err outbox_run(struct task *task, struct outbox *outbox, struct job_run *ru
     return OK;
 }
 
-struct outbox *outbox_open(void *mem, struct store *store,
-                           const struct settings *(*settings)(void *app), void *app)
+struct outbox *outbox_open(void *mem, struct store *store)
 {
     struct outbox *outbox = mem_new(mem, struct outbox);
 
     outbox->store = store;
-    outbox->settings = settings;
-    outbox->app = app;
     return outbox;
 }

@@ -14,9 +14,7 @@ struct outbox;
 /* Mails can be sent, or written to files. Any thread. */
 bool outbox_is_configured(const struct settings *settings);
 
-/* `settings` gives those in force. */
-struct outbox *outbox_open(void *mem, struct store *store,
-                           const struct settings *(*settings)(void *app), void *app);
+struct outbox *outbox_open(void *mem, struct store *store);
 
 /* Delivers what is due. Any number of runs at a time; each that finds something calls for help, so
  * that one hanging delivery keeps no mail waiting. */

@@ -186,7 +186,7 @@ static void ask(void *mem, const char *const *line, unsigned mask)
     network_parse("127.0.0.0/8", &proxies);
     address_parse("127.0.0.1", 9, &req->peer);
     req->task.mem = mem;
-    req->settings = &settings;
+    req->task.settings = &settings;
     req->method = line[1];
     req->target = line[2];
     for (unsigned i = 0; i < 4; i++) {

@@ -123,12 +123,6 @@ static unsigned listen_here(void)
 
 /* The house behind */
 
-static const struct settings *current(void *unused)
-{
-    (void)unused;
-    return &settings;
-}
-
 static void open_all(void)
 {
     static const char *basic[] = {"price_b"}, *pro[] = {"price_p"};
@@ -153,7 +147,7 @@ static void open_all(void)
     assert(store != NULL);
     billing = billing_open(NULL, store, &settings, plans_load(NULL, &settings, &problems));
     assert(billing->plans != NULL);
-    inbox = inbox_open(NULL, billing, current, NULL);
+    inbox = inbox_open(NULL, billing);
     {
         const struct session_record session = scratch_session(mem, user.id);
 
@@ -178,8 +172,8 @@ static void send_event(struct task *task, const struct part *part)
                          : json_dumps(event, JSON_COMPACT | JSON_ENCODE_ANY);
     if (body == NULL)
         return;
-    inbox_read(task, &settings, body, strlen(body), &delivery);
-    if (inbox_accept(task, inbox, &settings, &delivery) == OK)
+    inbox_read(task, body, strlen(body), &delivery);
+    if (inbox_accept(task, inbox, &delivery) == OK)
         assert(delivery.verdict.result <= EVENT_UNREADABLE);
 }
 
@@ -197,34 +191,34 @@ static void act(struct task *task, unsigned what)
 
     switch (what) {
     case 1:
-        e = sync_subscription(task, billing, &settings, &links, &outcome);
+        e = sync_subscription(task, billing, &links, &outcome);
         break;
     case 2:
-        e = portal_open(task, billing, &settings, user.id, "https://app.example.com/x", &text);
+        e = portal_open(task, billing, user.id, "https://app.example.com/x", &text);
         assert(e != OK || text != NULL);
         break;
     case 3:
         e = portal_invoices(task, billing, user.id, &list);
         break;
     case 4:
-        e = change_preview(task, billing, &settings, user.id, "pro", &date_s, &list);
+        e = change_preview(task, billing, user.id, "pro", &date_s, &list);
         break;
     case 5:
-        e = change_switch(task, billing, &settings, user.id, "pro", 0, &found);
+        e = change_switch(task, billing, user.id, "pro", 0, &found);
         break;
     case 6:
-        e = checkout_begin(task, billing, &settings, &user, &wanted, &session);
+        e = checkout_begin(task, billing, &user, &wanted, &session);
         assert(e != OK || (session.id != NULL && session.url != NULL));
         break;
     case 7:
-        e = change_cancel(task, billing, &settings, user.id, &found);
+        e = change_cancel(task, billing, user.id, &found);
         break;
     case 8:
-        e = checkout_fulfil(task, billing, &settings, "cs_1", user.id, &text, &outcome);
+        e = checkout_fulfil(task, billing, "cs_1", user.id, &text, &outcome);
         assert(e != OK || text != NULL);
         break;
     default:
-        e = change_resume(task, billing, &settings, user.id, &found);
+        e = change_resume(task, billing, user.id, &found);
         break;
     }
     assert(e == OK || task->err == e);
@@ -271,7 +265,7 @@ static void split(const uint8_t *bytes, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     auto_tree void *mem = mem_tree(0);
-    struct task task = {.mem = mem, .id = "fuzz"};
+    struct task task = {.mem = mem, .settings = &settings, .id = "fuzz"};
     struct part first;
 
     if (billing == NULL)

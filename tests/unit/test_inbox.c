@@ -27,12 +27,12 @@ static void test_a_delivery_is_read_once_and_knows_what_is_to_be_done(void **sta
     const struct settings settings = {0};
 
     for (size_t i = 0; i < count_of(rows); i++) {
-        struct task task = {.mem = mem_tree(1024)};
+        struct task task = {.mem = mem_tree(1024), .settings = &settings};
         struct inbox_delivery delivery = {0};
         char *body = mem_string(task.mem, rows[i].body);
 
         talloc_steal(*state, task.mem);
-        inbox_read(&task, &settings, body, strlen(body), &delivery);
+        inbox_read(&task, body, strlen(body), &delivery);
         assert_int_equal(delivery.is_event, rows[i].is_event);
         memset(body, ' ', strlen(body)); /* nobody needs it any more */
         if (!rows[i].is_event)
