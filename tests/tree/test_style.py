@@ -6,7 +6,7 @@ from manus import ROOT
 
 FILE_LINES, FUNCTION_LINES = 900, 60
 TOO_LONG = {"src/store/sqlite.c", "src/store/sqlite_billing.c"}  # to be split; nothing may be added
-OVER_FIVE, OVER_SIX = 170, 68  # functions with so many parameters
+OVER_FIVE, OVER_SIX = 108, 37  # functions with so many parameters
 ASSERTS_PER_KLOC = 5
 FILES = json.loads(subprocess.run([ROOT / "scripts" / "style-table", "--json"], capture_output=True, text=True, check=True).stdout)
 FUNCTIONS = [(file["path"], function) for file in FILES for function in file["functions"]]
