@@ -94,7 +94,7 @@ enum err code_use(struct task *task, const struct accounts *accounts, const stru
 {
     uint8_t hash[CRYPTO_HASH_BYTES];
     struct audit password, verified;
-    struct code_deed deed;
+    struct code_action action;
     bool right = false, admitted;
     enum err e = find(task, accounts, use->email, ret, &admitted);
 
@@ -104,14 +104,14 @@ enum err code_use(struct task *task, const struct accounts *accounts, const stru
     if (admitted) {
         password = audit_of(task, ret, "user.reset_password", use);
         verified = audit_of(task, ret, "user.verify_email", use);
-        deed = (struct code_deed){.user_id = ret->id,
-                                  .password_hash = use->password_hash,
-                                  .password = &password,
-                                  .verified = &verified};
+        action = (struct code_action){.user_id = ret->id,
+                                      .password_hash = use->password_hash,
+                                      .password = &password,
+                                      .verified = &verified};
     }
     hash_code(task, use->purpose, ret->email, use->digits, hash);
     e = store_code_try(task, accounts->sessions.store, use->purpose, ret->email, hash,
-                       clock_wall_ms(), admitted ? &deed : NULL, &right);
+                       clock_wall_ms(), admitted ? &action : NULL, &right);
     /* A wrong code has changed nothing; of a write that failed nobody knows. */
     if (admitted && (right || e != OK)) {
         identity_forget_user(accounts->sessions.identity, ret->id);
@@ -125,7 +125,7 @@ enum err code_use(struct task *task, const struct accounts *accounts, const stru
 enum err code_look(struct task *task, const struct accounts *accounts, const struct code_use *use,
                    struct user *ret)
 {
-    const struct code_deed nothing = {.only_look = true};
+    const struct code_action nothing = {.only_look = true};
     uint8_t hash[CRYPTO_HASH_BYTES];
     bool right = false, admitted;
     enum err e = find(task, accounts, use->email, ret, &admitted);

@@ -1,8 +1,8 @@
 #include "account/identity.h"
 
+#include "core/cache.h"
 #include "core/clock.h"
 #include "core/loop.h"
-#include "core/recall.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ struct verified {
 
 struct identity {
     struct store *store;
-    struct recall *users, *sessions, *tokens;
+    struct cache *users, *sessions, *tokens;
 };
 
 /* Copies a text behind `*at` and moves on. */
@@ -97,9 +97,9 @@ struct identity *identity_open(void *mem, struct store *store)
     struct identity *identity = mem_new(mem, struct identity);
 
     identity->store = store;
-    identity->users = recall_open(identity, copy_user);
-    identity->sessions = recall_open(identity, copy_session);
-    identity->tokens = recall_open(identity, copy_verified);
+    identity->users = cache_open(identity, copy_user);
+    identity->sessions = cache_open(identity, copy_session);
+    identity->tokens = cache_open(identity, copy_verified);
     return identity;
 }
 
@@ -107,15 +107,15 @@ struct token_claims *identity_claims(struct identity *identity, void *mem,
                                      const struct settings *settings, const char *token,
                                      int64_t now_s)
 {
-    struct verified *known = recall_peek(identity->tokens, mem, token, REMEMBER_MS);
+    struct verified *known = cache_peek(identity->tokens, mem, token, REMEMBER_MS);
     struct token_claims *claims;
 
     if (known != NULL && known->settings == settings && known->claims.expires_s > now_s)
         return &known->claims;
     claims = token_verify(mem, settings, token, now_s);
     if (claims != NULL)
-        recall_put(identity->tokens, &(struct verified){token, settings, *claims},
-                   recall_generation(identity->tokens, token));
+        cache_put(identity->tokens, &(struct verified){token, settings, *claims},
+                  cache_generation(identity->tokens, token));
     return claims;
 }
 
@@ -151,11 +151,11 @@ enum identity_answer identity_peek_within(struct identity *identity, void *mem,
                                           struct session_record **ret_session)
 {
     *ret_session = NULL;
-    *ret_user = recall_peek(identity->users, mem, claims->user_id, within_ms);
+    *ret_user = cache_peek(identity->users, mem, claims->user_id, within_ms);
     if (*ret_user == NULL)
         return IDENTITY_UNKNOWN;
     if (claims->session_id != NULL) {
-        *ret_session = recall_peek(identity->sessions, mem, claims->session_id, within_ms);
+        *ret_session = cache_peek(identity->sessions, mem, claims->session_id, within_ms);
         if (*ret_session == NULL)
             return IDENTITY_UNKNOWN;
     }
@@ -165,7 +165,7 @@ enum identity_answer identity_peek_within(struct identity *identity, void *mem,
 static enum err load_user(struct task *task, struct identity *identity, const char *id,
                           struct user **ret)
 {
-    uint64_t generation = recall_generation(identity->users, id);
+    uint64_t generation = cache_generation(identity->users, id);
     struct user user;
     bool found;
     enum err e = store_user_by_id(task, identity->store, id, &found, &user);
@@ -174,14 +174,14 @@ static enum err load_user(struct task *task, struct identity *identity, const ch
     if (e != OK || !found)
         return e;
     *ret = copy_user(task->mem, &user);
-    recall_put(identity->users, &user, generation);
+    cache_put(identity->users, &user, generation);
     return OK;
 }
 
 static enum err load_session(struct task *task, struct identity *identity, const char *id,
                              struct session_record **ret)
 {
-    uint64_t generation = recall_generation(identity->sessions, id);
+    uint64_t generation = cache_generation(identity->sessions, id);
     struct session_record session;
     bool found;
     enum err e = store_session_by_id(task, identity->store, id, &found, &session);
@@ -190,7 +190,7 @@ static enum err load_session(struct task *task, struct identity *identity, const
     if (e != OK || !found)
         return e;
     *ret = copy_session(task->mem, &session);
-    recall_put(identity->sessions, &session, generation);
+    cache_put(identity->sessions, &session, generation);
     return OK;
 }
 
@@ -216,12 +216,12 @@ enum err identity_load(struct task *task, struct identity *identity,
 
 void identity_forget_user(struct identity *identity, const char *id)
 {
-    recall_forget(identity->users, id);
+    cache_forget(identity->users, id);
 }
 
 void identity_forget_session(struct identity *identity, const char *id)
 {
-    recall_forget(identity->sessions, id);
+    cache_forget(identity->sessions, id);
 }
 
 static bool is_session_of(const void *record, const void *user_id)
@@ -231,5 +231,5 @@ static bool is_session_of(const void *record, const void *user_id)
 
 void identity_forget_sessions_of(struct identity *identity, const char *user_id)
 {
-    recall_forget_those(identity->sessions, is_session_of, user_id);
+    cache_forget_those(identity->sessions, is_session_of, user_id);
 }

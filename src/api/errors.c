@@ -2,8 +2,8 @@
 
 #include "api/routes.h"
 #include "core/err.h"
+#include "core/phrases.h"
 #include "core/text.h"
-#include "core/told.h"
 
 #include <string.h>
 
@@ -94,7 +94,7 @@ static void put_statuses(struct text *out)
 
 static const char *meaning(const char *wire)
 {
-    for (const struct told_row *row = told_rows; row->wire != NULL; row++) {
+    for (const struct phrase_row *row = phrase_rows; row->wire != NULL; row++) {
         if (strcmp(row->wire, wire) == 0)
             return row->phrase.in[LANGUAGE_ENGLISH] == NULL ? "" : row->phrase.in[LANGUAGE_ENGLISH];
     }

@@ -1,5 +1,5 @@
 /* Every refusal that a caller may get, for people to look up: made from errors.def, the routes and
- * told.def. */
+ * phrases.def. */
 #pragma once
 
 #include "core/mem.h"

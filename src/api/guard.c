@@ -156,12 +156,13 @@ static enum err deny(struct request *req, int status, const char *detail)
 }
 
 /* All of the headers, so that whatever a client has sent by these names is overwritten. */
-static enum err allow(struct request *req, const struct user *user, const struct standing *standing)
+static enum err allow(struct request *req, const struct user *user,
+                      const struct entitlement *entitlement)
 {
     reply_header(req, "X-Manus-User", user == NULL ? "" : user->id);
     reply_header(req, "X-Manus-Role", user == NULL ? "" : user->is_admin ? "admin" : "user");
-    reply_header(req, "X-Manus-Plan", standing == NULL ? "" : standing->plan_name);
-    reply_header(req, "X-Manus-Status", standing == NULL ? "" : standing->status);
+    reply_header(req, "X-Manus-Plan", entitlement == NULL ? "" : entitlement->plan_name);
+    reply_header(req, "X-Manus-Status", entitlement == NULL ? "" : entitlement->status);
     return reply_empty(req, 200);
 }
 
@@ -171,9 +172,9 @@ static enum err deny_stranger(struct request *req)
     return deny(req, 401, "Authentication required");
 }
 
-static enum err deny_payment(struct request *req, const struct standing *standing)
+static enum err deny_payment(struct request *req, const struct entitlement *entitlement)
 {
-    const char *why = standing_reason(req->task.mem, standing);
+    const char *why = entitlement_reason(req->task.mem, entitlement);
     struct text body;
     struct json_writer w = reply_begin(req, &body);
 
@@ -182,10 +183,10 @@ static enum err deny_payment(struct request *req, const struct standing *standin
     put_string(&w, "detail", why);
     put_string(&w, "error_code", "SUBSCRIPTION_LIMIT_REACHED");
     put_object(&w, "subscription");
-    put_string(&w, "plan", standing->plan_name);
-    put_string(&w, "status", standing->status);
-    put_number(&w, "monthly_runs", standing->used);
-    put_number(&w, "monthly_runs_limit", standing->limit);
+    put_string(&w, "plan", entitlement->plan_name);
+    put_string(&w, "status", entitlement->status);
+    put_number(&w, "monthly_runs", entitlement->used);
+    put_number(&w, "monthly_runs_limit", entitlement->limit);
     put_end(&w);
     return reply_end(req, 402, &w);
 }
@@ -236,10 +237,10 @@ static enum err cannot_judge(struct request *req, enum err e)
     return deny(req, 503, "Service temporarily unavailable, please try again");
 }
 
-static struct standing stand(const struct request *req, const struct subscription *subscription,
-                             int64_t now_ms)
+static struct entitlement stand(const struct request *req, const struct subscription *subscription,
+                                int64_t now_ms)
 {
-    return standing_of(app_of(req)->billing->plans, req->task.settings, subscription, now_ms);
+    return entitlement_of(app_of(req)->billing->plans, req->task.settings, subscription, now_ms);
 }
 
 /* A run that is charged while its request waits on the loop. */
@@ -259,15 +260,15 @@ static void on_charged(struct billing_charge *charge, enum err e)
 }
 
 static void begin_run(struct request *req, const struct user *user,
-                      const struct subscription *known, const struct standing *standing,
+                      const struct subscription *known, const struct entitlement *entitlement,
                       int64_t now_ms)
 {
     struct run *run = mem_new(req->task.mem, struct run);
     enum err e;
 
-    assert(req->writing == NULL && standing->verdict == STANDING_GOOD);
+    assert(req->writing == NULL && entitlement->verdict == STANDING_GOOD);
     *run = (struct run){
-        {.done = on_charged, .gone = &req->job.gone, .standing = *standing}, req, user, OK};
+        {.done = on_charged, .gone = &req->job.gone, .entitlement = *entitlement}, req, user, OK};
     req->task.user_id = user->id;
     e = billing_consume_later(&req->task, app_of(req)->billing, known, now_ms, &run->charge);
     if (e != OK) {
@@ -281,17 +282,17 @@ static void begin_run(struct request *req, const struct user *user,
 /* False: what was remembered is out of date, and what is stored must be read. */
 static bool end_run(struct request *req, const struct run *run)
 {
-    const struct standing *standing = &run->charge.standing;
+    const struct entitlement *entitlement = &run->charge.entitlement;
 
     assert(run->req == req);
     if (run->outcome != OK)
         cannot_judge(req, run->outcome);
     else if (run->charge.is_outdated)
         return false;
-    else if (standing->verdict == STANDING_GOOD)
-        allow(req, run->user, standing);
+    else if (entitlement->verdict == STANDING_GOOD)
+        allow(req, run->user, entitlement);
     else
-        deny_payment(req, standing);
+        deny_payment(req, entitlement);
     return true;
 }
 
@@ -304,7 +305,7 @@ bool guard_fast(struct request *req)
     struct session_record *session;
     enum identity_answer answer;
     enum guard_path path;
-    struct standing standing;
+    struct entitlement entitlement;
     int64_t now_ms;
     struct user *user;
 
@@ -328,15 +329,15 @@ bool guard_fast(struct request *req)
     if (known == NULL)
         return false;
     now_ms = clock_wall_ms();
-    standing = path == GUARD_FREE
-                   ? stand(req, known, now_ms)
-                   : billing_standing(app->billing, req->task.settings, known, now_ms);
+    entitlement = path == GUARD_FREE
+                      ? stand(req, known, now_ms)
+                      : billing_entitlement(app->billing, req->task.settings, known, now_ms);
     if (path == GUARD_FREE)
-        allow(req, user, &standing);
-    else if (standing.verdict != STANDING_GOOD)
-        deny_payment(req, &standing);
+        allow(req, user, &entitlement);
+    else if (entitlement.verdict != STANDING_GOOD)
+        deny_payment(req, &entitlement);
     else
-        begin_run(req, user, known, &standing, now_ms);
+        begin_run(req, user, known, &entitlement, now_ms);
     return true;
 }
 
@@ -347,15 +348,15 @@ static enum err judge(struct request *req, enum guard_path path, const struct us
     const struct subscription *known = billing_peek(app->billing, req->task.mem, user->id,
                                                     within_ms);
     struct subscription read;
-    struct standing standing;
+    struct entitlement entitlement;
     enum err e = OK;
 
     if (path == GUARD_METERED) {
-        e = billing_consume(&req->task, app->billing, user->id, known, &standing);
+        e = billing_consume(&req->task, app->billing, user->id, known, &entitlement);
         if (e != OK)
             return e;
-        return standing.verdict == STANDING_GOOD ? allow(req, user, &standing)
-                                                 : deny_payment(req, &standing);
+        return entitlement.verdict == STANDING_GOOD ? allow(req, user, &entitlement)
+                                                    : deny_payment(req, &entitlement);
     }
     if (known == NULL) {
         e = billing_subscription(&req->task, app->billing, user->id, &read);
@@ -363,8 +364,8 @@ static enum err judge(struct request *req, enum guard_path path, const struct us
     }
     if (e != OK)
         return e;
-    standing = stand(req, known, clock_wall_ms());
-    return allow(req, user, &standing);
+    entitlement = stand(req, known, clock_wall_ms());
+    return allow(req, user, &entitlement);
 }
 
 /* On the lane. */

@@ -266,8 +266,9 @@ const struct route_limits *limits_of_plan(const struct limits *limits,
                                           const struct subscription *subscription,
                                           const struct route_limits *row)
 {
-    struct standing standing = standing_of(limits->plans, settings, subscription, clock_wall_ms());
-    size_t plan = plan_rank(limits->plans, standing.plan);
+    struct entitlement entitlement = entitlement_of(limits->plans, settings, subscription,
+                                                    clock_wall_ms());
+    size_t plan = plan_rank(limits->plans, entitlement.plan);
     const struct route_limits *own = limits->by_plan[plan * limits->failures.number + row->number];
 
     return own == NULL ? row : own;

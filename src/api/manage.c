@@ -275,7 +275,7 @@ static enum err put_billing(struct request *req, struct json_writer *w)
     return OK;
 }
 
-static void put_held_sessions(struct json_writer *w, const struct holdings *held,
+static void put_held_sessions(struct json_writer *w, const struct user_data *held,
                               const char *current_id)
 {
     put_list(w, "sessions");
@@ -289,7 +289,7 @@ static void put_held_sessions(struct json_writer *w, const struct holdings *held
     put_end(w);
 }
 
-static void put_devices(struct json_writer *w, const struct holdings *held)
+static void put_devices(struct json_writer *w, const struct user_data *held)
 {
     put_list(w, "devices");
     for (size_t i = 0; i < held->device_count; i++) {
@@ -302,7 +302,7 @@ static void put_devices(struct json_writer *w, const struct holdings *held)
 }
 
 /* What they hold serves who has the mailbox, and nobody else. */
-static void put_held_mails(struct json_writer *w, const struct holdings *held)
+static void put_held_mails(struct json_writer *w, const struct user_data *held)
 {
     put_list(w, "mails");
     for (size_t i = 0; i < held->mail_count; i++) {
@@ -325,7 +325,7 @@ static void put_held_mails(struct json_writer *w, const struct holdings *held)
 }
 
 /* What is short, and written in one piece. */
-static void put_held(struct json_writer *w, struct request *req, const struct holdings *held)
+static void put_held(struct json_writer *w, struct request *req, const struct user_data *held)
 {
     put_user(w, "user", req->user);
     put_preferences(w, req->user);
@@ -339,8 +339,8 @@ enum err manage_own_export(struct request *req)
     const char *id = req->user->id, *actor = mem_printf(req->task.mem, "user:%s", id);
     struct spool body = spool_open(&req->task, req->task.settings->data_dir);
     struct json_writer w;
-    struct holdings held;
-    enum err e = store_holdings(&req->task, app_of(req)->store, req->user, &held);
+    struct user_data held;
+    enum err e = store_user_data(&req->task, app_of(req)->store, req->user, &held);
 
     if (e != OK)
         return e;

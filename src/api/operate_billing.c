@@ -347,21 +347,21 @@ static void put_plan(struct task *task, const char *name, const struct operation
                      const struct subscription *subscription)
 {
     struct answer *a = call->answer;
-    struct standing standing = standing_of(call->app->billing->plans, task->settings, subscription,
-                                           clock_wall_ms());
+    struct entitlement entitlement = entitlement_of(call->app->billing->plans, task->settings,
+                                                    subscription, clock_wall_ms());
 
     answer_row(a, name,
                "{user_id}  {plan}  {status}  runs {used} of {runs}  until {until|-}  "
                "{customer_id|no customer}");
     answer_string(a, "user_id", subscription->user_id);
-    answer_string(a, "plan", standing.plan_name);
-    answer_string(a, "status", standing.status);
-    answer_number(a, "used", standing.used);
-    answer_number(a, "runs", standing.limit);
+    answer_string(a, "plan", entitlement.plan_name);
+    answer_string(a, "status", entitlement.status);
+    answer_number(a, "used", entitlement.used);
+    answer_number(a, "runs", entitlement.limit);
     answer_time(a, "until",
-                standing.is_gift   ? subscription->gift_until_ms
-                : standing.is_paid ? subscription->period_end_ms
-                                   : 0);
+                entitlement.is_gift   ? subscription->gift_until_ms
+                : entitlement.is_paid ? subscription->period_end_ms
+                                      : 0);
     answer_string(a, "customer_id", subscription->customer_id);
     answer_row_end(a);
 }

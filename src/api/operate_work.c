@@ -86,7 +86,7 @@ enum err job_run(struct task *task, struct operation_call *call)
     const char *name = operation_value(call, "name"), *text;
     int64_t until_ms = clock_mono_ms() + RUN_ANSWER_MS;
     struct task waiting = *task;
-    enum job_asked asked;
+    enum job_outcome asked;
     enum err e;
 
     if (call->app->server != NULL && until_ms < task->deadline_ms)

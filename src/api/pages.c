@@ -6,7 +6,7 @@
 #include "api/language.h"
 #include "api/openapi.h"
 #include "core/crypto.h"
-#include "core/told.h"
+#include "core/phrases.h"
 #include "http/reply.h"
 #include "mail/outbox.h"
 #include "pages_data.h"
@@ -174,7 +174,7 @@ struct pages *pages_make(void *mem, const struct settings *settings, const struc
         .assets = {{"style.css", make_page(mem, css, embedded_style_css)},
                    {"texts.js", make_page(mem, js,
                                           mem_printf(mem, "\"use strict\";\n\nconst texts = %s;\n",
-                                                     told_as_json(mem)))},
+                                                     phrases_as_json(mem)))},
                    {"common.js", make_page(mem, js, embedded_common_js)},
                    {"home.js", make_page(mem, js, embedded_home_js)},
                    {"verify.js", make_page(mem, js, embedded_verify_js)},

@@ -1,5 +1,5 @@
 /* What the handlers themselves refuse, as rows of the routes table (api/routes.c): the errors that
- * any route may answer are in core/errors.def. The text for users of each is in core/told.def.
+ * any route may answer are in core/errors.def. The text for users of each is in core/phrases.def.
  * Constant; any thread. */
 #pragma once
 

@@ -58,19 +58,19 @@ static int64_t shown_period_end_ms(const struct subscription *subscription)
                                                                : subscription->period_end_ms;
 }
 
-static void put_standing(struct json_writer *w, const struct standing *standing,
-                         const struct subscription *subscription)
+static void put_entitlement(struct json_writer *w, const struct entitlement *entitlement,
+                            const struct subscription *subscription)
 {
     put_string(w, "id", subscription->id);
     put_string(w, "user_id", subscription->user_id);
-    put_string(w, "plan", standing->plan_name);
-    put_string(w, "status", standing->status);
-    put_number(w, "monthly_agent_runs", standing->used);
-    put_number(w, "monthly_agent_runs_limit", standing->limit);
-    put_time(w, "current_period_end", standing->is_paid ? shown_period_end_ms(subscription) : 0);
+    put_string(w, "plan", entitlement->plan_name);
+    put_string(w, "status", entitlement->status);
+    put_number(w, "monthly_agent_runs", entitlement->used);
+    put_number(w, "monthly_agent_runs_limit", entitlement->limit);
+    put_time(w, "current_period_end", entitlement->is_paid ? shown_period_end_ms(subscription) : 0);
     put_boolean(w, "cancel_at_period_end", subscription->cancel_at_period_end);
-    put_time(w, "ends_at", standing->is_paid ? ends_ms(subscription) : 0);
-    put_boolean(w, "is_trial", standing->in_trial);
+    put_time(w, "ends_at", entitlement->is_paid ? ends_ms(subscription) : 0);
+    put_boolean(w, "is_trial", entitlement->in_trial);
     put_time(w, "trial_end", subscription->trial_end_ms);
     put_string(w, "stripe_customer_id", subscription->customer_id);
     put_time(w, "created_at", subscription->created_ms);
@@ -80,10 +80,10 @@ static void put_standing(struct json_writer *w, const struct standing *standing,
 void put_subscription(struct json_writer *w, const char *name, const struct plans *plans,
                       const struct settings *settings, const struct subscription *subscription)
 {
-    struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
+    struct entitlement entitlement = entitlement_of(plans, settings, subscription, clock_wall_ms());
 
     put_object(w, name);
-    put_standing(w, &standing, subscription);
+    put_entitlement(w, &entitlement, subscription);
     put_end(w);
 }
 
@@ -91,10 +91,10 @@ void put_managed_subscription(struct json_writer *w, const char *name, const str
                               const struct settings *settings,
                               const struct subscription *subscription)
 {
-    struct standing standing = standing_of(plans, settings, subscription, clock_wall_ms());
+    struct entitlement entitlement = entitlement_of(plans, settings, subscription, clock_wall_ms());
 
     put_object(w, name);
-    put_standing(w, &standing, subscription);
+    put_entitlement(w, &entitlement, subscription);
     put_string(w, "stripe_subscription_id", subscription->stripe_id);
     put_string(w, "stripe_price_id", subscription->price_id);
     put_string(w, "given_plan", subscription->gift_plan);

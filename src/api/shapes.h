@@ -1,7 +1,7 @@
 /* How the domain's records look on the wire. */
 #pragma once
 
-#include "billing/standing.h"
+#include "billing/entitlement.h"
 #include "core/json_writer.h"
 #include "store/store.h"
 

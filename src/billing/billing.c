@@ -81,7 +81,7 @@ struct billing *billing_open(void *mem, struct store *store, const struct settin
     for (size_t i = 0; i < BILLING_HELD; i++)
         billing->held_runs[i] = -1;
     talloc_set_destructor(billing, close_billing);
-    billing->subscriptions = recall_open(billing, copy_remembered);
+    billing->subscriptions = cache_open(billing, copy_remembered);
     return billing;
 }
 
@@ -179,11 +179,12 @@ void billing_hold_runs(struct billing *billing, const char *user_id, int64_t run
 }
 
 /* Lowers the limit to the runs that a change of plan under way allows (billing_hold_runs()). */
-static void apply_hold(struct billing *billing, const char *user_id, struct standing *standing)
+static void apply_hold(struct billing *billing, const char *user_id,
+                       struct entitlement *entitlement)
 {
     int64_t runs = -1;
 
-    assert(standing->verdict == STANDING_GOOD);
+    assert(entitlement->verdict == STANDING_GOOD);
     if (atomic_load(&billing->holding) == 0)
         return;
     pthread_mutex_lock(&billing->lock);
@@ -192,11 +193,11 @@ static void apply_hold(struct billing *billing, const char *user_id, struct stan
             runs = billing->held_runs[i];
     }
     pthread_mutex_unlock(&billing->lock);
-    if (runs < 0 || (standing->limit >= 0 && standing->limit <= runs))
+    if (runs < 0 || (entitlement->limit >= 0 && entitlement->limit <= runs))
         return;
-    standing->limit = runs;
-    if (standing->used >= runs)
-        standing->verdict = STANDING_EXHAUSTED;
+    entitlement->limit = runs;
+    if (entitlement->used >= runs)
+        entitlement->verdict = STANDING_EXHAUSTED;
 }
 
 bool billing_enter(struct billing *billing, const char *user_id)
@@ -237,7 +238,7 @@ void billing_leave(struct billing *billing, const char *user_id)
 enum err billing_subscription(struct task *task, struct billing *billing, const char *user_id,
                               struct subscription *ret)
 {
-    uint64_t generation = recall_generation(billing->subscriptions, user_id);
+    uint64_t generation = cache_generation(billing->subscriptions, user_id);
     bool found;
     enum err e = store_subscription_open(task, billing->store, user_id, crypto_uuid(task->mem),
                                          clock_wall_ms(), &found, ret);
@@ -247,21 +248,21 @@ enum err billing_subscription(struct task *task, struct billing *billing, const 
         return e;
     if (!found)
         return fail(task, ERR_NOT_FOUND, "User not found");
-    recall_put(billing->subscriptions, &(struct remembered){ret->user_id, *ret}, generation);
+    cache_put(billing->subscriptions, &(struct remembered){ret->user_id, *ret}, generation);
     return OK;
 }
 
 const struct subscription *billing_peek(struct billing *billing, void *mem, const char *user_id,
                                         int64_t within_ms)
 {
-    const struct remembered *found = recall_peek(billing->subscriptions, mem, user_id, within_ms);
+    const struct remembered *found = cache_peek(billing->subscriptions, mem, user_id, within_ms);
 
     return found == NULL ? NULL : &found->subscription;
 }
 
 void billing_forget(struct billing *billing, const char *user_id)
 {
-    recall_forget(billing->subscriptions, user_id);
+    cache_forget(billing->subscriptions, user_id);
 }
 
 enum err billing_start_trial(struct task *task, struct billing *billing, const char *user_id,
@@ -290,22 +291,23 @@ enum err billing_start_trial(struct task *task, struct billing *billing, const c
 }
 
 static struct usage usage_of(const struct subscription *subscription,
-                             const struct standing *standing, int64_t now_ms)
+                             const struct entitlement *entitlement, int64_t now_ms)
 {
     return (struct usage){.user_id = subscription->user_id,
                           .revision = subscription->revision,
-                          .period_ms = standing->period_ms,
-                          .limit = standing->limit,
+                          .period_ms = entitlement->period_ms,
+                          .limit = entitlement->limit,
                           .day = now_ms / DAY_MS};
 }
 
 static void note_charged(struct billing *billing, const struct usage *usage,
-                         enum usage_consumed consumed, int64_t runs, struct standing *standing)
+                         enum usage_consumed consumed, int64_t runs,
+                         struct entitlement *entitlement)
 {
-    standing->used = runs;
+    entitlement->used = runs;
     metric_add(consumed == USAGE_CONSUMED ? METRIC_runs_consumed : METRIC_runs_refused, 1);
     if (consumed == USAGE_EXHAUSTED) {
-        standing->verdict = STANDING_EXHAUSTED;
+        entitlement->verdict = STANDING_EXHAUSTED;
         billing_forget(billing, usage->user_id);
     }
 }
@@ -314,31 +316,31 @@ static void note_charged(struct billing *billing, const struct usage *usage,
  * nothing was charged. */
 static enum err charge(struct task *task, struct billing *billing,
                        const struct subscription *subscription, int64_t now_ms,
-                       struct standing *standing, bool *ret_outdated)
+                       struct entitlement *entitlement, bool *ret_outdated)
 {
-    struct usage usage = usage_of(subscription, standing, now_ms);
+    struct usage usage = usage_of(subscription, entitlement, now_ms);
     enum usage_consumed consumed;
     int64_t runs;
     enum err e = store_usage_consume(task, billing->store, &usage, &consumed, &runs);
 
     *ret_outdated = e == OK && consumed == USAGE_OUTDATED;
     if (e == OK && !*ret_outdated)
-        note_charged(billing, &usage, consumed, runs, standing);
+        note_charged(billing, &usage, consumed, runs, entitlement);
     return e;
 }
 
-struct standing billing_standing(struct billing *billing, const struct settings *settings,
-                                 const struct subscription *known, int64_t now_ms)
+struct entitlement billing_entitlement(struct billing *billing, const struct settings *settings,
+                                       const struct subscription *known, int64_t now_ms)
 {
-    struct standing standing = standing_of(billing->plans, settings, known, now_ms);
+    struct entitlement entitlement = entitlement_of(billing->plans, settings, known, now_ms);
 
-    if (standing.verdict == STANDING_GOOD)
-        apply_hold(billing, known->user_id, &standing);
-    return standing;
+    if (entitlement.verdict == STANDING_GOOD)
+        apply_hold(billing, known->user_id, &entitlement);
+    return entitlement;
 }
 
 enum err billing_consume(struct task *task, struct billing *billing, const char *user_id,
-                         const struct subscription *known, struct standing *ret)
+                         const struct subscription *known, struct entitlement *ret)
 {
     struct subscription read;
     bool outdated = false;
@@ -354,7 +356,7 @@ enum err billing_consume(struct task *task, struct billing *billing, const char 
         }
         if (e != OK)
             return e;
-        *ret = billing_standing(billing, task->settings, known, now_ms);
+        *ret = billing_entitlement(billing, task->settings, known, now_ms);
         if (ret->verdict != STANDING_GOOD)
             return OK;
         e = charge(task, billing, known, now_ms, ret, &outdated);
@@ -373,7 +375,7 @@ static void on_charged(struct store_later *later, enum err e)
         billing_forget(charge->billing, charge->usage.user_id);
     else if (e == OK)
         note_charged(charge->billing, &charge->usage, charge->consumed, charge->runs,
-                     &charge->standing);
+                     &charge->entitlement);
     charge->done(charge, e);
 }
 
@@ -382,12 +384,12 @@ enum err billing_consume_later(struct task *task, struct billing *billing,
                                struct billing_charge *charge)
 {
     charge->billing = billing;
-    charge->usage = usage_of(known, &charge->standing, now_ms);
+    charge->usage = usage_of(known, &charge->entitlement, now_ms);
     charge->later = (struct store_later){on_charged, charge->gone, charge->usage.user_id};
     return store_usage_consume_later(task, billing->store, &charge->usage, &charge->consumed,
                                      &charge->runs, &charge->later);
 
-    assert(charge->done != NULL && charge->standing.verdict == STANDING_GOOD);
+    assert(charge->done != NULL && charge->entitlement.verdict == STANDING_GOOD);
 }
 
 enum err billing_give(struct task *task, struct billing *billing, const char *user_id,

@@ -5,8 +5,8 @@
  * old one in the cache. All calls but billing_peek() may wait for the store. */
 #pragma once
 
-#include "billing/standing.h"
-#include "core/recall.h"
+#include "billing/entitlement.h"
+#include "core/cache.h"
 #include "remote/stripe.h"
 #include "store/store.h"
 
@@ -22,7 +22,7 @@ struct billing {
     struct store *store;
     const struct plans *plans;
     struct stripe *stripe;
-    struct recall *subscriptions; /* by user */
+    struct cache *subscriptions; /* by user */
 
     /* Who asks Stripe about a user and stores the answer holds the lock of that user. `held` has
      * the ids of the locked users; NULL: a free place. */
@@ -78,15 +78,15 @@ void billing_forget(struct billing *billing, const char *user_id);
 must_check enum err billing_start_trial(struct task *task, struct billing *billing,
                                         const char *user_id, struct subscription *ret);
 
-/* Whether a run may begin now: standing_of(), and the bound of billing_hold_runs(). On any thread;
- * does not wait. */
-struct standing billing_standing(struct billing *billing, const struct settings *settings,
-                                 const struct subscription *known, int64_t now_ms);
+/* Whether a run may begin now: entitlement_of(), and the bound of billing_hold_runs(). On any
+ * thread; does not wait. */
+struct entitlement billing_entitlement(struct billing *billing, const struct settings *settings,
+                                       const struct subscription *known, int64_t now_ms);
 
 /* Charges a run. If ret->verdict is STANDING_GOOD afterwards, it is charged durably, else not at
  * all. `known` is the subscription from the cache; NULL: it is not there. */
 must_check enum err billing_consume(struct task *task, struct billing *billing, const char *user_id,
-                                    const struct subscription *known, struct standing *ret);
+                                    const struct subscription *known, struct entitlement *ret);
 
 /* The same on a loop, which never waits (store/later.h): one try, with the subscription from the
  * cache. */
@@ -95,7 +95,7 @@ struct billing_charge {
      * was charged. */
     void (*done)(struct billing_charge *charge, enum err e);
     const atomic_bool *gone;
-    struct standing standing;
+    struct entitlement entitlement;
     bool is_outdated;
 
     struct billing *billing; /* from here on: its own */
@@ -105,7 +105,7 @@ struct billing_charge {
     struct store_later later;
 };
 
-/* `charge->standing` is billing_standing() of `known` at `now_ms`, and good. */
+/* `charge->entitlement` is billing_entitlement() of `known` at `now_ms`, and good. */
 must_check enum err billing_consume_later(struct task *task, struct billing *billing,
                                           const struct subscription *known, int64_t now_ms,
                                           struct billing_charge *charge);

@@ -196,7 +196,7 @@ static enum err choose_proration(struct task *task, struct billing *billing,
                                        &stored);
     *ret_credits = !owes && found &&
                    (plan->runs < 0 ||
-                    standing_of(billing->plans, task->settings, &stored, clock_wall_ms()).used <=
+                    entitlement_of(billing->plans, task->settings, &stored, clock_wall_ms()).used <=
                         plan->runs);
     return e;
 }

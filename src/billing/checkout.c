@@ -175,7 +175,7 @@ static bool is_kept_from_buying(const struct billing *billing, const struct sett
 {
     /* By what others have stopped paying nobody is kept. */
     if (subscription->customer_is_foreign &&
-        !standing_of(billing->plans, settings, subscription, clock_wall_ms()).is_paid)
+        !entitlement_of(billing->plans, settings, subscription, clock_wall_ms()).is_paid)
         return false;
     return checkout_is_subscribed(subscription);
 }

@@ -28,48 +28,48 @@ enum {
 
 /* What is done about each type */
 
-enum deed {
-    DEED_SYNC,
-    DEED_INVOICE, /* sync, if it has a subscription */
-    DEED_SESSION, /* fulfil */
-    DEED_TRIAL,   /* sync, and a mail */
-    DEED_DELETED, /* sync, and the customer is unlinked */
-    DEED_ALERT,   /* told in the log, with whose: money goes back; what that means is for people to
-                     decide */
-    DEED_GOODBYE, /* our own: a user was removed */
-    DEED_FOUND,   /* our own: a subscription that nobody is linked to; sync */
+enum event_action {
+    ACTION_SYNC,
+    ACTION_INVOICE, /* sync, if it has a subscription */
+    ACTION_SESSION, /* fulfil */
+    ACTION_TRIAL,   /* sync, and a mail */
+    ACTION_DELETED, /* sync, and the customer is unlinked */
+    ACTION_ALERT, /* told in the log, with whose: money goes back; what that means is for people to
+                   decide */
+    ACTION_GOODBYE, /* our own: a user was removed */
+    ACTION_FOUND,   /* our own: a subscription that nobody is linked to; sync */
 };
 
 static const struct row {
     const char *type;
-    enum deed deed;
+    enum event_action action;
     bool is_needed; /* the endpoint at Stripe must send it; the others are told by these too */
 } rows[] = {
-    {"checkout.session.completed", DEED_SESSION, true},
-    {"checkout.session.async_payment_succeeded", DEED_SESSION, true},
-    {"checkout.session.async_payment_failed", DEED_SESSION, true},
-    {"checkout.session.expired", DEED_SESSION, true},
-    {"customer.subscription.created", DEED_SYNC, true},
-    {"customer.subscription.updated", DEED_SYNC, true},
-    {"customer.subscription.deleted", DEED_SYNC, true},
-    {"customer.subscription.paused", DEED_SYNC, true},
-    {"customer.subscription.resumed", DEED_SYNC, true},
-    {"customer.subscription.pending_update_applied", DEED_SYNC},
-    {"customer.subscription.pending_update_expired", DEED_SYNC},
-    {"customer.subscription.trial_will_end", DEED_TRIAL, true},
-    {"invoice.paid", DEED_INVOICE, true},
-    {"invoice.payment_succeeded", DEED_INVOICE},
-    {"invoice.payment_failed", DEED_INVOICE, true},
-    {"invoice.payment_action_required", DEED_INVOICE, true},
-    {"invoice.finalization_failed", DEED_INVOICE},
-    {"invoice.voided", DEED_INVOICE},
-    {"invoice.marked_uncollectible", DEED_INVOICE},
-    {"customer.deleted", DEED_DELETED, true},
-    {"charge.refunded", DEED_ALERT, true},
-    {"charge.dispute.created", DEED_ALERT, true},
-    {"charge.dispute.closed", DEED_ALERT},
-    {STORE_EVENT_GOODBYE, DEED_GOODBYE},
-    {INBOX_EVENT_FOUND, DEED_FOUND},
+    {"checkout.session.completed", ACTION_SESSION, true},
+    {"checkout.session.async_payment_succeeded", ACTION_SESSION, true},
+    {"checkout.session.async_payment_failed", ACTION_SESSION, true},
+    {"checkout.session.expired", ACTION_SESSION, true},
+    {"customer.subscription.created", ACTION_SYNC, true},
+    {"customer.subscription.updated", ACTION_SYNC, true},
+    {"customer.subscription.deleted", ACTION_SYNC, true},
+    {"customer.subscription.paused", ACTION_SYNC, true},
+    {"customer.subscription.resumed", ACTION_SYNC, true},
+    {"customer.subscription.pending_update_applied", ACTION_SYNC},
+    {"customer.subscription.pending_update_expired", ACTION_SYNC},
+    {"customer.subscription.trial_will_end", ACTION_TRIAL, true},
+    {"invoice.paid", ACTION_INVOICE, true},
+    {"invoice.payment_succeeded", ACTION_INVOICE},
+    {"invoice.payment_failed", ACTION_INVOICE, true},
+    {"invoice.payment_action_required", ACTION_INVOICE, true},
+    {"invoice.finalization_failed", ACTION_INVOICE},
+    {"invoice.voided", ACTION_INVOICE},
+    {"invoice.marked_uncollectible", ACTION_INVOICE},
+    {"customer.deleted", ACTION_DELETED, true},
+    {"charge.refunded", ACTION_ALERT, true},
+    {"charge.dispute.created", ACTION_ALERT, true},
+    {"charge.dispute.closed", ACTION_ALERT},
+    {STORE_EVENT_GOODBYE, ACTION_GOODBYE},
+    {INBOX_EVENT_FOUND, ACTION_FOUND},
 };
 
 const char *inbox_type(size_t n)
@@ -250,27 +250,27 @@ static enum err apply_alert(struct task *task, struct billing *billing, const st
     return OK;
 }
 
-static enum err do_deed(struct task *task, struct billing *billing, const struct event *event,
-                        const json_t *payload, enum deed deed, struct sync_outcome *ret)
+static enum err act_on(struct task *task, struct billing *billing, const struct event *event,
+                       const json_t *payload, enum event_action action, struct sync_outcome *ret)
 {
     const json_t *object = object_of(payload);
     struct sync_links links = links_of(task->mem, object);
 
     *ret = (struct sync_outcome){.result = SYNC_DONE};
-    switch (deed) {
-    case DEED_SESSION:
+    switch (action) {
+    case ACTION_SESSION:
         return apply_session(task, billing, object, &links, ret);
-    case DEED_TRIAL:
+    case ACTION_TRIAL:
         return apply_trial(task, billing, object, &links, ret);
-    case DEED_DELETED:
+    case ACTION_DELETED:
         return apply_deleted(task, billing, &links, ret);
-    case DEED_GOODBYE:
+    case ACTION_GOODBYE:
         return apply_goodbye(task, billing, payload, ret);
-    case DEED_FOUND:
+    case ACTION_FOUND:
         links = (struct sync_links){.customer_id = stripe_text(payload, "customer"),
                                     .subscription_id = stripe_text(payload, "subscription")};
         return sync_subscription(task, billing, &links, ret);
-    case DEED_ALERT:
+    case ACTION_ALERT:
         return apply_alert(task, billing, event, object, links.customer_id, ret);
     default:
         return sync_subscription(task, billing, &links, ret);
@@ -429,7 +429,7 @@ static enum err apply_payload(struct task *task, struct billing *billing, const 
         ret->result = EVENT_SKIPPED;
         return finish(task, billing, event, EVENT_IGNORED, &outcome, "of no concern");
     }
-    e = do_deed(task, billing, event, payload, row->deed, &outcome);
+    e = act_on(task, billing, event, payload, row->action, &outcome);
     if (e != OK)
         return settle_failure(task, billing, event, e);
     return settle(task, billing, event, &outcome, ret);
@@ -460,14 +460,14 @@ static const char *reason_to_skip(const struct settings *settings, const json_t 
     const json_t *live = json_object_get(event, "livemode");
 
     *ret_message = NULL;
-    if (row == NULL || row->deed == DEED_GOODBYE || row->deed == DEED_FOUND)
+    if (row == NULL || row->action == ACTION_GOODBYE || row->action == ACTION_FOUND)
         return "its type is of no concern";
     if (stripe_is_configured(settings) && json_is_boolean(live) &&
         json_is_true(live) != stripe_is_live(settings))
         *ret_message = "Event of the other mode (livemode)";
     else if (*stripe_text(event, "account") != '\0' || *stripe_text(event, "context") != '\0')
         *ret_message = "Event of another account";
-    else if (row->deed == DEED_INVOICE && *subscription_of_invoice(object_of(event)) == '\0')
+    else if (row->action == ACTION_INVOICE && *subscription_of_invoice(object_of(event)) == '\0')
         *ret_message = "No subscription in invoice";
     return *ret_message;
 }

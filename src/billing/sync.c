@@ -445,7 +445,7 @@ static enum err has_live(struct task *task, struct billing *billing,
     enum err e = OK;
 
     *ret = false;
-    if (standing_of(billing->plans, task->settings, subscription, clock_wall_ms()).verdict ==
+    if (entitlement_of(billing->plans, task->settings, subscription, clock_wall_ms()).verdict ==
         STANDING_NOT_PAID)
         return OK;
     if (subscription->customer_id != NULL)
@@ -639,7 +639,7 @@ static enum err compare_until_kept(struct task *task, struct billing *billing,
     enum err e = compare_often(task, billing, links, ret);
     if (e != OK || ret->is_dry || ret->is_moved || ret->user_id == NULL ||
         ret->result != SYNC_DONE ||
-        standing_of(billing->plans, task->settings, &ret->found, clock_wall_ms()).is_paid)
+        entitlement_of(billing->plans, task->settings, &ret->found, clock_wall_ms()).is_paid)
         return e;
     return take_other(task, billing, ret);
 }

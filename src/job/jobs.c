@@ -48,7 +48,7 @@ struct entry {
     unsigned ended;                 /* runs, counted */
     int64_t tried_ms, succeeded_ms; /* wall clock */
     int64_t known_ms;               /* when the lease was last taken, as far as is known here */
-    enum job_asked outcome;         /* of the last run */
+    enum job_outcome outcome;       /* of the last run */
     char detail[DETAIL_BYTES];
 
     int64_t fence;                  /* of the lease that is held here; 0: none is */
@@ -221,7 +221,7 @@ void job_needs_help(struct job_run *run)
 }
 
 /* Under the lock: what a run has come to. */
-static void note(struct entry *entry, enum job_asked outcome, const char *detail)
+static void note(struct entry *entry, enum job_outcome outcome, const char *detail)
 {
     entry->outcome = outcome;
     snprintf(entry->detail, sizeof entry->detail, "%s", detail == NULL ? "" : detail);
@@ -650,7 +650,7 @@ static bool wait_for_a_run(struct task *task, struct jobs *jobs, struct entry *e
     return entry->ended - ended > running;
 }
 
-enum err jobs_run(struct task *task, struct jobs *jobs, const char *name, enum job_asked *ret,
+enum err jobs_run(struct task *task, struct jobs *jobs, const char *name, enum job_outcome *ret,
                   const char **ret_text)
 {
     struct entry *entry = entry_of(jobs, name);

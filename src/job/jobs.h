@@ -78,7 +78,7 @@ void job_needs_help(struct job_run *run);
 
 /* By operators */
 
-enum job_asked {
+enum job_outcome {
     JOB_DONE,
     JOB_FAILED,    /* *ret_text: why */
     JOB_HELD,      /* *ret_text: by whom */
@@ -88,7 +88,7 @@ enum job_asked {
 
 /* Runs it now, and waits until the task's deadline. Without jobs_start(): on this thread. */
 must_check enum err jobs_run(struct task *task, struct jobs *jobs, const char *name,
-                             enum job_asked *ret, const char **ret_text);
+                             enum job_outcome *ret, const char **ret_text);
 
 /* The list "jobs": schedule, last attempt and success, next run, holder of each. */
 must_check enum err jobs_list(struct task *task, struct jobs *jobs, struct answer *answer);

@@ -166,7 +166,7 @@ static void answer_here(struct limiter_ask *ask)
 /* The same for what was under way. */
 void limiter_land_here(struct limiter_ask *ask)
 {
-    memory_limiter_landed(ask->link->limiter->memory, ask->keys, ask->count);
+    memory_limiter_answered(ask->link->limiter->memory, ask->keys, ask->count);
     answer_here(ask);
 }
 
@@ -255,7 +255,7 @@ static void go_on(struct limiter_ask *ask)
             limiter_send(ask);
             break;
         }
-        memory_limiter_landed(memory, ask->keys, ask->count);
+        memory_limiter_answered(memory, ask->keys, ask->count);
         share(ask);
         break;
     }

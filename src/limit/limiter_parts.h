@@ -41,7 +41,7 @@ struct limiter_link {
     bool sets_clock;             /* it is being found out */
     struct limiter_ask *waiting; /* for that */
     struct limiter_ask *unsent, **last_unsent; /* asked in this turn of the loop */
-    struct limiter_ask *parked;                /* until others of their key have landed */
+    struct limiter_ask *parked;                /* until others of their key are answered */
     uv_timer_t retry;
     int64_t cursor_us; /* the last beat, by Redis's clock */
     int64_t beat_us,

@@ -72,7 +72,7 @@ bool memory_limiter_refuses(struct memory_limiter *limiter, const struct limit_k
 
 enum limit_start {
     LIMIT_REFUSED, /* surely */
-    LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it has landed. The
+    LIMIT_BUSY,    /* it depends on what is under way: ask again when some of it is answered. The
                     * verdict is the refusal that it is if all of that is admitted. */
     LIMIT_HERE, /* what was admitted here is on its way to Redis, in pieces: until that is over, it
                  * is to be decided as if Redis were away */
@@ -86,8 +86,8 @@ enum limit_start memory_limiter_start(struct memory_limiter *limiter, const stru
                                       struct verdict *ret, bool *ret_apart);
 
 /* Redis did not answer. */
-void memory_limiter_landed(struct memory_limiter *limiter, const struct limit_key *keys,
-                           unsigned count);
+void memory_limiter_answered(struct memory_limiter *limiter, const struct limit_key *keys,
+                             unsigned count);
 
 /* Those of the keys that Redis `refused` are so for the time of their verdict from `asked_us` on.
  */

@@ -167,8 +167,8 @@ static void land(struct entry *entry)
         entry->flying--;
 }
 
-void memory_limiter_landed(struct memory_limiter *limiter, const struct limit_key *keys,
-                           unsigned count)
+void memory_limiter_answered(struct memory_limiter *limiter, const struct limit_key *keys,
+                             unsigned count)
 {
     struct held held;
 

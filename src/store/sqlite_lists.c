@@ -257,7 +257,7 @@ enum err sqlite_audit_by(struct task *task, struct store *store, const char *act
 
 struct read_holdings {
     const struct user *user;
-    struct holdings *ret;
+    struct user_data *ret;
 };
 
 static enum err read_code(struct task *task, sqlite3_stmt *s, void *row)
@@ -316,13 +316,13 @@ static enum err read_holdings(struct task *task, struct sqlite_db *db, void *arg
         e = read_page(task, db, &mails);
     if (e == OK)
         e = read_page(task, db, &codes);
-    *h->ret = (struct holdings){sessions.rows,  devices.rows,  mails.rows,  codes.rows,
-                                sessions.count, devices.count, mails.count, codes.count};
+    *h->ret = (struct user_data){sessions.rows,  devices.rows,  mails.rows,  codes.rows,
+                                 sessions.count, devices.count, mails.count, codes.count};
     return e;
 }
 
-enum err sqlite_holdings(struct task *task, struct store *store, const struct user *user,
-                         struct holdings *ret)
+enum err sqlite_user_data(struct task *task, struct store *store, const struct user *user,
+                          struct user_data *ret)
 {
     return sqlite_reading(task, store, read_holdings, &(struct read_holdings){user, ret});
 }

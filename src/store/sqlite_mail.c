@@ -215,7 +215,7 @@ struct try_code {
     const char *purpose, *email;
     const uint8_t *hash;
     int64_t now_ms;
-    const struct code_deed *deed;
+    const struct code_action *action;
     bool *ret_right;
 };
 
@@ -241,7 +241,7 @@ static enum err count_try(struct task *task, struct sqlite_db *db, const struct 
 static enum err try_code(struct task *task, struct sqlite_db *db, void *argument)
 {
     const struct try_code *t = argument;
-    bool only_look = t->deed != NULL && t->deed->only_look;
+    bool only_look = t->action != NULL && t->action->only_look;
     enum err e = count_try(task, db, t);
     sqlite3_stmt *use;
 
@@ -254,15 +254,16 @@ static enum err try_code(struct task *task, struct sqlite_db *db, void *argument
     }
     e = sqlite_db_run(task, db, use, NULL);
     sqlite_db_done(&use);
-    return e == OK && t->deed != NULL && !only_look ? sqlite_do_deed(task, db, t->deed) : e;
+    return e == OK && t->action != NULL && !only_look ? sqlite_do_code_action(task, db, t->action)
+                                                      : e;
 }
 
 enum err sqlite_code_try(struct task *task, struct store *store, const char *purpose,
                          const char *email, const uint8_t hash[CRYPTO_HASH_BYTES], int64_t now_ms,
-                         const struct code_deed *deed, bool *ret_right)
+                         const struct code_action *action, bool *ret_right)
 {
     return sqlite_writing(task, store, try_code,
-                          &(struct try_code){purpose, email, hash, now_ms, deed, ret_right});
+                          &(struct try_code){purpose, email, hash, now_ms, action, ret_right});
 }
 
 struct mail sqlite_mail(struct task *task, sqlite3_stmt *s)

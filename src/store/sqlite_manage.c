@@ -156,20 +156,21 @@ static struct change_user change_of(enum user_change change, const char *id,
         .id = id, .wanted = {.change = change, .at_ms = audit->at_ms}, .audit = audit, .ret = ret};
 }
 
-enum err sqlite_do_deed(struct task *task, struct sqlite_db *db, const struct code_deed *deed)
+enum err sqlite_do_code_action(struct task *task, struct sqlite_db *db,
+                               const struct code_action *action)
 {
     enum user_changed changed;
     struct change_user c;
     enum err e = OK;
 
-    if (deed->password_hash != NULL) {
-        c = change_of(CHANGE_PASSWORD, deed->user_id, deed->password, &changed);
-        c.wanted.text = deed->password_hash;
+    if (action->password_hash != NULL) {
+        c = change_of(CHANGE_PASSWORD, action->user_id, action->password, &changed);
+        c.wanted.text = action->password_hash;
         e = change_user(task, db, &c);
     }
     if (e != OK)
         return e;
-    c = change_of(CHANGE_VERIFIED, deed->user_id, deed->verified, &changed);
+    c = change_of(CHANGE_VERIFIED, action->user_id, action->verified, &changed);
     return change_user(task, db, &c);
 }
 

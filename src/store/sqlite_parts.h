@@ -114,8 +114,8 @@ const char *sqlite_number_text(void *mem, int64_t number);
 int64_t sqlite_number(const char *text);
 
 /* A part of a write; in sqlite_manage.c. */
-must_check enum err sqlite_do_deed(struct task *task, struct sqlite_db *db,
-                                   const struct code_deed *deed);
+must_check enum err sqlite_do_code_action(struct task *task, struct sqlite_db *db,
+                                          const struct code_action *action);
 
 /* From a row of SQLITE_MAIL_COLUMNS; in sqlite_mail.c. */
 struct mail sqlite_mail(struct task *task, sqlite3_stmt *s);

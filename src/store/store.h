@@ -302,7 +302,7 @@ struct code {
 enum { CODE_TRIES = 5 };
 
 /* What the right code does, in the write that uses it up. */
-struct code_deed {
+struct code_action {
     bool only_look; /* nothing is done; the code stays, and the try is not counted */
     const char *user_id;
     const char *password_hash;    /* as store_user_set_password(), every session ending; NULL: no */
@@ -321,11 +321,12 @@ must_check enum err store_code_issue(struct task *task, struct store *store,
                                      const struct mail *mail, enum code_issued *ret,
                                      int64_t *ret_left_ms);
 
-/* Counts the try. *ret_right: the hash is the code's, which is used up by that, and the deed (NULL:
- * none) is done. */
+/* Counts the try. *ret_right: the hash is the code's, which is used up by that, and the action
+ * (NULL: none) is done. */
 must_check enum err store_code_try(struct task *task, struct store *store, const char *purpose,
                                    const char *email, const uint8_t hash[CRYPTO_HASH_BYTES],
-                                   int64_t now_ms, const struct code_deed *deed, bool *ret_right);
+                                   int64_t now_ms, const struct code_action *action,
+                                   bool *ret_right);
 
 /* Takes the mail that is due longest; nobody else gets it for `lease_ms`. */
 must_check enum err store_mail_take(struct task *task, struct store *store, int64_t now_ms,
@@ -354,7 +355,7 @@ struct device_known {
 };
 
 /* What is stored about a person beside the user and the audit trail. */
-struct holdings {
+struct user_data {
     struct session_record *sessions; /* live and expired, and the ended that are remembered */
     struct device_known *devices;    /* on which sessions were opened */
     struct mail *mails;              /* that wait for the address, without their content */
@@ -364,8 +365,8 @@ struct holdings {
 
 enum { STORE_HOLDINGS = 10000 }; /* of each kind at most */
 
-must_check enum err store_holdings(struct task *task, struct store *store, const struct user *user,
-                                   struct holdings *ret);
+must_check enum err store_user_data(struct task *task, struct store *store, const struct user *user,
+                                    struct user_data *ret);
 
 /* How many wait. */
 must_check enum err store_mail_count(struct task *task, struct store *store, int64_t *ret);

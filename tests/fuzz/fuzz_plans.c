@@ -1,6 +1,6 @@
 /* PLANS_FILE, and what its plans say of a subscription. */
+#include "billing/entitlement.h"
 #include "billing/plans.h"
-#include "billing/standing.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,15 +18,16 @@ static void try_plan(const struct plans *plans, const struct plan *plan)
         assert(plan->limits[i].route != NULL && plan->limits[i].text != NULL);
 }
 
-static void try_standing(const struct plans *plans, const struct settings *settings,
-                         const char *plan, const char *status)
+static void try_entitlement(const struct plans *plans, const struct settings *settings,
+                            const char *plan, const char *status)
 {
     const struct subscription subscription = {
         .id = "1", .user_id = "u", .plan = plan, .status = status};
-    struct standing standing = standing_of(plans, settings, &subscription, INT64_C(1800000000000));
+    struct entitlement entitlement = entitlement_of(plans, settings, &subscription,
+                                                    INT64_C(1800000000000));
 
-    assert(standing.plan != NULL && standing.plan_name != NULL && standing.status != NULL);
-    assert(standing.limit >= PLAN_UNLIMITED && standing.used >= 0);
+    assert(entitlement.plan != NULL && entitlement.plan_name != NULL && entitlement.status != NULL);
+    assert(entitlement.limit >= PLAN_UNLIMITED && entitlement.used >= 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -47,8 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     assert(plans->trial_days >= 0 && plans->trial_runs >= PLAN_UNLIMITED);
     for (size_t i = 0; i < plans->count; i++) {
         try_plan(plans, &plans->of[i]);
-        try_standing(plans, &settings, plans->of[i].name, "active");
+        try_entitlement(plans, &settings, plans->of[i].name, "active");
     }
-    try_standing(plans, &settings, "sold no more", "past_due");
+    try_entitlement(plans, &settings, "sold no more", "past_due");
     return 0;
 }

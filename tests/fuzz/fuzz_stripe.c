@@ -247,7 +247,7 @@ static void check_stored(struct task *task)
     check_time(stored.period_end_ms);
     check_time(stored.canceled_ms);
     check_time(stored.past_due_ms);
-    assert(standing_of(billing->plans, &settings, &stored, clock_wall_ms()).plan != NULL);
+    assert(entitlement_of(billing->plans, &settings, &stored, clock_wall_ms()).plan != NULL);
 }
 
 static void split(const uint8_t *bytes, size_t len)

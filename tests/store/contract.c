@@ -292,7 +292,7 @@ static void a_user_has_two_hundred_known_devices(struct store *store)
 {
     struct user user;
     struct session_record session, first;
-    struct holdings held;
+    struct user_data held;
 
     create(store, &user, &first, "ann@example.com");
     for (int i = 0; i < 203; i++) {
@@ -303,7 +303,7 @@ static void a_user_has_two_hundred_known_devices(struct store *store)
         session.expires_ms = first.expires_ms + 1 + i;
         open_one(store, &session);
     }
-    assert_int_equal(store_holdings(new_task(), store, &user, &held), OK);
+    assert_int_equal(store_user_data(new_task(), store, &user, &held), OK);
     assert_int_equal(held.device_count, 200);
     assert_int_equal(open_with(store, &user, "device 202"), SESSION_OPENED);
     assert_int_equal(open_with(store, &user, "device 0"), SESSION_OPENED_ELSEWHERE);
@@ -660,8 +660,8 @@ static void a_line_by_itself_stands_in_the_trail_of_its_subject(struct store *st
     const char *next;
 
     assert_int_equal(store_audit_append(new_task(), store, &line), OK);
-    assert_int_equal(store_audit_trail(new_task(), store, line.subject, &(struct store_page){NULL, 2},
-                                       &trail, &count, &next),
+    assert_int_equal(store_audit_trail(new_task(), store, line.subject,
+                                       &(struct store_page){NULL, 2}, &trail, &count, &next),
                      OK);
     assert_int_equal(count, 1);
     assert_string_equal(trail[0].action, "ban.add");

@@ -88,7 +88,7 @@ static void test_a_code_is_right_once_for_its_purpose_and_address(void **state)
 
 static void test_a_code_that_is_only_looked_at_stays_as_good_as_it_was(void **state)
 {
-    const struct code_deed look = {.only_look = true};
+    const struct code_action look = {.only_look = true};
     struct task *task = *state;
     struct code code = code_at(task, SAMPLE_MS, sample_email(task->mem)), wrong = code;
     int64_t left_ms;

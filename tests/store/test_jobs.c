@@ -211,7 +211,7 @@ static void test_a_job_that_fails_says_when_it_is_tried_again(void **state)
                                           {0}};
     struct scene *scene = *state;
     struct lease *leases;
-    enum job_asked asked;
+    enum job_outcome asked;
     const char *text;
     size_t count;
 

@@ -144,9 +144,9 @@ def test_every_relative_link_of_the_docs_leads_somewhere():
 
 def test_every_text_with_which_a_request_is_refused_is_told_to_people():
     """Refusals begin with a capital, what is for the log alone does not; ERR_STRIPE_DOWN's texts are for the log, those of operations for operators."""
-    told = {re.sub(r'"\s*"', "", text) for text in re.findall(r'^TOLD\("((?:[^"]|"\s*")*?)"(?=,)', (ROOT / "src" / "core" / "told.def").read_text(), re.M)}
+    told = {re.sub(r'"\s*"', "", text) for text in re.findall(r'^PHRASE\("((?:[^"]|"\s*")*?)"(?=,)', (ROOT / "src" / "core" / "phrases.def").read_text(), re.M)}
     sources = [path for folder in ("account", "api") for path in (ROOT / "src" / folder).glob("*.c") if not path.name.startswith("operat")]
-    sources += [ROOT / "src" / "billing" / name for name in ("billing.c", "checkout.c", "standing.c")]
+    sources += [ROOT / "src" / "billing" / name for name in ("billing.c", "checkout.c", "entitlement.c")]
     texts = []
     for path in sources:
         for call in re.findall(r'(?:\b(?:fail|deny)\((?![^;"]*ERR_STRIPE_DOWN)[^;"]*|\breturn (?:mem_printf\(mem,\s*)?)((?:"[^"]*"\s*)+)', path.read_text()):

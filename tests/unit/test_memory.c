@@ -331,7 +331,7 @@ static void what_is_under_way_counts_as_if_it_were_admitted(void **state)
                      LIMIT_BUSY);
     assert_false(verdict.admitted);
     assert_true(verdict.wait_us > 59 * SECOND);
-    memory_limiter_landed(limiter, &key, 1);
+    memory_limiter_answered(limiter, &key, 1);
     assert_int_equal(memory_limiter_start(limiter, &key, 1, &rule, 5, &verdict, &apart), LIMIT_ASK);
     for (int i = 0; i < 3; i++)
         memory_limiter_admitted(limiter, &key, 1, &rule, i, &(uint32_t){(uint32_t)i}, 0);

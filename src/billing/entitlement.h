@@ -10,7 +10,7 @@
 #include "billing/plans.h"
 #include "store/billing.h"
 
-enum standing_verdict {
+enum entitlement_verdict {
     STANDING_GOOD, /* a run may begin */
     STANDING_INACTIVE,
     STANDING_TRIAL_OVER,
@@ -18,7 +18,7 @@ enum standing_verdict {
     STANDING_EXHAUSTED,
 };
 
-struct standing {
+struct entitlement {
     const struct plan *plan; /* in force; never NULL */
     const char *plan_name;   /* the wire's */
     const char *status;      /* the wire's */
@@ -29,11 +29,11 @@ struct standing {
     bool in_trial;
     bool is_paid; /* by Stripe: a plan that is not free */
     bool is_gift;
-    enum standing_verdict verdict;
+    enum entitlement_verdict verdict;
 };
 
-struct standing standing_of(const struct plans *plans, const struct settings *settings,
-                            const struct subscription *subscription, int64_t now_ms);
+struct entitlement entitlement_of(const struct plans *plans, const struct settings *settings,
+                                  const struct subscription *subscription, int64_t now_ms);
 
 /* Why no run may begin, for people; NULL if one may. */
-const char *standing_reason(void *mem, const struct standing *standing);
+const char *entitlement_reason(void *mem, const struct entitlement *entitlement);

@@ -1,14 +1,14 @@
-#include "core/told.h"
+#include "core/phrases.h"
 
 #include "core/text.h"
 
 #include <assert.h>
 #include <string.h>
 
-const struct told_row told_rows[] = {
-#define TOLD(wire, english, arabic) {wire, {{english, arabic}}},
-#include "core/told.def"
-#undef TOLD
+const struct phrase_row phrase_rows[] = {
+#define PHRASE(wire, english, arabic) {wire, {{english, arabic}}},
+#include "core/phrases.def"
+#undef PHRASE
     {0}};
 
 static void put_member(struct text *out, const char *name, const char *value)
@@ -18,16 +18,16 @@ static void put_member(struct text *out, const char *name, const char *value)
     text_json(out, value, strlen(value));
 }
 
-char *told_as_json(void *mem)
+char *phrases_as_json(void *mem)
 {
     struct text out = text_open(mem, 16384);
 
     text_char(&out, '{');
-    for (const struct told_row *row = told_rows; row->wire != NULL; row++) {
+    for (const struct phrase_row *row = phrase_rows; row->wire != NULL; row++) {
         const char *english = row->phrase.in[LANGUAGE_ENGLISH];
 
         assert(row->phrase.in[LANGUAGE_ARABIC] != NULL);
-        if (row != told_rows)
+        if (row != phrase_rows)
             text_add(&out, ",\n");
         text_json(&out, row->wire, strlen(row->wire));
         text_add(&out, ":{");

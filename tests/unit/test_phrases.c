@@ -1,5 +1,5 @@
 /* Whatever a route refuses has a text for people in both languages. */
-#include "core/told.h"
+#include "core/phrases.h"
 
 #include "api/handlers.h"
 #include "api/routes.h"
@@ -24,9 +24,9 @@ static const char *without_numbers(void *mem, const char *text)
     return plain;
 }
 
-static const struct told_row *row_of(const char *wire)
+static const struct phrase_row *row_of(const char *wire)
 {
-    for (const struct told_row *row = told_rows; row->wire != NULL; row++) {
+    for (const struct phrase_row *row = phrase_rows; row->wire != NULL; row++) {
         if (strcmp(row->wire, wire) == 0)
             return row;
     }
@@ -36,7 +36,7 @@ static const struct told_row *row_of(const char *wire)
 static void expect(void *mem, const char *wire)
 {
     if (wire != NULL && row_of(wire) == NULL && row_of(without_numbers(mem, wire)) == NULL)
-        fail_msg("told.def has no row for: %s", wire);
+        fail_msg("phrases.def has no row for: %s", wire);
 }
 
 static void test_every_refusal_of_a_route_is_told(void **state)
@@ -77,7 +77,7 @@ static void test_every_error_is_told(void **state)
 static void test_every_row_speaks_both_languages_once(void **state)
 {
     (void)state;
-    for (const struct told_row *row = told_rows; row->wire != NULL; row++) {
+    for (const struct phrase_row *row = phrase_rows; row->wire != NULL; row++) {
         assert_ptr_equal(row_of(row->wire), row);
         assert_non_null(row->phrase.in[LANGUAGE_ARABIC]);
         assert_true(*row->phrase.in[LANGUAGE_ARABIC] != '\0');

@@ -9,23 +9,23 @@
 
 #include <stdint.h>
 
-struct recall;
+struct cache;
 
 /* A deep copy of a record in `mem`, whose first member is its id. */
-typedef void *recall_copy(void *mem, const void *record);
+typedef void *cache_copy(void *mem, const void *record);
 
-struct recall *recall_open(void *mem, recall_copy *copy);
+struct cache *cache_open(void *mem, cache_copy *copy);
 
 /* To be taken before the store is read for what will be put. */
-uint64_t recall_generation(struct recall *recall, const char *id);
-void recall_put(struct recall *recall, const void *record, uint64_t generation);
+uint64_t cache_generation(struct cache *cache, const char *id);
+void cache_put(struct cache *cache, const void *record, uint64_t generation);
 
 /* A copy of what was put within the last `within_ms`; NULL if there is none. */
-void *recall_peek(struct recall *recall, void *mem, const char *id, int64_t within_ms);
+void *cache_peek(struct cache *cache, void *mem, const char *id, int64_t within_ms);
 
-void recall_forget(struct recall *recall, const char *id);
+void cache_forget(struct cache *cache, const char *id);
 
 /* Every one that `is_one` is true of. */
-void recall_forget_those(struct recall *recall,
-                         bool (*is_one)(const void *record, const void *argument),
-                         const void *argument);
+void cache_forget_those(struct cache *cache,
+                        bool (*is_one)(const void *record, const void *argument),
+                        const void *argument);

@@ -1,4 +1,4 @@
-#include "billing/standing.h"
+#include "billing/entitlement.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static int64_t month_ms(int64_t now_ms, int months_on)
     return (int64_t)timegm(&at) * 1000;
 }
 
-static void use_month(struct standing *s, int64_t now_ms)
+static void use_month(struct entitlement *s, int64_t now_ms)
 {
     s->period_ms = month_ms(now_ms, 0);
     s->resets_ms = month_ms(now_ms, 1);
@@ -67,7 +67,7 @@ static int64_t anchor_of(const struct subscription *sub, int64_t now_ms)
     return sub->anchor_ms == 0 || sub->anchor_ms > now_ms ? sub->period_start_ms : sub->anchor_ms;
 }
 
-static void use_paid_month(struct standing *s, const struct subscription *sub, int64_t now_ms)
+static void use_paid_month(struct entitlement *s, const struct subscription *sub, int64_t now_ms)
 {
     int64_t anchor_ms = anchor_of(sub, now_ms), at_ms = now_ms;
     int months;
@@ -88,7 +88,7 @@ static bool has_gift(const struct subscription *sub, int64_t now_ms)
     return sub->gift_plan != NULL && (sub->gift_until_ms == 0 || sub->gift_until_ms > now_ms);
 }
 
-static void judge_gift(struct standing *s, const struct plans *plans,
+static void judge_gift(struct entitlement *s, const struct plans *plans,
                        const struct subscription *sub, int64_t now_ms)
 {
     const struct plan *plan = plans_by_name(plans, sub->gift_plan);
@@ -102,7 +102,7 @@ static void judge_gift(struct standing *s, const struct plans *plans,
     use_month(s, now_ms);
 }
 
-static void judge_trial(struct standing *s, const struct plans *plans,
+static void judge_trial(struct entitlement *s, const struct plans *plans,
                         const struct subscription *sub, int64_t now_ms)
 {
     s->in_trial = sub->trial_end_ms > now_ms;
@@ -115,8 +115,8 @@ static void judge_trial(struct standing *s, const struct plans *plans,
     s->resets_ms = 0;
 }
 
-static enum standing_verdict judge_paid(const struct settings *settings,
-                                        const struct subscription *sub, int64_t now_ms)
+static enum entitlement_verdict judge_paid(const struct settings *settings,
+                                           const struct subscription *sub, int64_t now_ms)
 {
     int64_t grace_ms = settings->past_due_grace_days * DAY_MS;
     bool is_late = strcmp(sub->status, "past_due") == 0;
@@ -135,8 +135,8 @@ static enum standing_verdict judge_paid(const struct settings *settings,
 }
 
 /* What holds for the user if what was bought is left aside. */
-static struct standing without_plan(const struct plans *plans, const struct settings *settings,
-                                    const struct subscription *sub, int64_t now_ms)
+static struct entitlement without_plan(const struct plans *plans, const struct settings *settings,
+                                       const struct subscription *sub, int64_t now_ms)
 {
     struct subscription none = *sub;
 
@@ -144,16 +144,16 @@ static struct standing without_plan(const struct plans *plans, const struct sett
     none.status = sub->was_canceled ? "canceled" : "active";
     none.ends_ms = none.past_due_ms = none.unpaid_from_ms = 0;
     none.period_start_ms = none.period_end_ms = none.anchor_ms = 0;
-    return standing_of(plans, settings, &none, now_ms);
+    return entitlement_of(plans, settings, &none, now_ms);
 }
 
-struct standing standing_of(const struct plans *plans, const struct settings *settings,
-                            const struct subscription *sub, int64_t now_ms)
+struct entitlement entitlement_of(const struct plans *plans, const struct settings *settings,
+                                  const struct subscription *sub, int64_t now_ms)
 {
     const struct plan *plan = plans_by_name(plans, sub->plan);
-    struct standing s = {.plan_name = sub->plan,
-                         .status = sub->status,
-                         .is_paid = strcmp(sub->plan, PLAN_FREE) != 0};
+    struct entitlement s = {.plan_name = sub->plan,
+                            .status = sub->status,
+                            .is_paid = strcmp(sub->plan, PLAN_FREE) != 0};
 
     /* A plan that was renamed is found by its price. */
     if (plan == NULL && sub->price_id != NULL)
@@ -191,7 +191,7 @@ struct standing standing_of(const struct plans *plans, const struct settings *se
     return s;
 }
 
-const char *standing_reason(void *mem, const struct standing *s)
+const char *entitlement_reason(void *mem, const struct entitlement *s)
 {
     switch (s->verdict) {
     case STANDING_GOOD:

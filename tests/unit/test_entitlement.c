@@ -1,4 +1,4 @@
-#include "billing/standing.h"
+#include "billing/entitlement.h"
 
 #include "unit.h"
 
@@ -11,14 +11,15 @@
 
 static const struct settings settings = {.past_due_grace_days = 3};
 
-static struct standing stand_at(void *mem, const struct subscription *subscription, int64_t now_ms)
+static struct entitlement stand_at(void *mem, const struct subscription *subscription,
+                                   int64_t now_ms)
 {
     struct texts problems;
 
-    return standing_of(plans_load(mem, &settings, &problems), &settings, subscription, now_ms);
+    return entitlement_of(plans_load(mem, &settings, &problems), &settings, subscription, now_ms);
 }
 
-static struct standing stand(void *mem, const struct subscription *subscription)
+static struct entitlement stand(void *mem, const struct subscription *subscription)
 {
     return stand_at(mem, subscription, NOW);
 }
@@ -41,7 +42,7 @@ static struct subscription paid_one(void)
 static void test_free_is_ten_runs_of_a_calendar_month(void **state)
 {
     struct subscription sub = free_one();
-    struct standing s = stand(*state, &sub);
+    struct entitlement s = stand(*state, &sub);
 
     assert_int_equal(s.verdict, STANDING_GOOD);
     assert_int_equal(s.limit, 10);
@@ -52,7 +53,7 @@ static void test_free_is_ten_runs_of_a_calendar_month(void **state)
     s = stand(*state, &sub);
     assert_int_equal(s.verdict, STANDING_EXHAUSTED);
     assert_string_equal(
-        standing_reason(*state, &s),
+        entitlement_reason(*state, &s),
         "Monthly limit of 10 agent runs reached. Please upgrade your plan to continue.");
     sub.usage_period_ms = MONTH - 1;
     s = stand(*state, &sub);
@@ -63,7 +64,7 @@ static void test_free_is_ten_runs_of_a_calendar_month(void **state)
 static void test_paid_is_the_plans_runs_in_stripes_period(void **state)
 {
     struct subscription sub = paid_one();
-    struct standing s = stand(*state, &sub);
+    struct entitlement s = stand(*state, &sub);
 
     assert_int_equal(s.verdict, STANDING_GOOD);
     assert_int_equal(s.limit, 1000);
@@ -114,7 +115,7 @@ static void test_runs_are_a_months_from_the_anchors_day_whatever_the_interval(vo
 
     for (size_t i = 0; i < count_of(samples); i++) {
         struct subscription sub = paid_one();
-        struct standing s;
+        struct entitlement s;
 
 #define NOON(d) noon(samples[i].d[0], samples[i].d[1], samples[i].d[2])
         sub.period_start_ms = NOON(start);
@@ -130,7 +131,7 @@ static void test_runs_are_a_months_from_the_anchors_day_whatever_the_interval(vo
 static void test_what_is_not_paid_gives_no_fresh_runs(void **state)
 {
     struct subscription sub = paid_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.status = "past_due";
     sub.period_start_ms = sub.unpaid_from_ms = noon(2027, 6, 10);
@@ -159,7 +160,7 @@ static void test_what_is_not_paid_gives_no_fresh_runs(void **state)
 static void test_access_ends_when_it_was_asked_to(void **state)
 {
     struct subscription sub = paid_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.ends_ms = NOW + 1;
     assert_int_equal(stand(*state, &sub).verdict, STANDING_GOOD);
@@ -194,7 +195,7 @@ static void test_what_is_not_usable_admits_no_run(void **state)
 {
     static const struct {
         const char *status;
-        enum standing_verdict verdict;
+        enum entitlement_verdict verdict;
     } rows[] = {{"unpaid", STANDING_INACTIVE},
                 {"canceled", STANDING_INACTIVE},
                 {"incomplete", STANDING_NOT_PAID},
@@ -212,19 +213,19 @@ static void test_what_is_not_usable_admits_no_run(void **state)
 static void test_who_has_cancelled_is_inactive(void **state)
 {
     struct subscription sub = free_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.status = "canceled";
     s = stand(*state, &sub);
     assert_int_equal(s.verdict, STANDING_INACTIVE);
     assert_string_equal(s.plan_name, "free");
-    assert_non_null(strstr(standing_reason(*state, &s), "canceled"));
+    assert_non_null(strstr(entitlement_reason(*state, &s), "canceled"));
 }
 
 static void test_a_trial_ends_by_itself(void **state)
 {
     struct subscription sub = free_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.status = "trialing";
     sub.is_trial = true;
@@ -251,7 +252,7 @@ static void test_a_trial_ends_by_itself(void **state)
 static void test_a_gift_is_in_force_until_it_ends_whatever_else_is(void **state)
 {
     struct subscription sub = paid_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.status = "unpaid";
     sub.gift_plan = "enterprise";
@@ -269,7 +270,7 @@ static void test_a_gift_is_in_force_until_it_ends_whatever_else_is(void **state)
 static void test_a_plan_that_the_table_lost_gives_what_is_free(void **state)
 {
     struct subscription sub = paid_one();
-    struct standing s;
+    struct entitlement s;
 
     sub.plan = "old";
     s = stand(*state, &sub);

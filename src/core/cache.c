@@ -1,4 +1,4 @@
-#include "core/recall.h"
+#include "core/cache.h"
 
 #include "core/clock.h"
 
@@ -25,8 +25,8 @@ struct shard {
     struct entry entries[SETS][WAYS];
 };
 
-struct recall {
-    recall_copy *copy;
+struct cache {
+    cache_copy *copy;
     struct shard shards[SHARDS];
 };
 
@@ -40,9 +40,9 @@ static uint64_t hash_of(const char *key)
     return hash ^ hash >> 32;
 }
 
-static struct shard *shard_of(struct recall *recall, uint64_t hash)
+static struct shard *shard_of(struct cache *cache, uint64_t hash)
 {
-    return &recall->shards[hash % SHARDS];
+    return &cache->shards[hash % SHARDS];
 }
 
 static struct entry *set_of(struct shard *shard, uint64_t hash)
@@ -55,31 +55,31 @@ static bool is_of(const struct entry *entry, uint64_t hash, const char *id)
     return entry->record != NULL && entry->hash == hash && strcmp(entry->record->id, id) == 0;
 }
 
-static int close_recall(struct recall *recall)
+static int close_recall(struct cache *cache)
 {
     for (size_t i = 0; i < SHARDS; i++) {
         for (size_t j = 0; j < SETS * WAYS; j++)
-            talloc_free(recall->shards[i].entries[j / WAYS][j % WAYS].record);
-        pthread_mutex_destroy(&recall->shards[i].lock);
+            talloc_free(cache->shards[i].entries[j / WAYS][j % WAYS].record);
+        pthread_mutex_destroy(&cache->shards[i].lock);
     }
     return 0;
 }
 
-struct recall *recall_open(void *mem, recall_copy *copy)
+struct cache *cache_open(void *mem, cache_copy *copy)
 {
-    struct recall *recall = mem_new(mem, struct recall);
+    struct cache *cache = mem_new(mem, struct cache);
 
     assert(copy != NULL);
-    recall->copy = copy;
+    cache->copy = copy;
     for (size_t i = 0; i < SHARDS; i++)
-        pthread_mutex_init(&recall->shards[i].lock, NULL);
-    talloc_set_destructor(recall, close_recall);
-    return recall;
+        pthread_mutex_init(&cache->shards[i].lock, NULL);
+    talloc_set_destructor(cache, close_recall);
+    return cache;
 }
 
-uint64_t recall_generation(struct recall *recall, const char *id)
+uint64_t cache_generation(struct cache *cache, const char *id)
 {
-    struct shard *shard = shard_of(recall, hash_of(id));
+    struct shard *shard = shard_of(cache, hash_of(id));
     uint64_t generation;
 
     pthread_mutex_lock(&shard->lock);
@@ -103,11 +103,11 @@ static struct entry *choose(struct entry *set, uint64_t hash, const char *id)
 }
 
 /* What was read before something of its shard was forgotten may be out of date: it is not kept. */
-void recall_put(struct recall *recall, const void *record, uint64_t generation)
+void cache_put(struct cache *cache, const void *record, uint64_t generation)
 {
-    struct record *copy = recall->copy(NULL, record), *unused = copy;
+    struct record *copy = cache->copy(NULL, record), *unused = copy;
     uint64_t hash = hash_of(copy->id);
-    struct shard *shard = shard_of(recall, hash);
+    struct shard *shard = shard_of(cache, hash);
 
     assert(copy->id != NULL);
     pthread_mutex_lock(&shard->lock);
@@ -122,10 +122,10 @@ void recall_put(struct recall *recall, const void *record, uint64_t generation)
     talloc_free(unused);
 }
 
-void *recall_peek(struct recall *recall, void *mem, const char *id, int64_t within_ms)
+void *cache_peek(struct cache *cache, void *mem, const char *id, int64_t within_ms)
 {
     uint64_t hash = hash_of(id);
-    struct shard *shard = shard_of(recall, hash);
+    struct shard *shard = shard_of(cache, hash);
     struct entry *set = set_of(shard, hash);
     int64_t now_ms = clock_mono_ms();
     void *found = NULL;
@@ -133,7 +133,7 @@ void *recall_peek(struct recall *recall, void *mem, const char *id, int64_t with
     pthread_mutex_lock(&shard->lock);
     for (size_t i = 0; i < WAYS && found == NULL; i++) {
         if (is_of(&set[i], hash, id) && now_ms - set[i].loaded_ms < within_ms)
-            found = recall->copy(mem, set[i].record);
+            found = cache->copy(mem, set[i].record);
     }
     pthread_mutex_unlock(&shard->lock);
     return found;
@@ -146,10 +146,10 @@ static void drop(struct entry *entry)
     *entry = (struct entry){0};
 }
 
-void recall_forget(struct recall *recall, const char *id)
+void cache_forget(struct cache *cache, const char *id)
 {
     uint64_t hash = hash_of(id);
-    struct shard *shard = shard_of(recall, hash);
+    struct shard *shard = shard_of(cache, hash);
     struct entry *set = set_of(shard, hash);
 
     pthread_mutex_lock(&shard->lock);
@@ -161,12 +161,12 @@ void recall_forget(struct recall *recall, const char *id)
     pthread_mutex_unlock(&shard->lock);
 }
 
-void recall_forget_those(struct recall *recall,
-                         bool (*is_one)(const void *record, const void *argument),
-                         const void *argument)
+void cache_forget_those(struct cache *cache,
+                        bool (*is_one)(const void *record, const void *argument),
+                        const void *argument)
 {
     for (size_t i = 0; i < SHARDS; i++) {
-        struct shard *shard = &recall->shards[i];
+        struct shard *shard = &cache->shards[i];
 
         pthread_mutex_lock(&shard->lock);
         shard->generation++;
