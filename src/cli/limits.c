@@ -88,7 +88,7 @@ static int try_rule(const char *text, const char *path, enum answer_form form)
     answer = answer_open(mem, form);
     status = replay(limiter, &rule, times, answer);
     if (status == EX_OK)
-        fputs(answer_end(answer, mem), stdout);
+        printf("%s%s", answer_end(answer, mem), form == ANSWER_JSON ? "\n" : "");
     memory_limiter_close(limiter);
     if (times != stdin)
         fclose(times);

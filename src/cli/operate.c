@@ -274,6 +274,8 @@ static int run(struct given *given, const struct settings *settings)
     if (e == OK && !reached)
         e = run_here(&task, &call);
     hide_progress();
+    if (e == OK && json)
+        putchar('\n');
     if (e == OK)
         return call.is_bad ? EX_UNAVAILABLE : EX_OK;
     fprintf(stderr, "manus %s: %s\n", arguments_row(given->arguments)->name, task.text);

@@ -124,19 +124,19 @@ static size_t collect(void *mem, const char *name, struct option_row *rows)
 const struct option_row *usage_option(const char *name, size_t i)
 {
     /* Those of the command that was asked for last, until another one is. */
-    static const char *held;
-    static void *mem;
-    static struct option_row rows[OPTIONS];
-    static size_t count;
+    static struct collected {
+        const char *name;
+        struct option_row rows[OPTIONS];
+        size_t count;
+    } *last;
 
-    if (held == NULL || strcmp(held, name) != 0) {
-        talloc_free(mem);
-        mem = mem_tree(0);
-        memset(rows, 0, sizeof rows);
-        count = collect(mem, name, rows);
-        held = name;
+    if (last == NULL || strcmp(last->name, name) != 0) {
+        talloc_free(last);
+        last = mem_new(NULL, struct collected);
+        last->name = name;
+        last->count = collect(last, name, last->rows);
     }
-    return i < count ? &rows[i] : NULL;
+    return i < last->count ? &last->rows[i] : NULL;
 }
 
 bool usage_action(void *mem, const char *name, size_t i, struct action_row *ret)

@@ -283,9 +283,7 @@ char *answer_take(struct answer *a, void *mem)
 char *answer_end(struct answer *a, void *mem)
 {
     assert(!a->in_list && a->row_mem == NULL);
-    if (a->form == ANSWER_JSON) {
+    if (a->form == ANSWER_JSON)
         put_end(&a->w);
-        text_char(&a->out, '\n');
-    }
     return answer_take(a, mem);
 }

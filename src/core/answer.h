@@ -48,5 +48,5 @@ void answer_say(struct answer *answer, const char *format, ...) printf_like(2, 3
 /* What was written since it was taken last, in `mem`. */
 char *answer_take(struct answer *answer, void *mem);
 
-/* The end of it, likewise. */
+/* The end of it, likewise; JSON has no line break behind it. */
 char *answer_end(struct answer *answer, void *mem);

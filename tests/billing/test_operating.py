@@ -199,7 +199,7 @@ def test_a_long_answer_is_streamed_and_its_parts_are_the_whole(world, form):
     assert last["failed"] is False
     assert [line["progress"]["done"] for line in lines if "progress" in line] == [20, 40]
     whole = "".join(line["part"] for line in lines if "part" in line) + last["text"]
-    assert whole == command(world, "sync", "--all", "--dry-run", *(["--json"] if form else [])).stdout
+    assert whole + ("\n" if form else "") == command(world, "sync", "--all", "--dry-run", *(["--json"] if form else [])).stdout
     assert json.loads(whole)["compared"] == 45 if form else whole.endswith("45 compared, 0 different, 0 failed\n")
     (only,) = streamed(world, {"operation": "subscription.sync_all", "fields": {"dry_run": "true"}, "json": True})
     assert json.loads(only["text"])["compared"] == 20, "who reads no stream gets a page"

@@ -30,7 +30,7 @@ static void test_rows_are_json(void **state)
     assert_string_equal(
         answer_end(a, mem),
         "{\"users\":[{\"name\":\"a\\\"\\n\xef\xbf\xbd\",\"is_on\":true,\"count\":-7,"
-        "\"at\":null}],\"last_word\":\"end\",\"at\":\"1970-01-01T00:00:01.500Z\"}\n");
+        "\"at\":null}],\"last_word\":\"end\",\"at\":\"1970-01-01T00:00:01.500Z\"}");
 }
 
 static void test_rows_are_lines(void **state)
