@@ -284,6 +284,7 @@ static void tell_sync(struct task *task, struct sync_all *all)
 
 enum err subscription_sync_all(struct task *task, struct operation_call *call)
 {
+    const char *why = NULL;
     struct sync_all all = {.call = call, .dry = operation_value(call, "dry_run") != NULL};
     enum err e = check_stripe(task);
 
@@ -300,14 +301,21 @@ enum err subscription_sync_all(struct task *task, struct operation_call *call)
         if (call->progress != NULL)
             piece.deadline_ms = clock_mono_ms() + PIECE_MS;
         e = sync_piece(&piece, &all);
-        if (e != OK) /* ERR_BAD_REQUEST: the cursor is not the store's */
-            return fail(task, e == ERR_BAD_REQUEST ? ERR_INVALID : e,
-                        mem_string(task->mem, piece.text));
-        all.place.below = kept(task, all.place.below);
-    } while (!all.place.is_done && call->progress != NULL &&
+        why = e == OK ? NULL : mem_string(task->mem, piece.text);
+        if (e == ERR_BAD_REQUEST) /* the cursor is not the store's */
+            e = ERR_INVALID;
+        if (e == OK)
+            all.place.below = kept(task, all.place.below);
+    } while (e == OK && !all.place.is_done && call->progress != NULL &&
              call->progress(call, all.counts.compared, 0));
     answer_list_end(call->answer);
-    tell_sync(task, &all);
+    /* Whoever reads along is told what was done before it failed. */
+    if (e == OK || all.place.finds)
+        tell_sync(task, &all);
+    if (e != OK && call->progress != NULL)
+        call->progress(call, all.counts.compared, 0);
+    if (e != OK)
+        return fail(task, e, why);
     return operation_note(task, call, "",
                           mem_printf(task->mem, "%u compared, %u different%s", all.counts.compared,
                                      all.counts.different, all.dry ? ", only compared" : ""));
