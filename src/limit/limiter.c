@@ -327,6 +327,7 @@ struct limiter *limiter_open(void *mem, const struct limiter_settings *settings)
     limiter->bans = settings->bans_file == NULL
                         ? mem_new(limiter, struct bans)
                         : bans_read(limiter, settings->bans_file, clock_wall_ms());
+    pthread_mutex_init(&limiter->file_lock, NULL);
     pthread_mutex_init(&limiter->lock, NULL);
     pthread_mutex_init(&limiter->start_lock, NULL);
     clock_condition(&limiter->looked);
@@ -405,5 +406,6 @@ void limiter_close(struct limiter *limiter)
     memory_limiter_close(limiter->memory);
     pthread_cond_destroy(&limiter->looked);
     pthread_mutex_destroy(&limiter->start_lock);
+    pthread_mutex_destroy(&limiter->file_lock);
     pthread_mutex_destroy(&limiter->lock);
 }

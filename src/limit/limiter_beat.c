@@ -154,9 +154,53 @@ void limiter_replace_bans(struct limiter *limiter, struct bans *bans)
     talloc_free(limiter->bans);
     limiter->bans = talloc_steal(limiter, bans);
     limiter_spread_bans(limiter);
-    if (limiter->settings.bans_file != NULL && !bans_write(bans, limiter->settings.bans_file))
+}
+
+void limiter_save_bans(struct limiter *limiter)
+{
+    auto_tree void *mem = mem_tree(1024);
+
+    assert_off_loops();
+    if (limiter->settings.bans_file == NULL)
+        return;
+    pthread_mutex_lock(&limiter->file_lock);
+    if (!bans_write(limiter_list_bans(limiter, mem), limiter->settings.bans_file))
         log_warning(NULL, "bans cannot be saved: they will end with this process",
                     LOG_S("error", strerror(errno)));
+    pthread_mutex_unlock(&limiter->file_lock);
+}
+
+static void save_on_lane(struct job *job)
+{
+    struct limiter *limiter = container_of(job, struct limiter, save_bans);
+
+    pthread_mutex_lock(&limiter->lock);
+    limiter->bans_changed = false;
+    pthread_mutex_unlock(&limiter->lock);
+    limiter_save_bans(limiter);
+}
+
+static void saved_on_lane(struct job *job, enum err outcome)
+{
+    struct limiter *limiter = container_of(job, struct limiter, save_bans);
+
+    pthread_mutex_lock(&limiter->lock);
+    limiter->saves_bans = false;
+    if (outcome == OK && limiter->bans_changed)
+        limiter_save_bans_later(limiter);
+    pthread_mutex_unlock(&limiter->lock);
+}
+
+void limiter_save_bans_later(struct limiter *limiter)
+{
+    limiter->bans_changed = true;
+    if (limiter->saves_bans || limiter->settings.bans_file == NULL)
+        return;
+    limiter->save_bans.run = save_on_lane;
+    limiter->save_bans.done = saved_on_lane;
+    limiter->saves_bans = lane_submit(limiter->lane, &limiter->save_bans) == OK;
+    if (!limiter->saves_bans)
+        log_warning(NULL, "bans are not saved: too much waits; the next change tries again");
 }
 
 int64_t limiter_banned_ms(const struct limiter *limiter, const struct address *client)
@@ -244,8 +288,10 @@ static void hear_bans(struct limiter_link *link, const redisReply *list)
     pthread_mutex_lock(&limiter->lock);
     all = bans_merge(mem, limiter->bans, there, clock_wall_ms());
     tell_bans(link, all, there);
-    if (!bans_same(all, limiter->bans))
+    if (!bans_same(all, limiter->bans)) {
         limiter_replace_bans(limiter, talloc_steal(limiter, all));
+        limiter_save_bans_later(limiter);
+    }
     pthread_mutex_unlock(&limiter->lock);
 }
 

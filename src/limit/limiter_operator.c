@@ -170,6 +170,7 @@ static void add_ban(struct limiter *limiter, const struct ban *ban)
     pthread_mutex_lock(&limiter->lock);
     limiter_replace_bans(limiter, bans_merge(limiter, limiter->bans, one, clock_wall_ms()));
     pthread_mutex_unlock(&limiter->lock);
+    limiter_save_bans(limiter);
 }
 
 enum err limiter_ban(struct task *task, struct limiter *limiter, const struct network *network,

@@ -75,8 +75,11 @@ struct limiter {
     atomic_bool is_away;       /* it was said so */
     _Atomic(uint32_t) handing; /* what is on its way to Redis */
 
+    pthread_mutex_t file_lock; /* of the file of bans; taken before the next */
     pthread_mutex_t lock;
-    struct bans *bans; /* all decisions; under the lock */
+    struct bans *bans; /* all decisions; from here on under the lock */
+    struct job save_bans;
+    bool saves_bans, bans_changed; /* the job is under way; there is something for it */
 };
 
 /* PREFIX, the route's name, kind and id; the text is out->s. */
@@ -141,5 +144,10 @@ void limiter_on_beat(uv_timer_t *timer);
 
 /* Under the lock: the list, with what is in force of it on every loop, and in the file. */
 void limiter_replace_bans(struct limiter *limiter, struct bans *bans);
+
+/* Writes the bans to their file: at once, on a thread that may wait; or by the lane, from a loop,
+ * under the lock. */
+void limiter_save_bans(struct limiter *limiter);
+void limiter_save_bans_later(struct limiter *limiter);
 void limiter_spread_bans(struct limiter *limiter);
 void limiter_take_bans(struct post *post);
