@@ -41,8 +41,8 @@ def large(tmp_path_factory):
 class Writing:
     """Renames by several at once, and the largest size that the log has meanwhile."""
 
-    def __init__(self, manus):
-        self.manus = manus
+    def __init__(self, manus, may_fail=False):
+        self.manus, self.may_fail = manus, may_fail
         self.accounts = [manus.register() for _ in range(WRITERS)]
         self.done, self.largest, self.count = threading.Event(), 0, 0
 
@@ -51,7 +51,7 @@ class Writing:
         mine.base = self.manus.base
         while not self.done.is_set():
             reply = mine.post(f"{API}/auth/change-fullname", {"fullname": f"name {time.monotonic()}"}, token=account["access_token"])
-            assert reply.status_code == 200, reply.text
+            assert reply.status_code == 200 or self.may_fail and reply.status_code == 503, reply.text
             self.count += 1
         mine.http.close()
 
@@ -113,7 +113,7 @@ def test_a_check_beside_steady_writes_finds_a_damaged_page(start, large, name):
         file.seek((page - 1) * 4096)
         file.write(b"\xa5" * 100)
     manus.start()
-    with Writing(manus) as writing:
+    with Writing(manus, may_fail=True) as writing:  # a write may meet the damage before the check does
         done = check(manus)
     assert done.returncode == 69 and "damaged: " in done.stdout and "restore a backup" in done.stdout, done
     assert writing.largest <= LOG_MOST, writing.largest
