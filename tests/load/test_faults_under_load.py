@@ -5,15 +5,17 @@ import mmap
 import os
 import secrets
 import sqlite3
+import statistics
 import struct
 import threading
 import time
 
-from manus import API, BINARY, SLOW, Manus
+from manus import API, BINARY, LONG, SLOW, Manus
 
 WRITERS, READERS, SECONDS = 8, 6, 5
 # That make the store large. With a million a merge of the search index writes more pages than the disk takes between two faults.
 USERS = int(os.environ.get("MANUS_FAULTS_USERS", "20000"))
+MANY, FAILED_SYNCS, SYNC_EVERY = 5 * USERS, int(300 * LONG), 7
 HEALED_S = 5  # no promise, but a writer that checks the file itself, or hangs, is found by it
 
 
@@ -35,6 +37,10 @@ class Faults:
     def hold(self, held):
         """No sync ends from now on, or each does."""
         self.shared[20:24] = struct.pack("i", held)
+
+    def failed_syncs(self):
+        every, _, _, syncs, _ = struct.unpack("5i", self.shared[0:20])
+        return syncs // every if every else 0
 
     def arm(self, sync_every=0, write_every=0, error=errno.EIO):
         self.shared[0:20] = struct.pack("5i", sync_every, write_every, error, 0, 0)
@@ -67,18 +73,18 @@ class Writer:
         return self.acknowledged <= int(name.split()[1]) <= self.tried
 
 
-def make_large(manus):
+def make_large(manus, users=USERS):
     with sqlite3.connect(manus.settings["DATA_DIR"] / "manus.sqlite") as db:
         db.executemany("INSERT INTO users(user_id, email, fullname, role, is_active, created_at, updated_at) VALUES(?, ?, ?, 'user', 1, 1, 1)",
-                       ((f"{i:022d}", f"{secrets.token_hex(5)}{i}@example.com", f"{secrets.token_hex(4)} Lee") for i in range(USERS)))
+                       ((f"{i:022d}", f"{secrets.token_hex(5)}{i}@example.com", f"{secrets.token_hex(4)} Lee") for i in range(users)))
     db.close()
 
 
-def load(manus, writers, faults, **armed):
-    """Reads and writes while calls fail, until all writers are well again. What readers were told."""
+def load(manus, writers, faults, is_enough=None, **armed):
+    """Reads and writes while calls fail, for some seconds or until it is enough, and until all writers are well again. What readers were told."""
     faults.arm(**armed)
     ends = time.monotonic() + SECONDS * max(1, SLOW / 2)
-    over = lambda: time.monotonic() >= ends
+    over = is_enough or (lambda: time.monotonic() >= ends)
     reads, lock = set(), threading.Lock()
 
     def work(number):
@@ -134,3 +140,35 @@ def test_errors_of_the_disk_under_load_cost_no_read_and_no_acknowledged_write(st
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("SELECT count(*) FROM users").fetchone() == (USERS + WRITERS,)
     db.close()
+
+
+def test_300_failed_syncs_spread_over_a_load_cost_no_read_and_each_is_over_at_once(start, tmp_path):
+    manus = start()
+    writers = [Writer(manus) for _ in range(WRITERS)]
+    manus.stop()
+    make_large(manus, MANY)
+    faults = Faults(tmp_path)
+    faults.preload(manus)
+    manus.start()
+    failed = 0
+
+    def is_enough():
+        nonlocal failed
+        failed = max(failed, faults.failed_syncs())
+        assert time.monotonic() < deadline, failed
+        return failed >= FAILED_SYNCS
+
+    deadline = time.monotonic() + 120 * SLOW * max(1, LONG)
+    reads = load(manus, writers, faults, is_enough, sync_every=SYNC_EVERY)
+    healing = sorted(seconds for writer in writers for seconds in writer.healing)
+    median, most = statistics.median(healing), healing[-1]
+    print(f"{failed} syncs failed; {len(healing)} times a writer had to wait, half of them below {median:.3f} s, none above {most:.3f} s")
+    assert reads == {200}, reads
+    assert set().union(*(writer.statuses for writer in writers)) == {200, 503}
+    assert median < 0.1 * SLOW and most < 1 * SLOW, (median, most)
+    assert all(writer.is_kept(manus) for writer in writers)
+    manus.kill()
+    for name in ("LD_PRELOAD", "FAULTS"):
+        del manus.settings[name]
+    manus.start()
+    assert all(writer.is_kept(manus) for writer in writers)
