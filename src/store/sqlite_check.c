@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/thread.h"
 #include "store/sqlite_db.h"
+#include "store/sqlite_integrity.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,8 +15,7 @@
 enum {
     PAUSE_MS = 30000, /* between two checks */
     LONGEST_PAUSE_MS = 86400000,
-    LONGEST_MS = 60000, /* of one: it keeps the log from beginning anew */
-    STEPS = 1000,       /* of SQLite's machine, between two looks at the clock */
+    LONGEST_MS = 600000, /* of one: it costs the disk and a processor */
     NICE = 10,
 };
 
@@ -23,33 +23,20 @@ struct sqlite_checker {
     char *path;
     pthread_t thread;
     atomic_bool stopping, is_damaged;
-    int64_t until_ms; /* of the check under way; its thread's */
+    int64_t until_ms; /* of the check under way; set before it begins */
     int64_t pause_ms; /* behind it; its thread's */
 
     pthread_mutex_t lock;
     pthread_cond_t asked;
     bool due;
-    sqlite3 *busy; /* what is checked on; NULL: nothing */
-    char *damage;  /* the first, since is_damaged */
+    char *damage; /* the first, since is_damaged */
 };
 
-static int should_end(void *argument)
+static bool should_end(void *argument)
 {
     const struct sqlite_checker *checker = argument;
 
     return atomic_load(&checker->stopping) || clock_mono_ms() >= checker->until_ms;
-}
-
-/* The handle can be interrupted from now on, or no more. False: it is too late to begin. */
-static bool expose(struct sqlite_checker *checker, sqlite3 *handle)
-{
-    bool stopping;
-
-    pthread_mutex_lock(&checker->lock);
-    stopping = atomic_load(&checker->stopping);
-    checker->busy = stopping ? NULL : handle;
-    pthread_mutex_unlock(&checker->lock);
-    return !stopping;
 }
 
 int64_t sqlite_check_pause(int64_t last_ms, bool was_too_long)
@@ -79,6 +66,7 @@ static enum finding judge(struct sqlite_checker *checker, const struct sqlite_db
 /* A connection of its own reads the disk, not what another remembers. */
 static enum finding look(struct task *task, struct sqlite_checker *checker, const char **ret_fault)
 {
+    struct sqlite_integrity how = {.is_over = should_end, .argument = checker, .quick = true};
     enum finding finding = UNKNOWN;
     struct sqlite_db db;
     enum err e = sqlite_db_open(task, checker->path, SQLITE_OPEN_READWRITE, &db);
@@ -88,12 +76,8 @@ static enum finding look(struct task *task, struct sqlite_checker *checker, cons
     if (e == OK)
         e = sqlite_db_exec(task, &db, SQLITE_READER_PRAGMAS);
     if (e == OK) {
-        sqlite3_progress_handler(db.handle, STEPS, should_end, checker);
-        if (expose(checker, db.handle)) {
-            e = sqlite_db_check(task, &db, "PRAGMA quick_check(1)", ret_fault);
-            finding = judge(checker, &db, e, *ret_fault);
-        }
-        expose(checker, NULL);
+        e = sqlite_integrity_check(task, &db, &how, ret_fault);
+        finding = judge(checker, &db, e, *ret_fault);
     }
     if (finding != SOUND && *ret_fault == NULL)
         *ret_fault = task->text == NULL ? "it took too long" : task->text;
@@ -207,8 +191,6 @@ void sqlite_checker_stop(struct sqlite_checker *checker)
     pthread_mutex_lock(&checker->lock);
     atomic_store(&checker->stopping, true);
     pthread_cond_signal(&checker->asked);
-    if (checker->busy != NULL)
-        sqlite3_interrupt(checker->busy);
     pthread_mutex_unlock(&checker->lock);
     pthread_join(checker->thread, NULL);
 }

@@ -32,12 +32,15 @@ struct checking {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    bool is_over;
+    bool has_ended;
+    atomic_bool is_over;                /* before the end */
     bool is_watched, was_stopped;       /* the transaction that reads now */
     uint32_t since_pages, waited_pages; /* `waited_pages`: of the log, when it was last given way */
     const char *part;
     _Atomic(int64_t) rows;
 };
+
+static const char told_to_end[] = "the check was told to end";
 
 /* The log */
 
@@ -81,7 +84,8 @@ static void give_way(struct checking *c)
         c->waited_pages = 0;
     if (pages < LONG_PAGES || pages < c->waited_pages + GROWTH_PAGES)
         return;
-    while (pages >= first && now_ms < until_ms && now_ms < grew_ms + STILL_MS) {
+    while (pages >= first && now_ms < until_ms && now_ms < grew_ms + STILL_MS &&
+           !atomic_load(&c->is_over)) {
         usleep(LOOK_MS * 1000);
         now_ms = clock_mono_ms();
         if (log_pages(c) != pages)
@@ -112,10 +116,14 @@ static void *watch(void *argument)
 
     pthread_setname_np(pthread_self(), "store check");
     pthread_mutex_lock(&c->lock);
-    for (int looks = 1; !c->is_over; looks++) {
+    for (int looks = 1; !c->has_ended; looks++) {
         struct timespec until = clock_deadline(LOOK_MS);
 
         stop_what_holds_the_log(c);
+        if (c->how->is_over != NULL && c->how->is_over(c->how->argument)) {
+            atomic_store(&c->is_over, true);
+            sqlite3_interrupt(c->db->handle);
+        }
         if (progress != NULL && looks % LOOKS_TOLD == 0) {
             const char *part = c->part;
 
@@ -123,7 +131,7 @@ static void *watch(void *argument)
             progress->tell(progress->argument, part, atomic_load(&c->rows));
             pthread_mutex_lock(&c->lock);
         }
-        if (!c->is_over)
+        if (!c->has_ended)
             pthread_cond_timedwait(&c->ended, &c->lock, &until);
     }
     pthread_mutex_unlock(&c->lock);
@@ -148,6 +156,8 @@ static enum err check_at_once(struct checking *c, const char *pragma, bool *ret_
     *ret_done = !c->how->by_rows;
     if (c->how->by_rows)
         return OK;
+    if (atomic_load(&c->is_over))
+        return fail(c->task, ERR_STORE, told_to_end);
     give_way(c);
     pthread_mutex_lock(&c->lock);
     c->is_watched = true;
@@ -439,6 +449,10 @@ static enum err read_tree(struct checking *c, const struct tree *tree)
     while (e == OK && c->fault == NULL && (more || same > 0)) {
         sqlite3_stmt *s;
 
+        if (atomic_load(&c->is_over)) {
+            e = fail(c->task, ERR_STORE, told_to_end);
+            break;
+        }
         give_way(c);
         same = more ? (begun ? tree->key_count - 1 : 0) : same - 1;
         s = open_rows(c, tree, begun ? key : NULL, same);
@@ -465,7 +479,8 @@ static enum err read_rows(struct checking *c, const struct table *table)
     text_add(&what, "CASE WHEN 0 THEN ''");
     e = put_columns(c, table, &what);
     put_constraints(c, table, &what);
-    put_entries(c, table, &what);
+    if (!c->how->quick)
+        put_entries(c, table, &what);
     text_add(&what, " END");
     put_key(&what, table->id, table->id_count);
     text_add(&what, ", r.*"); /* so that all of it is read */
@@ -483,8 +498,8 @@ static enum err read_entries(struct checking *c, const struct table *table,
     const char *fault = mem_printf(c->task->mem, "index %s: an entry has no row in %s", index->name,
                                    table->name);
 
-    text_printf(&what, "CASE WHEN NOT EXISTS (SELECT 1 FROM %s AS t %s WHERE (%s)",
-                name_of(c, table->name), table->as_itself, index->where);
+    text_printf(&what, "CASE WHEN %d AND NOT EXISTS (SELECT 1 FROM %s AS t %s WHERE (%s)",
+                c->how->quick ? 0 : 1, name_of(c, table->name), table->as_itself, index->where);
     put_same(&what, table->id, table->id_count, "t", "r", "=");
     put_same(&what, index->columns, index->own, "t", "r", "IS");
     text_printf(&what, ") THEN %s END", quoted(c->task->mem, "%Q", fault));
@@ -537,6 +552,11 @@ static enum err list_tables(struct checking *c, struct table **ret, unsigned *re
     return e;
 }
 
+static const char *how_to_check(const struct checking *c)
+{
+    return c->how->quick ? "quick_check" : "integrity_check";
+}
+
 static enum err check_tables(struct checking *c)
 {
     struct table *tables = NULL;
@@ -562,7 +582,7 @@ static enum err check(struct checking *c)
     enum err e;
 
     begin_part(c, "all tables");
-    e = check_at_once(c, "PRAGMA integrity_check(1)", &done);
+    e = check_at_once(c, mem_printf(c->task->mem, "PRAGMA %s(1)", how_to_check(c)), &done);
     c->how->in_parts = !done;
     return e == OK && !done ? check_tables(c) : e;
 }
@@ -586,7 +606,7 @@ enum err sqlite_integrity_check(struct task *task, struct sqlite_db *db,
         return fail(task, ERR_STORE, "cannot start a thread: raise the limit of threads");
     e = check(&c);
     pthread_mutex_lock(&c.lock);
-    c.is_over = true;
+    c.has_ended = true;
     pthread_cond_signal(&c.ended);
     pthread_mutex_unlock(&c.lock);
     pthread_join(c.thread, NULL);

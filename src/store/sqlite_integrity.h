@@ -12,7 +12,11 @@
 
 struct sqlite_integrity {
     const struct store_progress *progress; /* NULL: nobody waits */
-    bool by_rows;                          /* for tests: at once in pieces, and each of one row */
+    /* Asked often, on another thread: it is to end now, with ERR_STORE. NULL: never. */
+    bool (*is_over)(void *argument);
+    void *argument;
+    bool quick;   /* each by itself, without the counterparts */
+    bool by_rows; /* for tests: at once in pieces, and each of one row */
 
     bool in_parts; /* the result: the whole could not be checked at once */
 };

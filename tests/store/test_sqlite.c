@@ -733,9 +733,9 @@ static void fill(struct place *place)
 }
 
 /* What `manus check` finds of a store that is read row by row; NULL: nothing. */
-static const char *found_by_rows(struct place *place)
+static const char *found_by_rows(struct place *place, bool quick)
 {
-    struct sqlite_integrity how = {.by_rows = true};
+    struct sqlite_integrity how = {.by_rows = true, .quick = quick};
     const char *fault = NULL, *notice;
     int version;
     enum err e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice, &how);
@@ -764,7 +764,8 @@ static void test_a_check_finds_damage_in_each_table_and_index(void **state)
         e = sqlite_inspect(place->task, place->folder, &version, &fault, &notice,
                            &(struct sqlite_integrity){0});
         assert_true(e == ERR_STORE || fault != NULL);
-        assert_non_null(found_by_rows(place));
+        assert_non_null(found_by_rows(place, false));
+        assert_non_null(found_by_rows(place, true));
         place->store = sqlite_open(place->task, place->task->mem, place->folder);
         if (place->store == NULL) {
             /* A page of the schema itself. */
@@ -837,12 +838,12 @@ static void test_a_check_by_rows_finds_what_an_index_lacks_and_what_is_only_ther
                "(3, 't', 'a', '', 'done', 1, 1), (4, 't', 'a', '', 'done', 1, 1),"
                "(5, 't', 'a', '', 'waiting', 1, 1), (6, 't', 'b', '', 'done', 1, 1);"
                "PRAGMA wal_checkpoint(TRUNCATE)");
-    assert_null(found_by_rows(place));
+    assert_null(found_by_rows(place, false));
     sql(place, "PRAGMA wal_checkpoint(TRUNCATE)");
     sound = read_file(place, place->file, &len);
     for (size_t i = 0; i < count_of(cases); i++) {
         change_behind(place, cases[i].index, cases[i].change);
-        assert_string_equal(found_by_rows(place), cases[i].fault);
+        assert_string_equal(found_by_rows(place, false), cases[i].fault);
         sql(place, "PRAGMA wal_checkpoint(TRUNCATE)");
         overwrite(place->file, 0, sound, len);
     }
@@ -857,16 +858,16 @@ static void test_a_check_by_rows_finds_values_that_the_schema_forbids(void **sta
     fill(place);
     sql(place,
         "PRAGMA ignore_check_constraints = ON; UPDATE users SET role = 'king' WHERE number = 2");
-    assert_string_equal(found_by_rows(place), "users: a row breaks a CHECK");
+    assert_string_equal(found_by_rows(place, false), "users: a row breaks a CHECK");
     sql(place, "UPDATE users SET role = 'user' WHERE number = 2");
-    assert_null(found_by_rows(place));
+    assert_null(found_by_rows(place, false));
     sql(place,
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')')"
         " WHERE name = 'sessions'");
     sql(place, "UPDATE sessions SET created_at = 'soon' WHERE rowid = 4");
     sql(place, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = sql || ' STRICT'"
                " WHERE name = 'sessions'");
-    assert_string_equal(found_by_rows(place), "sessions: a created_at is no integer");
+    assert_string_equal(found_by_rows(place, false), "sessions: a created_at is no integer");
     sql(place, "UPDATE sessions SET created_at = 1 WHERE rowid = 4");
     open_again(place);
     assert_sound(place);
