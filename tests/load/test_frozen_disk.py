@@ -7,7 +7,7 @@ import pytest
 import requests
 from test_faults_under_load import Faults
 
-from manus import API, SLOW, Manus
+from manus import API, Manus
 
 
 def nothing(manus, account):
@@ -16,7 +16,7 @@ def nothing(manus, account):
 
 def who_asks_whether_it_is_ready(manus, account):
     """And has gone."""
-    time.sleep(6 * SLOW)  # what was written shortly before proves that it can be
+    time.sleep(6)  # what was written shortly before proves that it can be
     with contextlib.suppress(requests.RequestException):
         manus.get(f"{API}/ready", timeout=1)
 
