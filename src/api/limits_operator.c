@@ -5,6 +5,7 @@
 #include "core/crypto.h"
 #include "core/email.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { TOP_MOST = 100 };
@@ -160,16 +161,17 @@ static const struct route_limits *limits_of_key(struct task *task, const struct 
 static enum err find_key(struct task *task, const struct operation_call *call,
                          const struct route_limits **ret_limits, struct limit_key *ret)
 {
-    if (read_key(task, call->app, operation_value(call, "key"), ret_limits, ret))
-        return OK;
-    return fail(task, ERR_INVALID, call->operation->fields->rule);
+    if (!read_key(task, call->app, operation_value(call, "key"), ret_limits, ret))
+        return fail(task, ERR_INVALID, call->operation->fields->rule);
+    assert(*ret_limits != NULL);
+    return OK;
 }
 
 enum err limit_show(struct task *task, struct operation_call *call)
 {
     struct answer *a = call->answer;
-    const struct route_limits *limits;
-    struct limit_key key;
+    const struct route_limits *limits = NULL;
+    struct limit_key key = {0};
     struct verdict verdict;
     struct rule wide;
     enum err e = find_key(task, call, &limits, &key);
@@ -197,8 +199,8 @@ enum err limit_show(struct task *task, struct operation_call *call)
 
 enum err limit_reset(struct task *task, struct operation_call *call)
 {
-    const struct route_limits *limits;
-    struct limit_key key;
+    const struct route_limits *limits = NULL;
+    struct limit_key key = {0};
     bool found;
     enum err e = find_key(task, call, &limits, &key);
 
