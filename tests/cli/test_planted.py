@@ -260,7 +260,7 @@ FAULTS = {
     "authorities that are not there": (of(SSL_CERT_FILE="/nowhere/ca.pem"), "/nowhere/ca.pem cannot be read", "correct the path, or remove the setting"),
     # of the machine
     "few open files": (under_limits("--nofile=64"), "the limit of open files is 64", "raise it (ulimit -n"),
-    "little address space": (under_limits("--as=1500000000"), "the limit of address space is 1430 MiB", "remove it (ulimit -v"),
+    "little address space": (under_limits("--as=1900000000"), "the limit of address space is 1811 MiB", "remove it (ulimit -v"),
     "a limit on the size of files": (under_limits("--fsize=50000000"), "the limit of a file's size is 47 MiB", "remove it (ulimit -f"),
     "a clock that was set back": (clock_set_back, "but the store was last written at", "set the clock"),
     "a file in place of the outbox": (outbox_that_is_a_file, "outbox", "make DATA_DIR/outbox a folder"),
