@@ -385,17 +385,24 @@ enum err billing_subscriptions(struct request *req)
     return reply_end_ok(req, &w);
 }
 
+static struct audit audit_of(struct request *req, const char *action, const char *subject,
+                             const char *detail)
+{
+    return (struct audit){.at_ms = clock_wall_ms(),
+                          .actor = mem_printf(req->task.mem, "user:%s", req->user->id),
+                          .action = action,
+                          .subject = subject,
+                          .address = req->client_text,
+                          .detail = detail};
+}
+
 enum err billing_set_plan(struct request *req)
 {
     const char *user_id = request_param(req, "user_id"), *plan = request_str(req, "plan");
     int64_t runs = number_of(req, "runs"), days = number_of(req, "days");
-    struct audit audit = {
-        .at_ms = clock_wall_ms(),
-        .actor = mem_printf(req->task.mem, "user:%s", req->user->id),
-        .action = "billing.give",
-        .subject = user_id,
-        .address = req->client_text,
-        .detail = billing_gift(req->task.mem, billing_of(req)->plans, plan, runs, days)};
+    const struct audit audit = audit_of(
+        req, "billing.give", user_id,
+        billing_gift(req->task.mem, billing_of(req)->plans, plan, runs, days));
     int64_t until_ms = days == 0 ? 0 : audit.at_ms + days * DAY_MS;
     struct subscription subscription;
     struct json_writer w;
@@ -451,7 +458,11 @@ enum err billing_events(struct request *req)
 
 enum err billing_replay_event(struct request *req)
 {
-    enum err e = billing_replay(&req->task, billing_of(req), request_param(req, "event_id"));
+    const char *id = request_param(req, "event_id");
+    const struct audit audit = audit_of(req, "event.replay", "", id);
+    enum err e = billing_replay(&req->task, billing_of(req), id);
 
+    if (e == OK)
+        e = store_audit_append(&req->task, app_of(req)->store, &audit);
     return e == OK ? reply_ok(req, json_object()) : e;
 }

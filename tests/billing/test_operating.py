@@ -59,6 +59,8 @@ def test_administrators_see_and_replay_events(world):
     (event,) = world.manus.get(f"{API}/billing/admin/events?state=dead", boss).json()["data"]["events"]
     assert (event["id"], event["type"], event["state"], event["error"]) == (name, "invoice.paid", "dead", "tried long enough")
     assert world.manus.post(f"{API}/billing/admin/events/{name}/replay", token=boss).status_code == 200
+    (actor,) = rows(world.manus, "SELECT actor FROM audit WHERE action = 'event.replay' AND detail = ?", name)[0]
+    assert actor.startswith("user:")
     assert world.manus.get(f"{API}/billing/admin/events?state=dead", boss).json()["data"]["events"] == []
     assert world.manus.post(f"{API}/billing/admin/events/evt_none/replay", token=boss).status_code == 404
     for method, path in (("GET", "events"), ("POST", f"events/{name}/replay")):
