@@ -147,15 +147,15 @@ static void
 test_a_part_that_does_not_end_is_left_behind_and_what_it_may_use_stays_open(void **state)
 {
     static const struct part rows[] = {A, {.name = "c", .stop_wait = hang, .stop_ms = 300}, B};
-    /* The thread that waits goes on for a moment. */
-    static void *kept;
-    struct program p;
+    /* The thread that waits goes on for a moment, with this memory. */
+    static void *volatile kept;
+    struct program p = program_in(mem_tree(0));
     int64_t since_ms = clock_mono_ms();
 
     (void)state;
-    kept = mem_tree(0);
-    p = program_in(kept);
+    kept = mem_zero(p.mem, 16);
     assert_false(order_stop(rows, count_of(rows), &p));
+    assert_non_null(kept);
     assert_in_range(clock_mono_ms() - since_ms, 300, 5000);
     assert_string_equal(said, "12B");
     sem_post(&release);
