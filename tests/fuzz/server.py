@@ -39,7 +39,7 @@ HEALTH_SECONDS = 10  # within which /health is answered, whatever else goes on t
 BATCH_SECONDS = 90   # after which a connection that is still open hangs
 LOG_BYTES = 64 << 20 # that are kept
 THREADS_KEEP = 200   # descriptors at most: the files of the store, and connections to Stripe
-GROWN_MIB = 160      # of memory, from the first fifth of a run to its end: allocators keep some,
+GROWN_MIB = 256      # of memory, from the first fifth of a run to its end: allocators keep some,
 GROWN_BYTES = 1500   # and AddressSanitizer takes more with every answer, where the same program without it takes none
 
 SETTINGS = {
