@@ -309,7 +309,6 @@ bool guard_fast(struct request *req)
     int64_t now_ms;
     struct user *user;
 
-    assert_on_a_loop();
     if (req->writing != NULL)
         return end_run(req, take_ptr(req->writing));
     if (answer_path(req, &path))
